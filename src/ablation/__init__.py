@@ -1,0 +1,1 @@
+"""A staged ablation of training techniques on EMNIST."""

@@ -1,0 +1,1 @@
+"""What every stage leans on: errors, files, and what a person sees."""

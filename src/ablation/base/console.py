@@ -1,0 +1,55 @@
+"""What a person sees while a stage runs: progress, tables, and errors without a traceback."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ablation.base.errors import UserError
+
+Item = TypeVar("Item")
+
+LOG_WIDTH = 120
+SECONDS_BETWEEN_LINES = 30
+
+console = Console(width=None if sys.stdout.isatty() else LOG_WIDTH, highlight=False)
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Mistakes that a person can mend end the program with their message alone."""
+    try:
+        yield
+    except UserError as error:
+        sys.exit(f"error: {error}")
+
+
+def progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
+    """Pass the items on; a bar with the time left on a terminal, a line now and then in a log."""
+    if console.is_terminal:
+        columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console, transient=True) as bar:
+            yield from bar.track(items, total=total)
+        return
+    started = said = time.monotonic()
+    for done, item in enumerate(items, start=1):
+        yield item
+        now = time.monotonic()
+        if now - said >= SECONDS_BETWEEN_LINES:
+            left = (now - started) / done * (total - done)
+            console.print(f"{what}: {done}/{total}, about {left / 60:.0f} min left")
+            said = now
+
+
+def percent(fraction: float) -> str:
+    """0.8712 -> 87.12 %"""
+    return f"{100 * fraction:.2f} %"
+
+
+def points(fraction: float) -> str:
+    """A difference of two fractions in percentage points: 0.0031 -> +0.31"""
+    return f"{100 * fraction:+.2f}"

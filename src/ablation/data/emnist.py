@@ -1,0 +1,274 @@
+"""Real handwriting: EMNIST Balanced as NIST splits it, and EMNIST Mini made of its tests."""
+
+import http.client
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from ablation.data.characters import CLASSES, MERGED, Characters, DataError
+from ablation.data.formats import (
+    ARCHIVE,
+    FOLDERS_DOWN,
+    REMEDY,
+    Member,
+    Partition,
+    find_partition,
+    member_names,
+)
+
+MINI_TEST_PER_CLASS = 150
+MINI_TRAIN_PER_CLASS = 600
+DOWNLOAD_TIMEOUT_SECONDS = 10
+
+BYCLASS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
+@dataclass(frozen=True)
+class Published:
+    """What NIST published of a partition.
+
+    Attributes:
+        characters: how many there are.
+        classes: labels are below this.
+        per_class: characters of every class where all have the same number.
+        packed: SHA-256 of the gzip members, images and labels.
+        unpacked: SHA-256 of the unpacked members, where known.
+    """
+
+    characters: int
+    classes: int
+    per_class: int | None
+    packed: tuple[str, str]
+    unpacked: tuple[str, str] | None
+
+
+PARTITIONS = {
+    "bymerge-test": Published(
+        characters=116_323,
+        classes=47,
+        per_class=None,
+        packed=(
+            "5e5815ec1b522089134435f7c55e75a00960b58414793593ffff23efc0821683",
+            "8bda1516255683ba9071e141947ca0c91a911176065cdd6259b0b4d8dc5b5f35",
+        ),
+        unpacked=(
+            "68b2763a83f2661dace0df055282a50f4d4aea3dab401f2a04e2e7e2c5bc8590",
+            "17b8bd69b4e584fa425d7268b1f58882ef4bf7f241a6116fa606bb6d36839b5a",
+        ),
+    ),
+    "byclass-test": Published(
+        characters=116_323,
+        classes=62,
+        per_class=None,
+        packed=(
+            "5ec835bd5d5b1a66378a132e727fef20fe994b3cc666899befcca5ac766f50cd",
+            "501e305eeeacb093b162592d80e8a2632040872360fa6d85cfcb2200d91ca92a",
+        ),
+        unpacked=(
+            "385559d7d5c96f49cd6b55b3e9e76d7ecbf568897b6067e8cac8f1ffc2f50f81",
+            "842d01413932b3ce7afbc9990376a16f8880a212bb42d66fa2922b4218cf300a",
+        ),
+    ),
+    "balanced-train": Published(
+        characters=112_800,
+        classes=47,
+        per_class=2_400,
+        packed=(
+            "74295e75e4e9fa2c102147460ee7eb763653d5132d883a84fb88932bfb8d2db4",
+            "b46d41e5156a0a8aaaa4d18979fdd1588850fa8571018acffd5d93b325a7d6ed",
+        ),
+        unpacked=None,
+    ),
+    "balanced-test": Published(
+        characters=18_800,
+        classes=47,
+        per_class=400,
+        packed=(
+            "117fc12b015e37ea98bfb2cbba3f77c3782c056cdbd219b87abfc8661d7135db",
+            "a67cac948379b67270b9a4d0a01c8ec661598accf2f2b1964340b7c83cb175cd",
+        ),
+        unpacked=None,
+    ),
+}
+NEEDED = {
+    "emnist-mini": ("bymerge-test", "byclass-test"),
+    "emnist-balanced": ("balanced-train", "balanced-test"),
+}
+
+
+def load_emnist(
+    dataset: Literal["emnist-balanced", "emnist-mini"], raw: Path
+) -> tuple[Characters, Characters]:
+    """Training and test set, from the raw files in any form or else downloaded.
+
+    Args:
+        dataset: which of the two.
+        raw: folder of the raw files; NIST's archive is downloaded into it where they are missing.
+
+    Returns:
+        (train, test): 112,800 and 18,800 characters, or 28,200 and 7,050 for emnist-mini.
+
+    Raises:
+        DataError: if the files are missing and cannot be downloaded, or are not NIST's.
+    """
+    partitions = {name: find_partition(raw, name) for name in NEEDED[dataset]}
+    missing = [name for name, partition in partitions.items() if partition is None]
+    if missing:
+        _download(dataset, missing, raw)
+        partitions |= {name: find_partition(raw, name) for name in missing}
+    first, second = (
+        verify(partition, name, PARTITIONS[name])
+        for name, partition in partitions.items()
+        if partition is not None
+    )
+    if dataset == "emnist-mini":
+        return make_mini(first, second, MINI_TRAIN_PER_CLASS, MINI_TEST_PER_CLASS)
+    return Characters(*first, CLASSES), Characters(*second, CLASSES)
+
+
+def verify(partition: Partition, name: str, published: Published) -> tuple[np.ndarray, np.ndarray]:
+    """Hold what was read to what NIST published: count, label range, class sizes and SHA-256.
+
+    Returns:
+        (images, labels): (n, 28, 28) and (n,) uint8.
+
+    Raises:
+        DataError: naming the file, what was found, what was expected and what to do.
+    """
+    for member, dimensions in ((partition.images, 3), (partition.labels, 1)):
+        if member.array.ndim != dimensions:
+            raise _not_nists(member, f"shape {member.array.shape}", f"{dimensions} dimensions")
+        if len(member.array) != published.characters:
+            found = f"{len(member.array):,} characters"
+            if len(member.array) == published.characters - 1:
+                found += " (was the first row lost, taken for a header?)"
+            raise _not_nists(member, found, f"the {published.characters:,} of {name}")
+    labels = partition.labels
+    counts = np.bincount(labels.array, minlength=published.classes)
+    if len(counts) > published.classes:
+        raise _not_nists(labels, f"label {len(counts) - 1}", f"0 to {published.classes - 1}")
+    if published.per_class and set(counts) != {published.per_class}:
+        found = f"classes of {counts.min():,} to {counts.max():,} characters"
+        raise _not_nists(labels, found, f"{published.per_class:,} in each class of {name}")
+    for index, member in enumerate((partition.images, labels)):
+        _check_sha256(member, index, published)
+    return partition.images.array, labels.array
+
+
+def make_mini(
+    bymerge: tuple[np.ndarray, np.ndarray],
+    byclass: tuple[np.ndarray, np.ndarray],
+    train_per_class: int,
+    test_per_class: int,
+) -> tuple[Characters, Characters]:
+    """Build EMNIST Mini: no chance is in it, so the same files give the same bytes.
+
+    Byte-identical images count once, at their first place in the files. Of each class the first
+    `test_per_class` are the test set, the next `train_per_class` the training set, in file order.
+
+    Args:
+        bymerge: images (n, 28, 28) and labels (n,) of ByMerge's test partition, 47 classes.
+        byclass: those of ByClass's, 62 classes; they follow ByMerge's.
+
+    Raises:
+        DataError: if a class has too few characters.
+    """
+    merged = [CLASSES.index(name.upper() if name in MERGED else name) for name in BYCLASS]
+    images = np.concatenate([bymerge[0], byclass[0]])
+    labels = np.concatenate([bymerge[1], np.array(merged, np.uint8)[byclass[1]]])
+    first_places = _first_places(images)
+    ranks = _ranks_within_class(labels[first_places])
+    test = first_places[ranks < test_per_class]
+    train = first_places[(ranks >= test_per_class) & (ranks < test_per_class + train_per_class)]
+    for part, per_class in ((train, train_per_class), (test, test_per_class)):
+        counts = np.bincount(labels[part], minlength=len(CLASSES))
+        if counts.min() < per_class:
+            name = CLASSES[counts.argmin()]
+            raise DataError(f"class {name}: {counts.min()} characters, expected {per_class}")
+    return (
+        Characters(images[train], labels[train], CLASSES),
+        Characters(images[test], labels[test], CLASSES),
+    )
+
+
+def _first_places(images: np.ndarray) -> np.ndarray:
+    rows = images.reshape(len(images), -1)
+    whole = rows.view(np.dtype((np.void, rows.shape[1]))).ravel()
+    return np.sort(np.unique(whole, return_index=True)[1])
+
+
+def _ranks_within_class(labels: np.ndarray) -> np.ndarray:
+    by_class = np.argsort(labels, kind="stable")
+    counts = np.bincount(labels)
+    starts = np.repeat(np.cumsum(counts) - counts, counts)
+    ranks = np.empty(len(labels), np.int64)
+    ranks[by_class] = np.arange(len(labels)) - starts
+    return ranks
+
+
+def _check_sha256(member: Member, index: int, published: Published) -> None:
+    if member.packed_sha256 is not None:
+        found, expected = member.packed_sha256, published.packed[index]
+    elif published.unpacked is not None:
+        found, expected = member.sha256, published.unpacked[index]
+    else:
+        return  # nobody published one for this form; count, labels and class sizes were held
+    if found != expected:
+        raise _not_nists(member, f"SHA-256 {found}", expected)
+
+
+def _not_nists(member: Member, found: str, expected: str) -> DataError:
+    return DataError(f"{member.source}: {found}, expected {expected}; {REMEDY}")
+
+
+def _download(dataset: str, missing: list[str], raw: Path) -> None:
+    """Fetch NIST's archive whole or not at all: it enters `raw` only after its MD5 was right."""
+    from torchvision.datasets import EMNIST  # here, because it takes seconds and few need it
+    from torchvision.datasets.utils import download_url
+
+    print(
+        f"prepare: no raw files of {dataset} in {raw}, downloading NIST's archive (561 MB)",
+        flush=True,
+    )
+    home = next(folder for folder in (raw, *raw.parents) if folder.is_dir())
+    try:
+        with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=home) as unfinished:
+            with _socket_timeout(DOWNLOAD_TIMEOUT_SECONDS):
+                download_url(EMNIST.url, unfinished, ARCHIVE, EMNIST.md5)
+            raw.mkdir(parents=True, exist_ok=True)
+            (Path(unfinished) / ARCHIVE).replace(raw / ARCHIVE)
+    except (OSError, RuntimeError, http.client.HTTPException) as error:
+        raise DataError(_ways_on(dataset, missing, raw, EMNIST.url, error)) from error
+
+
+@contextmanager
+def _socket_timeout(seconds: float) -> Iterator[None]:
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)  # torchvision sets none and would wait for minutes
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _ways_on(dataset: str, missing: list[str], raw: Path, url: str, error: Exception) -> str:
+    members = [name for partition in missing for name in member_names(partition)]
+    tables = [f"emnist-{partition}.csv" for partition in missing]
+    return "\n".join(
+        [
+            f"the raw files of {dataset} are missing and could not be downloaded ({error}).",
+            f"Looked in {raw} and up to {FOLDERS_DOWN} folders below it for one of",
+            f"  {ARCHIVE} (NIST's archive),",
+            *(f"  {name}.gz, or without .gz," for name in members),
+            f"  {' and '.join(tables)} (Kaggle's).",
+            "Two ways on:",
+            "  make demo    runs the whole study on characters drawn from fonts",
+            f"  or get {url} (561 MB), put it into {raw}/ and run `dvc repro` again",
+        ]
+    )

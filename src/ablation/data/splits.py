@@ -1,0 +1,127 @@
+"""Repeats: the seeds that trials are paired on, and each repeat's stratified split.
+
+A repeat is small on purpose: it names a split by its seed instead of carrying indices, so that it
+can be hashed, sent to a worker and written into a cache key.
+"""
+
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.model_selection import StratifiedKFold, StratifiedShuffleSplit
+
+SCHEMES = ("shuffle", "kfold")
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """The seeds that everything random in a trial comes from, and how its split is made.
+
+    Attributes:
+        index: 0-based; under kfold also the fold that validates.
+        scheme: `shuffle` or `kfold`.
+        fraction: validation characters over all characters (1 / folds under kfold).
+        folds: number of folds under kfold, 0 under shuffle.
+        split_seed, init_seed, order_seed, dropout_seed: each in [0, 2**32).
+    """
+
+    index: int
+    scheme: str
+    fraction: float
+    folds: int
+    split_seed: int
+    init_seed: int
+    order_seed: int
+    dropout_seed: int
+
+
+def make_repeats(
+    seed: int, scheme: str, fraction: float, count: int, purpose: str = "selection"
+) -> list[Repeat]:
+    """The repeats that every candidate of a stage runs on.
+
+    Repeat i does not depend on `count` under shuffle, so asking for more repeats only adds some.
+    Under kfold the folds are those of one partition into `count` parts; `fraction` plays no part.
+
+    Args:
+        seed: the study's seed, 0 or more.
+        scheme: `shuffle` (repeated stratified splits) or `kfold` (stratified cross-validation).
+        fraction: share of the characters that validates under shuffle, in (0, 1).
+        count: number of repeats, or of folds.
+        purpose: what the repeats are for; another purpose gets fresh, unrelated seeds.
+
+    Raises:
+        ValueError: naming the value in params.yaml that is out of range.
+    """
+    if scheme not in SCHEMES:
+        raise ValueError(f"validation.scheme: {scheme!r} is not one of {', '.join(SCHEMES)}")
+    least = 2 if scheme == "kfold" else 1
+    if count < least:
+        raise ValueError(f"validation.repeats: {count} is too few, {scheme} needs {least} or more")
+    if scheme == "shuffle" and not 0 < fraction < 1:
+        raise ValueError(f"validation.fraction: {fraction} is not between 0 and 1")
+    return [_repeat(seed, scheme, fraction, count, purpose, index) for index in range(count)]
+
+
+def split(labels: np.ndarray, repeat: Repeat) -> tuple[np.ndarray, np.ndarray]:
+    """Stratified indices of the repeat's training and validation part.
+
+    Args:
+        labels: (n,) the class of every character.
+        repeat: one of `make_repeats`.
+
+    Returns:
+        (train, validation): sorted, disjoint int64 indices that together are 0..n-1.
+
+    Raises:
+        ValueError: if the classes are too small to be in both parts.
+    """
+    _check_enough(labels, repeat)
+    unused = np.zeros((len(labels), 1))
+    if repeat.scheme == "kfold":
+        folds = StratifiedKFold(repeat.folds, shuffle=True, random_state=repeat.split_seed)
+        train, validation = list(folds.split(unused, labels))[repeat.index]
+    else:
+        shuffle = StratifiedShuffleSplit(
+            n_splits=1, test_size=repeat.fraction, random_state=repeat.split_seed
+        )
+        train, validation = next(shuffle.split(unused, labels))
+    return np.sort(train).astype(np.int64), np.sort(validation).astype(np.int64)
+
+
+def val_to_train(repeat: Repeat) -> float:
+    """Size of the repeat's validation part over its training part, before rounding."""
+    if repeat.scheme == "kfold":
+        return 1 / (repeat.folds - 1)
+    return repeat.fraction / (1 - repeat.fraction)
+
+
+def _repeat(
+    seed: int, scheme: str, fraction: float, count: int, purpose: str, index: int
+) -> Repeat:
+    family = (zlib.crc32(purpose.encode()),)
+    split_seed, *others = _seeds(seed, (*family, index))
+    if scheme == "shuffle":
+        return Repeat(index, scheme, fraction, 0, split_seed, *others)
+    shared_split_seed = _seeds(seed, family)[0]  # the folds of one partition, so that they cover it
+    return Repeat(index, scheme, 1 / count, count, shared_split_seed, *others)
+
+
+def _seeds(seed: int, key: tuple[int, ...]) -> list[int]:
+    return [int(word) for word in np.random.SeedSequence(seed, spawn_key=key).generate_state(4)]
+
+
+def _check_enough(labels: np.ndarray, repeat: Repeat) -> None:
+    counts = np.unique(labels, return_counts=True)[1]
+    smallest = int(counts.min(initial=len(labels)))
+    if repeat.scheme == "kfold" and smallest < repeat.folds:
+        raise ValueError(
+            f"validation.repeats: {repeat.folds} folds, but the smallest class has {smallest} "
+            f"characters; use at most {smallest} folds"
+        )
+    part = min(repeat.fraction, 1 - repeat.fraction)
+    if repeat.scheme == "shuffle" and smallest * part < 1:
+        raise ValueError(
+            f"validation.fraction: {repeat.fraction} leaves the smallest class, of {smallest} "
+            "characters, without one in each part; use a fraction nearer to one half"
+        )

@@ -1,0 +1,287 @@
+"""How good fitted models are on the test set, and how two of them differ.
+
+Every function is pure: arrays or tables in, numbers or the tables of `plots/` out. Characters stand
+for themselves (`"q"`), not for their index; shares and rates are fractions.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.stats
+from numpy.typing import ArrayLike, NDArray
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import precision_recall_fscore_support
+
+CONFIDENCE = 0.95
+
+# Guo et al., "On Calibration of Modern Neural Networks" (2017), count in fifteen bins.
+CALIBRATION_BINS = 15
+
+RESAMPLES = 10_000
+
+# Characters that people write with the same strokes, so that only the text around them tells which
+# is meant. Drawn up from the shapes, before any model's errors were seen. EMNIST's 47 classes fold
+# i, l, o, s and z into I, L, O, S and Z. No character is in two groups.
+LOOK_ALIKES = {
+    "0/O": "0O",
+    "1/I/L": "1IL",
+    "2/Z": "2Z",
+    "5/S": "5S",
+    "9/g/q": "9gq",
+    "F/f": "Ff",
+}
+
+
+def accuracy_interval(correct: ArrayLike) -> tuple[float, float]:
+    """Wilson's 95 % interval for an accuracy, which stays inside [0, 1] where others do not.
+
+    Args:
+        correct: (n,) bool, whether each prediction was right.
+
+    Source:
+        Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", 1927.
+    """
+    (right,) = _aligned(correct=correct)
+    trials = scipy.stats.binomtest(int(right.sum()), len(right))
+    interval = trials.proportion_ci(CONFIDENCE, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def top2_accuracy(actual: ArrayLike, predicted: ArrayLike, second: ArrayLike) -> float:
+    """Share of characters that are the model's first or second choice.
+
+    Args:
+        actual, predicted, second: (n,) characters; `second` is the second most probable.
+    """
+    truth, first, runner_up = _aligned(actual=actual, predicted=predicted, second=second)
+    return float(((truth == first) | (truth == runner_up)).mean())
+
+
+def class_report(actual: ArrayLike, predicted: ArrayLike, classes: ArrayLike) -> pd.DataFrame:
+    """Precision, recall and F1 of every class.
+
+    Args:
+        actual, predicted: (n,) characters.
+        classes: (k,) every character that there is, in label order.
+
+    Returns:
+        k rows: class, precision, recall, f1, support (number of true characters). A rate without
+        anything to count, such as the precision of a class that was never predicted, is 0.
+
+    Raises:
+        ValueError: a character that is not one of the classes.
+    """
+    truth, guess = _aligned(actual=actual, predicted=predicted)
+    labels = np.asarray(classes)
+    if strangers := sorted({*truth.tolist(), *guess.tolist()} - {*labels.tolist()}):
+        raise ValueError(f"characters {strangers} are not among the classes {labels.tolist()}.")
+    precision, recall, f1, support = precision_recall_fscore_support(
+        truth, guess, labels=labels, zero_division=0
+    )
+    return pd.DataFrame(
+        {"class": labels, "precision": precision, "recall": recall, "f1": f1, "support": support}
+    )
+
+
+def macro_averages(report: pd.DataFrame) -> dict[str, float]:
+    """Precision, recall and f1 averaged over classes, each class counting the same.
+
+    Args:
+        report: what `class_report` returns.
+    """
+    return {name: float(report[name].mean()) for name in ("precision", "recall", "f1")}
+
+
+def most_confused(actual: ArrayLike, predicted: ArrayLike, count: int = 10) -> pd.DataFrame:
+    """The pairs of characters that are taken for each other most often, either way round.
+
+    Args:
+        actual, predicted: (n,) characters.
+        count: number of pairs at most; pairs that never occur are not listed.
+
+    Returns:
+        first, second (`first` sorts before `second`), errors, share_of_errors (of all errors); most
+        errors first, then in alphabetical order.
+    """
+    truth, guess = _aligned(actual=actual, predicted=predicted)
+    wrong = truth != guess
+    pairs = np.sort(np.stack([truth[wrong], guess[wrong]], axis=1), axis=1)
+    table = pd.DataFrame(pairs, columns=["first", "second"])
+    table = table.groupby(["first", "second"]).size().reset_index(name="errors")
+    table["share_of_errors"] = table["errors"] / max(int(wrong.sum()), 1)
+    order = table.sort_values(["errors", "first", "second"], ascending=[False, True, True])
+    return order.head(count).reset_index(drop=True)
+
+
+def look_alike_errors(actual: ArrayLike, predicted: ArrayLike) -> pd.DataFrame:
+    """How many errors are characters that nobody could tell apart out of context.
+
+    Args:
+        actual, predicted: (n,) characters.
+
+    Returns:
+        group, errors, share_of_errors (of all errors; 0 where there are none): a row for each of
+        `LOOK_ALIKES` and a last row `all`, their sum. An error counts where both the true and the
+        predicted character are of one group.
+    """
+    truth, guess = _aligned(actual=actual, predicted=predicted)
+    wrong = truth != guess
+    errors = {
+        group: int((wrong & np.isin(truth, [*alike]) & np.isin(guess, [*alike])).sum())
+        for group, alike in LOOK_ALIKES.items()
+    }
+    errors["all"] = sum(errors.values())
+    table = pd.DataFrame({"group": list(errors), "errors": list(errors.values())})
+    table["share_of_errors"] = table["errors"] / max(int(wrong.sum()), 1)
+    return table
+
+
+def reliability_curve(correct: ArrayLike, confidence: ArrayLike) -> pd.DataFrame:
+    """Accuracy against confidence: a calibrated model that says 0.8 is right in 80 % of cases.
+
+    Args:
+        correct: (n,) bool, whether each prediction was right.
+        confidence: (n,) probability that the model gave to its prediction.
+
+    Returns:
+        confidence (mean), accuracy, count of each of `CALIBRATION_BINS` equally wide bins that has
+        any prediction, least confident first.
+    """
+    right, probability = _aligned(correct=correct, confidence=confidence)
+    if not ((probability >= 0) & (probability <= 1)).all():
+        raise ValueError("confidence must lie in [0, 1]: it is the probability of the prediction.")
+    accuracy, mean_confidence = calibration_curve(
+        right.astype(int), probability, n_bins=CALIBRATION_BINS
+    )
+    # calibration_curve does not tell its bins' sizes; its edges belong to the bin below, as here.
+    edges = np.linspace(0, 1, CALIBRATION_BINS + 1)
+    counts = np.bincount(np.searchsorted(edges[1:-1], probability))
+    return pd.DataFrame(
+        {"confidence": mean_confidence, "accuracy": accuracy, "count": counts[counts > 0]}
+    )
+
+
+def calibration_error(curve: pd.DataFrame) -> float:
+    """Expected calibration error: how far confidence is from accuracy, over all predictions.
+
+    Args:
+        curve: what `reliability_curve` returns.
+
+    Source:
+        Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, equation 3.
+    """
+    gaps = (curve["accuracy"] - curve["confidence"]).abs()
+    return float(np.average(gaps, weights=curve["count"]))
+
+
+def mcnemar(first_correct: ArrayLike, second_correct: ArrayLike) -> float:
+    """McNemar's exact two-sided p that two models are equally often right on the same characters.
+
+    Only characters that one model got right and the other wrong say anything: were the models
+    equal, each of these would be a fair coin.
+
+    Args:
+        first_correct, second_correct: (n,) bool, on the same characters.
+
+    Returns:
+        p in (0, 1]; 1 where the models never disagree.
+
+    Source:
+        McNemar, "Note on the sampling error of the difference between correlated proportions",
+        Psychometrika 12, 1947.
+    """
+    first, second = _aligned(first_correct=first_correct, second_correct=second_correct)
+    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    if only_first + only_second == 0:
+        return 1.0
+    return float(scipy.stats.binomtest(only_first, only_first + only_second).pvalue)
+
+
+def accuracy_difference(
+    first_correct: ArrayLike, second_correct: ArrayLike, seed: int
+) -> tuple[float, float, float]:
+    """How much more accurate the second model is, with a paired bootstrap interval.
+
+    Args:
+        first_correct, second_correct: (n,) bool, on the same characters.
+        seed: of the resampling.
+
+    Returns:
+        (difference, low, high): second minus first, and the 95 % percentile interval.
+
+    Source:
+        Efron & Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
+    """
+    first, second = _aligned(first_correct=first_correct, second_correct=second_correct)
+    characters = len(first)
+    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    # Resampling characters with replacement and counting outcomes *is* a multinomial draw.
+    same = characters - only_first - only_second
+    shares = np.array([only_first, only_second, same]) / characters
+    draws = np.random.default_rng(seed).multinomial(characters, shares, size=RESAMPLES)
+    differences = (draws[:, 1] - draws[:, 0]) / characters
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(differences, [tail, 1 - tail])
+    return (only_second - only_first) / characters, float(low), float(high)
+
+
+def agreement(mlp_correct: ArrayLike, cnn_correct: ArrayLike) -> pd.DataFrame:
+    """Where both models are right, one of them, or none.
+
+    Args:
+        mlp_correct, cnn_correct: (n,) bool, on the same characters.
+
+    Returns:
+        four rows: outcome, count, share.
+    """
+    mlp, cnn = _aligned(mlp_correct=mlp_correct, cnn_correct=cnn_correct)
+    counts = {
+        "both right": mlp & cnn,
+        "only mlp right": mlp & ~cnn,
+        "only cnn right": cnn & ~mlp,
+        "both wrong": ~mlp & ~cnn,
+    }
+    table = pd.DataFrame(
+        {"outcome": list(counts), "count": [int(cases.sum()) for cases in counts.values()]}
+    )
+    table["share"] = table["count"] / len(mlp)
+    return table
+
+
+def recall_differences(mlp_report: pd.DataFrame, cnn_report: pd.DataFrame) -> pd.DataFrame:
+    """Share of each class's characters that each model recognises.
+
+    Args:
+        mlp_report, cnn_report: what `class_report` returns, for the same classes.
+
+    Returns:
+        class, mlp_recall, cnn_recall, difference (CNN minus MLP), in the order of the reports.
+
+    Raises:
+        ValueError: reports on different classes.
+    """
+    if mlp_report["class"].tolist() != cnn_report["class"].tolist():
+        raise ValueError("the two reports must list the same classes in the same order.")
+    mlp, cnn = mlp_report["recall"].to_numpy(), cnn_report["recall"].to_numpy()
+    return pd.DataFrame(
+        {
+            "class": mlp_report["class"].to_numpy(),
+            "mlp_recall": mlp,
+            "cnn_recall": cnn,
+            "difference": cnn - mlp,
+        }
+    )
+
+
+def _aligned(**columns: ArrayLike) -> list[NDArray[Any]]:
+    """The columns as arrays, checked to be (n,) with the same n > 0; `*correct` must be bool."""
+    arrays = {name: np.asarray(column) for name, column in columns.items()}
+    shapes = {name: array.shape for name, array in arrays.items()}
+    shape, *others = shapes.values()
+    if len(shape) != 1 or shape[0] == 0 or any(other != shape for other in others):
+        raise ValueError(f"need one or more values, as many of each, in flat arrays; got {shapes}.")
+    for name, array in arrays.items():
+        if name.endswith("correct") and array.dtype != bool:
+            raise ValueError(f"{name} must be bool, one value a character; got {array.dtype}.")
+    return list(arrays.values())

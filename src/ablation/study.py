@@ -1,0 +1,157 @@
+"""One stage of the study: its contenders, their trials, and the tables they fill."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ablation.base.console import progress
+from ablation.data.splits import Repeat, make_repeats, val_to_train
+from ablation.judge.selection import Contender, raced_out
+from ablation.params import Params
+from ablation.trial.hardware import Hardware
+from ablation.trial.recipe import Recipe, label
+from ablation.trial.runner import Laboratory, Result, Trial
+
+Results = dict[str, list[Result]]
+
+TRAINING_CHARACTERS = Path("data/prepared/train.npz")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A recipe that takes part in a stage.
+
+    candidate: the entry of params.yaml's list that it comes from; setting: its own, unique label.
+    learning_rate: its place in a grid of learning rates, None where there is no such grid.
+    """
+
+    candidate: str
+    setting: str
+    recipe: Recipe
+    learning_rate: float | None = None
+
+
+def list_entries(params: Params, technique: str, incumbent: Recipe) -> list[Entry]:
+    """The incumbent, then every grid point of the technique's candidates, each setting once.
+
+    An incumbent that is also in the list takes its place in that candidate's grid.
+    """
+    listed: dict[str, Entry] = {}
+    for candidate in params.candidates(technique):
+        for setting in candidate.settings:
+            rate = setting.lr if "lr" in candidate.grid else None
+            recipe = incumbent.having(technique, setting)
+            entry = Entry(candidate.label, label(setting), recipe, rate)
+            listed.setdefault(entry.setting, entry)
+    name = label(incumbent.setting(technique))
+    first = listed.pop(name, Entry(name, name, incumbent))
+    return [first, *listed.values()]
+
+
+def repeats_for(params: Params, purpose: str = "selection") -> list[Repeat]:
+    """The repeats of params.yaml; another purpose gets fresh ones, that nothing was selected on."""
+    validation = params.validation
+    return make_repeats(
+        params.seed, validation.scheme, validation.fraction, validation.repeats, purpose
+    )
+
+
+def fit_repeats(params: Params) -> list[Repeat]:
+    """The seeds of the final fits, which use all characters: of the repeats only the dice count."""
+    return make_repeats(params.seed, "shuffle", 0.5, params.fit.seeds, "fit")
+
+
+def laboratory(params: Params) -> Laboratory:
+    """Where the trials run: the characters that training may see, and this machine."""
+    training = params.training
+    hardware = Hardware.choose(training.device, training.precision, training.workers)
+    return Laboratory(TRAINING_CHARACTERS, training.batch_size, hardware)
+
+
+def run_entries(
+    params: Params,
+    model: str,
+    entries: Sequence[Entry],
+    repeats: Sequence[Repeat],
+    racing: bool,
+) -> Results:
+    """Run every entry on every repeat.
+
+    Racing goes repeat by repeat and stops the entries that cannot win any more; the first entry,
+    which the others are measured against, always runs to the end.
+
+    Returns:
+        For each entry's setting its results in the order of the repeats, fewer if it was stopped.
+    """
+    lab = laboratory(params)
+    rounds = [[repeat] for repeat in repeats] if racing else [list(repeats)]
+    results: Results = {entry.setting: [] for entry in entries}
+
+    def outcomes() -> Iterator[tuple[Trial, Result]]:
+        running = list(entries)
+        for number, turn in enumerate(rounds, start=1):
+            trials = {
+                Trial(model, params.spec(model), entry.recipe, repeat): entry.setting
+                for repeat in turn
+                for entry in running
+            }
+            finished = {}
+            for trial, result in lab.run(trials):
+                finished[trial] = result
+                yield trial, result
+            for trial, setting in trials.items():
+                results[setting].append(finished[trial])
+            if number < len(rounds):
+                first, *others = weigh(running, results, len(repeats))
+                out = raced_out(first, others, val_to_train(repeats[0]))
+                running = [running[0], *(e for e, o in zip(running[1:], out, strict=True) if not o)]
+
+    for _ in progress(outcomes(), len(entries) * len(repeats), f"{model} trials"):
+        pass
+    return results
+
+
+def weigh(entries: Sequence[Entry], results: Results, repeats: int) -> list[Contender]:
+    """The entries as the judge sees them: scores over `repeats` repeats, nan where stopped."""
+    contenders = []
+    for entry in entries:
+        scores = np.full(repeats, np.nan)
+        outcomes = results[entry.setting]
+        scores[: len(outcomes)] = [outcome.score for outcome in outcomes]
+        diverged = any(outcome.diverged for outcome in outcomes)
+        contenders.append(
+            Contender(entry.candidate, entry.setting, scores, diverged, entry.learning_rate)
+        )
+    return contenders
+
+
+def trials_table(contenders: Sequence[Contender], results: Results) -> pd.DataFrame:
+    """One row a trial, in the order of the contenders and their repeats."""
+    return pd.DataFrame(
+        {
+            "candidate": contender.candidate,
+            "setting": contender.setting,
+            "repeat": repeat,
+            "score": result.score,
+            "diverged": result.diverged,
+            "raced_out": len(results[contender.setting]) < len(contender.scores),
+            "train_seconds": result.train_seconds,
+        }
+        for contender in contenders
+        for repeat, result in enumerate(results[contender.setting])
+    )
+
+
+def curves_table(results: Results) -> pd.DataFrame:
+    """Losses and accuracies per setting and epoch, means over the repeats that got that far."""
+    epochs = pd.concat(
+        pd.DataFrame(asdict(result.curves)).assign(candidate=setting, epoch=lambda t: t.index + 1)
+        for setting, outcomes in results.items()
+        for result in outcomes
+    )
+    means = epochs.groupby(["candidate", "epoch"], sort=False).mean().reset_index()
+    order = ["train_loss", "validation_loss", "train_accuracy", "validation_accuracy"]
+    return means[["candidate", "epoch", *order]]

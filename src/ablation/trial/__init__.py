@@ -1,0 +1,1 @@
+"""Everything that the number of a trial depends on."""

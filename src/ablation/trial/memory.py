@@ -1,0 +1,77 @@
+"""Finished work, remembered under a hash of everything that determines it."""
+
+import ast
+import hashlib
+import json
+import logging
+import os
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+FOLDER_VARIABLE = "ABLATION_CACHE"
+PACKAGE = Path(__file__).parents[1]
+# What a trial runs. The readers of raw files are not here: the characters they made are hashed.
+CODE = ("trial/*.py", "data/characters.py", "data/splits.py")
+
+log = logging.getLogger(__name__)
+
+
+def folder() -> Path:
+    """Where things are remembered: $ABLATION_CACHE or .cache/trials; deleting it is always safe."""
+    return Path(os.environ.get(FOLDER_VARIABLE, ".cache/trials"))
+
+
+def key(**determinants: Any) -> str:
+    """Name of a piece of work: the hash of what determines it and of the code that does it.
+
+    Args:
+        determinants: JSON-like values.
+    """
+    content = {**determinants, "code": code_digest()}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def remember(key: str, payload: bytes) -> None:
+    """Keep a payload: a reader, or a second study that writes the same, sees all of it or none."""
+    folder().mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=folder(), delete=False) as file:
+        file.write(hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload)
+        file.flush()
+        os.fsync(file.fileno())
+    Path(file.name).replace(folder() / key)
+
+
+def recall(key: str) -> bytes | None:
+    """The payload, or None if it was never kept or is not what was kept (said in the log)."""
+    path = folder() / key
+    try:
+        digest, _, payload = path.read_bytes().partition(b"\n")
+    except FileNotFoundError:
+        return None
+    if hashlib.sha256(payload).hexdigest().encode() != digest:
+        log.warning("%s: damaged, so it is not trusted; trained again", path)
+        return None
+    return payload
+
+
+@cache
+def code_digest() -> str:
+    """Hash of the code a trial runs, as Python reads it: comments and docstrings do not count."""
+    digest = hashlib.sha256()
+    for path in sorted(path for pattern in CODE for path in PACKAGE.glob(pattern)):
+        tree = ast.parse(path.read_bytes())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
+                node, clean=False
+            ):
+                node.body = node.body[1:]
+        digest.update(f"{path.relative_to(PACKAGE)}\n{ast.dump(tree)}\n".encode())
+    return digest.hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,130 @@
+"""One stage of the chain: try a technique's candidates on the incumbent recipe, keep the winner.
+
+Without --incumbent it scores params.yaml's baseline recipe, where both chains start.
+"""
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+from rich.table import Table
+
+from ablation.base.console import console, percent, plain_errors, points
+from ablation.base.files import write_csv, write_json
+from ablation.data.splits import val_to_train
+from ablation.judge.selection import Evidence, Verdict, judge_stage
+from ablation.params import MODELS, load_params, load_recipe, save_recipe
+from ablation.study import (
+    Entry,
+    Results,
+    curves_table,
+    list_entries,
+    repeats_for,
+    run_entries,
+    trials_table,
+    weigh,
+)
+from ablation.trial.recipe import BASELINE, CHAIN
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    model, technique = arguments.model, arguments.technique
+    console.rule(f"{technique} of the {model}")
+    params = load_params()
+    if arguments.incumbent is None:
+        entries = [Entry(BASELINE, BASELINE, params.baseline)]
+    else:
+        entries = list_entries(params, technique, load_recipe(arguments.incumbent))
+
+    repeats = repeats_for(params)
+    results = run_entries(params, model, entries, repeats, params.selection.racing)
+    first, *others = contenders = weigh(entries, results, len(repeats))
+    verdict = judge_stage(first, others, val_to_train(repeats[0]), params.selection.standard_errors)
+
+    recipes = {entry.setting: entry.recipe for entry in entries}
+    numbers = metrics(verdict, sum(len(outcomes) for outcomes in results.values()))
+    plots = Path("plots", model, technique)
+    write_csv(trials_table(contenders, results), plots / "trials.csv")
+    write_csv(candidates_table(verdict, results), plots / "candidates.csv")
+    write_csv(curves_table(results), plots / "curves.csv")
+    write_json(numbers, Path("metrics", model, f"{technique}.json"))
+    save_recipe(recipes[verdict.winner.setting], Path("data/recipes", model, f"{technique}.yaml"))
+    show(verdict, results)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", required=True, choices=MODELS)
+    parser.add_argument("--technique", required=True, choices=CHAIN)
+    parser.add_argument("--incumbent", type=Path, help="the recipe of the stage before")
+    arguments = parser.parse_args()
+    if (arguments.technique == BASELINE) != (arguments.incumbent is None):
+        parser.error("every technique but the baseline needs the --incumbent it starts from")
+    return arguments
+
+
+def metrics(verdict: Verdict, trials: int) -> dict[str, object]:
+    """The stage in one line of `dvc metrics show`."""
+    won = verdict.won
+    return {
+        "winner": won.setting,
+        "verdict": verdict.verdict,
+        "val_accuracy": won.mean,
+        "gain": won.gain,
+        "gain_low": won.gain_low,
+        "gain_high": won.gain_high,
+        "trials": trials,
+    }
+
+
+def candidates_table(verdict: Verdict, results: Results) -> pd.DataFrame:
+    """Every contender's evidence, with the mean time of its trainings."""
+    table = pd.DataFrame([asdict(row) for row in verdict.evidence])
+    table["train_seconds"] = [mean_seconds(row, results) for row in verdict.evidence]
+    return table
+
+
+def mean_seconds(row: Evidence, results: Results) -> float:
+    outcomes = results[row.setting]
+    return sum(outcome.train_seconds for outcome in outcomes) / len(outcomes)
+
+
+def show(verdict: Verdict, results: Results) -> None:
+    """Print the evidence as a person reads it; gains are in percentage points."""
+    table = Table("setting", box=None, header_style="bold")
+    for head in ("accuracy", "spread", "gain", "95 % interval", "repeats", "seconds"):
+        table.add_column(head, justify="right")
+    table.add_column("")
+    for row in verdict.evidence:
+        several, challenger = row.repeats > 1, row is not verdict.evidence[0]
+        table.add_row(
+            row.setting,
+            percent(row.mean),
+            f"{100 * row.spread:.2f}" if several else "",
+            points(row.gain) if challenger else "",
+            f"{points(row.gain_low)} to {points(row.gain_high)}" if several and challenger else "",
+            str(row.repeats),
+            f"{mean_seconds(row, results):.1f}",
+            ", ".join(remarks(row, verdict)),
+            style="bold" if row.role == "winner" else None,
+        )
+    console.print(table)
+    console.print(f"{verdict.verdict}: [bold]{verdict.winner.setting}[/bold]\n")
+
+
+def remarks(row: Evidence, verdict: Verdict) -> list[str]:
+    said = {
+        "winner": row.role == "winner",
+        "incumbent": row is verdict.evidence[0],
+        "diverged": row.diverged,
+        "raced out": row.raced_out,
+        "best at its grid's edge: widen the grid": row.grid_edge,
+    }
+    return [remark for remark, holds in said.items() if holds]
+
+
+if __name__ == "__main__":
+    with plain_errors():
+        main()

@@ -1,0 +1,38 @@
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+Prepare = Callable[[Path, str], subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def prepare() -> Prepare:
+    """Runs the stage in a folder, on a dataset, without a network."""
+    return run_prepare
+
+
+@pytest.fixture(scope="session")
+def prepared_glyphs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder in which the stage prepared the glyphs, and what it printed."""
+    folder = tmp_path_factory.mktemp("prepared")
+    result = run_prepare(folder, "glyphs")
+    assert result.returncode == 0, result.stderr
+    return folder, result.stdout
+
+
+def run_prepare(folder: Path, dataset: str) -> subprocess.CompletedProcess[str]:
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params["data"] = {"dataset": dataset, "raw": "data/raw"}
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    nobody = "http://127.0.0.1:9"  # no network
+    extra = {"PYTHONPATH": str(ROOT / "src"), "https_proxy": nobody, "http_proxy": nobody}
+    command = [sys.executable, str(ROOT / "stages" / "prepare.py")]
+    return subprocess.run(
+        command, cwd=folder, env=os.environ | extra, capture_output=True, text=True, check=False
+    )

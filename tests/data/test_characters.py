@@ -1,0 +1,88 @@
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ablation.data.characters import CLASSES, Characters, DataError
+
+
+@pytest.fixture
+def few() -> Characters:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (5, 28, 28), dtype=np.uint8)
+    return Characters(images, np.array([0, 1, 2, 1, 0], np.uint8), ("a", "b", "C"))
+
+
+def write(path: Path, few: Characters, **changes: np.ndarray | None) -> Path:
+    arrays = {"images": few.images, "labels": few.labels, "classes": np.array(few.classes)}
+    kept = {key: array for key, array in (arrays | changes).items() if array is not None}
+    np.savez(path, allow_pickle=True, **kept)
+    return path
+
+
+def test_there_are_47_classes_in_label_order() -> None:
+    assert "".join(CLASSES) == "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt"
+
+
+def test_loads_what_it_saved(few: Characters, tmp_path: Path) -> None:
+    few.save(tmp_path / "new" / "few.npz")
+    again = Characters.load(tmp_path / "new" / "few.npz")
+    assert np.array_equal(again.images, few.images)
+    assert np.array_equal(again.labels, few.labels)
+    assert again.classes == few.classes
+
+
+def test_counts_every_class(few: Characters) -> None:
+    assert len(few) == 5
+    assert few.counts().tolist() == [2, 2, 1]
+
+
+def test_equal_characters_give_equal_bytes_at_any_time(few: Characters, tmp_path: Path) -> None:
+    few.save(tmp_path / "one.npz")
+    time.sleep(2.1)  # a zip archive counts time in steps of two seconds
+    few.save(tmp_path / "two.npz")
+    assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
+
+
+def test_leaves_nothing_half_written(few: Characters, tmp_path: Path) -> None:
+    unwritable = Characters(few.images, few.labels, (object(),))  # type: ignore[arg-type]
+    few.save(tmp_path / "few.npz")
+    before = (tmp_path / "few.npz").read_bytes()
+    (tmp_path / "few.npz.unfinished").mkdir()
+    with pytest.raises(OSError, match="unfinished"):
+        unwritable.save(tmp_path / "few.npz")
+    assert (tmp_path / "few.npz").read_bytes() == before
+
+
+def test_names_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"gone\.npz: there is no such file .*dvc repro prepare"):
+        Characters.load(tmp_path / "gone.npz")
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"labels": None, "classes": None}, "it lacks classes, labels"),
+        ({"images": np.zeros((5, 28, 28))}, r"images: \(5, 28, 28\) float64, expected \(n, 28, 28"),
+        ({"images": np.zeros((5, 784), np.uint8)}, r"images: \(5, 784\) uint8"),
+        ({"labels": np.zeros(4, np.uint8)}, r"labels: \(4,\) uint8, expected \(5,\) uint8"),
+        ({"labels": np.full(5, 3, np.uint8)}, "label 3 found, but there are 3 classes"),
+        ({"classes": np.array(["a", "a", "b"])}, "classes: .* expected distinct"),
+        ({"classes": np.array([{}, {}])}, "it is not a readable npz archive"),
+    ],
+)
+def test_says_what_is_wrong_with_a_file(
+    few: Characters, tmp_path: Path, changes: dict[str, np.ndarray | None], what: str
+) -> None:
+    path = write(tmp_path / "few.npz", few, **changes)
+    with pytest.raises(DataError, match=f"few.npz: {what}"):
+        Characters.load(path)
+
+
+@pytest.mark.parametrize("size", [0, 10, 400])
+def test_says_that_a_file_is_cut_short(few: Characters, tmp_path: Path, size: int) -> None:
+    path = write(tmp_path / "few.npz", few)
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(DataError, match=r"few\.npz: it is not a readable npz archive"):
+        Characters.load(path)

@@ -1,0 +1,245 @@
+import gzip
+import hashlib
+import re
+import shutil
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ablation.data.characters import CLASSES, MERGED, Characters, DataError
+from ablation.data.emnist import (
+    BYCLASS,
+    NEEDED,
+    PARTITIONS,
+    Published,
+    load_emnist,
+    make_mini,
+    verify,
+)
+from ablation.data.formats import Member, Partition, find_partition, member_names, to_idx
+
+SHARED = Path(__file__).parents[3] / "shared" / "emnist"
+real = pytest.mark.skipif(not SHARED.is_dir(), reason=f"the real characters are not in {SHARED}")
+
+
+def image_of(number: int) -> np.ndarray:
+    return np.full((28, 28), number, np.uint8)
+
+
+def make_partition() -> tuple[Partition, Published]:
+    images = np.stack([image_of(number) for number in range(6)])
+    labels = np.array([0, 1, 2, 0, 1, 2], np.uint8)
+    partition = Partition(
+        Member("images.gz", images, "packed images", "images"),
+        Member("labels.gz", labels, "packed labels", "labels"),
+    )
+    published = Published(
+        6, 3, 2, packed=("packed images", "packed labels"), unpacked=("images", "labels")
+    )
+    return partition, published
+
+
+def test_accepts_what_was_published() -> None:
+    partition, published = make_partition()
+    images, labels = verify(partition, "few", published)
+    assert images is partition.images.array
+    assert labels is partition.labels.array
+
+
+@pytest.mark.parametrize("which", ["images", "labels"])
+def test_a_wrong_count_is_an_error(which: str) -> None:
+    partition, published = make_partition()
+    member = getattr(partition, which)
+    short = replace(partition, **{which: replace(member, array=member.array[:-2])})
+    with pytest.raises(DataError, match=rf"{which}\.gz: 4 characters, expected the 6 of few"):
+        verify(short, "few", published)
+
+
+def test_a_row_lost_to_a_header_is_recognised() -> None:
+    partition, published = make_partition()
+    error = r"6 characters \(was the first row lost.*\), expected the 7 of few"
+    with pytest.raises(DataError, match=error):
+        verify(partition, "few", replace(published, characters=7))
+
+
+def test_exchanged_members_are_an_error() -> None:
+    partition, published = make_partition()
+    exchanged = Partition(partition.labels, partition.images)
+    with pytest.raises(DataError, match=r"labels\.gz: shape \(6,\), expected 3 dimensions"):
+        verify(exchanged, "few", published)
+
+
+def test_a_label_out_of_range_is_an_error() -> None:
+    partition, published = make_partition()
+    with pytest.raises(DataError, match=r"labels\.gz: label 2, expected 0 to 1"):
+        verify(partition, "few", replace(published, classes=2))
+
+
+def test_uneven_classes_are_an_error() -> None:
+    partition, published = make_partition()
+    uneven = replace(partition.labels, array=np.array([0, 0, 0, 1, 2, 2], np.uint8))
+    with pytest.raises(DataError, match="classes of 1 to 3 characters, expected 2 in each class"):
+        verify(replace(partition, labels=uneven), "few", published)
+
+
+@pytest.mark.parametrize("which", ["images", "labels"])
+@pytest.mark.parametrize("packed_sha256", ["other", None])
+def test_a_wrong_checksum_is_an_error(which: str, packed_sha256: str | None) -> None:
+    partition, published = make_partition()
+    other = replace(getattr(partition, which), packed_sha256=packed_sha256, sha256="other")
+    error = rf"{which}\.gz: SHA-256 other, expected (packed )?{which}; replace it with NIST's own"
+    with pytest.raises(DataError, match=error):
+        verify(replace(partition, **{which: other}), "few", published)
+
+
+def test_a_form_without_published_checksum_is_held_to_the_rest() -> None:
+    partition, published = make_partition()
+    unpacked = Partition(
+        replace(partition.images, packed_sha256=None), replace(partition.labels, packed_sha256=None)
+    )
+    assert verify(unpacked, "few", replace(published, unpacked=None))
+
+
+def mini_of(labels: list[int], numbers: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    return np.stack([image_of(number) for number in numbers]), np.array(labels, np.uint8)
+
+
+def every_class(rounds: int) -> tuple[np.ndarray, np.ndarray]:
+    labels = np.tile(np.arange(47, dtype=np.uint8), rounds)
+    images = np.zeros((len(labels), 28, 28), np.uint8)
+    images[:, 0, 0], images[:, 0, 1] = np.divmod(np.arange(len(labels)), 256)
+    return images, labels
+
+
+def test_mini_takes_the_first_of_each_class_for_the_test_and_the_next_for_training() -> None:
+    bymerge = every_class(rounds=4)
+    train, test = make_mini(bymerge, mini_of([0], [9]), train_per_class=2, test_per_class=1)
+    assert np.array_equal(test.images, bymerge[0][:47])
+    assert np.array_equal(train.images, bymerge[0][47 : 3 * 47])
+    assert train.counts().tolist() == [2] * 47
+    assert train.classes == test.classes == CLASSES
+
+
+def test_mini_keeps_identical_images_once_at_their_first_place() -> None:
+    images, labels = every_class(rounds=3)
+    images[47:94] = images[:47]
+    train, test = make_mini((images, labels), mini_of([0], [9]), 1, 1)
+    assert np.array_equal(test.images, images[:47])
+    assert np.array_equal(train.images, images[94:])
+
+
+def test_mini_files_byclass_under_the_merged_classes() -> None:
+    bymerge = every_class(rounds=1)
+    byclass = mini_of(list(range(62)), list(range(100, 162)))
+    upper = make_mini(bymerge, byclass, train_per_class=1, test_per_class=1)[0]
+    assert {CLASSES[k]: BYCLASS[n - 100] for k, n in number_of_class(upper)} == {
+        name: name for name in CLASSES
+    }
+    without_upper = mini_of(list(range(10)) + list(range(36, 62)), list(range(100, 136)))
+    every_but_lower = [CLASSES.index(c) for c in CLASSES if c.isupper() and c.lower() not in MERGED]
+    rest = mini_of(every_but_lower, list(range(200, 200 + len(every_but_lower))))
+    images, labels = (np.concatenate(pair) for pair in zip(bymerge, rest, strict=True))
+    lower = make_mini((images, labels), without_upper, train_per_class=1, test_per_class=1)[0]
+    filed = {CLASSES[k]: BYCLASS[26 + n - 100] for k, n in number_of_class(lower) if n < 200}
+    assert all(filed[name.upper()] == name for name in MERGED)
+
+
+def number_of_class(characters: Characters) -> list[tuple[int, int]]:
+    return list(zip(characters.labels.tolist(), characters.images[:, 5, 5].tolist(), strict=True))
+
+
+def test_mini_of_too_few_characters_is_an_error() -> None:
+    with pytest.raises(DataError, match="class 0: 1 characters, expected 2"):
+        make_mini(every_class(rounds=2), mini_of([1], [9]), train_per_class=2, test_per_class=1)
+
+
+@pytest.mark.parametrize("dataset", ["emnist-mini", "emnist-balanced"])
+@pytest.mark.parametrize("raw", ["raw", "there"])
+def test_without_files_and_network_the_error_says_what_to_do(
+    dataset: str, raw: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody listens: no network
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    (tmp_path / "there").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(DataError) as caught:
+        load_emnist(dataset, tmp_path / raw)  # type: ignore[arg-type]
+    message = str(caught.value)
+    for partition in NEEDED[dataset]:
+        assert all(name in message for name in member_names(partition))
+        assert f"emnist-{partition}.csv" in message
+    assert "gzip.zip" in message
+    assert "make demo" in message
+    assert f"put it into {tmp_path / raw}" in message
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def link_packed(raw: Path, name: str = "") -> None:
+    raw.mkdir()
+    for path in SHARED.glob(f"emnist-{name}*.gz"):
+        (raw / path.name).symlink_to(path)
+
+
+def write_archive(raw: Path, name: str = "") -> None:
+    raw.mkdir()
+    with zipfile.ZipFile(raw / "gzip.zip", "w") as archive:
+        for path in SHARED.glob(f"emnist-{name}*.gz"):
+            archive.write(path, f"gzip/{path.name}")
+
+
+def write_torchvisions(raw: Path, name: str = "") -> None:
+    folder = raw / "EMNIST" / "raw"
+    folder.mkdir(parents=True)
+    for path in SHARED.glob(f"emnist-{name}*.gz"):
+        with gzip.open(path) as packed, (folder / path.stem).open("wb") as unpacked:
+            shutil.copyfileobj(packed, unpacked)
+
+
+def documented_checksums() -> list[str]:
+    table = (SHARED / "README.md").read_text().partition("| array | shape")[2]
+    return re.findall(r"[0-9a-f]{64}", table)
+
+
+@real
+@pytest.mark.real
+def test_mini_has_the_documented_checksums(tmp_path: Path) -> None:
+    link_packed(tmp_path / "raw")
+    train, test = load_emnist("emnist-mini", tmp_path / "raw")
+    arrays = (train.images, train.labels, test.images, test.labels)
+    checksums = [hashlib.sha256(array.tobytes()).hexdigest() for array in arrays]
+    assert checksums == documented_checksums()
+
+
+@real
+@pytest.mark.real
+@pytest.mark.parametrize("write", [link_packed, write_archive, write_torchvisions])
+@pytest.mark.parametrize("name", NEEDED["emnist-mini"])
+def test_nists_members_are_verified_in_every_form(
+    write: Callable[[Path, str], None], name: str, tmp_path: Path
+) -> None:
+    write(tmp_path / "raw", name)
+    partition = find_partition(tmp_path / "raw", name)
+    assert partition is not None
+    images, _ = verify(partition, name, PARTITIONS[name])
+    images[0, 14, 14] ^= 1
+    changed = replace(partition.images, packed_sha256=None, sha256=sha256_of(images))
+    with pytest.raises(DataError, match=r"images-idx3-ubyte.*: SHA-256 .*, expected "):
+        verify(replace(partition, images=changed), name, PARTITIONS[name])
+
+
+def sha256_of(array: np.ndarray) -> str:
+    return hashlib.sha256(to_idx(array)).hexdigest()
+
+
+@real
+@pytest.mark.real
+def test_the_table_holds_the_documented_checksums() -> None:
+    documented = (SHARED / "README.md").read_text()
+    for name, published in PARTITIONS.items():
+        for member, sha256 in zip(member_names(name), published.packed, strict=True):
+            assert re.search(rf"{member}\.gz .*{sha256}", documented)
+        assert all(sha256 in documented for sha256 in published.unpacked or ())

@@ -1,0 +1,117 @@
+import pickle
+
+import numpy as np
+import pytest
+
+from ablation.data.splits import Repeat, make_repeats, split, val_to_train
+
+LABELS = np.random.default_rng(0).permutation(np.repeat(np.arange(6, dtype=np.uint8), 40))
+SEEDS_OF_1729 = (2248742872, 2756388605, 1963567772, 2625966904)
+
+
+def seeds(repeat: Repeat) -> tuple[int, ...]:
+    return repeat.split_seed, repeat.init_seed, repeat.order_seed, repeat.dropout_seed
+
+
+@pytest.mark.parametrize("scheme", ["shuffle", "kfold"])
+def test_the_parts_are_sorted_disjoint_and_whole(scheme: str) -> None:
+    for repeat in make_repeats(1, scheme, 0.15, 4):
+        train, validation = split(LABELS, repeat)
+        assert train.dtype == validation.dtype == np.int64
+        assert np.array_equal(train, np.sort(train))
+        assert np.array_equal(validation, np.sort(validation))
+        assert np.array_equal(np.sort(np.concatenate([train, validation])), np.arange(len(LABELS)))
+
+
+@pytest.mark.parametrize(("scheme", "per_class"), [("shuffle", 6), ("kfold", 10)])
+def test_every_class_validates_alike(scheme: str, per_class: int) -> None:
+    for repeat in make_repeats(1, scheme, 0.15, 4):
+        validation = split(LABELS, repeat)[1]
+        assert np.bincount(LABELS[validation]).tolist() == [per_class] * 6
+
+
+def test_every_character_validates_in_exactly_one_fold() -> None:
+    folds = [split(LABELS, repeat)[1] for repeat in make_repeats(1, "kfold", 0.15, 5)]
+    assert np.array_equal(np.sort(np.concatenate(folds)), np.arange(len(LABELS)))
+
+
+def test_repeats_of_shuffle_split_differently() -> None:
+    one, two = make_repeats(1, "shuffle", 0.15, 2)
+    assert not np.array_equal(split(LABELS, one)[1], split(LABELS, two)[1])
+
+
+def test_a_split_comes_out_again() -> None:
+    repeat = make_repeats(1, "shuffle", 0.15, 1)[0]
+    assert np.array_equal(split(LABELS, repeat)[1], split(LABELS, repeat)[1])
+
+
+def test_a_repeat_does_not_depend_on_how_many_there_are() -> None:
+    assert make_repeats(1, "shuffle", 0.15, 9)[:3] == make_repeats(1, "shuffle", 0.15, 3)
+
+
+def test_the_fraction_plays_no_part_in_kfold() -> None:
+    assert make_repeats(1, "kfold", 0.15, 5) == make_repeats(1, "kfold", 0.4, 5)
+
+
+@pytest.mark.parametrize("scheme", ["shuffle", "kfold"])
+def test_no_two_seeds_are_equal_but_that_of_the_folds(scheme: str) -> None:
+    repeats = [
+        repeat
+        for seed in (1, 2)
+        for purpose in ("selection", "leave-one-out")
+        for repeat in make_repeats(seed, scheme, 0.15, 10, purpose)
+    ]
+    all_seeds = [seed for repeat in repeats for seed in seeds(repeat)]
+    shared = 4 * 9 if scheme == "kfold" else 0
+    assert len(set(all_seeds)) == len(all_seeds) - shared
+
+
+def test_another_purpose_gets_other_splits() -> None:
+    ours, fresh = (make_repeats(1, "kfold", 0.15, 5, purpose)[0] for purpose in ("a", "b"))
+    assert not np.array_equal(split(LABELS, ours)[1], split(LABELS, fresh)[1])
+
+
+def test_the_seeds_of_a_study_stay() -> None:
+    assert seeds(make_repeats(1729, "shuffle", 0.15, 1)[0]) == SEEDS_OF_1729
+
+
+@pytest.mark.parametrize(("scheme", "ratio"), [("shuffle", 0.2 / 0.8), ("kfold", 0.25)])
+def test_the_ratio_is_that_of_the_parts(scheme: str, ratio: float) -> None:
+    repeat = make_repeats(1, scheme, 0.2, 5)[0]
+    train, validation = split(LABELS, repeat)
+    assert val_to_train(repeat) == pytest.approx(ratio)
+    assert len(validation) / len(train) == pytest.approx(ratio)
+
+
+def test_a_repeat_can_be_hashed_and_sent_to_a_worker() -> None:
+    repeat = make_repeats(1, "shuffle", 0.15, 1)[0]
+    assert {pickle.loads(pickle.dumps(repeat))} == {repeat}
+
+
+@pytest.mark.parametrize(
+    ("scheme", "fraction", "count", "error"),
+    [
+        ("shufle", 0.15, 5, "validation.scheme: 'shufle' is not one of shuffle, kfold"),
+        ("shuffle", 1.0, 5, "validation.fraction: 1.0 is not between 0 and 1"),
+        ("shuffle", 0.15, 0, "validation.repeats: 0 is too few, shuffle needs 1 or more"),
+        ("kfold", 0.15, 1, "validation.repeats: 1 is too few, kfold needs 2 or more"),
+    ],
+)
+def test_an_error_names_the_key(scheme: str, fraction: float, count: int, error: str) -> None:
+    with pytest.raises(ValueError, match=error):
+        make_repeats(1, scheme, fraction, count)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "fraction", "count", "error"),
+    [
+        ("kfold", 0.15, 41, "validation.repeats: 41 folds, but the smallest class has 40"),
+        ("shuffle", 0.01, 1, "validation.fraction: 0.01 leaves the smallest class, of 40 char"),
+        ("shuffle", 0.99, 1, "validation.fraction: 0.99 leaves the smallest class, of 40 char"),
+    ],
+)
+def test_too_small_classes_are_an_error(
+    scheme: str, fraction: float, count: int, error: str
+) -> None:
+    with pytest.raises(ValueError, match=error):
+        split(LABELS, make_repeats(1, scheme, fraction, count)[0])

@@ -1,0 +1,286 @@
+"""Measures of fitted models, on cases that can be worked out by hand."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+
+from ablation.judge.evaluation import (
+    LOOK_ALIKES,
+    accuracy_difference,
+    accuracy_interval,
+    agreement,
+    calibration_error,
+    class_report,
+    look_alike_errors,
+    macro_averages,
+    mcnemar,
+    most_confused,
+    recall_differences,
+    reliability_curve,
+    top2_accuracy,
+)
+
+Correct = NDArray[np.bool_]
+
+CLASSES = [*"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt"]
+
+
+def outcomes(**counts: int) -> tuple[Correct, Correct]:
+    """First and second model's correctness for so many cases of each outcome."""
+    pairs = {"both": (1, 1), "first": (1, 0), "second": (0, 1), "neither": (0, 0)}
+    rows = [pairs[outcome] for outcome, count in counts.items() for _ in range(count)]
+    first, second = np.array(rows, bool).T
+    return first, second
+
+
+# --- accuracy ------------------------------------------------------------------------------------
+
+
+def test_wilson_interval_by_hand() -> None:
+    # 8 of 10: centre (0.8 + z^2/20) / (1 + z^2/10), z = 1.96.
+    low, high = accuracy_interval([True] * 8 + [False] * 2)
+    assert (low, high) == pytest.approx((0.4902, 0.9433), abs=1e-4)
+
+
+def test_wilson_interval_of_a_perfect_model_leaves_room() -> None:
+    low, high = accuracy_interval([True] * 10)
+    assert low == pytest.approx(10 / (10 + 1.959964**2))
+    assert high == 1.0
+
+
+def test_top2_counts_first_and_second_choice() -> None:
+    assert top2_accuracy([*"abcd"], [*"axcx"], [*"xbyy"]) == 0.75
+
+
+def test_top2_does_not_take_a_second_choice_of_another_character() -> None:
+    assert top2_accuracy([*"ab"], [*"ba"], [*"cc"]) == 0.0
+
+
+# --- per class -----------------------------------------------------------------------------------
+
+
+def test_report_by_hand() -> None:
+    # A: 2 of 3 found, 2 of 3 guesses right. B: 1 of 2 found, 1 of 2 guesses right.
+    report = class_report([*"AAABB"], [*"AABAB"], ["A", "B"])
+    assert list(report) == ["class", "precision", "recall", "f1", "support"]
+    assert report["class"].tolist() == ["A", "B"]
+    assert report[["precision", "recall", "f1"]].to_numpy() == pytest.approx(
+        np.array([[2 / 3] * 3, [1 / 2] * 3])
+    )
+    assert report["support"].tolist() == [3, 2]
+
+
+def test_macro_average_counts_each_class_the_same() -> None:
+    report = class_report([*"AAAAAAAAB"], [*"AAAAAAAAA"], ["A", "B"])
+    averages = macro_averages(report)
+    assert averages["recall"] == 0.5
+    assert averages["precision"] == pytest.approx((8 / 9 + 0) / 2)
+
+
+def test_class_never_predicted_scores_zero_without_a_warning(
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    report = class_report([*"AB"], [*"AA"], ["A", "B"]).set_index("class")
+    assert report.loc["B", ["precision", "recall", "f1"]].tolist() == [0, 0, 0]
+    assert not recwarn.list
+
+
+def test_report_keeps_label_order() -> None:
+    report = class_report([*"a0Z"], [*"a0Z"], CLASSES)
+    assert report["class"].tolist() == CLASSES
+    assert report["support"].sum() == 3
+
+
+def test_unknown_character_is_named() -> None:
+    with pytest.raises(ValueError, match=r"\['\?'\] are not among"):
+        class_report([*"A?"], [*"AA"], ["A", "B"])
+
+
+def test_report_reads_columns_of_a_table() -> None:
+    table = pd.DataFrame({"actual": [*"AB"], "predicted": [*"AB"]})
+    assert class_report(table["actual"], table["predicted"], ["A", "B"])["f1"].tolist() == [1, 1]
+
+
+def test_recall_differences_are_cnn_minus_mlp() -> None:
+    mlp, cnn = (class_report([*"AABB"], guess, ["A", "B"]) for guess in ([*"ABBB"], [*"AAAB"]))
+    table = recall_differences(mlp, cnn)
+    assert list(table) == ["class", "mlp_recall", "cnn_recall", "difference"]
+    assert table["difference"].tolist() == [0.5, -0.5]
+
+
+def test_reports_on_other_classes_do_not_compare() -> None:
+    mlp, cnn = (class_report([*"AB"], [*"AB"], order) for order in (["A", "B"], ["B", "A"]))
+    with pytest.raises(ValueError, match="same classes in the same order"):
+        recall_differences(mlp, cnn)
+
+
+# --- confusions ----------------------------------------------------------------------------------
+
+
+def test_confusions_count_both_ways_round() -> None:
+    table = most_confused([*"0O0Ff1"], [*"O0OfA1"])
+    assert table.to_dict("list") == {
+        "first": ["0", "A", "F"],
+        "second": ["O", "f", "f"],
+        "errors": [3, 1, 1],
+        "share_of_errors": [0.6, 0.2, 0.2],
+    }
+
+
+def test_no_more_than_ten_pairs() -> None:
+    actual, predicted = [*"ABCDEFGHIJKL"], [*"000000000000"]
+    table = most_confused(actual, predicted)
+    assert len(table) == 10
+    assert table["share_of_errors"].tolist() == [1 / 12] * 10
+
+
+def test_perfect_model_confuses_nothing() -> None:
+    table = most_confused([*"AB"], [*"AB"])
+    assert list(table) == ["first", "second", "errors", "share_of_errors"]
+    assert table.empty
+
+
+def test_look_alikes_share_of_errors() -> None:
+    # 0 for O; I for L; L for 1; then 0 for 1, which is an error across groups; and two right ones.
+    table = look_alike_errors([*"OL1" + "1" + "qF"], [*"0IL" + "0" + "qF"]).set_index("group")
+    assert table.loc["0/O"].tolist() == [1, 0.25]
+    assert table.loc["1/I/L"].tolist() == [2, 0.5]
+    assert table.loc["9/g/q"].tolist() == [0, 0]
+    assert table.loc["all"].tolist() == [3, 0.75]
+
+
+def test_all_look_alikes_come_last() -> None:
+    assert look_alike_errors([*"A"], [*"B"])["group"].tolist() == [*LOOK_ALIKES, "all"]
+
+
+def test_perfect_model_has_no_share_of_errors() -> None:
+    assert look_alike_errors([*"0O"], [*"0O"])["share_of_errors"].tolist() == [0.0] * 7
+
+
+def test_look_alikes_are_classes_and_in_one_group_each() -> None:
+    members = "".join(LOOK_ALIKES.values())
+    assert set(members) <= set(CLASSES)
+    assert len(set(members)) == len(members)
+    assert all("/".join(alike) == group for group, alike in LOOK_ALIKES.items())
+
+
+# --- calibration ---------------------------------------------------------------------------------
+
+
+def test_reliability_by_hand() -> None:
+    # Bins are a fifteenth wide: the tenth ends at 0.667, the last begins at 0.933.
+    curve = reliability_curve([True, False, True, True, False], [0.61, 0.62, 0.94, 0.96, 0.1])
+    assert list(curve) == ["confidence", "accuracy", "count"]
+    assert curve.to_numpy() == pytest.approx(np.array([[0.1, 0, 1], [0.615, 0.5, 2], [0.95, 1, 2]]))
+
+
+def test_calibration_error_by_hand() -> None:
+    curve = pd.DataFrame({"confidence": [0.6, 0.9], "accuracy": [0.5, 0.7], "count": [1, 3]})
+    assert calibration_error(curve) == pytest.approx((1 * 0.1 + 3 * 0.2) / 4)
+
+
+def test_overconfidence_shows() -> None:
+    correct = np.arange(100) < 70
+    assert calibration_error(reliability_curve(correct, np.full(100, 0.9))) == pytest.approx(0.2)
+
+
+def test_calibrated_model_has_hardly_any_error() -> None:
+    random = np.random.default_rng(0)
+    confidence = random.uniform(0.1, 1, size=50_000)
+    correct = random.uniform(size=50_000) < confidence
+    assert calibration_error(reliability_curve(correct, confidence)) < 0.01
+
+
+def test_counts_belong_to_their_bins_at_the_edges() -> None:
+    confidence = np.array([0, 1 / 15, 2 / 15, 0.6, 1.0, 1.0])
+    curve = reliability_curve(np.ones(6, bool), confidence)
+    assert curve["count"].sum() == 6
+    assert np.average(curve["confidence"], weights=curve["count"]) == pytest.approx(
+        confidence.mean()
+    )
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_reliability_of_a_model_that_is_always_or_never_right(right: bool) -> None:
+    assert reliability_curve([right, right], [0.5, 0.5])["accuracy"].tolist() == [float(right)]
+
+
+@pytest.mark.parametrize("confidence", [1.2, -0.1, float("nan")])
+def test_confidence_is_a_probability(confidence: float) -> None:
+    with pytest.raises(ValueError, match=r"\[0, 1\]"):
+        reliability_curve([True], [confidence])
+
+
+# --- one model against the other -----------------------------------------------------------------
+
+
+def test_mcnemar_by_hand() -> None:
+    # One against five of six fair coins: 2 * (1 + 6) / 64.
+    assert mcnemar(*outcomes(both=9, first=1, second=5, neither=2)) == pytest.approx(14 / 64)
+
+
+def test_mcnemar_does_not_care_for_what_both_got_right() -> None:
+    few, many = (mcnemar(*outcomes(both=n, first=2, second=9)) for n in (0, 1_000))
+    assert few == many
+
+
+def test_models_that_never_disagree_do_not_differ() -> None:
+    assert mcnemar(*outcomes(both=5, neither=3)) == 1.0
+
+
+def test_difference_is_second_minus_first() -> None:
+    difference, low, high = accuracy_difference(*outcomes(both=900, second=100), seed=1)
+    assert difference == pytest.approx(0.1)
+    assert 0 < low < 0.1 < high
+
+
+def test_bootstrap_interval_agrees_with_the_normal_one() -> None:
+    # Per character the difference is -1, 0 or 1: variance (60 + 100) / 1000 - 0.04^2.
+    _, low, high = accuracy_difference(*outcomes(both=840, first=60, second=100), seed=1)
+    reach = 1.959964 * np.sqrt((0.16 - 0.04**2) / 1000)
+    assert (low, high) == pytest.approx((0.04 - reach, 0.04 + reach), abs=0.0015)
+
+
+def test_bootstrap_is_seeded() -> None:
+    models = outcomes(both=90_000, first=4_000, second=6_000)
+    first, again, other = (accuracy_difference(*models, seed=seed) for seed in (3, 3, 4))
+    assert first == again != other
+
+
+def test_no_disagreement_is_no_difference() -> None:
+    assert accuracy_difference(*outcomes(both=5, neither=5), seed=1) == (0, 0, 0)
+
+
+def test_agreement_by_hand() -> None:
+    table = agreement(*outcomes(both=5, first=1, second=2, neither=2))
+    assert table.to_dict("list") == {
+        "outcome": ["both right", "only mlp right", "only cnn right", "both wrong"],
+        "count": [5, 1, 2, 2],
+        "share": [0.5, 0.1, 0.2, 0.2],
+    }
+
+
+# --- what is not a set of predictions ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [
+        lambda: mcnemar([True], [True, False]),
+        lambda: accuracy_interval([]),
+        lambda: agreement([[True]], [[True]]),
+        lambda: most_confused([*"AB"], [*"A"]),
+        lambda: top2_accuracy([*"AB"], [*"AB"], [*"A"]),
+    ],
+)
+def test_shapes_that_do_not_line_up_are_named(measure: Callable[[], object]) -> None:
+    with pytest.raises(ValueError, match="flat arrays; got"):
+        measure()
+
+
+def test_correctness_is_bool_and_not_a_label() -> None:
+    with pytest.raises(ValueError, match="second_correct must be bool"):
+        mcnemar([True, False], [3, 7])

@@ -1,0 +1,214 @@
+"""Figures say what their numbers say, in one set of colours, and no label covers another."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.text import Text
+
+from ablation.show import figures
+from ablation.show.report import Study
+
+CLASSES = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt"
+MLP, CNN = figures.MODEL_COLOURS["mlp"], figures.MODEL_COLOURS["cnn"]
+IMAGES = np.zeros((2, 28, 28), dtype=np.uint8)
+CHAIN = pd.DataFrame(
+    {
+        "model": "mlp",
+        "technique": ["baseline", "optimizer", "dropout"],
+        "winner": ["baseline", "rmsprop lr=0.0003", "0.2"],
+        "verdict": ["kept", "adopted", "kept"],
+        "val_accuracy": [0.80, 0.82, 0.82],
+        "gain": [np.nan, 0.02, 0.0],
+        "gain_low": [np.nan, 0.01, np.nan],
+        "gain_high": [np.nan, 0.03, np.nan],
+    }
+)
+
+
+def texts(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.findobj(Text) if isinstance(text, Text)]
+
+
+def labels(axes: Axes, which: str) -> list[str]:
+    return [label.get_text() for label in getattr(axes, f"get_{which}ticklabels")()]
+
+
+def overlaps(found: list[Text], figure: Figure) -> list[str]:
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in found]
+    return [
+        f"{a.get_text()} {b.get_text()}"
+        for i, (a, here) in enumerate(zip(found, boxes, strict=True))
+        for b, there in zip(found[i + 1 :], boxes[i + 1 :], strict=True)
+        if here.overlaps(there)
+    ]
+
+
+def predictions(classes: str) -> pd.DataFrame:
+    actual = list(classes) * 4
+    return pd.DataFrame({"actual": actual, "predicted": [classes[0], *actual[1:]]})
+
+
+def test_a_right_answer_is_blue_and_a_wrong_one_red():
+    figure = figures.first_predictions(IMAGES, ["A", "7"], {"mlp": ["A", "1"], "cnn": ["H", "7"]})
+    colours = {
+        (text.get_text(), text.get_color())
+        for text in figure.findobj(Text)
+        if isinstance(text, Text) and text.get_text()[:4] in ("MLP:", "CNN:")
+    }
+    assert colours == {
+        ("MLP: A", figures.RIGHT),
+        ("MLP: 1", figures.WRONG),
+        ("CNN: H", figures.WRONG),
+        ("CNN: 7", figures.RIGHT),
+    }
+
+
+def test_a_model_has_one_colour_and_none_means_right_or_wrong(root: Path):
+    study = Study(root, dataset="glyphs")
+    curves = {model: study.table(f"plots/{model}/test/reliability.csv") for model in ("mlp", "cnn")}
+    figure = figures.reliability(curves, {"mlp": 0.03, "cnn": 0.02})
+    assert [line.get_color() for line in figure.axes[0].lines[1:]] == [MLP, CNN]
+    chain = figures.accuracy_chain(study.table("plots/comparison/chain.csv"))
+    assert [axes.lines[0].get_color() for axes in chain.axes] == [MLP, CNN]
+    assert not {MLP, CNN} & {figures.RIGHT, figures.WRONG}
+
+
+def test_class_distribution_draws_every_count():
+    counts = pd.DataFrame({"character": ["0", "A"], "train": [30, 20], "test": [3, 2]})
+    axes = figures.class_distribution(counts).axes[0]
+    assert labels(axes, "x") == ["0", "A"]
+    bars = [bar.get_height() for bar in axes.patches if isinstance(bar, Rectangle)]
+    assert [height for height in bars if height > 0] == [30, 20, 3, 2]
+    legend = axes.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["train (50)", "test (5)"]
+
+
+def test_every_sample_carries_its_character():
+    figure = figures.class_samples(np.zeros((3, 28, 28), np.uint8), ["0", "A", "q"], columns=2)
+    shown = [axes.get_title() for axes in figure.axes if axes.images]
+    assert shown == ["0", "A", "q"]
+
+
+def test_training_curves_show_both_parts_of_both_quantities():
+    table = pd.DataFrame(
+        {
+            "epoch": [1, 2],
+            "train_loss": [2.0, 1.0],
+            "validation_loss": [2.5, 1.5],
+            "train_accuracy": [0.5, 0.8],
+            "validation_accuracy": [0.4, 0.7],
+        }
+    )
+    figure = figures.training_curves({"mlp": table, "cnn": table})
+    loss, accuracy = figure.axes[0], figure.axes[2]
+    assert [np.asarray(line.get_ydata()).tolist() for line in loss.lines] == [
+        [2.0, 1.0],
+        [2.5, 1.5],
+    ]
+    assert [line.get_label() for line in accuracy.lines] == ["training", "validation"]
+    assert accuracy.get_xlabel() == "epoch"
+    assert accuracy.yaxis.get_major_formatter()(0.825) == "82.5 %"
+
+
+def test_every_row_of_a_confusion_matrix_adds_up_to_one():
+    figure = figures.confusion_matrix("mlp", predictions("0AB"), list("0AB"))
+    mesh = figure.axes[0].collections[0]
+    assert isinstance(mesh, QuadMesh)
+    roots = np.asarray(mesh.get_array()).reshape(3, 3)
+    assert np.allclose((roots**2).sum(axis=1), 1)
+
+
+def test_a_class_that_is_never_predicted_keeps_its_place():
+    wrong = pd.DataFrame({"actual": ["0", "A"], "predicted": ["0", "0"]})
+    axes = figures.confusion_matrix("cnn", wrong, ["0", "A"]).axes[0]
+    assert labels(axes, "x") == labels(axes, "y") == ["0", "A"]
+    assert "50.00 %" in axes.get_title()
+
+
+def test_no_class_label_covers_another():
+    figure = figures.confusion_matrix("mlp", predictions(CLASSES), list(CLASSES))
+    axes = figure.axes[0]
+    assert labels(axes, "x") == list(CLASSES)
+    assert overlaps(axes.get_xticklabels() + axes.get_yticklabels(), figure) == []
+
+
+def test_the_chain_names_winner_verdict_and_gain():
+    said = texts(figures.accuracy_chain(CHAIN))
+    assert "rmsprop lr=0.0003" in said
+    assert "adopted, +2.00 points [+1.00, +3.00]" in said
+    assert "kept" in said
+
+
+def test_a_gain_interval_stands_on_the_incumbents_accuracy():
+    axes = figures.accuracy_chain(CHAIN).axes[0]
+    bars = [np.asarray(line.get_data()) for line in axes.lines]
+    [reach] = [x for x, y in (bar for bar in bars if bar.shape == (2, 2)) if list(y) == [1, 1]]
+    assert np.allclose(reach, [0.81, 0.83])
+
+
+def test_a_kept_stage_is_hollow():
+    axes = figures.accuracy_chain(CHAIN).axes[0]
+    points = [line for line in axes.lines if line.get_marker() == "o"]
+    assert [to_hex(point.get_markerfacecolor()) for point in points] == [MLP, MLP, "#ffffff"]
+
+
+def test_long_settings_of_the_chain_do_not_overlap(root: Path):
+    figure = figures.accuracy_chain(Study(root, "glyphs").table("plots/comparison/chain.csv"))
+    found = [text for axes in figure.axes for text in axes.texts]
+    assert overlaps(found, figure) == []
+
+
+def test_leave_one_out_ranks_techniques_above_the_whole_study():
+    gains = pd.DataFrame(
+        {
+            "technique": ["dropout", "optimizer", "batchnorm", "all"],
+            "baseline_setting": ["0.0", "adam", "true", "baseline"],
+            "final_setting": ["0.2", "sgd", "true", "final"],
+            "gain": [-0.001, 0.02, 0.0, 0.03],
+            "gain_low": [-0.002, 0.01, 0.0, 0.02],
+            "gain_high": [0.0, 0.03, 0.0, 0.04],
+        }
+    )
+    figure = figures.leave_one_out({"mlp": gains})
+    assert labels(figure.axes[0], "y") == ["optimizer", "batchnorm", "dropout", "whole study"]
+    said = texts(figure)
+    assert {"unchanged", "adam → sgd", "+2.00 points [+1.00, +3.00]"} <= set(said)
+
+
+@pytest.mark.parametrize(("chance", "said"), [(0.2, "p = 0.200"), (1e-9, "p < 0.001")])
+def test_comparison_says_how_large_and_how_sure(root: Path, chance: float, said: str):
+    study = Study(root, dataset="emnist-mini")
+    verdict = study.numbers("metrics/comparison.json") | {"mcnemar_p": chance}
+    classes = study.table("plots/comparison/classes.csv")
+    figure = figures.comparison(study.table("plots/comparison/models.csv"), classes, verdict)
+    title = figure.get_suptitle()
+    assert "+5.02 points [+4.12, +5.89]" in title
+    assert said in title
+
+
+def test_a_class_is_drawn_in_the_colour_of_the_model_that_does_better(root: Path):
+    study = Study(root, dataset="emnist-mini")
+    classes = pd.DataFrame({"class": ["A", "1"], "difference": [-0.1, 0.2]})
+    verdict = study.numbers("metrics/comparison.json")
+    figure = figures.comparison(study.table("plots/comparison/models.csv"), classes, verdict)
+    recall = figure.axes[-1]
+    assert labels(recall, "x") == ["1", "A"]
+    assert [to_hex(bar.get_facecolor()) for bar in recall.patches] == [CNN, MLP]
+
+
+def test_only_glyphs_are_called_a_stand_in():
+    real, drawn = (
+        figures.mark_stand_in(figures.accuracy_chain(CHAIN), dataset)
+        for dataset in ("emnist-mini", "glyphs")
+    )
+    assert figures.STAND_IN in texts(drawn)
+    assert figures.STAND_IN not in texts(real)
