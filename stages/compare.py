@@ -1,5 +1,6 @@
 """MLP against CNN on the same test characters: which is better, how sure, at what cost."""
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import pandas as pd
 from rich.table import Table
 
 from ablation.base.console import console, percent, plain_errors, points
-from ablation.base.files import write_csv, write_json
+from ablation.base.files import read_csv, write_csv, write_json
 from ablation.judge.evaluation import (
     accuracy_difference,
     agreement,
@@ -17,18 +18,22 @@ from ablation.judge.evaluation import (
     recall_differences,
 )
 from ablation.params import MODELS, load_params
-from ablation.trial.recipe import CHAIN
 
 PLOTS = Path("plots/comparison")
 COSTS = ("parameters", "train_seconds", "predict_seconds")
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    for model in MODELS:
+        parser.add_argument(f"--{model}-chain", required=True, help="what the chain concluded")
+    chains = vars(parser.parse_args())
     console.rule("mlp against cnn")
     seed = load_params().seed
     tests = {model: read_json(Path("metrics", model, "test.json")) for model in MODELS}
-    predictions = {model: read_characters(model, "predictions") for model in MODELS}
-    reports = {model: read_characters(model, "report") for model in MODELS}
+    folders = {model: Path("plots", model, "test") for model in MODELS}
+    predictions = {m: read_csv(folder / "predictions.csv") for m, folder in folders.items()}
+    reports = {m: read_csv(folder / "report.csv") for m, folder in folders.items()}
     mlp, cnn = ((p["actual"] == p["predicted"]).to_numpy() for p in predictions.values())
 
     difference, low, high = accuracy_difference(mlp, cnn, seed)
@@ -39,7 +44,7 @@ def main() -> None:
         "difference_low": low,
         "difference_high": high,
         "mcnemar_p": mcnemar(mlp, cnn),
-        **{f"{cost}_ratio": tests["cnn"][cost] / tests["mlp"][cost] for cost in COSTS},
+        **{f"ratio_{cost}": tests["cnn"][cost] / tests["mlp"][cost] for cost in COSTS},
     }
     outcomes = agreement(mlp, cnn)
     ambiguous = pd.concat(
@@ -48,7 +53,7 @@ def main() -> None:
     )
     write_json(numbers, Path("metrics/comparison.json"))
     write_csv(models_table(tests, len(mlp)), PLOTS / "models.csv")
-    write_csv(chain_table(), PLOTS / "chain.csv")
+    write_csv(chain_table(chains), PLOTS / "chain.csv")
     write_csv(recall_differences(reports["mlp"], reports["cnn"]), PLOTS / "classes.csv")
     write_csv(outcomes, PLOTS / "agreement.csv")
     write_csv(ambiguous[["model", "group", "errors", "share_of_errors"]], PLOTS / "ambiguous.csv")
@@ -58,13 +63,6 @@ def main() -> None:
 def read_json(path: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(path.read_text())
     return content
-
-
-def read_characters(model: str, name: str) -> pd.DataFrame:
-    """A table of the test, whose text columns hold characters: `1` and `N` are no numbers."""
-    text = dict.fromkeys(("class", "actual", "predicted", "second"), str)
-    path = Path("plots", model, "test", f"{name}.csv")
-    return pd.read_csv(path, dtype=text, keep_default_na=False)
 
 
 def models_table(tests: dict[str, dict[str, Any]], characters: int) -> pd.DataFrame:
@@ -77,15 +75,11 @@ def models_table(tests: dict[str, dict[str, Any]], characters: int) -> pd.DataFr
     return pd.DataFrame(rows)
 
 
-def chain_table() -> pd.DataFrame:
+def chain_table(chains: dict[str, str]) -> pd.DataFrame:
     """What each stage of both chains concluded."""
-    rows = []
-    for model in MODELS:
-        for technique in CHAIN:
-            numbers = read_json(Path("metrics", model, f"{technique}.json"))
-            del numbers["trials"]
-            rows.append({"model": model, "technique": technique, **numbers})
-    return pd.DataFrame(rows)
+    tables = [read_csv(Path(chains[f"{model}_chain"])).assign(model=model) for model in MODELS]
+    both = pd.concat(tables)
+    return both[["model", *both.columns.drop("model")]]
 
 
 def show(

@@ -11,11 +11,12 @@ import pandas as pd
 from rich.table import Table
 
 from ablation.base.console import console, percent, plain_errors, points
-from ablation.base.files import write_csv, write_json
+from ablation.base.files import read_csv, write_csv, write_json
 from ablation.data.splits import val_to_train
 from ablation.judge.selection import Evidence, Verdict, judge_stage
 from ablation.params import MODELS, load_params, load_recipe, save_recipe
 from ablation.study import (
+    TRAINING_CHARACTERS,
     Entry,
     Results,
     curves_table,
@@ -25,6 +26,7 @@ from ablation.study import (
     trials_table,
     weigh,
 )
+from ablation.trial.memory import file_digest
 from ablation.trial.recipe import BASELINE, CHAIN
 
 
@@ -49,8 +51,15 @@ def main() -> None:
     write_csv(trials_table(contenders, results), plots / "trials.csv")
     write_csv(candidates_table(verdict, results), plots / "candidates.csv")
     write_csv(curves_table(results), plots / "curves.csv")
+    write_csv(chain_table(arguments.chain, technique, numbers), plots / "chain.csv")
     write_json(numbers, Path("metrics", model, f"{technique}.json"))
-    save_recipe(recipes[verdict.winner.setting], Path("data/recipes", model, f"{technique}.yaml"))
+    # The digest makes the stages that start from this recipe depend on the characters as well.
+    digest = file_digest(TRAINING_CHARACTERS)
+    save_recipe(
+        recipes[verdict.winner.setting],
+        Path("data/recipes", model, f"{technique}.yaml"),
+        f"chosen on training characters with SHA-256 {digest}",
+    )
     show(verdict, results)
 
 
@@ -59,9 +68,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--model", required=True, choices=MODELS)
     parser.add_argument("--technique", required=True, choices=CHAIN)
     parser.add_argument("--incumbent", type=Path, help="the recipe of the stage before")
+    parser.add_argument("--chain", type=Path, help="what the stages before concluded")
     arguments = parser.parse_args()
-    if (arguments.technique == BASELINE) != (arguments.incumbent is None):
-        parser.error("every technique but the baseline needs the --incumbent it starts from")
+    alone = arguments.incumbent is None or arguments.chain is None
+    if alone and arguments.technique != BASELINE:
+        parser.error("every technique but the baseline needs --incumbent and --chain")
     return arguments
 
 
@@ -77,6 +88,12 @@ def metrics(verdict: Verdict, trials: int) -> dict[str, object]:
         "gain_high": won.gain_high,
         "trials": trials,
     }
+
+
+def chain_table(before: Path | None, technique: str, numbers: dict[str, object]) -> pd.DataFrame:
+    """What the chain concluded up to here: the table of the stage before, and a row of its own."""
+    row = pd.DataFrame([{"technique": technique, **numbers}]).drop(columns="trials")
+    return row if before is None else pd.concat([read_csv(before), row])
 
 
 def candidates_table(verdict: Verdict, results: Results) -> pd.DataFrame:

@@ -1,11 +1,19 @@
 """The schema of params.yaml, its only reader, and the reader and writer of recipe files."""
 
+from collections import Counter
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar, get_type_hints
 
 import yaml
-from pydantic import Field, ValidationError, create_model, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    ValidationError,
+    create_model,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from ablation.base.errors import UserError
@@ -39,8 +47,10 @@ class Candidate(Checked, Generic[Setting]):
         axes = {key: v if isinstance(v, list) else [v] for key, v in entry.items()}
         for key, values in axes.items():
             if not values:
+                raise PydanticCustomError("at", "an empty list; give a value", {"key": key})
+            if key == "name" and len(values) > 1:
                 raise PydanticCustomError(
-                    "empty", "{key}: an empty list; give a value", {"key": key}
+                    "at", "one candidate has one name; make more candidates", {"key": key}
                 )
         points = tuple(dict(zip(axes, point, strict=True)) for point in product(*axes.values()))
         return {
@@ -71,7 +81,7 @@ class Validation(Checked):
     @model_validator(mode="after")
     def _folds_need_two(self) -> "Validation":
         if self.scheme == "kfold" and self.repeats < 2:
-            raise PydanticCustomError("folds", "repeats: 1 is no kfold; give 2 or more")
+            raise PydanticCustomError("at", "1 is no kfold; give 2 or more", {"key": "repeats"})
         return self
 
 
@@ -90,6 +100,13 @@ class Training(Checked):
     device: Literal["auto", "cpu", "cuda"]
     workers: Literal["auto"] | Count
 
+    @field_validator("workers", mode="before")
+    @classmethod
+    def _say_both_kinds(cls, workers: Any) -> Any:
+        if workers != "auto" and (not isinstance(workers, int) or workers < 1):
+            raise PydanticCustomError("neither", "should be auto or a number, 1 or more")
+        return workers
+
 
 class Models(Checked):
     """The sizes of the two families."""
@@ -104,11 +121,25 @@ class Fit(Checked):
     seeds: Count
 
 
+def _named_apart(candidates: tuple[Candidate[Any], ...]) -> tuple[Candidate[Any], ...]:
+    for name, times in Counter(candidate.label for candidate in candidates).items():
+        if times > 1:
+            raise PydanticCustomError(
+                "twice",
+                "{times} candidates are called '{name}'; keep one, its values may be lists",
+                {"times": times, "name": name},
+            )
+    return candidates
+
+
 Techniques = create_model(  # type: ignore[call-overload]
     "Techniques",
     __base__=Checked,
     **{
-        technique: (tuple[Candidate[setting], ...], Field(min_length=1, strict=False))  # type: ignore[valid-type]
+        technique: (
+            Annotated[tuple[Candidate[setting], ...], AfterValidator(_named_apart)],  # type: ignore[valid-type]
+            Field(min_length=1, strict=False),
+        )
         for technique, setting in get_type_hints(Recipe, include_extras=True).items()
         if technique in Recipe.model_fields
     },
@@ -157,9 +188,10 @@ def load_recipe(path: Path) -> Recipe:
     return _load(path, Recipe)
 
 
-def save_recipe(recipe: Recipe, path: Path) -> None:
-    """Write a recipe in the form of params.yaml's `baseline`."""
-    write_bytes(yaml.safe_dump(recipe.model_dump(), sort_keys=False).encode(), path)
+def save_recipe(recipe: Recipe, path: Path, comment: str) -> None:
+    """Write a recipe in the form of params.yaml's `baseline`, under a line of comment."""
+    text = f"# {comment}\n{yaml.safe_dump(recipe.model_dump(), sort_keys=False)}"
+    write_bytes(text.encode(), path)
 
 
 def _load(path: Path, model: type[Model]) -> Model:
@@ -167,13 +199,19 @@ def _load(path: Path, model: type[Model]) -> Model:
         content = yaml.safe_load(path.read_text())
     except OSError as error:
         raise ParamsError(f"{path}: {error.strerror}; run from the repository's root") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ParamsError(f"{path}: not YAML: {error}") from None
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        lines = dict.fromkeys(f"{path}: {_describe(detail, content)}" for detail in error.errors())
+        # A list whose entries are wrong is, to pydantic, too short as well.
+        details = [d for d in error.errors() if d["type"] != "too_short" or not _is_long_enough(d)]
+        lines = dict.fromkeys(f"{path}: {_describe(detail, content)}" for detail in details)
         raise ParamsError("\n".join(lines)) from None
+
+
+def _is_long_enough(error: ErrorDetails) -> bool:
+    return len(error["input"]) >= int(error["ctx"]["min_length"])
 
 
 def _describe(error: ErrorDetails, content: Any) -> str:
@@ -190,17 +228,32 @@ def _describe(error: ErrorDetails, content: Any) -> str:
         case "literal_error":
             allowed = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
             return f"{place}: {one_of(found, allowed)}"
-        case "unknown_key" | "folds" | "empty":
-            return f"{place}: {error['msg']}" if place else error["msg"]
+        case "unknown_key" | "twice":
+            return f"{place}: {error['msg']}".removeprefix(": ")
+        case "at":
+            return f"{place}.{context['key']}: {error['msg']}"
         case "too_short":
-            return f"{place}: {found!r}: needs at least {context['min_length']} entries"
+            return f"{place}: {found!r}: the least number of entries is {context['min_length']}"
+        case "too_long":
+            return f"{place}: {found!r}: the largest number of entries is {context['max_length']}"
         case "model_type" | "model_attributes_type" | "tuple_type":
             shape = "a list" if error["type"] == "tuple_type" else "keys and values, {key: value}"
             return f"{place}: {found!r}: should be {shape}".removeprefix(": ")
-        case "float_type" if isinstance(found, str) and "e" in found.lower():
-            return f"{place}: {found!r} is a string to YAML; write it as 1.0e-5"
+        case "float_type" if isinstance(found, str) and _is_number(found):
+            number = yaml.safe_dump(float(found)).split()[0]
+            return f"{place}: {found!r} is a string to YAML; write it as {number}"
+        case "path_type":
+            return f"{place}: {found!r}: should be the path of a folder"
         case _:
             return f"{place}: {found!r}: {error['msg'].replace('Input should', 'should')}"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _place(location: tuple[int | str, ...], content: Any) -> str:

@@ -93,16 +93,17 @@ def run_entries(
     def outcomes() -> Iterator[tuple[Trial, Result]]:
         running = list(entries)
         for number, turn in enumerate(rounds, start=1):
-            trials = {
-                Trial(model, params.spec(model), entry.recipe, repeat): entry.setting
+            # Pairs, since entries of equal recipes share a trial, which is run once.
+            trials = [
+                (entry.setting, Trial(model, params.spec(model), entry.recipe, repeat))
                 for repeat in turn
                 for entry in running
-            }
+            ]
             finished = {}
-            for trial, result in lab.run(trials):
+            for trial, result in lab.run(trial for _, trial in trials):
                 finished[trial] = result
                 yield trial, result
-            for trial, setting in trials.items():
+            for setting, trial in trials:
                 results[setting].append(finished[trial])
             if number < len(rounds):
                 first, *others = weigh(running, results, len(repeats))

@@ -53,7 +53,7 @@ def test_without_raw_files_it_stops_with_a_message_and_writes_nothing(
 ) -> None:
     result = prepare(tmp_path, "emnist-mini")
     assert result.returncode == 1
-    assert "prepare: the raw files of emnist-mini are missing" in result.stderr
+    assert "error: the raw files of emnist-mini are missing" in result.stderr
     assert "make demo" in result.stderr
     assert "Traceback" not in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
@@ -65,5 +65,5 @@ def test_a_damaged_file_is_a_message(prepare: Prepare, tmp_path: Path) -> None:
     (raw / "gzip.zip").write_bytes(b"PK, or not")
     result = prepare(tmp_path, "emnist-balanced")
     assert result.returncode == 1
-    assert "prepare: data/raw/gzip.zip, of 10 bytes, cannot be read" in result.stderr
+    assert "error: data/raw/gzip.zip, of 10 bytes, cannot be read" in result.stderr
     assert "Traceback" not in result.stderr

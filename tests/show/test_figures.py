@@ -56,7 +56,7 @@ def predictions(classes: str) -> pd.DataFrame:
     return pd.DataFrame({"actual": actual, "predicted": [classes[0], *actual[1:]]})
 
 
-def test_a_right_answer_is_blue_and_a_wrong_one_red():
+def test_a_right_answer_is_blue_and_a_wrong_one_red() -> None:
     figure = figures.first_predictions(IMAGES, ["A", "7"], {"mlp": ["A", "1"], "cnn": ["H", "7"]})
     colours = {
         (text.get_text(), text.get_color())
@@ -71,7 +71,7 @@ def test_a_right_answer_is_blue_and_a_wrong_one_red():
     }
 
 
-def test_a_model_has_one_colour_and_none_means_right_or_wrong(root: Path):
+def test_a_model_has_one_colour_and_none_means_right_or_wrong(root: Path) -> None:
     study = Study(root, dataset="glyphs")
     curves = {model: study.table(f"plots/{model}/test/reliability.csv") for model in ("mlp", "cnn")}
     figure = figures.reliability(curves, {"mlp": 0.03, "cnn": 0.02})
@@ -81,7 +81,7 @@ def test_a_model_has_one_colour_and_none_means_right_or_wrong(root: Path):
     assert not {MLP, CNN} & {figures.RIGHT, figures.WRONG}
 
 
-def test_class_distribution_draws_every_count():
+def test_class_distribution_draws_every_count() -> None:
     counts = pd.DataFrame({"character": ["0", "A"], "train": [30, 20], "test": [3, 2]})
     axes = figures.class_distribution(counts).axes[0]
     assert labels(axes, "x") == ["0", "A"]
@@ -92,13 +92,13 @@ def test_class_distribution_draws_every_count():
     assert [text.get_text() for text in legend.get_texts()] == ["train (50)", "test (5)"]
 
 
-def test_every_sample_carries_its_character():
+def test_every_sample_carries_its_character() -> None:
     figure = figures.class_samples(np.zeros((3, 28, 28), np.uint8), ["0", "A", "q"], columns=2)
     shown = [axes.get_title() for axes in figure.axes if axes.images]
     assert shown == ["0", "A", "q"]
 
 
-def test_training_curves_show_both_parts_of_both_quantities():
+def test_training_curves_show_both_parts_of_both_quantities() -> None:
     table = pd.DataFrame(
         {
             "epoch": [1, 2],
@@ -119,7 +119,7 @@ def test_training_curves_show_both_parts_of_both_quantities():
     assert accuracy.yaxis.get_major_formatter()(0.825) == "82.5 %"
 
 
-def test_every_row_of_a_confusion_matrix_adds_up_to_one():
+def test_every_row_of_a_confusion_matrix_adds_up_to_one() -> None:
     figure = figures.confusion_matrix("mlp", predictions("0AB"), list("0AB"))
     mesh = figure.axes[0].collections[0]
     assert isinstance(mesh, QuadMesh)
@@ -127,47 +127,47 @@ def test_every_row_of_a_confusion_matrix_adds_up_to_one():
     assert np.allclose((roots**2).sum(axis=1), 1)
 
 
-def test_a_class_that_is_never_predicted_keeps_its_place():
+def test_a_class_that_is_never_predicted_keeps_its_place() -> None:
     wrong = pd.DataFrame({"actual": ["0", "A"], "predicted": ["0", "0"]})
     axes = figures.confusion_matrix("cnn", wrong, ["0", "A"]).axes[0]
     assert labels(axes, "x") == labels(axes, "y") == ["0", "A"]
     assert "50.00 %" in axes.get_title()
 
 
-def test_no_class_label_covers_another():
+def test_no_class_label_covers_another() -> None:
     figure = figures.confusion_matrix("mlp", predictions(CLASSES), list(CLASSES))
     axes = figure.axes[0]
     assert labels(axes, "x") == list(CLASSES)
     assert overlaps(axes.get_xticklabels() + axes.get_yticklabels(), figure) == []
 
 
-def test_the_chain_names_winner_verdict_and_gain():
+def test_the_chain_names_winner_verdict_and_gain() -> None:
     said = texts(figures.accuracy_chain(CHAIN))
     assert "rmsprop lr=0.0003" in said
     assert "adopted, +2.00 points [+1.00, +3.00]" in said
     assert "kept" in said
 
 
-def test_a_gain_interval_stands_on_the_incumbents_accuracy():
+def test_a_gain_interval_stands_on_the_incumbents_accuracy() -> None:
     axes = figures.accuracy_chain(CHAIN).axes[0]
     bars = [np.asarray(line.get_data()) for line in axes.lines]
     [reach] = [x for x, y in (bar for bar in bars if bar.shape == (2, 2)) if list(y) == [1, 1]]
     assert np.allclose(reach, [0.81, 0.83])
 
 
-def test_a_kept_stage_is_hollow():
+def test_a_kept_stage_is_hollow() -> None:
     axes = figures.accuracy_chain(CHAIN).axes[0]
     points = [line for line in axes.lines if line.get_marker() == "o"]
     assert [to_hex(point.get_markerfacecolor()) for point in points] == [MLP, MLP, "#ffffff"]
 
 
-def test_long_settings_of_the_chain_do_not_overlap(root: Path):
+def test_long_settings_of_the_chain_do_not_overlap(root: Path) -> None:
     figure = figures.accuracy_chain(Study(root, "glyphs").table("plots/comparison/chain.csv"))
     found = [text for axes in figure.axes for text in axes.texts]
     assert overlaps(found, figure) == []
 
 
-def test_leave_one_out_ranks_techniques_above_the_whole_study():
+def test_leave_one_out_ranks_techniques_above_the_whole_study() -> None:
     gains = pd.DataFrame(
         {
             "technique": ["dropout", "optimizer", "batchnorm", "all"],
@@ -185,7 +185,7 @@ def test_leave_one_out_ranks_techniques_above_the_whole_study():
 
 
 @pytest.mark.parametrize(("chance", "said"), [(0.2, "p = 0.200"), (1e-9, "p < 0.001")])
-def test_comparison_says_how_large_and_how_sure(root: Path, chance: float, said: str):
+def test_comparison_says_how_large_and_how_sure(root: Path, chance: float, said: str) -> None:
     study = Study(root, dataset="emnist-mini")
     verdict = study.numbers("metrics/comparison.json") | {"mcnemar_p": chance}
     classes = study.table("plots/comparison/classes.csv")
@@ -195,7 +195,7 @@ def test_comparison_says_how_large_and_how_sure(root: Path, chance: float, said:
     assert said in title
 
 
-def test_a_class_is_drawn_in_the_colour_of_the_model_that_does_better(root: Path):
+def test_a_class_is_drawn_in_the_colour_of_the_model_that_does_better(root: Path) -> None:
     study = Study(root, dataset="emnist-mini")
     classes = pd.DataFrame({"class": ["A", "1"], "difference": [-0.1, 0.2]})
     verdict = study.numbers("metrics/comparison.json")
@@ -205,7 +205,7 @@ def test_a_class_is_drawn_in_the_colour_of_the_model_that_does_better(root: Path
     assert [to_hex(bar.get_facecolor()) for bar in recall.patches] == [CNN, MLP]
 
 
-def test_only_glyphs_are_called_a_stand_in():
+def test_only_glyphs_are_called_a_stand_in() -> None:
     real, drawn = (
         figures.mark_stand_in(figures.accuracy_chain(CHAIN), dataset)
         for dataset in ("emnist-mini", "glyphs")

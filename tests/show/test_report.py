@@ -28,13 +28,13 @@ def python(*arguments: str, folder: Path) -> str:
     ).stdout  # fmt: skip
 
 
-def test_every_picture_is_written_and_nothing_else(root: Path, pictures: list[Path]):
+def test_every_picture_is_written_and_nothing_else(root: Path, pictures: list[Path]) -> None:
     written = sorted(path.name for path in (root / "plots/pictures").iterdir())
     assert written == sorted(f"{name}.png" for name in DRAWINGS)
     assert all(path.read_bytes().startswith(PNG) for path in pictures)
 
 
-def test_the_same_files_give_the_same_bytes(root: Path, pictures: list[Path]):
+def test_the_same_files_give_the_same_bytes(root: Path, pictures: list[Path]) -> None:
     first = {path: path.read_bytes() for path in pictures}
     assert {path: path.read_bytes() for path in write_pictures(Study(root, "glyphs"))} == first
 
@@ -53,7 +53,7 @@ def test_the_same_files_give_the_same_bytes(root: Path, pictures: list[Path]):
 )
 def test_a_missing_file_is_named_with_the_stage_that_writes_it(
     root: Path, tmp_path: Path, name: str, stage: str
-):
+) -> None:
     shutil.copytree(root, tmp_path, ignore=shutil.ignore_patterns("pictures"), dirs_exist_ok=True)
     (tmp_path / name).unlink()
     with pytest.raises(UserError, match=f"^{name}: .*`dvc repro {stage}`"):
@@ -61,7 +61,7 @@ def test_a_missing_file_is_named_with_the_stage_that_writes_it(
     assert not (tmp_path / "plots/pictures").exists()
 
 
-def test_training_curves_are_those_of_the_last_stages_winner(root: Path, tmp_path: Path):
+def test_training_curves_are_those_of_the_last_stages_winner(root: Path, tmp_path: Path) -> None:
     shutil.copytree(root, tmp_path, dirs_exist_ok=True)
     curves = tmp_path / "plots/mlp/dropout/curves.csv"
     table = pd.read_csv(curves)
@@ -71,12 +71,12 @@ def test_training_curves_are_those_of_the_last_stages_winner(root: Path, tmp_pat
     assert set(np.asarray(drawn.axes[0].lines[0].get_ydata())) == {7.0}
 
 
-def test_characters_are_read_as_text(tmp_path: Path):
+def test_characters_are_read_as_text(tmp_path: Path) -> None:
     (tmp_path / "classes.csv").write_text("index,character\n0,1\n1,NA\n")
     assert list(Study(tmp_path, "glyphs").table("classes.csv")["character"]) == ["1", "NA"]
 
 
-def test_the_summary_gives_both_accuracies_with_their_intervals(root: Path):
+def test_the_summary_gives_both_accuracies_with_their_intervals(root: Path) -> None:
     study = Study(root, "glyphs")
     console = Console(width=80, file=io.StringIO())
     console.print(summary(study))
@@ -91,7 +91,7 @@ def test_the_summary_gives_both_accuracies_with_their_intervals(root: Path):
 
 def test_the_stage_prints_its_pictures_and_marks_only_those_of_glyphs(
     root: Path, pictures: list[Path], tmp_path: Path
-):
+) -> None:
     params = (REPOSITORY / "params.yaml").read_text()
     shutil.copytree(root, tmp_path, ignore=shutil.ignore_patterns("pictures"), dirs_exist_ok=True)
     (tmp_path / "params.yaml").write_text(
@@ -105,7 +105,7 @@ def test_the_stage_prints_its_pictures_and_marks_only_those_of_glyphs(
     assert "Test set, emnist-mini" in said
 
 
-def test_pictures_need_no_training_code(tmp_path: Path):
+def test_pictures_need_no_training_code(tmp_path: Path) -> None:
     loaded = python(
         "-c", "import sys, ablation.show.report; print(*sys.modules)", folder=tmp_path
     ).split()  # fmt: skip

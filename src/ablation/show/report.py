@@ -13,14 +13,12 @@ from rich.table import Table
 
 from ablation.base.console import percent
 from ablation.base.errors import UserError
+from ablation.base.files import read_csv
 from ablation.show import figures
 
 PICTURES = Path("plots/pictures")
 MODELS = tuple(figures.MODEL_NAMES)
 DPI = 150  # a nine-inch figure is 1350 pixels: sharp at the 900 a README gives it
-# "1" is a character and "true" the name of a setting: not a number, not a truth value.
-TEXT = ["character", "class", "actual", "predicted", "second"]
-TEXT += ["candidate", "setting", "winner", "baseline_setting", "final_setting"]
 
 
 @dataclass(frozen=True)
@@ -37,13 +35,7 @@ class Study:
 
     def table(self, name: str) -> pd.DataFrame:
         """A CSV file under `root`, its characters and names of settings as text."""
-        table: pd.DataFrame = pd.read_csv(
-            self._file(name),
-            keep_default_na=False,
-            na_values=[""],
-            dtype=dict.fromkeys(TEXT, str),
-        )
-        return table
+        return read_csv(self._file(name))
 
     def numbers(self, name: str) -> dict[str, Any]:
         """A JSON file under `root`."""

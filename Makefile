@@ -1,0 +1,32 @@
+# `make demo` and `make test` need Python 3.11 or newer, git and make; the rest comes with `.venv`.
+PYTHON ?= python3
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export ABLATION_CACHE ?= $(CURDIR)/.cache/trials
+
+DEMO := .cache/demo
+
+.PHONY: demo test bench install clean
+
+demo: install ## the whole pipeline on characters drawn from fonts, in a scratch copy
+	@bash demo/run.sh $(DEMO)
+
+test: install ## every test, the linter and the type checker
+	ruff check .
+	ruff format --check .
+	mypy
+	pytest
+
+bench: install ## how fast: against a plain loop, the machine's ceiling, and a study without memory
+	python benchmarks/run.py
+
+install: .venv/installed ## the virtual environment, with exact versions
+
+.venv/installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("$(PYTHON) is Python %d.%d; this needs 3.11 or newer: make PYTHON=python3.12 ..." % sys.version_info[:2])'
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+clean: ## forget the environment and every remembered trial
+	rm -rf .venv .cache

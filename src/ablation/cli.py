@@ -1,0 +1,79 @@
+"""`ablation predict`: the fitted models on a person's own image."""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+from rich.table import Table
+
+from ablation.base.console import console, percent, plain_errors
+from ablation.base.errors import UserError
+from ablation.data.glyphs import PAGE_SIDE, convert
+from ablation.trial.fitted import Fitted
+
+GUESSES = 3
+
+
+def main() -> None:
+    """The command line; `ablation predict --help` tells what it takes."""
+    parser = argparse.ArgumentParser(prog="ablation", description="A staged ablation on EMNIST.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    command = commands.add_parser("predict", help="which character is on an image?")
+    command.add_argument("images", nargs="+", type=Path, help="one handwritten character each")
+    command.add_argument(
+        "--model",
+        type=Path,
+        default=Path("data/models/cnn.safetensors"),
+        help="a model file that `dvc repro fit` wrote (default: %(default)s)",
+    )
+    arguments = parser.parse_args()
+    with plain_errors():
+        predict(arguments.images, Fitted.load(arguments.model))
+
+
+def predict(paths: list[Path], fitted: Fitted) -> None:
+    """Print the most probable characters of every image."""
+    images = np.stack([read_image(path) for path in paths])
+    table = Table("image", *(f"guess {n}" for n in range(1, GUESSES + 1)), box=None)
+    for path, probabilities in zip(paths, fitted.probabilities(images), strict=True):
+        best = np.argsort(-probabilities)[:GUESSES]
+        table.add_row(
+            path.name, *(f"{fitted.classes[i]}  {percent(float(probabilities[i]))}" for i in best)
+        )
+    console.print(table)
+
+
+def read_image(path: Path) -> np.ndarray:
+    """A picture of one character, taken EMNIST's way to (28, 28) uint8, white on black.
+
+    Dark ink on a light ground and light ink on a dark one both do: the ground is what the border
+    shows.
+
+    Raises:
+        UserError: no image, or nothing drawn on it.
+    """
+    try:
+        grey = Image.open(path).convert("L")
+    except (OSError, UnidentifiedImageError) as error:
+        raise UserError(f"{path}: not an image that can be read ({error})") from None
+    pixels = np.asarray(grey, dtype=np.float32) / 255
+    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    ink = np.abs(pixels - np.median(border))
+    if ink.max() < 0.1:
+        raise UserError(f"{path}: an empty page; draw one character, darker than the ground")
+    return convert(_page(ink / ink.max()))
+
+
+def _page(ink: np.ndarray) -> np.ndarray:
+    """The drawing in the middle of a square page of EMNIST's scanning size."""
+    rows, columns = (np.flatnonzero((ink > 0.3).any(axis=axis)) for axis in (1, 0))
+    drawn = Image.fromarray(ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+    scale = 0.6 * PAGE_SIDE / max(drawn.size)
+    width, height = (max(1, round(extent * scale)) for extent in drawn.size)
+    page = np.zeros((PAGE_SIDE, PAGE_SIDE), np.float32)
+    top, left = (PAGE_SIDE - height) // 2, (PAGE_SIDE - width) // 2
+    page[top : top + height, left : left + width] = np.asarray(
+        drawn.resize((width, height), Image.Resampling.BILINEAR)
+    )
+    return np.clip(page, 0, 1)

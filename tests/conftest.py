@@ -1,0 +1,68 @@
+import ast
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ablation.data.characters import Characters
+
+ROOT = Path(__file__).parents[1]
+IMPORT_ROOTS = (ROOT / "src", ROOT / "stages")
+
+
+@pytest.fixture(scope="session")
+def import_closure() -> Callable[[Path], set[Path]]:
+    """Every file of the project that a file imports, directly or not, itself included."""
+    return _closure
+
+
+@pytest.fixture(scope="session")
+def toy() -> Characters:
+    """Four classes that anything can learn: which quarter of the image is bright."""
+    dice = np.random.default_rng(0)
+    labels = np.tile(np.arange(4, dtype=np.uint8), 100)
+    images = dice.integers(0, 100, (len(labels), 28, 28), dtype=np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        top, left = 14 * (label // 2), 14 * (label % 2)
+        image[top : top + 14, left : left + 14] += 120
+    return Characters(images, labels, ("0", "1", "A", "B"))
+
+
+@pytest.fixture
+def toy_study(toy: Characters, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in, with the toy as prepared characters and a memory of its own."""
+    toy.save(tmp_path / "data/prepared/train.npz")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ABLATION_CACHE", str(tmp_path / "memory"))
+    return tmp_path
+
+
+def _closure(start: Path) -> set[Path]:
+    seen: set[Path] = set()
+    ahead = [start]
+    while ahead:
+        path = ahead.pop()
+        if path not in seen:
+            seen.add(path)
+            ahead += _imported(path)
+    return seen
+
+
+def _imported(path: Path) -> list[Path]:
+    names: list[str] = []
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import, which this test cannot follow"
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return [found for name in names for found in _files(name)]
+
+
+def _files(name: str) -> list[Path]:
+    """The modules and packages that a dotted name runs; its last part may be no module."""
+    parts = name.split(".")
+    places = [root.joinpath(*parts[:n]) for root in IMPORT_ROOTS for n in range(1, len(parts) + 1)]
+    paths = [path for place in places for path in (place.with_suffix(".py"), place / "__init__.py")]
+    return [path for path in paths if path.is_file()]

@@ -1,0 +1,326 @@
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ablation.params import Params, ParamsError, load_params, load_recipe, save_recipe
+from ablation.trial.recipe import Recipe, Sgd, label
+
+ROOT = Path(__file__).parents[1]
+FILE = yaml.safe_load((ROOT / "params.yaml").read_text())
+Place = tuple[str | int, ...]
+MISSING = object()
+TECHNIQUES = "scheduler, activation, optimizer, batchnorm, regularization, dropout"
+
+
+def changed(place: Place, value: object) -> Any:
+    """params.yaml with another value in one place, or without it."""
+    content = at = copy.deepcopy(FILE)
+    for step in place[:-1]:
+        at = at[step]
+    if value is MISSING:
+        del at[place[-1]]
+    else:
+        at[place[-1]] = value
+    return content
+
+
+def load(content: object, folder: Path) -> Params:
+    (folder / "params.yaml").write_text(yaml.safe_dump(content))
+    return load_params(folder / "params.yaml")
+
+
+def complaint(place: Place, value: object, folder: Path) -> str:
+    """What is said, without the name of the file, which is checked."""
+    with pytest.raises(ParamsError) as error:
+        load(changed(place, value), folder)
+    lines = str(error.value).splitlines()
+    assert all(line.startswith(f"{folder}/params.yaml: ") for line in lines)
+    return "\n".join(line.removeprefix(f"{folder}/params.yaml: ") for line in lines)
+
+
+@pytest.mark.parametrize("path", ["params.yaml", "demo/params.yaml"])
+def test_the_projects_own_files_are_fine(path: str) -> None:
+    assert load_params(ROOT / path).seed == 1729
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        (
+            ("techniques", "optimizer", 2, "name"),
+            "adamm",
+            "techniques.optimizer[2].name: 'adamm' is not one of sgd, adam, adamw, rmsprop, "
+            "adagrad, adadelta (did you mean 'adam'?)",
+        ),
+        (
+            ("techniques", "activation", 1),
+            "leakyrelu",
+            "techniques.activation[1]: 'leakyrelu' is not one of relu, leaky_relu, elu, gelu, "
+            "tanh (did you mean 'leaky_relu'?)",
+        ),
+        (
+            ("data", "dataset"),
+            "emnist_mini",
+            "data.dataset: 'emnist_mini' is not one of emnist-mini, emnist-balanced, glyphs "
+            "(did you mean 'emnist-mini'?)",
+        ),
+    ],
+)
+def test_an_unknown_name(place: Place, value: str, said: str, tmp_path: Path) -> None:
+    assert complaint(place, value, tmp_path) == said
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        (
+            ("training", "batchsize"),
+            "training: 'batchsize' is not one of batch_size, precision, device, workers "
+            "(did you mean 'batch_size'?)",
+        ),
+        (
+            ("techniques", "optimizer", 0, "momentun"),
+            "techniques.optimizer[0]: 'momentun' is not one of name, lr, momentum "
+            "(did you mean 'momentum'?)",
+        ),
+        (
+            ("techniques", "dropouts"),
+            f"techniques: 'dropouts' is not one of {TECHNIQUES} (did you mean 'dropout'?)",
+        ),
+        (
+            ("selektion",),
+            "'selektion' is not one of seed, data, validation, selection, training, fit, models, "
+            "baseline, techniques (did you mean 'selection'?)",
+        ),
+    ],
+)
+def test_a_misspelt_key(place: Place, said: str, tmp_path: Path) -> None:
+    assert complaint(place, 0.5, tmp_path) == said
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        (("validation", "repeats"), "five", "validation.repeats: 'five': should be a valid int"),
+        (("validation", "repeats"), 2.5, "validation.repeats: 2.5: should be a valid integer"),
+        (("baseline", "batchnorm"), "yes", "baseline.batchnorm: 'yes': should be a valid boolean"),
+        (("baseline", "dropout"), "one", "baseline.dropout: 'one': should be a valid number"),
+        (("baseline", "optimizer", "lr"), [0.1], "baseline.optimizer.lr: [0.1]: should be a valid"),
+        (("baseline", "scheduler"), "cosine", "baseline.scheduler: 'cosine': should be keys and"),
+        (("techniques", "dropout"), 0.2, "techniques.dropout: 0.2: should be a list"),
+        (("techniques", "batchnorm"), [0], "techniques.batchnorm[0]: 0: should be a valid boolean"),
+        (("models", "mlp", "hidden"), "512", "models.mlp.hidden: '512': should be a list"),
+        (("training", "workers"), "all", "training.workers: 'all': should be auto or a number, 1"),
+        (("training",), None, "training: None: should be keys and values, {key: value}"),
+        (("data", "raw"), 3, "data.raw: 3: should be the path of a folder"),
+    ],
+)
+def test_a_wrong_type(place: Place, value: object, said: str, tmp_path: Path) -> None:
+    assert complaint(place, value, tmp_path).startswith(said)
+    assert "\n" not in complaint(place, value, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        (("baseline", "dropout"), "0.2", "baseline.dropout: '0.2'"),
+        (("baseline", "regularization", "l2"), "1e-5", "baseline.regularization.l2: '1e-5'"),
+        (("techniques", "optimizer", 0, "lr"), ["1e-5"], "techniques.optimizer[0].lr: '1e-5'"),
+    ],
+)
+def test_a_number_that_yaml_takes_for_a_string(
+    place: Place, value: object, said: str, tmp_path: Path
+) -> None:
+    number = "0.2" if value == "0.2" else "1.0e-05"
+    assert complaint(place, value, tmp_path) == (
+        f"{said} is a string to YAML; write it as {number}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        (("baseline", "dropout"), 1.0, "baseline.dropout: 1.0: should be less than 1"),
+        (("techniques", "dropout", 1), -0.1, "techniques.dropout[1]: -0.1: should be greater than"),
+        (("baseline", "optimizer", "lr"), 0.0, "baseline.optimizer.lr: 0.0: should be greater tha"),
+        (
+            ("techniques", "optimizer", 0, "lr", 1),
+            -0.1,
+            "techniques.optimizer[0].lr: -0.1: should be greater than 0",
+        ),
+        (("validation", "fraction"), 1.5, "validation.fraction: 1.5: should be less than 1"),
+        (("models", "mlp", "epochs"), 0, "models.mlp.epochs: 0: should be greater than or equal"),
+        (("models", "cnn", "channels", 1), 0, "models.cnn.channels[1]: 0: should be greater than"),
+        (("training", "batch_size"), 1, "training.batch_size: 1: should be greater than or equal"),
+        (("training", "workers"), 0, "training.workers: 0: should be auto or a number, 1 or more"),
+        (("baseline", "dropout"), float("nan"), "baseline.dropout: nan: should be less than 1"),
+    ],
+)
+def test_out_of_range(place: Place, value: object, said: str, tmp_path: Path) -> None:
+    assert complaint(place, value, tmp_path).startswith(said)
+
+
+def test_an_empty_list(tmp_path: Path) -> None:
+    said = "techniques.dropout: []: the least number of entries is 1"
+    assert complaint(("techniques", "dropout"), [], tmp_path) == said
+
+
+def test_an_empty_grid(tmp_path: Path) -> None:
+    said = "techniques.optimizer[0].lr: an empty list; give a value"
+    assert complaint(("techniques", "optimizer", 0, "lr"), [], tmp_path) == said
+
+
+def test_a_grid_of_names(tmp_path: Path) -> None:
+    place = "techniques", "optimizer", 0, "name"
+    said = "techniques.optimizer[0].name: one candidate has one name; make more candidates"
+    assert complaint(place, ["sgd", "adam"], tmp_path) == said
+
+
+@pytest.mark.parametrize(
+    ("technique", "candidates", "name"),
+    [
+        ("activation", ["relu", "tanh", "relu"], "relu"),
+        ("optimizer", [{"name": "sgd", "lr": 0.1}, {"name": "sgd", "lr": 0.1}], "sgd lr=0.1"),
+        (
+            "optimizer",
+            [{"name": "sgd", "lr": [0.1, 0.2]}, {"name": "sgd", "lr": [0.3, 0.4]}],
+            "sgd",
+        ),
+    ],
+)
+def test_two_candidates_of_one_name(
+    technique: str, candidates: list[object], name: str, tmp_path: Path
+) -> None:
+    assert complaint(("techniques", technique), candidates, tmp_path) == (
+        f"techniques.{technique}: 2 candidates are called '{name}'; keep one, its values may be "
+        "lists"
+    )
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        ("baseline", "dropout"),
+        ("techniques", "dropout"),
+        ("training",),
+        ("validation", "repeats"),
+        ("baseline", "optimizer", "name"),
+        ("techniques", "optimizer", 0, "lr"),
+    ],
+)
+def test_something_is_missing(place: Place, tmp_path: Path) -> None:
+    said = ".".join(str(step) for step in place).replace(".0", "[0]")
+    assert complaint(place, MISSING, tmp_path) == f"{said}: missing; add it"
+
+
+@pytest.mark.parametrize(
+    ("place", "sizes", "said"),
+    [
+        (("models", "mlp", "hidden"), [512, 256], "the least number of entries is 3"),
+        (("models", "cnn", "channels"), [32], "the least number of entries is 2"),
+        (("models", "cnn", "channels"), [8] * 5, "the largest number of entries is 4"),
+    ],
+)
+def test_too_few_or_too_many_layers(
+    place: Place, sizes: list[int], said: str, tmp_path: Path
+) -> None:
+    name = ".".join(str(step) for step in place)
+    assert complaint(place, sizes, tmp_path) == f"{name}: {sizes}: {said}"
+
+
+def test_kfold_of_one(tmp_path: Path) -> None:
+    once = {"scheme": "kfold", "fraction": 0.15, "repeats": 1}
+    said = "validation.repeats: 1 is no kfold; give 2 or more"
+    assert complaint(("validation",), once, tmp_path) == said
+
+
+def test_every_mistake_has_its_line(tmp_path: Path) -> None:
+    training = {"batch_size": 1, "precision": "bf15", "device": "gpu", "workers": "auto"}
+    lines = complaint(("training",), training, tmp_path).splitlines()
+    assert [line.split(":")[0] for line in lines] == [
+        "training.batch_size",
+        "training.precision",
+        "training.device",
+    ]
+
+
+@pytest.mark.parametrize("content", [b"seed: [1", b"seed:\n\tx: 1", b"\xff\xfe\x00"])
+def test_a_file_that_is_not_yaml(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_bytes(content)
+    with pytest.raises(ParamsError, match=r"params\.yaml: not YAML: "):
+        load_params(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize("content", [None, [1], "seed"])
+def test_a_file_of_another_shape(content: object, tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match=r"params\.yaml: .*: should be keys and values"):
+        load(content, tmp_path)
+
+
+def test_a_missing_file_names_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match=r"gone\.yaml: No such file .* the repository's root"):
+        load_params(tmp_path / "gone.yaml")
+
+
+def test_lists_in_a_candidate_make_a_grid(tmp_path: Path) -> None:
+    entry = {"name": "sgd", "lr": [0.1, 0.3], "momentum": [0.0, 0.9]}
+    (sgd,) = load(changed(("techniques", "optimizer"), [entry]), tmp_path).candidates("optimizer")
+    assert [(setting.lr, setting.momentum) for setting in sgd.settings] == [
+        (0.1, 0.0),
+        (0.1, 0.9),
+        (0.3, 0.0),
+        (0.3, 0.9),
+    ]
+    assert (sgd.label, sgd.grid) == ("sgd", ("lr", "momentum"))
+
+
+def test_a_candidate_without_lists_is_one_setting(tmp_path: Path) -> None:
+    entry = {"name": "sgd", "lr": [0.1]}
+    (sgd,) = load(changed(("techniques", "optimizer"), [entry]), tmp_path).candidates("optimizer")
+    assert sgd.settings == (Sgd(name="sgd", lr=0.1),)
+    assert (sgd.label, sgd.grid) == ("sgd lr=0.1", ())
+
+
+def test_candidates_stand_in_the_order_of_the_file(tmp_path: Path) -> None:
+    entries = [{"l1": 0.0, "l2": 0.0}, {"l1": [1e-6, 1e-5], "l2": 0.0}, {"l1": 0.0, "l2": [0.1]}]
+    params = load(changed(("techniques", "regularization"), entries), tmp_path)
+    candidates = params.candidates("regularization")
+    assert [candidate.label for candidate in candidates] == ["none", "l1", "l2=0.1"]
+    labels = [label(setting) for candidate in candidates for setting in candidate.settings]
+    assert labels == ["none", "l1=1e-06", "l1=1e-05", "l2=0.1"]
+
+
+def test_whole_numbers_will_do_for_rates(tmp_path: Path) -> None:
+    assert load(changed(("baseline", "optimizer", "lr"), 1), tmp_path).baseline.optimizer.lr == 1
+
+
+def test_a_recipe_survives_a_file(tmp_path: Path) -> None:
+    for recipe in every_recipe():
+        save_recipe(recipe, tmp_path / "recipe.yaml", "chosen by a test")
+        assert load_recipe(tmp_path / "recipe.yaml") == recipe
+    assert (tmp_path / "recipe.yaml").read_text().startswith("# chosen by a test\nscheduler:\n")
+
+
+def every_recipe() -> list[Recipe]:
+    """The baseline with every candidate's settings of params.yaml."""
+    params = load_params(ROOT / "params.yaml")
+    return [
+        params.baseline.having(technique, setting)
+        for technique in Recipe.model_fields
+        for candidate in params.candidates(technique)
+        for setting in candidate.settings
+    ]
+
+
+def test_a_recipe_has_the_keys_of_the_baseline(tmp_path: Path) -> None:
+    save_recipe(load_params(ROOT / "params.yaml").baseline, tmp_path / "recipe.yaml", "")
+    assert list(yaml.safe_load((tmp_path / "recipe.yaml").read_text())) == list(FILE["baseline"])
+
+
+def test_a_recipe_that_lacks_a_technique(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("activation: relu\n")
+    with pytest.raises(ParamsError, match=r"recipe\.yaml: dropout: missing; add it"):
+        load_recipe(tmp_path / "recipe.yaml")

@@ -1,0 +1,222 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from ablation.params import Params, load_params, save_recipe
+from ablation.study import (
+    Entry,
+    Results,
+    curves_table,
+    fit_repeats,
+    list_entries,
+    repeats_for,
+    run_entries,
+    trials_table,
+    weigh,
+)
+from ablation.trial.recipe import Adam, Sgd
+
+ROOT = Path(__file__).parents[1]
+TRIALS = ["candidate", "setting", "repeat", "score", "diverged", "raced_out", "train_seconds"]
+CURVES = ["candidate", "epoch", "train_loss", "validation_loss", "train_accuracy"]
+CANDIDATES = [
+    *("candidate", "setting", "role", "mean", "spread", "gain", "gain_low", "gain_high"),
+    *("repeats", "diverged", "won_grid", "grid_edge", "raced_out", "train_seconds"),
+]
+REPEATS = 6
+METRICS = ["winner", "verdict", "val_accuracy", "gain", "gain_low", "gain_high", "trials"]
+
+
+def write_params(epochs: int = 2, repeats: int = 4, **techniques: Any) -> Params:
+    """A study of the toy, in the working folder."""
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content["data"]["dataset"] = "glyphs"
+    content["validation"] = {"scheme": "shuffle", "fraction": 0.25, "repeats": repeats}
+    content["selection"] = {"standard_errors": 1.0, "racing": True}
+    content["training"] |= {"batch_size": 25, "precision": "float32", "workers": 1}
+    content["models"]["mlp"] = {"hidden": [16, 12, 8], "epochs": epochs}
+    content["baseline"]["optimizer"] = {"name": "sgd", "lr": 0.03}
+    content["techniques"] |= techniques
+    Path("params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    return load_params()
+
+
+@pytest.fixture
+def params(toy_study: Path) -> Params:
+    """Its optimizers: one that learns, one that does not, and one in between."""
+    rates = [0.000001, 0.03, 0.01]
+    optimizers = [{"name": "sgd", "lr": rates}, {"name": "adam", "lr": 0.01}]
+    return write_params(repeats=REPEATS, optimizer=optimizers)
+
+
+@pytest.fixture
+def entries(params: Params) -> list[Entry]:
+    return list_entries(params, "optimizer", params.baseline)
+
+
+def scores(results: Results) -> dict[str, list[float]]:
+    return {setting: [result.score for result in runs] for setting, runs in results.items()}
+
+
+def run_stage(*options: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, str(ROOT / "stages/technique.py"), "--model", "mlp", *options]
+    env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    return subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, start_new_session=True)
+
+
+def test_the_incumbent_comes_first_and_once(params: Params, entries: list[Entry]) -> None:
+    labels = [entry.setting for entry in entries]
+    assert labels == ["sgd lr=0.03", "sgd lr=1e-06", "sgd lr=0.01", "adam lr=0.01"]
+    assert entries[0].recipe == params.baseline
+
+
+def test_an_incumbent_takes_its_place_in_its_grid(entries: list[Entry]) -> None:
+    places = [(entry.candidate, entry.learning_rate) for entry in entries]
+    assert places == [("sgd", 0.03), ("sgd", 1e-06), ("sgd", 0.01), ("adam lr=0.01", None)]
+
+
+def test_an_incumbent_that_is_no_candidate_stands_alone(params: Params) -> None:
+    recipe = params.baseline.having("optimizer", Adam(name="adam", lr=0.5))
+    first, *others = list_entries(params, "optimizer", recipe)
+    assert first == Entry("adam lr=0.5", "adam lr=0.5", recipe)
+    assert len(others) == 4
+
+
+def test_entries_differ_from_the_incumbent_in_one_technique(
+    params: Params, entries: list[Entry]
+) -> None:
+    for entry in entries:
+        assert entry.recipe.having("optimizer", params.baseline.optimizer) == params.baseline
+    assert len({entry.recipe for entry in entries}) == len(entries)
+
+
+def test_only_learning_rates_have_a_place(toy_study: Path) -> None:
+    params = write_params(regularization=[{"l1": 0.0, "l2": [0.001, 0.01]}])
+    entries = list_entries(params, "regularization", params.baseline)
+    assert [entry.learning_rate for entry in entries] == [None, None, None]
+
+
+def test_a_setting_that_stands_twice_is_run_once(toy_study: Path) -> None:
+    grids = [{"name": "sgd", "lr": [0.1, 0.1]}, {"name": "sgd", "lr": 0.1}]
+    params = write_params(optimizer=grids)
+    labels = [entry.setting for entry in list_entries(params, "optimizer", params.baseline)]
+    assert labels == ["sgd lr=0.03", "sgd lr=0.1"]
+
+
+def test_no_purpose_shares_a_seed_with_another(params: Params) -> None:
+    families = (repeats_for(params), repeats_for(params, "leave-one-out"), fit_repeats(params))
+    seeds = [repeat.init_seed for repeats in families for repeat in repeats]
+    assert len(set(seeds)) == len(seeds) == 2 * REPEATS + params.fit.seeds
+
+
+def test_racing_stops_what_cannot_win_and_changes_no_score(
+    params: Params, entries: list[Entry], toy_study: Path
+) -> None:
+    repeats = repeats_for(params)
+    raced = scores(run_entries(params, "mlp", entries, repeats, racing=True))
+    written = {path: path.stat().st_mtime_ns for path in (toy_study / "memory").iterdir()}
+    whole = scores(run_entries(params, "mlp", entries, repeats, racing=False))
+    assert len(raced["sgd lr=1e-06"]) < len(repeats) == len(raced["sgd lr=0.03"])
+    assert all(whole[setting][: len(part)] == part for setting, part in raced.items())
+    assert {len(runs) for runs in whole.values()} == {len(repeats)}
+    assert {path: path.stat().st_mtime_ns for path in written} == written
+
+
+def test_racing_lets_the_incumbent_run_to_the_end(params: Params) -> None:
+    slow = params.baseline.having("optimizer", Sgd(name="sgd", lr=1e-6))
+    entries = list_entries(params, "optimizer", slow)
+    raced = run_entries(params, "mlp", entries, repeats_for(params), racing=True)
+    assert entries[0].setting == "sgd lr=1e-06"
+    assert len(raced["sgd lr=1e-06"]) == len(raced["sgd lr=0.03"]) == REPEATS
+
+
+def test_entries_of_one_recipe_share_its_trials(params: Params, toy_study: Path) -> None:
+    twins = [Entry(name, name, params.baseline) for name in ("one", "other")]
+    results = run_entries(params, "mlp", twins, repeats_for(params), racing=False)
+    assert len(list((toy_study / "memory").iterdir())) == REPEATS
+    assert results["one"] == results["other"]
+
+
+def test_the_judge_sees_nan_where_a_setting_was_stopped(
+    params: Params, entries: list[Entry]
+) -> None:
+    results = run_entries(params, "mlp", entries, repeats_for(params), racing=True)
+    first, slow, *_ = weigh(entries, results, REPEATS)
+    assert not np.isnan(first.scores).any()
+    assert np.isnan(slow.scores[len(results[slow.setting]) :]).all()
+    assert slow.scores[0] == results[slow.setting][0].score
+
+
+def test_the_tables_have_the_columns_of_the_contract(params: Params, entries: list[Entry]) -> None:
+    results = run_entries(params, "mlp", entries, repeats_for(params), racing=True)
+    trials = trials_table(weigh(entries, results, REPEATS), results)
+    curves = curves_table(results)
+    assert list(trials.columns) == TRIALS
+    assert list(curves.columns) == [*CURVES, "validation_accuracy"]
+    assert trials["raced_out"].tolist() == (trials["setting"] == "sgd lr=1e-06").tolist()
+    assert len(trials) == sum(len(runs) for runs in results.values())
+
+
+def test_curves_are_means_over_the_repeats_of_a_setting(
+    params: Params, entries: list[Entry]
+) -> None:
+    results = run_entries(params, "mlp", entries[:1], repeats_for(params), racing=False)
+    table = curves_table(results)
+    assert table["epoch"].tolist() == [1, 2]
+    assert set(table["candidate"]) == {"sgd lr=0.03"}
+    mean = np.mean([result.score for result in results["sgd lr=0.03"]])
+    assert table["validation_accuracy"].iloc[-1] == pytest.approx(mean)
+
+
+def test_a_stage_writes_what_the_contract_says(params: Params, toy_study: Path) -> None:
+    save_recipe(params.baseline, toy_study / "before.yaml", "")
+    columns = "technique,winner,verdict,val_accuracy,gain,gain_low,gain_high"
+    (toy_study / "chain.csv").write_text(f"{columns}\nbaseline,baseline,kept,0.5,0,,\n")
+    start = ["--incumbent", "before.yaml", "--chain", "chain.csv"]
+    assert run_stage("--technique", "optimizer", *start).wait() == 0
+    plots = toy_study / "plots/mlp/optimizer"
+    assert list(pd.read_csv(plots / "candidates.csv").columns) == CANDIDATES
+    assert list(pd.read_csv(plots / "trials.csv").columns) == TRIALS
+    assert pd.read_csv(plots / "chain.csv")["technique"].tolist() == ["baseline", "optimizer"]
+    metrics = json.loads((toy_study / "metrics/mlp/optimizer.json").read_text())
+    assert list(metrics) == METRICS
+
+
+def test_a_killed_stage_goes_on_where_it_stopped(
+    toy_study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_params(epochs=30, repeats=6)
+    results = [Path("metrics/mlp/baseline.json"), Path("data/recipes/mlp/baseline.yaml")]
+    assert run_stage("--technique", "baseline").wait() == 0
+    whole = [path.read_bytes() for path in results]
+    for path in results:
+        path.unlink()
+
+    monkeypatch.setenv("ABLATION_CACHE", str(toy_study / "killed"))
+    killed = run_stage("--technique", "baseline")
+    wait_for_trials(toy_study / "killed", killed)
+    os.killpg(killed.pid, signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL
+    before = {path: path.stat().st_mtime_ns for path in (toy_study / "killed").iterdir()}
+    assert not any(path.exists() for path in results)
+
+    assert run_stage("--technique", "baseline").wait() == 0
+    assert [path.read_bytes() for path in results] == whole
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def wait_for_trials(folder: Path, stage: subprocess.Popen[bytes]) -> None:
+    """Until the first trials are remembered, while more are to come."""
+    while not folder.exists() or len(list(folder.iterdir())) < 2:
+        assert stage.poll() is None
+        time.sleep(0.005)

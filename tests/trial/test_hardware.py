@@ -1,0 +1,95 @@
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from ablation.data.splits import Repeat
+from ablation.trial.hardware import Hardware, HardwareError
+from ablation.trial.recipe import CnnSpec, MlpSpec, Recipe
+from ablation.trial.training import Part, train
+
+
+@pytest.fixture(autouse=True)
+def fresh_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ABLATION_CACHE", str(tmp_path))
+    return tmp_path / "bf16.json"
+
+
+def test_auto_takes_the_gpu_where_there_is_one() -> None:
+    found = "cuda" if torch.cuda.is_available() else "cpu"
+    assert Hardware.choose("auto", "float32", 1).device == found
+
+
+def test_auto_takes_one_worker_per_core_that_this_process_may_use() -> None:
+    cores = len(os.sched_getaffinity(0))
+    assert Hardware.choose("cpu", "float32", "auto").workers == cores
+    assert Hardware.choose("cpu", "float32", 7).workers == 7
+
+
+def test_cuda_without_a_gpu_is_said() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(HardwareError, match=r"training\.device: 'cuda', .* write auto or cpu"):
+        Hardware.choose("cuda", "auto", "auto")
+
+
+@pytest.mark.parametrize(("precision", "bf16"), [("bf16", True), ("float32", False)])
+def test_a_precision_that_is_asked_for_is_not_measured(
+    precision: str, bf16: bool, fresh_memory: Path
+) -> None:
+    assert Hardware.choose("cpu", precision, 1).bf16 == bf16
+    assert not fresh_memory.exists()
+
+
+def test_auto_measures_which_precision_is_faster(fresh_memory: Path) -> None:
+    chosen = Hardware.choose("cpu", "auto", 1).bf16
+    assert chosen == (json.loads(fresh_memory.read_text())["speedup"] > 1)
+
+
+@pytest.mark.parametrize("speedup", [0.5, 2.0])
+def test_a_machine_is_measured_once(speedup: float, fresh_memory: Path) -> None:
+    Hardware.choose("cpu", "auto", 1)
+    measured = json.loads(fresh_memory.read_text())
+    fresh_memory.write_text(json.dumps(measured | {"speedup": speedup}))
+    assert Hardware.choose("cpu", "auto", 1).bf16 == (speedup > 1)
+
+
+@pytest.mark.parametrize("content", ['{"machine": ["another"], "speedup": 0.5}', "{", ""])
+def test_another_machines_or_a_damaged_measurement_is_made_again(
+    content: str, fresh_memory: Path
+) -> None:
+    fresh_memory.write_text(content)
+    Hardware.choose("cpu", "auto", 1)
+    assert json.loads(fresh_memory.read_text())["machine"] != ["another"]
+
+
+def test_the_number_of_workers_is_no_part_of_the_arithmetic() -> None:
+    one, two = (Hardware("cpu", True, workers) for workers in (1, 2))
+    assert one.arithmetic == two.arithmetic
+    assert one.arithmetic != dataclasses.replace(one, bf16=False).arithmetic
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("bf16", [False, True])
+def test_a_gpu_gives_the_same_training_as_the_cpu_but_for_rounding(
+    bf16: bool,
+    mlp: MlpSpec,
+    cnn: CnnSpec,
+    recipe: Recipe,
+    repeats: list[Repeat],
+    parts: tuple[Part, Part],
+) -> None:
+    for spec in (mlp, cnn):
+        scores = []
+        for device in ("cpu", "cuda"):
+            moved = (
+                Part(part.images.to(device), part.labels.to(device), part.rows.to(device))
+                for part in parts
+            )
+            trained = train(spec, recipe, repeats[0], *moved, classes=4, batch_size=25, bf16=bf16)
+            scores.append(trained.curves.validation_accuracy[-1])
+        assert scores[1] == pytest.approx(scores[0], abs=0.03)

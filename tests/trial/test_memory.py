@@ -1,0 +1,157 @@
+import logging
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ablation.trial import memory
+
+SOURCE = memory.PACKAGE
+WRITE_OFTEN = """
+from ablation.trial import memory
+for _ in range(200):
+    memory.remember("key", b"payload" * 10_000)
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ABLATION_CACHE", str(tmp_path / "memory"))
+    return tmp_path / "memory"
+
+
+def digest(source: Path) -> str:
+    """What a fresh process says of a copy of the package."""
+    command = "from ablation.trial.memory import code_digest; print(code_digest())"
+    env = os.environ | {"PYTHONPATH": str(source)}
+    return subprocess.check_output([sys.executable, "-c", command], env=env, text=True)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A copy of src/ to change."""
+    shutil.copytree(SOURCE, tmp_path / "src/ablation", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path / "src"
+
+
+def test_recalls_what_it_remembered(folder: Path) -> None:
+    memory.remember("key", b"line\nother \x00 bytes")
+    assert memory.recall("key") == b"line\nother \x00 bytes"
+    assert [path.name for path in folder.iterdir()] == ["key"]
+
+
+def test_a_new_payload_takes_the_place_of_the_old() -> None:
+    memory.remember("key", b"old")
+    memory.remember("key", b"new")
+    assert memory.recall("key") == b"new"
+
+
+def test_what_was_never_remembered_is_none_without_a_word(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert memory.recall("key") is None
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: b"",
+        lambda content: content[:10],
+        lambda content: content[:64],
+        lambda content: content[:-1],
+        lambda content: content + b"!",
+        lambda content: content.replace(b"payload", b"paYload"),
+        lambda content: b"0" + content[1:] if content[:1] != b"0" else b"1" + content[1:],
+    ],
+)
+def test_damage_is_said_and_not_trusted(
+    damage: Callable[[bytes], bytes], folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    memory.remember("key", b"the payload")
+    (folder / "key").write_bytes(damage((folder / "key").read_bytes()))
+    with caplog.at_level(logging.WARNING):
+        assert memory.recall("key") is None
+    assert f"{folder / 'key'}: damaged" in caplog.text
+
+
+def test_what_was_damaged_can_be_remembered_again(folder: Path) -> None:
+    memory.remember("key", b"payload")
+    (folder / "key").write_bytes(b"")
+    memory.remember("key", b"payload")
+    assert memory.recall("key") == b"payload"
+
+
+def test_two_processes_may_write_the_same_key_at_once(folder: Path) -> None:
+    env = os.environ | {"PYTHONPATH": str(SOURCE.parent)}
+    command = [sys.executable, "-c", WRITE_OFTEN]
+    writers = [subprocess.Popen(command, env=env) for _ in range(2)]
+    seen = set()
+    while any(writer.poll() is None for writer in writers):
+        seen.add(memory.recall("key"))
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert seen <= {None, b"payload" * 10_000}
+    assert [path.name for path in folder.iterdir()] == ["key"]
+
+
+def test_the_folder_is_the_variables_or_in_the_working_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert memory.folder() == folder
+    monkeypatch.delenv("ABLATION_CACHE")
+    assert memory.folder() == Path(".cache/trials")
+
+
+def test_a_key_follows_what_determines_the_work() -> None:
+    assert memory.key(a=1, b=[2, "x"]) == memory.key(b=[2, "x"], a=1)
+    assert len({memory.key(a=1), memory.key(a=2), memory.key(b=1), memory.key(a="1")}) == 4
+
+
+def test_comments_and_docstrings_change_no_key(source: Path) -> None:
+    before = digest(source)
+    for name in ("trial/training.py", "data/splits.py"):
+        path = source / "ablation" / name
+        path.write_text(
+            re.sub('"""(?=[A-Z])', '"""In other words: ', path.read_text()) + "\n# More."
+        )
+    assert digest(source) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("trial/training.py", "alpha=l2", "alpha=2 * l2"),
+        ("trial/models.py", "nn.init.kaiming_normal_", "nn.init.kaiming_uniform_"),
+        ("trial/recipe.py", "gamma: Share = 0.3", "gamma: Share = 0.4"),
+        ("data/splits.py", "shuffle=True", "shuffle=False"),
+    ],
+)
+def test_code_changes_every_key(name: str, old: str, new: str, source: Path) -> None:
+    before = digest(source)
+    path = source / "ablation" / name
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    assert digest(source) != before
+
+
+@pytest.mark.parametrize("name", ["params.py", "judge/selection.py", "data/emnist.py"])
+def test_code_that_no_trial_runs_changes_no_key(name: str, source: Path) -> None:
+    before = digest(source)
+    path = source / "ablation" / name
+    path.write_text(path.read_text() + "\nMORE = 1\n")
+    assert digest(source) == before
+
+
+def test_the_digest_covers_all_code_that_a_trial_runs(
+    import_closure: Callable[[Path], set[Path]],
+) -> None:
+    covered = {path for pattern in memory.CODE for path in SOURCE.glob(pattern)}
+    runs = set().union(*(import_closure(path) for path in (SOURCE / "trial").glob("*.py")))
+    nothing_but_names = {SOURCE / "base/errors.py"}
+    missed = {path for path in runs - covered if path.name != "__init__.py"}
+    assert missed == nothing_but_names

@@ -1,0 +1,131 @@
+import pytest
+import torch
+from torch import nn
+
+from ablation.trial.models import ChannelsLastFlatten, Dropout, build, kernels
+from ablation.trial.recipe import CnnSpec, MlpSpec, Recipe
+from ablation.trial.techniques import ACTIVATIONS
+
+MLP = MlpSpec(hidden=(16, 12, 8), epochs=1)
+CNN = CnnSpec(channels=(4, 6), dense=(16,), epochs=1)
+IMAGES = torch.rand(5, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+
+
+def types(network: nn.Module) -> list[type[nn.Module]]:
+    return [type(module) for module in network.children()]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        MLP,
+        MlpSpec(hidden=(9, 8, 7, 6, 5), epochs=1),
+        CNN,
+        CnnSpec(channels=(4, 4, 4, 4), dense=(), epochs=1),
+        CnnSpec(channels=(3, 5), dense=(9, 8), epochs=1),
+    ],
+)
+@pytest.mark.parametrize("batchnorm", [False, True])
+def test_a_batch_of_images_becomes_logits(
+    spec: MlpSpec | CnnSpec, batchnorm: bool, recipe: Recipe
+) -> None:
+    network = build(spec, recipe.having("batchnorm", batchnorm), 47, seed=1)
+    assert network(IMAGES).shape == (5, 47)
+
+
+def test_the_mlp_has_the_hidden_layers_of_its_sizes(recipe: Recipe) -> None:
+    shapes = [tuple(weights.shape) for weights in kernels(build(MLP, recipe, 47, seed=1))]
+    assert shapes == [(16, 784), (12, 16), (8, 12), (47, 8)]
+
+
+def test_the_cnn_has_the_layers_of_its_sizes(recipe: Recipe) -> None:
+    shapes = [tuple(weights.shape) for weights in kernels(build(CNN, recipe, 47, seed=1))]
+    assert shapes == [(4, 1, 3, 3), (6, 4, 3, 3), (16, 6 * 7 * 7), (47, 16)]
+
+
+@pytest.mark.parametrize("spec", [MLP, CNN])
+def test_batch_normalisation_comes_and_goes(spec: MlpSpec | CnnSpec, recipe: Recipe) -> None:
+    layers = 3  # of either: all that are followed by an activation
+    norms = nn.BatchNorm1d, nn.BatchNorm2d
+    for batchnorm in (False, True):
+        network = build(spec, recipe.having("batchnorm", batchnorm), 47, seed=1)
+        assert sum(kind in norms for kind in types(network)) == layers * batchnorm
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("spec", [MLP, CNN])
+def test_every_hidden_layer_has_the_recipes_activation(
+    activation: str, spec: MlpSpec | CnnSpec, recipe: Recipe
+) -> None:
+    network = build(spec, recipe.having("activation", activation), 47, seed=1)
+    assert types(network).count(type(ACTIVATIONS[activation]())) == 3
+
+
+@pytest.mark.parametrize("spec", [MLP, CNN])
+@pytest.mark.parametrize(("technique", "setting"), [("batchnorm", False), ("dropout", 0.5)])
+def test_what_stands_between_layers_never_changes_their_start(
+    technique: str, setting: object, spec: MlpSpec | CnnSpec, recipe: Recipe
+) -> None:
+    with_it = kernels(build(spec, recipe.having(technique, setting), 47, seed=1))
+    without = kernels(build(spec, recipe, 47, seed=1))
+    assert all(torch.equal(one, other) for one, other in zip(with_it, without, strict=True))
+
+
+@pytest.mark.parametrize("spec", [MLP, CNN])
+def test_the_start_follows_the_seed_and_no_other_dice(
+    spec: MlpSpec | CnnSpec, recipe: Recipe
+) -> None:
+    first = build(spec, recipe, 47, seed=1)(IMAGES)
+    torch.manual_seed(99)
+    assert torch.equal(first, build(spec, recipe, 47, seed=1)(IMAGES))
+    assert not torch.equal(first, build(spec, recipe, 47, seed=2)(IMAGES))
+
+
+def test_weights_are_he_normal_and_biases_zero(recipe: Recipe) -> None:
+    spec = MlpSpec(hidden=(400, 400, 400), epochs=1)
+    network = build(spec, recipe.having("batchnorm", False), 47, seed=1)
+    for layer in network:
+        if isinstance(layer, nn.Linear):
+            assert layer.weight.std().item() == pytest.approx((2 / layer.in_features) ** 0.5, 0.05)
+            assert not layer.bias.any()
+
+
+def test_channels_last_flatten_is_a_flatten_that_copies_nothing() -> None:
+    images = torch.rand(2, 3, 4, 5).to(memory_format=torch.channels_last)
+    flat = ChannelsLastFlatten()(images)
+    assert torch.equal(flat, images.permute(0, 2, 3, 1).reshape(2, 60))
+    assert flat.data_ptr() == images.data_ptr()
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.2, 0.5, 0.9])
+def test_dropout_drops_its_rate_and_keeps_the_mean(rate: float) -> None:
+    torch.manual_seed(0)
+    dropped = Dropout(rate)(torch.ones(400, 1001))
+    assert (dropped == 0).float().mean().item() == pytest.approx(rate, abs=0.005)
+    assert dropped.mean().item() == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 1023])
+def test_dropout_takes_any_number_of_values(size: int) -> None:
+    assert Dropout(0.5)(torch.ones(size)).shape == (size,)
+
+
+def test_dropout_draws_anew_for_every_value_and_call() -> None:
+    torch.manual_seed(0)
+    one, two = (Dropout(0.5)(torch.ones(4, 1000)) for _ in range(2))
+    assert not torch.equal(one, two)
+    assert (one[0] == one[1]).float().mean().item() == pytest.approx(0.5, abs=0.1)
+
+
+def test_dropout_lets_pass_all_gradients_but_those_of_the_dropped() -> None:
+    values = torch.ones(100, requires_grad=True)
+    dropped = Dropout(0.5)(values)
+    dropped.sum().backward()
+    assert values.grad is not None
+    assert torch.equal(values.grad, dropped)
+
+
+def test_dropout_rests_in_evaluation_and_at_rate_zero() -> None:
+    values = torch.rand(100)
+    assert Dropout(0.5).eval()(values) is values
+    assert Dropout(0.0)(values) is values

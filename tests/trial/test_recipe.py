@@ -1,0 +1,84 @@
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from ablation.trial.recipe import (
+    CHAIN,
+    AdamW,
+    CnnSpec,
+    Cosine,
+    MlpSpec,
+    OneCycle,
+    Recipe,
+    Regularization,
+    Sgd,
+    Step,
+    label,
+    one_of,
+)
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        (Cosine(name="cosine"), "cosine"),
+        (Step(name="step"), "step"),
+        (Step(name="step", every=0.5), "step every=0.5"),
+        (OneCycle(name="onecycle", peak=5.0), "onecycle peak=5"),
+        (Sgd(name="sgd", lr=0.1), "sgd lr=0.1"),
+        (Sgd(name="sgd", lr=0.1, momentum=0.0), "sgd lr=0.1 momentum=0"),
+        (AdamW(name="adamw", lr=0.001), "adamw lr=0.001"),
+        (Regularization(l1=0.0, l2=0.0), "none"),
+        (Regularization(l1=1e-6, l2=0.0), "l1=1e-06"),
+        (Regularization(l1=1e-5, l2=1e-4), "l1=1e-05 l2=0.0001"),
+        (True, "on"),
+        (False, "off"),
+        (0.0, "none"),
+        (0.2, "0.2"),
+        ("leaky_relu", "leaky_relu"),
+    ],
+)
+def test_a_label_is_what_a_person_would_say(setting: Any, said: str) -> None:
+    assert label(setting) == said
+
+
+def test_a_grids_label_leaves_its_axes_out() -> None:
+    assert label(Sgd(name="sgd", lr=0.1, momentum=0.5), without=["lr"]) == "sgd momentum=0.5"
+    assert label(Regularization(l1=1e-6, l2=0.0), without=["l1"]) == "l1"
+
+
+def test_another_setting_of_one_technique_leaves_the_others(recipe: Recipe) -> None:
+    other = recipe.having("dropout", 0.4)
+    assert other.setting("dropout") == 0.4
+    assert other.having("dropout", recipe.dropout) == recipe
+    assert recipe.dropout == 0.0
+
+
+def test_the_chain_is_the_baseline_and_the_recipes_fields() -> None:
+    assert CHAIN == (
+        "baseline",
+        "scheduler",
+        "activation",
+        "optimizer",
+        "batchnorm",
+        "regularization",
+        "dropout",
+    )
+
+
+def test_one_of_guesses_what_was_meant() -> None:
+    assert one_of("adamm", ["sgd", "adam"]) == (
+        "'adamm' is not one of sgd, adam (did you mean 'adam'?)"
+    )
+    assert one_of("xyz", ["sgd", "adam"]) == "'xyz' is not one of sgd, adam"
+
+
+def test_the_mlp_has_three_hidden_layers_or_more() -> None:
+    with pytest.raises(ValidationError, match="at least 3"):
+        MlpSpec(hidden=(512, 256), epochs=1)
+
+
+def test_the_cnn_has_two_convolutions_or_more() -> None:
+    with pytest.raises(ValidationError, match="at least 2"):
+        CnnSpec(channels=(32,), dense=(), epochs=1)

@@ -1,0 +1,209 @@
+import dataclasses
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from joblib.externals.loky import get_reusable_executor
+
+from ablation.data.characters import Characters
+from ablation.data.splits import Repeat, split
+from ablation.trial.fitted import Fitted
+from ablation.trial.hardware import Hardware
+from ablation.trial.recipe import CnnSpec, MlpSpec, Recipe, Regularization, Sgd
+from ablation.trial.runner import Laboratory, Result, Trial
+
+ONE_WORKER = Hardware("cpu", bf16=False, workers=1)
+Outcome = tuple[float, bool, str]
+
+
+@pytest.fixture(autouse=True)
+def own_workers() -> Iterator[None]:
+    """Worker processes keep the environment of the test that started them: not the next one's."""
+    yield
+    get_reusable_executor().shutdown(wait=True)
+
+
+@pytest.fixture
+def lab(toy_study: Path) -> Laboratory:
+    return Laboratory(toy_study / "data/prepared/train.npz", 32, ONE_WORKER)
+
+
+@pytest.fixture
+def trials(mlp: MlpSpec, cnn: CnnSpec, recipe: Recipe, repeats: list[Repeat]) -> list[Trial]:
+    recipe = recipe.having("dropout", 0.2)
+    mlps = [Trial("mlp", mlp, recipe, repeat) for repeat in repeats]
+    return [*mlps, Trial("cnn", cnn, recipe, repeats[0])]
+
+
+def outcomes(lab: Laboratory, trials: list[Trial]) -> dict[Trial, Outcome]:
+    """All of the results that has to come out again, to the last bit."""
+    return {trial: outcome(result) for trial, result in lab.run(trials)}
+
+
+def outcome(result: Result) -> Outcome:
+    return result.score, result.diverged, json.dumps(dataclasses.asdict(result.curves))
+
+
+def remembered(study: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in (study / "memory").iterdir()}
+
+
+def test_results_do_not_depend_on_the_number_of_workers(
+    lab: Laboratory, trials: list[Trial], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    alone = outcomes(lab, trials)
+    monkeypatch.setenv("ABLATION_CACHE", str(tmp_path / "another"))
+    two = dataclasses.replace(lab, hardware=dataclasses.replace(ONE_WORKER, workers=2))
+    assert outcomes(two, trials) == alone
+    assert len(list((tmp_path / "another").iterdir())) == len(trials)
+
+
+def test_results_do_not_depend_on_the_order(
+    lab: Laboratory, trials: list[Trial], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    forwards = outcomes(lab, trials)
+    monkeypatch.setenv("ABLATION_CACHE", str(tmp_path / "another"))
+    assert outcomes(lab, trials[::-1]) == forwards
+
+
+def test_a_trial_is_trained_once(lab: Laboratory, trials: list[Trial], toy_study: Path) -> None:
+    first = dict(lab.run(trials))
+    written = remembered(toy_study)
+    assert dict(lab.run(trials)) == first  # with the seconds that the training took
+    assert remembered(toy_study) == written
+    assert len(written) == len(trials)
+
+
+def test_a_new_trial_costs_only_itself(
+    lab: Laboratory, trials: list[Trial], toy_study: Path
+) -> None:
+    outcomes(lab, trials[:2])
+    before = remembered(toy_study)
+    outcomes(lab, trials[:3])
+    after = remembered(toy_study)
+    assert len(after) == len(before) + 1
+    assert {name: after[name] for name in before} == before
+
+
+def test_what_is_recalled_comes_before_what_is_trained(
+    lab: Laboratory, trials: list[Trial]
+) -> None:
+    outcomes(lab, trials[2:])
+    assert set(list(dict(lab.run(trials)))[:2]) == set(trials[2:])
+
+
+def test_a_damaged_memory_is_said_and_trained_again(
+    lab: Laboratory, trials: list[Trial], toy_study: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = outcomes(lab, trials[:2])
+    path = next((toy_study / "memory").iterdir())
+    path.write_bytes(path.read_bytes()[:100])
+    with caplog.at_level(logging.WARNING):
+        assert outcomes(lab, trials[:2]) == first
+    assert f"{path}: damaged" in caplog.text
+    assert len(path.read_bytes()) > 100
+
+
+@pytest.mark.parametrize("change", ["batch_size", "bf16", "characters", "recipe", "spec", "repeat"])
+def test_whatever_determines_a_trial_makes_it_another(
+    change: str,
+    lab: Laboratory,
+    trials: list[Trial],
+    toy: Characters,
+    toy_study: Path,
+) -> None:
+    trial = trials[0]
+    outcomes(lab, [trial])
+    match change:
+        case "batch_size":
+            lab = dataclasses.replace(lab, batch_size=16)
+        case "bf16":
+            lab = dataclasses.replace(lab, hardware=dataclasses.replace(ONE_WORKER, bf16=True))
+        case "characters":
+            Characters(255 - toy.images, toy.labels, toy.classes).save(toy_study / "other.npz")
+            lab = dataclasses.replace(lab, characters=toy_study / "other.npz")
+        case "recipe":
+            trial = dataclasses.replace(trial, recipe=trial.recipe.having("dropout", 0.3))
+        case "spec":
+            trial = dataclasses.replace(trial, spec=MlpSpec(hidden=(16, 12, 9), epochs=3))
+        case "repeat":
+            trial = trials[1]
+    outcomes(lab, [trial])
+    assert len(remembered(toy_study)) == 2
+
+
+def test_the_score_is_the_accuracy_after_the_last_epoch_not_the_best(
+    toy: Characters, toy_study: Path, lab: Laboratory, trials: list[Trial]
+) -> None:
+    guesses = np.random.default_rng(0).integers(0, 4, len(toy), dtype=np.uint8)
+    Characters(toy.images, guesses, toy.classes).save(toy_study / "guesses.npz")
+    noisy = dataclasses.replace(lab, characters=toy_study / "guesses.npz")
+    patient = MlpSpec(hidden=(16, 12, 8), epochs=8)
+    results = [r for _, r in noisy.run(dataclasses.replace(t, spec=patient) for t in trials[:3])]
+    assert all(r.score == r.curves.validation_accuracy[-1] for r in results)
+    assert any(r.score < max(r.curves.validation_accuracy) for r in results)
+
+
+def test_a_diverged_trial_scores_nothing_and_is_remembered_as_such(
+    lab: Laboratory, trials: list[Trial]
+) -> None:
+    wild = trials[0].recipe.having("optimizer", Sgd(name="sgd", lr=100.0))
+    wild = wild.having("regularization", Regularization(l1=0.0, l2=1.0)).having("batchnorm", False)
+    trial = dataclasses.replace(trials[0], recipe=wild, spec=MlpSpec(hidden=(16, 12, 8), epochs=30))
+    for _ in range(2):
+        ((_, result),) = lab.run([trial])
+        assert result.diverged
+        assert result.score == 0
+        assert len(result.curves.train_loss) < 30
+
+
+def test_a_fit_is_a_model_file_that_predicts(
+    lab: Laboratory, trials: list[Trial], toy: Characters, tmp_path: Path
+) -> None:
+    ((trial, result, content),) = lab.fit(trials[-1:])
+    (tmp_path / "cnn.safetensors").write_bytes(content)
+    fitted = Fitted.load(tmp_path / "cnn.safetensors")
+    assert (fitted.model, fitted.spec, fitted.recipe) == ("cnn", trial.spec, trial.recipe)
+    assert fitted.classes == toy.classes
+    assert (fitted.probabilities(toy.images).argmax(axis=1) == toy.labels).mean() > 0.95
+    assert len(result.curves.train_accuracy) == trial.spec.epochs
+
+
+def test_a_fit_uses_every_character(
+    lab: Laboratory, trials: list[Trial], toy: Characters, tmp_path: Path
+) -> None:
+    ((_, result, content),) = lab.fit(trials[:1])
+    (tmp_path / "mlp.safetensors").write_bytes(content)
+    pixels = toy.images / 255
+    normalisation = Fitted.load(tmp_path / "mlp.safetensors").normalisation
+    assert normalisation.mean == pytest.approx(pixels.mean())
+    assert normalisation.deviation == pytest.approx(pixels.std())
+    assert result.curves.validation_accuracy == []
+
+
+def test_a_fit_is_trained_once_and_is_no_trial(
+    lab: Laboratory, trials: list[Trial], toy_study: Path
+) -> None:
+    (first,) = lab.fit(trials[:1])
+    written = remembered(toy_study)
+    assert next(iter(lab.fit(trials[:1]))) == first
+    assert remembered(toy_study) == written
+    outcomes(lab, trials[:1])
+    assert len(remembered(toy_study)) == 2
+
+
+def test_a_trial_trains_and_validates_on_its_own_split(
+    lab: Laboratory, trials: list[Trial], toy: Characters, toy_study: Path
+) -> None:
+    train, validation = split(toy.labels, trials[0].repeat)
+    images = toy.images.copy()
+    images[validation] = 0  # what training saw stays, so its curve does
+    Characters(images, toy.labels, toy.classes).save(toy_study / "dark.npz")
+    dark = dataclasses.replace(lab, characters=toy_study / "dark.npz")
+    ((_, usual),), ((_, blind),) = lab.run(trials[:1]), dark.run(trials[:1])
+    assert blind.curves.train_loss == usual.curves.train_loss
+    assert blind.score == pytest.approx(0.25, abs=0.01)
+    assert len(train) + len(validation) == len(toy)

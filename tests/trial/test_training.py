@@ -1,0 +1,251 @@
+import dataclasses
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from ablation.data.splits import Repeat
+from ablation.trial.models import build, kernels
+from ablation.trial.recipe import (
+    CnnSpec,
+    MlpSpec,
+    Plateau,
+    Recipe,
+    Regularization,
+    Sgd,
+)
+from ablation.trial.training import Normalisation, Part, Trained, predict, train
+
+Parts = tuple[Part, Part]
+
+
+def run(
+    spec: MlpSpec | CnnSpec,
+    recipe: Recipe,
+    repeat: Repeat,
+    parts: tuple[Part, Part | None],
+    *,
+    batch_size: int = 25,
+    bf16: bool = False,
+) -> Trained:
+    training, validation = parts
+    return train(
+        spec, recipe, repeat, training, validation, classes=4, batch_size=batch_size, bf16=bf16
+    )
+
+
+def equal(one: Trained, other: Trained) -> bool:
+    """Whether two trainings ended in the very same weights and statistics."""
+    states = one.network.state_dict(), other.network.state_dict()
+    return all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+@pytest.mark.parametrize("family", ["mlp", "cnn"])
+def test_learns_the_toy(
+    family: str,
+    bf16: bool,
+    recipe: Recipe,
+    repeats: list[Repeat],
+    parts: Parts,
+    request: pytest.FixtureRequest,
+) -> None:
+    spec = request.getfixturevalue(family)
+    trained = run(spec, recipe, repeats[0], parts, bf16=bf16)
+    assert trained.curves.validation_accuracy[-1] > 0.95
+    assert trained.curves.train_loss[0] > trained.curves.train_loss[-1]
+    assert all(weights.dtype == torch.float32 for weights in trained.network.parameters())
+
+
+def test_the_same_seeds_give_the_same_training(
+    mlp: MlpSpec, recipe: Recipe, repeats: list[Repeat], parts: Parts
+) -> None:
+    recipe = recipe.having("dropout", 0.3)
+    one, other = (run(mlp, recipe, repeats[0], parts) for _ in range(2))
+    assert one.curves == other.curves
+    assert equal(one, other)
+
+
+def test_another_repeat_gives_another_training(
+    mlp: MlpSpec, recipe: Recipe, repeats: list[Repeat], parts: Parts
+) -> None:
+    one, other = (run(mlp, recipe, repeat, parts) for repeat in repeats[:2])
+    assert one.curves != other.curves
+
+
+@pytest.mark.parametrize("seed", ["init_seed", "order_seed", "dropout_seed"])
+def test_every_seed_of_a_repeat_counts(
+    seed: str, mlp: MlpSpec, recipe: Recipe, repeats: list[Repeat], parts: Parts
+) -> None:
+    recipe = recipe.having("dropout", 0.3)
+    other = Repeat(**{**dataclasses.asdict(repeats[0]), seed: 1})
+    assert not equal(run(mlp, recipe, repeats[0], parts), run(mlp, recipe, other, parts))
+
+
+def test_dropouts_dice_are_not_those_of_the_order(
+    mlp: MlpSpec, recipe: Recipe, repeats: list[Repeat], parts: Parts
+) -> None:
+    other = dataclasses.replace(repeats[0], dropout_seed=1)
+    assert equal(run(mlp, recipe, repeats[0], parts), run(mlp, recipe, other, parts))
+
+
+@pytest.mark.parametrize("l1", [0.0, 0.03])
+@pytest.mark.parametrize("l2", [0.0, 0.05])
+@pytest.mark.parametrize("batchnorm", [False, True])
+def test_penalties_are_those_of_autograd_on_kernels_alone(
+    l1: float,
+    l2: float,
+    batchnorm: bool,
+    mlp: MlpSpec,
+    recipe: Recipe,
+    repeats: list[Repeat],
+    parts: Parts,
+) -> None:
+    training = parts[0]
+    one_step = mlp.model_copy(update={"epochs": 1})
+    recipe = recipe.having("optimizer", Sgd(name="sgd", lr=0.1, momentum=0.0))
+    recipe = recipe.having("batchnorm", batchnorm)
+    penalised = recipe.having("regularization", Regularization(l1=l1, l2=l2))
+    trained = run(one_step, penalised, repeats[0], (training, None), batch_size=300)
+
+    network = build(mlp, recipe, 4, repeats[0].init_seed)
+    logits = network(Normalisation.of(training)(training.images[training.rows]))
+    loss = F.cross_entropy(logits, training.labels[training.rows])
+    for weights in kernels(network):
+        loss = loss + l1 * weights.abs().sum() + l2 / 2 * (weights**2).sum()
+    loss.backward()
+    torch.optim.SGD(network.parameters(), lr=0.1).step()
+    for ours, theirs in zip(trained.network.parameters(), network.parameters(), strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-6)
+
+
+def test_a_penalty_is_not_part_of_the_loss_that_is_reported(
+    mlp: MlpSpec, recipe: Recipe, repeats: list[Repeat], parts: Parts
+) -> None:
+    penalised = recipe.having("regularization", Regularization(l1=0.1, l2=0.1))
+    one_step = mlp.model_copy(update={"epochs": 1})
+    plain, other = (
+        run(one_step, each, repeats[0], parts, batch_size=300) for each in (recipe, penalised)
+    )
+    assert plain.curves.train_loss == other.curves.train_loss
+    assert plain.curves.validation_loss != other.curves.validation_loss
+
+
+def test_a_training_that_diverges_stops_and_is_marked(
+    mlp: MlpSpec, recipe: Recipe, repeats: list[Repeat], parts: Parts
+) -> None:
+    wild = recipe.having("optimizer", Sgd(name="sgd", lr=100.0))
+    wild = wild.having("regularization", Regularization(l1=0.0, l2=1.0))
+    patient = mlp.model_copy(update={"epochs": 50})
+    trained = run(patient, wild.having("batchnorm", False), repeats[0], parts)
+    assert trained.diverged
+    assert len(trained.curves.train_loss) < 50
+    assert not math.isfinite(trained.curves.train_loss[-1])
+
+
+def test_a_training_that_ends_well_is_not_marked(
+    mlp: MlpSpec, recipe: Recipe, repeats: list[Repeat], parts: Parts
+) -> None:
+    trained = run(mlp, recipe, repeats[0], parts)
+    assert not trained.diverged
+    assert {len(curve) for curve in dataclasses.astuple(trained.curves)} == {mlp.epochs}
+
+
+def test_normalisation_has_the_statistics_of_its_part(parts: Parts) -> None:
+    normalise, training = Normalisation.of(parts[0]), parts[0]
+    pixels = training.images[training.rows].double() / 255
+    assert normalise.mean == pytest.approx(pixels.mean().item())
+    assert normalise.deviation == pytest.approx(pixels.std(correction=0).item())
+    normalised = normalise(training.images[training.rows])
+    assert normalised.shape == (300, 1, 28, 28)
+    assert normalised.mean().item() == pytest.approx(0, abs=1e-4)
+    assert normalised.std().item() == pytest.approx(1, abs=1e-4)
+
+
+def test_normalisation_uses_training_rows_alone(parts: Parts) -> None:
+    training, validation = parts
+    spoiled = training.images.clone()
+    spoiled[validation.rows] = 255
+    assert Normalisation.of(Part(spoiled, training.labels, training.rows)) == Normalisation.of(
+        training
+    )
+
+
+def test_the_validation_part_never_steers_the_training(
+    mlp: MlpSpec, recipe: Recipe, repeats: list[Repeat], parts: Parts
+) -> None:
+    training, validation = parts
+    recipe = recipe.having("scheduler", Plateau(name="plateau")).having("dropout", 0.3)
+    labels = validation.labels.clone()
+    labels[validation.rows] = (labels[validation.rows] + 1) % 4
+    usual, mislabelled, without = (
+        run(mlp, recipe, repeats[0], (training, part))
+        for part in (validation, Part(validation.images, labels, validation.rows), None)
+    )
+    assert equal(usual, mislabelled)
+    assert equal(usual, without)
+    assert usual.curves.validation_accuracy != mislabelled.curves.validation_accuracy
+    assert without.curves.validation_accuracy == []
+
+
+def test_the_last_validation_score_is_that_of_the_network_that_is_left(
+    mlp: MlpSpec, recipe: Recipe, repeats: list[Repeat], parts: Parts
+) -> None:
+    validation = parts[1]
+    trained = run(mlp, recipe.having("dropout", 0.3), repeats[0], parts)
+    logits = predict(trained.network, trained.normalisation, validation, bf16=False)
+    right = logits.argmax(1) == validation.labels[validation.rows]
+    assert trained.curves.validation_accuracy[-1] == right.double().mean().item()
+
+
+def test_a_longer_training_starts_with_the_same_epochs(
+    mlp: MlpSpec, recipe: Recipe, repeats: list[Repeat], parts: Parts
+) -> None:
+    longer = mlp.model_copy(update={"epochs": 5})
+    short, long = (run(spec, recipe, repeats[0], parts).curves for spec in (mlp, longer))
+    assert long.train_loss[:3] == short.train_loss
+    assert long.validation_accuracy[:3] == short.validation_accuracy
+
+
+def test_plateau_lowers_the_rate_on_a_flat_training_loss(
+    mlp: MlpSpec, recipe: Recipe, repeats: list[Repeat], parts: Parts
+) -> None:
+    training = parts[0]
+    still = recipe.having("optimizer", Sgd(name="sgd", lr=1e-6, momentum=0.0))
+    falling = still.having("scheduler", Plateau(name="plateau", factor=1e-6))
+    moves = []
+    for each in (still, falling):
+        short, long = (
+            run(mlp.model_copy(update={"epochs": n}), each, repeats[0], (training, None))
+            for n in (2, 4)
+        )
+        pairs = zip(kernels(short.network), kernels(long.network), strict=True)
+        moves.append(sum((one - other).abs().sum().item() for one, other in pairs))
+    assert moves[1] < 0.01 * moves[0]
+
+
+def test_predict_keeps_the_order_of_the_rows(cnn: CnnSpec, recipe: Recipe, parts: Parts) -> None:
+    network, normalise = build(cnn, recipe, 4, seed=1), Normalisation.of(parts[0])
+    many = torch.randint(400, (2500,), generator=torch.Generator().manual_seed(0))
+    logits = predict(network, normalise, parts[0].of(torch.arange(400)), bf16=False)
+    shuffled = predict(network, normalise, parts[0].of(many), bf16=False)
+    assert torch.allclose(shuffled, logits[many], atol=1e-5)
+
+
+def test_an_incomplete_batch_is_left_out(
+    mlp: MlpSpec, recipe: Recipe, repeats: list[Repeat], parts: Parts
+) -> None:
+    training = parts[0]
+    trained = run(mlp, recipe, repeats[0], (training.of(training.rows[:26]), None))
+    assert all(share * 25 == round(share * 25) for share in trained.curves.train_accuracy)
+
+
+def test_fewer_characters_than_a_batch_are_one_batch(
+    mlp: MlpSpec, recipe: Recipe, repeats: list[Repeat], parts: Parts
+) -> None:
+    trained = run(mlp, recipe, repeats[0], parts, batch_size=8192)
+    losses = trained.curves.train_loss
+    assert all(later < earlier for earlier, later in pairwise(losses))
+    assert max(trained.curves.train_accuracy) <= 1
