@@ -12,7 +12,7 @@ PIXELS = 28
 
 
 class Dropout(nn.Module):
-    """nn.Dropout, 6 times faster on a CPU: one 64-bit draw decides for four values.
+    """nn.Dropout, 2.2 times faster on a CPU: one 64-bit draw decides for four values.
 
     Draws from torch's default generator. The rate is rounded to a multiple of 1/65536.
     """
@@ -70,7 +70,7 @@ def kernels(network: nn.Module) -> list[nn.Parameter]:
 
 def _convolution(entering: int, leaving: int, recipe: Recipe) -> list[nn.Module]:
     # Pooling comes before normalisation and activation: these then touch a quarter of the pixels,
-    # which made the two-core CPU 1.4 times faster than the usual order, at the same accuracy.
+    # which made a CNN of 16-32-64 channels train 1.28 times faster on one core.
     return [
         nn.Conv2d(entering, leaving, 3, padding=1, bias=not recipe.batchnorm),
         nn.MaxPool2d(2, ceil_mode=True),
