@@ -38,23 +38,23 @@ def main() -> None:
     released = Fitted.load(arguments.released)
     predictions, predict_seconds = predict(released, test)
     first_six = predictions.head(SHOWN)
-    others = [predict(Fitted.load(path), test)[0] for path in sorted(arguments.seeds.iterdir())]
+    seeds = [predict(Fitted.load(path), test)[0] for path in sorted(arguments.seeds.iterdir())]
 
     plots = Path("plots", model, "test")
     actual, predicted = predictions["actual"], predictions["predicted"]
     correct = actual == predicted
     report = class_report(actual, predicted, test.classes)
     reliability = reliability_curve(correct, predictions["confidence"])
-    accuracies = [accuracy(each) for each in [predictions, *others]]
+    accuracies = [accuracy(each) for each in seeds]
     low, high = accuracy_interval(correct)
     numbers = {
-        "accuracy": accuracies[0],
+        "accuracy": accuracy(predictions),
         "accuracy_low": low,
         "accuracy_high": high,
         "top2": top2_accuracy(actual, predicted, predictions["second"]),
         **macro_averages(report),
         "seeds_mean": float(np.mean(accuracies)),
-        "seeds_spread": float(np.std(accuracies, ddof=1)) if others else None,
+        "seeds_spread": float(np.std(accuracies, ddof=1)) if len(seeds) > 1 else None,
         "calibration_error": calibration_error(reliability),
         "parameters": released.parameters,
         "train_seconds": json.loads(arguments.fit.read_text())["train_seconds"],
@@ -73,9 +73,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True, choices=MODELS)
     parser.add_argument("--released", required=True, type=Path, help="the model file to report on")
-    parser.add_argument(
-        "--seeds", required=True, type=Path, help="folder of the other seeds' files"
-    )
+    parser.add_argument("--seeds", required=True, type=Path, help="folder of all seeds' files")
     parser.add_argument("--fit", required=True, type=Path, help="the metrics of the fit")
     return parser.parse_args()
 

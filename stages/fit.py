@@ -36,14 +36,13 @@ def main() -> None:
             f"{arguments.recipe}: diverged on all training characters, though not on a split of "
             "them; lower the learning rates in params.yaml"
         )
-    others = MODELS_FOLDER / f"{model}-seeds"
-    shutil.rmtree(others, ignore_errors=True)
-    others.mkdir(parents=True)
+    seeds = MODELS_FOLDER / f"{model}-seeds"
+    shutil.rmtree(seeds, ignore_errors=True)
+    for number, trial in enumerate(trials, start=1):
+        write_bytes(fits[trial][1], seeds / f"{number}.safetensors")
     # The first seed is released: declared before anything was seen, not picked as the best.
     released = MODELS_FOLDER / f"{model}.safetensors"
-    for number, trial in enumerate(trials, start=1):
-        path = released if number == 1 else others / f"{number}.safetensors"
-        write_bytes(fits[trial][1], path)
+    write_bytes(fits[trials[0]][1], released)
 
     result, _ = fits[trials[0]]
     curves = result.curves

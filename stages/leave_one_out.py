@@ -5,6 +5,7 @@ is put back to its baseline setting, one at a time, on repeats that no stage has
 """
 
 import argparse
+import math
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pandas as pd
 from rich.table import Table
 
 from ablation.base.console import console, plain_errors, points
+from ablation.base.errors import UserError
 from ablation.base.files import write_csv, write_json
 from ablation.data.splits import val_to_train
 from ablation.judge.selection import CONFIDENCE, corrected_interval
@@ -38,6 +40,11 @@ def main() -> None:
     # A technique still at its baseline setting gives the final recipe itself: trained once.
     entries = [Entry(name, name, recipe) for name, recipe in variants.items()]
     results = run_entries(params, model, entries, repeats, racing=False)
+    if any(run.diverged for run in results[FINAL]):
+        raise UserError(
+            f"{arguments.recipe}: diverged on repeats that it was not chosen on; lower the "
+            "learning rates in params.yaml"
+        )
     table = gains_table(results, final, params.baseline, val_to_train(repeats[0]))
     write_csv(table, Path("plots", model, "leave_one_out/gains.csv"))
     write_json(metrics(table), Path("metrics", model, "leave_one_out.json"))
@@ -55,8 +62,11 @@ def list_variants(final: Recipe, baseline: Recipe) -> dict[str, Recipe]:
 def gains_table(
     results: Results, final: Recipe, baseline: Recipe, val_to_train: float
 ) -> pd.DataFrame:
-    """The final recipe's gain over each variant, with its interval; last, over the baseline."""
-    scores = {name: np.array([r.score for r in runs]) for name, runs in results.items()}
+    """The final recipe's gain over each variant, with its interval; last, over the baseline.
+
+    A gain over a variant that diverged is no number, and neither is the interval of one repeat.
+    """
+    scores = {name: np.array([run.score for run in runs]) for name, runs in results.items()}
     rows = []
     for name in [*TECHNIQUES, EVERYTHING]:
         gains = scores[FINAL] - scores[name]
@@ -64,9 +74,12 @@ def gains_table(
         settings = ("baseline recipe", FINAL)
         if name != EVERYTHING:
             settings = (label(baseline.setting(name)), label(final.setting(name)))
-        rows.append((name, *settings, gains.mean(), low, high, len(gains)))
-    columns = ["technique", "baseline_setting", "final_setting"]
-    return pd.DataFrame(rows, columns=[*columns, "gain", "gain_low", "gain_high", "repeats"])
+        diverged = any(run.diverged for run in results[name])
+        numbers = (math.nan,) * 3 if diverged else (gains.mean(), low, high)
+        rows.append((name, *settings, *numbers, len(gains), diverged))
+    settings_columns = ["technique", "baseline_setting", "final_setting"]
+    columns = [*settings_columns, "gain", "gain_low", "gain_high", "repeats", "diverged"]
+    return pd.DataFrame(rows, columns=columns).replace([-math.inf, math.inf], math.nan)
 
 
 def metrics(table: pd.DataFrame) -> dict[str, float]:
@@ -88,7 +101,8 @@ def show(table: pd.DataFrame) -> None:
     for row in table.itertuples(index=False):
         interval = f"{points(row.gain_low)} to {points(row.gain_high)}"
         settings = (row.technique, row.baseline_setting, row.final_setting)
-        shown.add_row(*settings, points(row.gain), interval)
+        gain = "diverged" if row.diverged else points(row.gain)
+        shown.add_row(*settings, gain, "" if math.isnan(row.gain_low) else interval)
     console.print(shown)
 
 

@@ -1,6 +1,6 @@
 """One stage of the study: its contenders, their trials, and the tables they fill."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 
 from ablation.base.console import progress
-from ablation.data.splits import Repeat, make_repeats, val_to_train
-from ablation.judge.selection import Contender, raced_out
+from ablation.base.errors import UserError
+from ablation.data.characters import Characters
+from ablation.data.splits import Repeat, make_repeats, split, val_to_train
+from ablation.judge.selection import RACING_REPEATS, Contender, raced_out
 from ablation.params import Params
 from ablation.trial.hardware import Hardware
 from ablation.trial.recipe import Recipe, label
@@ -80,39 +82,52 @@ def run_entries(
 ) -> Results:
     """Run every entry on every repeat.
 
-    Racing goes repeat by repeat and stops the entries that cannot win any more; the first entry,
-    which the others are measured against, always runs to the end.
+    Racing stops the entries that cannot win any more, after the first repeats that can tell and
+    after each one from then on; the first entry, which the others are measured against, always
+    runs to the end.
 
     Returns:
         For each entry's setting its results in the order of the repeats, fewer if it was stopped.
+
+    Raises:
+        UserError: the splits that params.yaml asks for cannot be made from these characters.
     """
     lab = laboratory(params)
-    rounds = [[repeat] for repeat in repeats] if racing else [list(repeats)]
+    check_split(repeats[0])
+    start = RACING_REPEATS if racing and len(entries) > 1 else len(repeats)
+    rounds = [list(repeats[:start]), *([repeat] for repeat in repeats[start:])]
     results: Results = {entry.setting: [] for entry in entries}
-
-    def outcomes() -> Iterator[tuple[Trial, Result]]:
-        running = list(entries)
-        for number, turn in enumerate(rounds, start=1):
-            # Pairs, since entries of equal recipes share a trial, which is run once.
-            trials = [
-                (entry.setting, Trial(model, params.spec(model), entry.recipe, repeat))
-                for repeat in turn
-                for entry in running
-            ]
-            finished = {}
-            for trial, result in lab.run(trial for _, trial in trials):
-                finished[trial] = result
-                yield trial, result
-            for setting, trial in trials:
-                results[setting].append(finished[trial])
-            if number < len(rounds):
-                first, *others = weigh(running, results, len(repeats))
-                out = raced_out(first, others, val_to_train(repeats[0]))
-                running = [running[0], *(e for e, o in zip(running[1:], out, strict=True) if not o)]
-
-    for _ in progress(outcomes(), len(entries) * len(repeats), f"{model} trials"):
-        pass
+    running = list(entries)
+    for turn in rounds:
+        if turn is not rounds[0]:
+            first, *others = weigh(running, results, len(repeats))
+            out = raced_out(first, others, val_to_train(repeats[0]))
+            running = [running[0], *(e for e, o in zip(running[1:], out, strict=True) if not o)]
+        # Entries of equal recipes share a trial, which is run once.
+        trials = {
+            (entry.setting, repeat): Trial(model, params.spec(model), entry.recipe, repeat)
+            for repeat in turn
+            for entry in running
+        }
+        unique = list(dict.fromkeys(trials.values()))
+        what = f"{model}, repeats {turn[0].index + 1} to {turn[-1].index + 1}"
+        finished = dict(progress(lab.run(unique), len(unique), what))
+        for (setting, _), trial in trials.items():
+            results[setting].append(finished[trial])
     return results
+
+
+def check_split(repeat: Repeat) -> None:
+    """Whether the training characters can be split as params.yaml asks.
+
+    Raises:
+        UserError: a class is too small for a part of its own in each half of the split.
+    """
+    labels = Characters.load(TRAINING_CHARACTERS).labels
+    try:
+        split(labels, repeat)
+    except ValueError as error:
+        raise UserError(f"params.yaml: {error}") from None
 
 
 def weigh(entries: Sequence[Entry], results: Results, repeats: int) -> list[Contender]:
@@ -149,7 +164,9 @@ def trials_table(contenders: Sequence[Contender], results: Results) -> pd.DataFr
 def curves_table(results: Results) -> pd.DataFrame:
     """Losses and accuracies per setting and epoch, means over the repeats that got that far."""
     epochs = pd.concat(
-        pd.DataFrame(asdict(result.curves)).assign(candidate=setting, epoch=lambda t: t.index + 1)
+        pd.DataFrame(
+            {name: pd.Series(v, dtype=float) for name, v in asdict(result.curves).items()}
+        ).assign(candidate=setting, epoch=lambda table: table.index + 1)
         for setting, outcomes in results.items()
         for result in outcomes
     )

@@ -14,9 +14,14 @@ import numpy as np
 import scipy.stats
 from numpy.typing import NDArray
 
+from ablation.base.errors import UserError
+
 Floats = NDArray[np.float64]
 
 CONFIDENCE = 0.95
+
+# Two repeats have one difference between them: two lucky ones would stop anything.
+RACING_REPEATS = 3
 
 # Means of the same scores in another order differ by some 1e-17: less than this is no difference.
 SAME = 1e-12
@@ -186,12 +191,14 @@ def raced_out(
         confidence: two-sided, in (0, 1), of the interval.
 
     Returns:
-        (contenders,) True where one is out. Never after a single repeat, except for divergence.
+        (contenders,) True where one is out. Never before `RACING_REPEATS`, except for divergence.
     """
     run = ~np.isnan(incumbent.scores)
     live = [c for c in contenders if not c.diverged and not np.isnan(c.scores[run]).any()]
     leaders = live if incumbent.diverged else [incumbent, *live]
     if not run.any() or not leaders:
+        return [contender not in live for contender in contenders]
+    if run.sum() < RACING_REPEATS:
         return [contender not in live for contender in contenders]
     leader = max(leaders, key=lambda contender: float(contender.scores[run].mean()))
 
@@ -226,7 +233,8 @@ def judge_stage(
         standard_errors: as in `simplest_within_noise`.
 
     Raises:
-        ValueError: scores that do not line up, a setting given twice, or nobody who could win.
+        UserError: nobody could win, since all diverged.
+        ValueError: scores that do not line up, or a setting given twice.
     """
     everyone = [incumbent, *contenders]
     _check(everyone)
@@ -234,7 +242,7 @@ def judge_stage(
     order = [incumbent, *(c for c in contenders if c in champions)]
     able = [c for c in order if not c.diverged and not np.isnan(c.scores).any()]
     if not able:
-        raise ValueError(
+        raise UserError(
             "no setting of this stage trained to the end, so none can win: "
             + ", ".join(contender.setting for contender in everyone)
             + " diverged or were raced out. Lower the learning rates in params.yaml."

@@ -16,6 +16,7 @@ from ablation.trial.recipe import CnnSpec, MlpSpec, Recipe
 from ablation.trial.training import Normalisation, Part, predict
 
 SPECS: dict[str, type[MlpSpec] | type[CnnSpec]] = {"mlp": MlpSpec, "cnn": CnnSpec}
+METADATA = "ablation"
 
 
 class ModelError(UserError):
@@ -55,16 +56,17 @@ class Fitted:
         """The content of a safetensors file; equal models give equal bytes."""
         metadata = {
             "model": self.model,
-            "spec": self.spec.model_dump_json(),
-            "recipe": self.recipe.model_dump_json(),
-            "classes": json.dumps(self.classes),
-            "normalisation": json.dumps(asdict(self.normalisation)),
+            "spec": self.spec.model_dump(mode="json"),
+            "recipe": self.recipe.model_dump(mode="json"),
+            "classes": self.classes,
+            "normalisation": asdict(self.normalisation),
         }
         weights = {
             name: tensor.detach().cpu().contiguous()
             for name, tensor in self.network.state_dict().items()
         }
-        return safetensors.torch.save(weights, metadata)
+        # One key of metadata: safetensors writes several in a random order.
+        return safetensors.torch.save(weights, {METADATA: json.dumps(metadata)})
 
     @classmethod
     def load(cls, path: Path) -> "Fitted":
@@ -75,12 +77,12 @@ class Fitted:
         """
         try:
             with safe_open(path, framework="pt") as file:
-                about = file.metadata() or {}
+                about = json.loads((file.metadata() or {})[METADATA])
                 weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            spec = SPECS[about["model"]].model_validate_json(about["spec"])
-            recipe = Recipe.model_validate_json(about["recipe"])
-            classes = tuple(json.loads(about["classes"]))
-            normalisation = Normalisation(**json.loads(about["normalisation"]))
+            spec = SPECS[about["model"]].model_validate(about["spec"])
+            recipe = Recipe.model_validate(about["recipe"])
+            classes = tuple(about["classes"])
+            normalisation = Normalisation(**about["normalisation"])
             network = build(spec, recipe, len(classes), seed=0)
             network.load_state_dict(weights)
         except FileNotFoundError:

@@ -5,7 +5,7 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
+import platform
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -36,11 +36,12 @@ def key(**determinants: Any) -> str:
 def remember(key: str, payload: bytes) -> None:
     """Keep a payload: a reader, or a second study that writes the same, sees all of it or none."""
     folder().mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=folder(), delete=False) as file:
+    unfinished = folder() / f"{key}.{platform.node()}.{os.getpid()}.unfinished"
+    with unfinished.open("wb") as file:
         file.write(hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload)
         file.flush()
         os.fsync(file.fileno())
-    Path(file.name).replace(folder() / key)
+    unfinished.replace(folder() / key)
 
 
 def recall(key: str) -> bytes | None:
@@ -49,6 +50,9 @@ def recall(key: str) -> bytes | None:
     try:
         digest, _, payload = path.read_bytes().partition(b"\n")
     except FileNotFoundError:
+        return None
+    except OSError as error:
+        log.warning("%s: cannot be read (%s); trained again", path, error.strerror)
         return None
     if hashlib.sha256(payload).hexdigest().encode() != digest:
         log.warning("%s: damaged, so it is not trusted; trained again", path)

@@ -152,8 +152,12 @@ def train(
         if validation is not None:
             logits = predict(network, normalise, validation, bf16=bf16)
             labels = validation.labels[validation.rows]
-            curves.validation_loss.append(F.cross_entropy(logits, labels).item())
+            validation_loss = F.cross_entropy(logits, labels).item()
+            diverged = not math.isfinite(validation_loss)
+            curves.validation_loss.append(validation_loss)
             curves.validation_accuracy.append((logits.argmax(1) == labels).double().mean().item())
+            if diverged:
+                break
 
     seconds = time.perf_counter() - started
     return Trained(network, normalise, curves, seconds, diverged)
