@@ -6,5 +6,6 @@ scratch=$1
 rm -rf "$scratch"
 git clone --quiet . "$scratch"
 # What is not committed yet takes part as well.
-git ls-files --cached --others --exclude-standard -z | xargs -0 cp --parents --target-directory "$scratch"
+comm -z -23 <(git ls-files --cached --others --exclude-standard -z | sort -z) <(git ls-files --deleted -z | sort -z) |
+    xargs -0 cp --parents --target-directory "$scratch"
 cp demo/params.yaml "$scratch/params.yaml"

@@ -7,7 +7,10 @@ bash demo/copy.sh "$scratch"
 cd "$scratch"
 
 dvc repro --quiet
-dvc metrics show
+dvc metrics show metrics/{mlp,cnn}/{baseline,scheduler,activation,optimizer,batchnorm,regularization,dropout}.json
+dvc metrics show metrics/{mlp,cnn}/leave_one_out.json
+dvc metrics show metrics/{mlp,cnn}/test.json
+dvc metrics show metrics/comparison.json
 python - <<'PYTHON'
 import json
 from pathlib import Path

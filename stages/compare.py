@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from rich.table import Table
 
-from ablation.base.console import console, percent, plain_errors, points
+from ablation.base.console import announce, console, percent, plain_errors, points
 from ablation.base.files import read_csv, write_csv, write_json
 from ablation.judge.evaluation import (
     accuracy_difference,
@@ -28,15 +28,15 @@ def main() -> None:
     for model in MODELS:
         parser.add_argument(f"--{model}-chain", required=True, help="what the chain concluded")
     chains = vars(parser.parse_args())
-    console.rule("mlp against cnn")
-    seed = load_params().seed
+    params = load_params()
+    announce("mlp against cnn", params.data.dataset)
     tests = {model: read_json(Path("metrics", model, "test.json")) for model in MODELS}
     folders = {model: Path("plots", model, "test") for model in MODELS}
     predictions = {m: read_csv(folder / "predictions.csv") for m, folder in folders.items()}
     reports = {m: read_csv(folder / "report.csv") for m, folder in folders.items()}
     mlp, cnn = ((p["actual"] == p["predicted"]).to_numpy() for p in predictions.values())
 
-    difference, low, high = accuracy_difference(mlp, cnn, seed)
+    difference, low, high = accuracy_difference(mlp, cnn, params.seed)
     numbers = {
         "mlp_accuracy": tests["mlp"]["accuracy"],
         "cnn_accuracy": tests["cnn"]["accuracy"],
@@ -56,6 +56,7 @@ def main() -> None:
     write_csv(chain_table(chains), PLOTS / "chain.csv")
     write_csv(recall_differences(reports["mlp"], reports["cnn"]), PLOTS / "classes.csv")
     write_csv(outcomes, PLOTS / "agreement.csv")
+    write_csv(disagreements_table(predictions), PLOTS / "disagreements.csv")
     write_csv(ambiguous[["model", "group", "errors", "share_of_errors"]], PLOTS / "ambiguous.csv")
     show(tests, numbers, outcomes, ambiguous)
 
@@ -65,8 +66,17 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+def disagreements_table(predictions: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """The test characters, by their place in the file, that one model reads and the other not."""
+    table = pd.DataFrame({"actual": predictions["mlp"]["actual"]})
+    for model in MODELS:
+        table[model] = predictions[model]["predicted"]
+    one_is_right = (table["mlp"] == table["actual"]) ^ (table["cnn"] == table["actual"])
+    return table[one_is_right].rename_axis("character").reset_index()
+
+
 def models_table(tests: dict[str, dict[str, Any]], characters: int) -> pd.DataFrame:
-    """One row a model: how good it is and what it costs; images/s are on one core."""
+    """One row a model: how good it is and, beside it, what it costs; images/s are on one core."""
     rows = []
     for model, numbers in tests.items():
         seconds = numbers["predict_seconds"]

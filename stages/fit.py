@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ablation.base.console import console, plain_errors, progress
+from ablation.base.console import announce, console, plain_errors, progress
 from ablation.base.errors import UserError
 from ablation.base.files import write_bytes, write_csv, write_json
 from ablation.params import MODELS, load_params, load_recipe
@@ -23,8 +23,8 @@ def main() -> None:
     parser.add_argument("--recipe", required=True, type=Path, help="the chain's final recipe")
     arguments = parser.parse_args()
     model = arguments.model
-    console.rule(f"fit of the {model}")
     params = load_params()
+    announce(f"fit of the {model}", params.data.dataset)
     recipe = load_recipe(arguments.recipe)
 
     trials = [Trial(model, params.spec(model), recipe, repeat) for repeat in fit_repeats(params)]

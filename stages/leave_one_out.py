@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
-from ablation.base.console import console, plain_errors, points
+from ablation.base.console import announce, console, plain_errors, points
 from ablation.base.errors import UserError
 from ablation.base.files import write_csv, write_json
 from ablation.data.splits import val_to_train
@@ -31,8 +31,8 @@ def main() -> None:
     parser.add_argument("--recipe", required=True, type=Path, help="the chain's final recipe")
     arguments = parser.parse_args()
     model = arguments.model
-    console.rule(f"leave one out of the {model}")
     params = load_params()
+    announce(f"leave one out of the {model}", params.data.dataset)
     final = load_recipe(arguments.recipe)
 
     repeats = repeats_for(params, "leave-one-out")

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ablation.base.console import console, plain_errors
+from ablation.base.console import announce, console, plain_errors
 from ablation.base.files import write_csv, write_json
 from ablation.data.characters import Characters
 from ablation.data.datasets import load_dataset
@@ -19,6 +19,7 @@ CLASS_COUNTS = Path("plots/data/class_counts.csv")
 
 def main() -> None:
     data = load_params().data
+    announce("prepare", data.dataset)
     train, test = load_dataset(data.dataset, data.raw)
     train.save(PREPARED / "train.npz")
     test.save(PREPARED / "test.npz")
@@ -28,11 +29,6 @@ def main() -> None:
         f"{data.dataset}: {len(train):,} training and {len(test):,} test characters, "
         f"{len(train.classes)} classes"
     )
-    if data.dataset == "glyphs":
-        console.print(
-            "These are not handwriting: glyphs is a stand-in drawn from matplotlib's fonts, "
-            "to try the pipeline with."
-        )
 
 
 def first_of_each_class(characters: Characters) -> Characters:

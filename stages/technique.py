@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 from rich.table import Table
 
-from ablation.base.console import console, percent, plain_errors, points
+from ablation.base.console import announce, console, percent, plain_errors, points
 from ablation.base.files import read_csv, write_csv, write_json
 from ablation.data.splits import val_to_train
 from ablation.judge.selection import Evidence, Verdict, judge_stage
@@ -33,8 +33,8 @@ from ablation.trial.recipe import BASELINE, CHAIN
 def main() -> None:
     arguments = parse_arguments()
     model, technique = arguments.model, arguments.technique
-    console.rule(f"{technique} of the {model}")
     params = load_params()
+    announce(f"{technique} of the {model}", params.data.dataset)
     if arguments.incumbent is None:
         entries = [Entry(BASELINE, BASELINE, params.baseline)]
     else:
@@ -128,6 +128,7 @@ def show(verdict: Verdict, results: Results) -> None:
             style="bold" if row.role == "winner" else None,
         )
     console.print(table)
+    console.print("gain: percentage points over the incumbent, on the repeats that both ran")
     console.print(f"{verdict.verdict}: [bold]{verdict.winner.setting}[/bold]\n")
 
 

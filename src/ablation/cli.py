@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from rich.table import Table
 
 from ablation.base.console import console, percent, plain_errors
@@ -54,9 +54,11 @@ def read_image(path: Path) -> np.ndarray:
         UserError: no image, or nothing drawn on it.
     """
     try:
-        grey = Image.open(path).convert("L")
+        colours = ImageOps.exif_transpose(Image.open(path)).convert("RGBA")
     except (OSError, UnidentifiedImageError) as error:
         raise UserError(f"{path}: not an image that can be read ({error})") from None
+    paper = Image.new("RGBA", colours.size, "white")
+    grey = Image.alpha_composite(paper, colours).convert("L")
     pixels = np.asarray(grey, dtype=np.float32) / 255
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     ink = np.abs(pixels - np.median(border))

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
+from ablation.base.console import STAND_IN
 from ablation.show import figures
 from ablation.show.report import Study
 
@@ -210,5 +211,5 @@ def test_only_glyphs_are_called_a_stand_in() -> None:
         figures.mark_stand_in(figures.accuracy_chain(CHAIN), dataset)
         for dataset in ("emnist-mini", "glyphs")
     )
-    assert figures.STAND_IN in texts(drawn)
-    assert figures.STAND_IN not in texts(real)
+    assert STAND_IN in texts(drawn)
+    assert STAND_IN not in texts(real)

@@ -16,7 +16,18 @@ Item = TypeVar("Item")
 LOG_WIDTH = 120
 SECONDS_BETWEEN_LINES = 30
 
+STAND_IN = (
+    "Made from the glyphs dataset: characters drawn from fonts, a stand-in for real handwriting."
+)
+
 console = Console(width=None if sys.stdout.isatty() else LOG_WIDTH, highlight=False)
+
+
+def announce(what: str, dataset: str) -> None:
+    """The headline of a stage; numbers that are not from handwriting say so."""
+    console.rule(what)
+    if dataset == "glyphs":
+        console.print(STAND_IN, style="italic")
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from ablation.base.console import percent, points
+from ablation.base.console import STAND_IN, percent, points
 
 MODEL_NAMES = {"mlp": "MLP", "cnn": "CNN"}
 MODEL_COLOURS = {"mlp": "#6a51a3", "cnn": "#e08214"}
@@ -22,9 +22,6 @@ RIGHT, WRONG = "#0072b2", "#c1272d"
 PART_COLOURS = {"train": "#525b66", "test": "#b4bcc6"}
 INK, QUIET = "#30353b", "#7a828c"
 WIDTH = 9.0  # inches; 900 pixels at the report's resolution and a README's scale
-STAND_IN = (
-    "Made from the glyphs dataset: characters drawn from fonts, a stand-in for real handwriting."
-)
 
 
 def class_distribution(counts: pd.DataFrame) -> Figure:

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from ablation.base.console import percent
+from ablation.base.console import STAND_IN, percent
 from ablation.base.errors import UserError
 from ablation.base.files import read_csv
 from ablation.show import figures
@@ -91,7 +91,7 @@ def summary(study: Study) -> Table:
     verdict = study.numbers("metrics/comparison.json")
     caption = figures.difference_text(verdict)
     if study.dataset == "glyphs":
-        caption += f"\n{figures.STAND_IN}"
+        caption += f"\n{STAND_IN}"
     table = Table(title=f"Test set, {study.dataset}", caption=caption, caption_justify="left")
     table.add_column("model")
     for column in ("accuracy", "95 % interval", "macro F1", "parameters", "training"):

@@ -1,0 +1,65 @@
+"""Where the benchmarks keep what they measured: results.json, one section a benchmark."""
+
+import json
+import os
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ablation.base.files import write_bytes
+from ablation.data.glyphs import load_glyphs
+from ablation.params import Params
+from ablation.study import TRAINING_CHARACTERS
+
+RESULTS = Path(__file__).with_name("results.json")
+
+
+def keep(section: str, content: dict[str, Any], path: Path = RESULTS) -> None:
+    """Replace one section of the results and leave the others as they are.
+
+    Args:
+        section: name of the benchmark.
+        content: what it measured, JSON-like.
+        path: the file, made if it is missing.
+    """
+    known = json.loads(path.read_text()) if path.exists() else {}
+    sections = dict(sorted({**known, section: content}.items()))
+    write_bytes((json.dumps(sections, indent=2) + "\n").encode(), path)
+
+
+def machine(device: str) -> dict[str, str | int]:
+    """What a number was measured on, and when. Every section has its own: parts are run apart."""
+    names = {"cpu": _processor()}
+    if device == "cuda":
+        names["gpu"] = torch.cuda.get_device_name()
+    return {
+        "device": device,
+        **names,
+        "cores": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+    }
+
+
+def find_characters(params: Params, folder: Path) -> tuple[Path, str]:
+    """The prepared training characters, or glyphs drawn into `folder` where there are none.
+
+    Returns:
+        the file and what a person calls its content.
+    """
+    if TRAINING_CHARACTERS.exists():
+        return TRAINING_CHARACTERS, params.data.dataset
+    drawn = folder / "glyphs.npz"
+    load_glyphs()[0].save(drawn)
+    return drawn, "glyphs"
+
+
+def _processor() -> str:
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text().splitlines() if information.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor())

@@ -1,0 +1,99 @@
+"""How long the demo study takes: cold, with every trial remembered, with one candidate added.
+
+    python benchmarks/study_time.py
+
+Real `dvc repro` in the scratch copy that `make demo` makes, with a memory of its own. Warm means
+that DVC runs every stage again (`--force`) and that each finds all its trainings remembered. The
+added candidate is a new entry under `optimizer`; DVC then runs the stages that it reaches.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+from results import keep, machine
+from rich.table import Table
+
+from ablation.base.console import console
+from ablation.params import load_params
+from ablation.trial.hardware import Hardware
+from ablation.trial.memory import FOLDER_VARIABLE
+
+COPY = Path("demo/copy.sh")
+KEY_LENGTH = 64  # names in the memory's folder that are trainings
+CANDIDATE = {"name": "sgd", "lr": 0.01, "momentum": 0.5}
+
+
+def add_candidate(params: Path) -> None:
+    """Add `CANDIDATE` to the optimizers of a params.yaml."""
+    content = yaml.safe_load(params.read_text())
+    content["techniques"]["optimizer"].append(CANDIDATE)
+    params.write_text(yaml.safe_dump(content, sort_keys=False))
+
+
+def repro(study: Path, memory: Path, *options: str) -> dict[str, Any]:
+    """Seconds of one `dvc repro`, and how many trainings it added to the memory."""
+    tools = str(Path(sys.executable).parent)
+    environment = {
+        **os.environ,
+        FOLDER_VARIABLE: str(memory),
+        "PATH": os.pathsep.join([tools, os.environ["PATH"]]),
+    }
+    before = trainings(memory)
+    started = time.perf_counter()
+    subprocess.run(["dvc", "repro", "--quiet", *options], cwd=study, env=environment, check=True)
+    return {
+        "seconds": round(time.perf_counter() - started, 1),
+        "trainings": trainings(memory) - before,
+    }
+
+
+def trainings(memory: Path) -> int:
+    """Number of finished trainings in a memory."""
+    return sum(len(path.name) == KEY_LENGTH for path in memory.glob("*"))
+
+
+def show(content: dict[str, Any]) -> None:
+    """Print the section as a table."""
+    table = Table("the demo study", title="dvc repro")
+    for head in ("seconds", "of cold", "trainings"):
+        table.add_column(head, justify="right")
+    for row in content["rows"]:
+        table.add_row(
+            row["way"],
+            f"{row['seconds']:.1f}",
+            f"{100 * row['over_cold']:.0f} %",
+            str(row["trainings"]),
+        )
+    console.print(table)
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        study, memory = Path(folder, "study"), Path(folder, "memory")
+        subprocess.run(["bash", COPY, study], check=True)
+        ways = {
+            "cold": repro(study, memory),
+            "warm: every trial remembered": repro(study, memory, "--force"),
+        }
+        add_candidate(study / "params.yaml")
+        ways["one candidate added"] = repro(study, memory)
+        training = load_params(study / "params.yaml").training
+    cold = ways["cold"]["seconds"]
+    rows = [
+        {"way": way, **found, "over_cold": round(found["seconds"] / cold, 3)}
+        for way, found in ways.items()
+    ]
+    device = Hardware.choose(training.device, training.precision, training.workers).device
+    content = {"machine": machine(device), "rows": rows}
+    keep("study-time", content)
+    show(content)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,249 @@
+"""Images per second in training: the engine, the loop that people write, and the ceiling.
+
+    python benchmarks/throughput.py [cpu|cuda]
+
+All three train the same networks on the same number of images, turn by turn in one run, each warmed
+up once. The engine is `Laboratory.fit`, what the study runs: a process per core trains a candidate
+on all characters. The plain loop (plain_loop.py) trains the same candidates one after another. The
+ceiling is the engine's forward and backward alone, in the same processes and precision, on a batch
+that is already in place: no data, no optimizer. The start of processes is counted nowhere. The
+network is `models.build`'s, so the plain loop profits from its order of layers, its channels-last
+kernels and its dropout.
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from multiprocessing import get_context, set_start_method
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import joblib
+import plain_loop
+import torch
+import torch.nn.functional as F
+from results import find_characters, keep, machine
+from rich.table import Table
+
+from ablation.base.console import console
+from ablation.data.characters import SIDE, Characters
+from ablation.data.splits import make_repeats
+from ablation.params import MODELS, load_params
+from ablation.trial.hardware import Hardware
+from ablation.trial.memory import FOLDER_VARIABLE
+from ablation.trial.models import build
+from ablation.trial.recipe import Adam, CnnSpec, Constant, MlpSpec, Recipe
+from ablation.trial.runner import Laboratory, Trial
+from ablation.trial.training import one_thread_that_keeps_its_memory
+
+ROUNDS = 3
+WARM_UP = -1  # the turn that is not counted
+# About as many per candidate: half a minute of the plain loop for two candidates on two cores.
+IMAGES = {"mlp": 112_000, "cnn": 56_000}
+
+
+@dataclass(frozen=True)
+class Work:
+    """What each side does: train one candidate per worker for `spec.epochs` epochs.
+
+    characters: a file of `count` characters, a multiple of the batch size.
+    """
+
+    model: str
+    spec: MlpSpec | CnnSpec
+    recipe: Recipe
+    characters: Path
+    count: int
+    classes: int
+    batch_size: int
+    hardware: Hardware
+
+    @property
+    def candidates(self) -> int:
+        return self.hardware.workers
+
+    @property
+    def images(self) -> int:
+        """Images that go through training, all candidates and epochs together."""
+        return self.candidates * self.spec.epochs * self.count
+
+    def lasting(self, epochs: int) -> "Work":
+        """The same work for another number of epochs."""
+        return replace(self, spec=self.spec.model_copy(update={"epochs": epochs}))
+
+
+def engine(work: Work, turn: int) -> float:
+    """Images per second as the study trains; each turn has its own seeds, so none is remembered."""
+    laboratory = Laboratory(work.characters, work.batch_size, work.hardware)
+    seed = turn - WARM_UP
+    trials = [
+        Trial(work.model, work.spec, work.recipe, repeat)
+        for repeat in make_repeats(seed, "shuffle", 0.5, work.candidates, "benchmark")
+    ]
+    started = time.perf_counter()
+    for _ in laboratory.fit(trials):
+        pass
+    return work.images / (time.perf_counter() - started)
+
+
+def ceiling(work: Work, _turn: int) -> float:
+    """Images per second of forward and backward alone, in the engine's worker processes."""
+    started = time.perf_counter()
+    with joblib.parallel_config("loky", inner_max_num_threads=1):
+        joblib.Parallel(work.candidates)(
+            joblib.delayed(forward_and_backward)(work) for _ in range(work.candidates)
+        )
+    return work.images / (time.perf_counter() - started)
+
+
+def forward_and_backward(work: Work) -> None:
+    """One worker's share of the ceiling."""
+    one_thread_that_keeps_its_memory()
+    device = work.hardware.device
+    network = build(work.spec, work.recipe, work.classes, seed=0).to(device).train()
+    images = torch.randn(work.batch_size, 1, SIDE, SIDE, device=device)
+    labels = torch.randint(work.classes, (work.batch_size,), device=device)
+    for _ in range(work.spec.epochs * work.count // work.batch_size):
+        network.zero_grad()
+        with torch.autocast(device, torch.bfloat16, enabled=work.hardware.bf16):
+            logits = network(images)
+        F.cross_entropy(logits.float(), labels).backward()
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def plain(work: Work) -> float:
+    """Images per second of the plain loop, one candidate after another."""
+    characters = Characters.load(work.characters)
+    seconds = 0.0
+    for seed in range(work.candidates):
+        network = build(work.spec, work.recipe, work.classes, seed)
+        seconds += plain_loop.train(
+            network,
+            characters,
+            work.recipe,
+            work.batch_size,
+            work.spec.epochs,
+            work.hardware.device,
+            cores=len(os.sched_getaffinity(0)),
+        )
+    return work.images / seconds
+
+
+def process_apart() -> ProcessPoolExecutor:
+    """A fresh process for the plain loop, which what the engine sets in its own would speed up."""
+    return ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=fork_from_here)
+
+
+def fork_from_here() -> None:
+    """Fork the loader's processes, as usual; a spawned process would spawn them, slowly."""
+    set_start_method("fork", force=True)
+
+
+def measure(work: Work, rounds: int) -> dict[str, list[float]]:
+    """Images per second of each side, one value a round."""
+    with process_apart() as apart:
+        sides: dict[str, Callable[[Work, int], float]] = {
+            "plain": lambda work, _turn: apart.submit(plain, work).result(),
+            "engine": engine,
+            "ceiling": ceiling,
+        }
+        for side in sides.values():
+            side(work.lasting(1), WARM_UP)
+        rates: dict[str, list[float]] = {name: [] for name in sides}
+        for turn in range(rounds):
+            for name, side in sides.items():
+                rates[name].append(side(work, turn))
+    return rates
+
+
+def summary(work: Work, rates: dict[str, list[float]]) -> dict[str, Any]:
+    """A row of the results: medians over the rounds, every round beside them."""
+    plain, engine, ceiling = (median(rates[name]) for name in ("plain", "engine", "ceiling"))
+    return {
+        "model": work.model,
+        "images": work.images,
+        "candidates": work.candidates,
+        "epochs": work.spec.epochs,
+        "plain": round(plain),
+        "engine": round(engine),
+        "ceiling": round(ceiling),
+        "engine_over_plain": round(engine / plain, 2),
+        "engine_over_ceiling": round(engine / ceiling, 3),
+        "rounds": {name: [round(rate) for rate in each] for name, each in rates.items()},
+    }
+
+
+def show(content: dict[str, Any]) -> None:
+    """Print the section as a table."""
+    where = content["machine"]
+    table = Table(
+        title=f"Training on {where.get('gpu', where['cpu'])}, images per second: medians of "
+        f"{content['rounds']}, characters of {content['characters']}",
+        caption=f"engine: {content['precision']}, {content['workers']} processes; "
+        f"plain loop: float32, {where['cores']} loader processes",
+    )
+    table.add_column("model")
+    heads = ("plain loop", "engine", "ceiling", "engine / plain loop", "engine / ceiling")
+    for head in heads:
+        table.add_column(head, justify="right")
+    for row in content["rows"]:
+        table.add_row(
+            row["model"],
+            *(f"{row[name]:,}" for name in ("plain", "engine", "ceiling")),
+            f"{row['engine_over_plain']:.1f} x",
+            f"{100 * row['engine_over_ceiling']:.0f} %",
+        )
+    console.print(table)
+
+
+def run(device: str) -> dict[str, Any]:
+    """Measure both models on a device."""
+    params = load_params()
+    batch_size = params.training.batch_size
+    hardware = Hardware.choose(device, params.training.precision, params.training.workers)
+    recipe = params.baseline.having("scheduler", Constant(name="constant")).having(
+        "optimizer", Adam(name="adam", lr=0.001)
+    )
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        # Workers read this when they start; set here, no training is recalled from an earlier run.
+        os.environ[FOLDER_VARIABLE] = str(Path(folder, "memory"))
+        path, name = find_characters(params, Path(folder))
+        whole = Characters.load(path)
+        count = len(whole) // batch_size * batch_size
+        path = Path(folder, "whole_batches.npz")
+        Characters(whole.images[:count], whole.labels[:count], whole.classes).save(path)
+        for model in MODELS:
+            sizes = params.spec(model)
+            classes = len(whole.classes)
+            work = Work(model, sizes, recipe, path, count, classes, batch_size, hardware)
+            work = work.lasting(max(1, round(IMAGES[model] / count)))
+            rows.append(summary(work, measure(work, ROUNDS)))
+    return {
+        "machine": machine(device),
+        "characters": name,
+        "batch_size": batch_size,
+        "precision": "bf16" if hardware.bf16 else "float32",
+        "workers": hardware.workers,
+        "rounds": ROUNDS,
+        "rows": rows,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("device", choices=["cpu", "cuda"], nargs="?", default="cpu")
+    device = parser.parse_args().device
+    content = run(device)
+    keep(f"throughput-{device}", content)
+    show(content)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+import shutil
+import subprocess
+from pathlib import Path
+
+from study_time import COPY, add_candidate, trainings
+
+from ablation.params import load_params
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_added_candidate_is_one_more_optimizer(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    shutil.copy(ROOT / "demo/params.yaml", path)
+    before = load_params(path).candidates("optimizer")
+    add_candidate(path)
+    assert load_params(path).candidates("optimizer")[:-1] == before
+
+
+def test_only_finished_trainings_are_counted(tmp_path: Path) -> None:
+    for name in ("a" * 64, "bf16.json", "tmpunfinished"):
+        (tmp_path / name).touch()
+    assert trainings(tmp_path) == 1
+
+
+def test_scratch_copy_holds_the_code_and_the_small_study(tmp_path: Path) -> None:
+    subprocess.run(["bash", COPY, tmp_path / "study"], cwd=ROOT, check=True)
+    assert load_params(tmp_path / "study/params.yaml").data.dataset == "glyphs"
+    assert (tmp_path / "study/benchmarks/study_time.py").exists()
