@@ -35,6 +35,7 @@ STANDARD_ERRORS = 0.96
 
 CANDIDATES = (1, 3, 6)
 REPEATS = (3, 5, 10)
+GRID = 3  # settings of a candidate that is a grid, like the learning rates of an optimizer
 
 BATCH = 10_000  # stages that fit a processor's cache
 
@@ -64,12 +65,18 @@ def simulate(
 
 
 def adoption(
-    gains: list[float], repeats: int, standard_errors: float, stages: int, seed: int
+    gains: list[float],
+    repeats: int,
+    standard_errors: float,
+    stages: int,
+    seed: int,
+    grid: int = 1,
 ) -> Floats:
     """How often each contender wins a stage.
 
     Args:
         stages: number of stages, a multiple of `BATCH`.
+        grid: settings of each candidate, all of the same gain; the best one stands for it.
 
     Returns:
         (1 + candidates,) shares of the stages, incumbent first.
@@ -77,7 +84,11 @@ def adoption(
     random = np.random.default_rng(seed)
     wins = np.zeros(1 + len(gains))
     for _ in range(stages // BATCH):
-        scores, _ = simulate(BATCH, gains, repeats, random)
+        everything, _ = simulate(BATCH, list(np.repeat(gains, grid)), repeats, random)
+        grids = everything[:, 1:].reshape(BATCH, len(gains), grid, repeats)
+        best = grids.mean(axis=-1).argmax(axis=-1)[:, :, None, None]
+        champions = np.take_along_axis(grids, best, axis=2)[:, :, 0]
+        scores = np.concatenate([everything[:, :1], champions], axis=1)
         winners = simplest_within_noise(scores, VAL_TO_TRAIN, standard_errors)
         wins += np.bincount(winners, minlength=len(wins))
     return wins / stages
@@ -102,24 +113,25 @@ def exact_adoption(gain: float, repeats: int, standard_errors: float) -> float:
 
 
 def race(spread: float, repeats: int, stages: int, seed: int) -> tuple[float, float]:
-    """What racing does to stages of six candidates.
+    """What racing does to stages of six candidates of `GRID` settings each.
 
     Args:
-        spread: standard deviation of the candidates' true gains, in standard errors.
+        spread: standard deviation of the settings' true gains, in standard errors.
 
     Returns:
-        share of the candidates' trials that racing saves, share of the stages whose winner is
+        share of the settings' trials that racing saves, share of the stages whose winner is
         another one than without racing.
     """
     random = np.random.default_rng(seed)
+    settings = max(CANDIDATES) * GRID
     saved = changed = 0
     for _ in range(stages):
-        gains = (spread * random.standard_normal(max(CANDIDATES))).tolist()
+        gains = (spread * random.standard_normal(settings)).tolist()
         scores = simulate(1, gains, repeats, random)[0][0]
         raced = _race(scores)
         saved += int(np.isnan(raced).sum())
         changed += _winner(raced) != _winner(scores)
-    return saved / (stages * max(CANDIDATES) * repeats), changed / stages
+    return saved / (stages * settings * repeats), changed / stages
 
 
 def _race(scores: Floats) -> Floats:
@@ -134,7 +146,11 @@ def _race(scores: Floats) -> Floats:
 
 
 def _contenders(scores: Floats) -> list[Contender]:
-    return [Contender(str(place), str(place), row) for place, row in enumerate(scores)]
+    incumbent, *others = scores
+    return [
+        Contender("incumbent", "incumbent", incumbent),
+        *(Contender(f"{n // GRID}", f"{n}", row) for n, row in enumerate(others)),
+    ]
 
 
 def _winner(scores: Floats) -> str:
@@ -151,6 +167,10 @@ def verdict_table(standard_errors: float, stages: int) -> pd.DataFrame:
             1 - adoption([0.0] * count, repeats, standard_errors, stages, seed=count)[0]
             for repeats in REPEATS
         ]
+    rows[f"leaves the incumbent for one of 6 equal candidates, each the best of {GRID} rates"] = [
+        1 - adoption([0.0] * 6, repeats, standard_errors, stages, seed=7, grid=GRID)[0]
+        for repeats in REPEATS
+    ]
     for gain in (1.0, 2.0, 3.0):
         rows[f"adopts the only candidate, better by {gain:.0f} SE"] = [
             adoption([gain], repeats, standard_errors, stages, seed=11)[1] for repeats in REPEATS
@@ -200,7 +220,7 @@ n_val / n_train is {VAL_TO_TRAIN:.3f}.
 
 {_markdown(pd.DataFrame([covered], ["holds the true gain"], columns), "")}
 
-## Racing, six candidates, five repeats
+## Racing, six candidates of {GRID} settings each, five repeats
 
 {_markdown(pd.DataFrame(raced, ["trials saved", "another winner"]).T, "true gains")}
 """

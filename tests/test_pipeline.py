@@ -176,7 +176,7 @@ def study(studies: tuple[Clone, Clone]) -> Clone:
 
 def test_every_output_is_there(study: Clone) -> None:
     lock = yaml.safe_load((study.path / "dvc.lock").read_text())
-    assert len(lock["stages"]) == 3 + len(MODELS) * (len(CHAIN) + 3)
+    assert len(lock["stages"]) == 4 + len(MODELS) * (len(CHAIN) + 3)
     outputs = [out["path"] for stage in lock["stages"].values() for out in stage["outs"]]
     assert all((study.path / output).exists() for output in outputs)
 
@@ -243,6 +243,7 @@ def test_an_edit_reruns_what_depends_on_it_and_the_diff_names_what_changed(
     output = branch.run("dvc", "repro")
     again = ("dropout", "leave_one_out", "fit", "evaluate")
     assert set(stages_run(output)) == {
+        "check",
         "compare",
         "report",
         *(f"{stage}@{model}" for stage in again for model in MODELS),
@@ -280,7 +281,7 @@ def test_bad_parameters_stop_before_any_work(study: Clone, tmp_path: Path) -> No
     clone.edit("techniques", "dropout", value=[0.2, 1.5])
     output = clone.run("dvc", "repro", fails=True)
     assert "error: params.yaml: techniques.dropout[1]: 1.5: should be less than 1" in output
-    assert stages_run(output) == ["prepare"]
+    assert stages_run(output) == ["check"]
     assert "Traceback" not in output
     assert not (clone.path / "data/prepared/train.npz").exists()
 

@@ -12,6 +12,8 @@ import pandas as pd
 import pytest
 import yaml
 
+from ablation.base.errors import UserError
+from ablation.data.splits import make_repeats
 from ablation.params import Params, load_params, save_recipe
 from ablation.study import (
     Entry,
@@ -130,6 +132,12 @@ def test_racing_stops_what_cannot_win_and_changes_no_score(
     assert all(whole[setting][: len(part)] == part for setting, part in raced.items())
     assert {len(runs) for runs in whole.values()} == {len(repeats)}
     assert {path: path.stat().st_mtime_ns for path in written} == written
+
+
+def test_a_split_that_cannot_be_made_is_said(params: Params, entries: list[Entry]) -> None:
+    tiny = make_repeats(1, "shuffle", 0.001, 3)
+    with pytest.raises(UserError, match=r"params\.yaml: validation\.fraction: 0\.001 leaves the"):
+        run_entries(params, "mlp", entries, tiny, racing=False)
 
 
 def test_racing_lets_the_incumbent_run_to_the_end(params: Params) -> None:

@@ -80,6 +80,13 @@ def test_damage_is_said_and_not_trusted(
     assert f"{folder / 'key'}: damaged" in caplog.text
 
 
+def test_what_cannot_be_read_is_said(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (folder / "key").mkdir(parents=True)
+    with caplog.at_level(logging.WARNING):
+        assert memory.recall("key") is None
+    assert f"{folder / 'key'}: cannot be read" in caplog.text
+
+
 def test_what_was_damaged_can_be_remembered_again(folder: Path) -> None:
     memory.remember("key", b"payload")
     (folder / "key").write_bytes(b"")
