@@ -67,7 +67,7 @@ def test_a_missing_file_is_said(tmp_path: Path) -> None:
         lambda content: b"no model",
         lambda content: content[:200],
         lambda content: content[:-1],
-        lambda content: content.replace(b'"cnn"', b'"rnn"'),
+        lambda content: content.replace(b"cnn", b"rnn"),
         lambda content: content.replace(b"sgd", b"xyz"),
         lambda content: safetensors.torch.save({"weights": torch.zeros(3)}),
     ],
@@ -79,7 +79,7 @@ def test_a_damaged_file_is_said(damage: Callable[[bytes], bytes], file: Path) ->
 
 
 def test_weights_of_other_sizes_are_said(fitted: Fitted, file: Path) -> None:
-    content = fitted.to_bytes().replace(b"[4,6]", b"[4,7]")
+    content = fitted.to_bytes().replace(b"[4, 6]", b"[4, 7]")
     file.write_bytes(content)
     assert content != fitted.to_bytes()
     with pytest.raises(ModelError, match=r"cnn\.safetensors: not a model"):
