@@ -133,13 +133,14 @@ def test_a_penalty_is_not_part_of_the_loss_that_is_reported(
     assert plain.curves.validation_loss != other.curves.validation_loss
 
 
+@pytest.mark.parametrize("validated", [True, False])
 def test_a_training_that_diverges_stops_and_is_marked(
-    mlp: MlpSpec, recipe: Recipe, repeats: list[Repeat], parts: Parts
+    validated: bool, mlp: MlpSpec, recipe: Recipe, repeats: list[Repeat], parts: Parts
 ) -> None:
     wild = recipe.having("optimizer", Sgd(name="sgd", lr=100.0))
-    wild = wild.having("regularization", Regularization(l1=0.0, l2=1.0))
+    wild = wild.having("regularization", Regularization(l1=0.0, l2=1.0)).having("batchnorm", False)
     patient = mlp.model_copy(update={"epochs": 50})
-    trained = run(patient, wild.having("batchnorm", False), repeats[0], parts)
+    trained = run(patient, wild, repeats[0], (parts[0], parts[1] if validated else None))
     assert trained.diverged
     assert len(trained.curves.train_loss) < 50
     assert not math.isfinite(trained.curves.train_loss[-1])
