@@ -133,17 +133,31 @@ def test_a_penalty_is_not_part_of_the_loss_that_is_reported(
     assert plain.curves.validation_loss != other.curves.validation_loss
 
 
+def wild(recipe: Recipe) -> Recipe:
+    """Weights grow by a factor of 99 with every step."""
+    recipe = recipe.having("optimizer", Sgd(name="sgd", lr=100.0)).having("batchnorm", False)
+    return recipe.having("regularization", Regularization(l1=0.0, l2=1.0))
+
+
 @pytest.mark.parametrize("validated", [True, False])
 def test_a_training_that_diverges_stops_and_is_marked(
     validated: bool, mlp: MlpSpec, recipe: Recipe, repeats: list[Repeat], parts: Parts
 ) -> None:
-    wild = recipe.having("optimizer", Sgd(name="sgd", lr=100.0))
-    wild = wild.having("regularization", Regularization(l1=0.0, l2=1.0)).having("batchnorm", False)
     patient = mlp.model_copy(update={"epochs": 50})
-    trained = run(patient, wild, repeats[0], (parts[0], parts[1] if validated else None))
+    trained = run(patient, wild(recipe), repeats[0], (parts[0], parts[1] if validated else None))
     assert trained.diverged
     assert len(trained.curves.train_loss) < 50
     assert not math.isfinite(trained.curves.train_loss[-1])
+
+
+def test_an_epoch_whose_last_step_breaks_the_network_is_the_last(
+    mlp: MlpSpec, recipe: Recipe, repeats: list[Repeat], parts: Parts
+) -> None:
+    patient = mlp.model_copy(update={"epochs": 50})
+    trained = run(patient, wild(recipe), repeats[0], parts, batch_size=300)
+    assert trained.diverged
+    assert math.isfinite(trained.curves.train_loss[-1])
+    assert not math.isfinite(trained.curves.validation_loss[-1])
 
 
 def test_a_training_that_ends_well_is_not_marked(
