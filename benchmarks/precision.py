@@ -19,7 +19,8 @@ from ablation.data.splits import Repeat, make_repeats, val_to_train
 from ablation.judge.selection import CONFIDENCE, Floats, corrected_interval
 from ablation.params import MODELS, Params, load_params
 from ablation.trial.hardware import Hardware
-from ablation.trial.runner import Laboratory, Trial
+from ablation.trial.laboratory import Laboratory
+from ablation.trial.trials import Trial
 
 LEAST_REPEATS = 5
 PRECISIONS = ("bf16", "float32")

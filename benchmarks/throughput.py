@@ -35,11 +35,12 @@ from ablation.data.characters import SIDE, Characters
 from ablation.data.splits import make_repeats
 from ablation.params import MODELS, load_params
 from ablation.trial.hardware import Hardware
+from ablation.trial.laboratory import Laboratory
 from ablation.trial.memory import FOLDER_VARIABLE
 from ablation.trial.models import build
 from ablation.trial.recipe import Adam, CnnSpec, Constant, MlpSpec, Recipe
-from ablation.trial.runner import Laboratory, Trial
-from ablation.trial.training import one_thread_that_keeps_its_memory
+from ablation.trial.training import prepare_process
+from ablation.trial.trials import Trial
 
 ROUNDS = 3
 WARM_UP = -1  # the turn that is not counted
@@ -103,7 +104,7 @@ def ceiling(work: Work, _turn: int) -> float:
 
 def forward_and_backward(work: Work) -> None:
     """One worker's share of the ceiling."""
-    one_thread_that_keeps_its_memory()
+    prepare_process()
     device = work.hardware.device
     network = build(work.spec, work.recipe, work.classes, seed=0).to(device).train()
     images = torch.randn(work.batch_size, 1, SIDE, SIDE, device=device)

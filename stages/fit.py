@@ -11,8 +11,7 @@ from ablation.base.errors import UserError
 from ablation.base.files import write_bytes, write_csv, write_json
 from ablation.params import MODELS, load_params, load_recipe
 from ablation.study import fit_repeats, laboratory
-from ablation.trial.fitted import Fitted
-from ablation.trial.runner import Trial
+from ablation.trial.trials import Trial
 
 MODELS_FOLDER = Path("data/models")
 
@@ -49,11 +48,10 @@ def main() -> None:
     table = pd.DataFrame({"train_loss": curves.train_loss, "train_accuracy": curves.train_accuracy})
     table.insert(0, "epoch", table.index + 1)
     write_csv(table, Path("plots", model, "fit/curves.csv"))
-    parameters = Fitted.load(released).parameters
-    numbers = {"parameters": parameters, "train_seconds": result.train_seconds}
+    numbers = {"parameters": result.parameters, "train_seconds": result.train_seconds}
     write_json(numbers, Path("metrics", model, "fit.json"))
     console.print(
-        f"{parameters:,} parameters trained in {result.train_seconds:.1f} s on one "
+        f"{result.parameters:,} parameters trained in {result.train_seconds:.1f} s on one "
         f"{'core' if lab.hardware.device == 'cpu' else 'GPU'}; {len(trials)} seeds; {released}"
     )
 

@@ -8,14 +8,13 @@ import numpy as np
 import pandas as pd
 
 from ablation.base.console import progress
-from ablation.base.errors import UserError
-from ablation.data.characters import Characters
-from ablation.data.splits import Repeat, make_repeats, split, val_to_train
+from ablation.data.splits import Repeat, make_repeats, val_to_train
 from ablation.judge.selection import RACING_REPEATS, Contender, raced_out
 from ablation.params import Params
 from ablation.trial.hardware import Hardware
+from ablation.trial.laboratory import Laboratory
 from ablation.trial.recipe import Recipe, label
-from ablation.trial.runner import Laboratory, Result, Trial
+from ablation.trial.trials import Result, Trial
 
 Results = dict[str, list[Result]]
 
@@ -90,10 +89,9 @@ def run_entries(
         For each entry's setting its results in the order of the repeats, fewer if it was stopped.
 
     Raises:
-        UserError: the splits that params.yaml asks for cannot be made from these characters.
+        SplitError: the splits that params.yaml asks for cannot be made from these characters.
     """
     lab = laboratory(params)
-    check_split(repeats[0])
     start = RACING_REPEATS if racing and len(entries) > 1 else len(repeats)
     rounds = [list(repeats[:start]), *([repeat] for repeat in repeats[start:])]
     results: Results = {entry.setting: [] for entry in entries}
@@ -115,19 +113,6 @@ def run_entries(
         for (setting, _), trial in trials.items():
             results[setting].append(finished[trial])
     return results
-
-
-def check_split(repeat: Repeat) -> None:
-    """Whether the training characters can be split as params.yaml asks.
-
-    Raises:
-        UserError: a class is too small for a part of its own in each half of the split.
-    """
-    labels = Characters.load(TRAINING_CHARACTERS).labels
-    try:
-        split(labels, repeat)
-    except ValueError as error:
-        raise UserError(f"params.yaml: {error}") from None
 
 
 def weigh(entries: Sequence[Entry], results: Results, repeats: int) -> list[Contender]:

@@ -8,9 +8,14 @@ import zlib
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.model_selection import StratifiedKFold, StratifiedShuffleSplit
+
+from ablation.base.errors import UserError
 
 SCHEMES = ("shuffle", "kfold")
+
+
+class SplitError(UserError):
+    """Characters that cannot be split as params.yaml asks."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +79,11 @@ def split(labels: np.ndarray, repeat: Repeat) -> tuple[np.ndarray, np.ndarray]:
         (train, validation): sorted, disjoint int64 indices that together are 0..n-1.
 
     Raises:
-        ValueError: if the classes are too small to be in both parts.
+        SplitError: the classes are too small to be in both parts.
     """
+    # Here, where a training needs it: the import takes longer than recalling a whole stage.
+    from sklearn.model_selection import StratifiedKFold, StratifiedShuffleSplit
+
     _check_enough(labels, repeat)
     unused = np.zeros((len(labels), 1))
     if repeat.scheme == "kfold":
@@ -115,13 +123,13 @@ def _check_enough(labels: np.ndarray, repeat: Repeat) -> None:
     counts = np.unique(labels, return_counts=True)[1]
     smallest = int(counts.min(initial=len(labels)))
     if repeat.scheme == "kfold" and smallest < repeat.folds:
-        raise ValueError(
-            f"validation.repeats: {repeat.folds} folds, but the smallest class has {smallest} "
-            f"characters; use at most {smallest} folds"
+        raise SplitError(
+            f"params.yaml: validation.repeats: {repeat.folds} folds, but the smallest class has "
+            f"{smallest} characters; use at most {smallest} folds"
         )
     part = min(repeat.fraction, 1 - repeat.fraction)
     if repeat.scheme == "shuffle" and smallest * part < 1:
-        raise ValueError(
-            f"validation.fraction: {repeat.fraction} leaves the smallest class, of {smallest} "
-            "characters, without one in each part; use a fraction nearer to one half"
+        raise SplitError(
+            f"params.yaml: validation.fraction: {repeat.fraction} leaves the smallest class, of "
+            f"{smallest} characters, without one in each part; use a fraction nearer to one half"
         )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import scipy.stats
+import scipy.special
 from numpy.typing import NDArray
 
 from ablation.base.errors import UserError
@@ -143,7 +143,7 @@ def corrected_interval(
     if repeats < 2:
         return -math.inf, math.inf
     error = float(corrected_error(gains, val_to_train))
-    reach = float(scipy.stats.t.ppf((1 + confidence) / 2, df=repeats - 1)) * error
+    reach = float(scipy.special.stdtrit(repeats - 1, (1 + confidence) / 2)) * error
     gain = float(gains.mean())
     return gain - reach, gain + reach
 

@@ -3,17 +3,18 @@
 import json
 import os
 import platform
-import time
+import sys
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
-
-import torch
-import torch.nn.functional as F
 
 from ablation.base.errors import UserError
 from ablation.trial import memory
 
-ROUNDS = 9
+# Versions that a trial's number depends on: what trains, and what splits.
+LIBRARIES = ("torch", "numpy", "scikit-learn")
+# In /dev, where a GPU's driver is: Nvidia's, its embedded boards', Windows', AMD's.
+GPU_FILES = ("nvidia*", "nvhost*", "dxg", "kfd")
 
 
 class HardwareError(UserError):
@@ -38,12 +39,12 @@ class Hardware:
         Raises:
             HardwareError: `cuda` is asked for where there is none.
         """
-        if device == "cuda" and not torch.cuda.is_available():
+        if device == "cuda" and not _has_gpu():
             raise HardwareError(
                 "params.yaml: training.device: 'cuda', but torch finds no GPU; write auto or cpu"
             )
         if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+            device = "cuda" if _has_gpu() else "cpu"
         if device == "cuda":
             # One process: a GPU is shared better by one stream of work than by many processes.
             return cls(device, precision != "float32", 1)
@@ -52,8 +53,20 @@ class Hardware:
 
     @property
     def arithmetic(self) -> dict[str, str | bool]:
-        """The part of the hardware that a trial's number depends on."""
-        return {"device": self.device, "bf16": self.bf16, "torch": torch.__version__}
+        """What a trial's number depends on beside the trial: the device and who computes on it."""
+        libraries = {name: version(name) for name in LIBRARIES}
+        return {"device": self.device, "bf16": self.bf16, **libraries}
+
+
+def _has_gpu() -> bool:
+    # To be told by torch that there is none takes more than a second.
+    if sys.platform == "linux" and not any(
+        file for name in GPU_FILES for file in Path("/dev").glob(name)
+    ):
+        return False
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def _cores() -> int:
@@ -62,14 +75,16 @@ def _cores() -> int:
 
 def _bf16_is_faster() -> bool:
     """Measured once a machine: processors without bf16 instructions emulate them, slowly."""
-    machine = [platform.node(), _processor(), torch.__version__]
+    machine = [platform.node(), _processor(), version("torch")]
     path = memory.folder() / "bf16.json"
     try:
         known = json.loads(path.read_text())
     except (OSError, ValueError):
         known = {}
     if known.get("machine") != machine:
-        known = {"machine": machine, "speedup": _bf16_speedup()}
+        from ablation.trial.precision import bf16_speedup  # imports torch
+
+        known = {"machine": machine, "speedup": bf16_speedup()}
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(known))
     return bool(known["speedup"] > 1)
@@ -79,28 +94,3 @@ def _processor() -> str:
     information = Path("/proc/cpuinfo")
     lines = information.read_text().splitlines() if information.exists() else []
     return next((line for line in lines if line.startswith("model name")), platform.processor())
-
-
-def _bf16_speedup() -> float:
-    """Time of a small convolution and matrix product in float32 over that in bf16, medians."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    times: dict[bool, list[float]] = {False: [], True: []}
-    for _ in range(ROUNDS):
-        for bf16, spent in times.items():
-            started = time.perf_counter()
-            _small_step(bf16)
-            spent.append(time.perf_counter() - started)
-    torch.set_num_threads(threads)
-    return sorted(times[False])[ROUNDS // 2] / sorted(times[True])[ROUNDS // 2]
-
-
-def _small_step(bf16: bool) -> None:
-    images = torch.ones(64, 32, 14, 14).to(memory_format=torch.channels_last)
-    kernel = torch.ones(32, 32, 3, 3, requires_grad=True)
-    matrix = torch.ones(512, 784, requires_grad=True)
-    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        total = (
-            F.conv2d(images, kernel, padding=1).sum() + F.linear(torch.ones(128, 784), matrix).sum()
-        )
-    total.backward()

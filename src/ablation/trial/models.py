@@ -26,7 +26,7 @@ class Dropout(nn.Module):
             return values
         draws = torch.empty(-(-values.numel() // 4), dtype=torch.int64, device=values.device)
         sixteenths = draws.random_(-(2**63), None).view(torch.int16)[: values.numel()]
-        kept = sixteenths.view_as(values) >= round(self.rate * 2**16) - 2**15
+        kept = sixteenths.view_as(values).ge_(round(self.rate * 2**16) - 2**15)
         return values * kept.to(values.dtype).mul_(1 / (1 - self.rate))
 
 

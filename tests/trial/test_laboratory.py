@@ -12,8 +12,9 @@ from ablation.data.characters import Characters
 from ablation.data.splits import Repeat, split
 from ablation.trial.fitted import Fitted
 from ablation.trial.hardware import Hardware
+from ablation.trial.laboratory import Laboratory
 from ablation.trial.recipe import CnnSpec, MlpSpec, Recipe, Regularization, Sgd
-from ablation.trial.runner import Laboratory, Result, Trial
+from ablation.trial.trials import Result, Trial
 
 ONE_WORKER = Hardware("cpu", bf16=False, workers=1)
 Outcome = tuple[float, bool, str]

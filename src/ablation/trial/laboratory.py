@@ -1,0 +1,92 @@
+"""Many trainings: those that are remembered are recalled, the others run side by side.
+
+Nothing here imports torch, which takes longer than all else that a stage does when it finds every
+training remembered. Only the workers do.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import joblib
+
+from ablation.trial import memory
+from ablation.trial.hardware import Hardware
+from ablation.trial.trials import Result, Trial
+
+Work = Literal["validate", "fit"]
+
+
+@dataclass(frozen=True)
+class Laboratory:
+    """What all trainings of a study share: the characters, the batch size and the hardware."""
+
+    characters: Path
+    batch_size: int
+    hardware: Hardware
+
+    def run(self, trials: Iterable[Trial]) -> Iterator[tuple[Trial, Result]]:
+        """Each trial with its result, as they finish; a finished trial is remembered at once.
+
+        Yields in no fixed order. A trial's result depends neither on the order nor on the number
+        of workers.
+
+        Raises:
+            SplitError: the characters cannot be split as a trial's repeat asks.
+        """
+        for trial, payload in self._each(trials, "validate"):
+            yield trial, Result.from_bytes(payload)
+
+    def fit(self, trials: Iterable[Trial]) -> Iterator[tuple[Trial, Result, bytes]]:
+        """Train on *all* characters; of the repeats only the dice count, not the split.
+
+        Yields the trial, its result (score 0: nothing was left to score it on) and the content of
+        the model file, in no fixed order; remembered like trials.
+        """
+        for trial, payload in self._each(trials, "fit"):
+            result, _, model = payload.partition(b"\n")
+            yield trial, Result.from_bytes(result), model
+
+    def _each(self, trials: Iterable[Trial], work: Work) -> Iterator[tuple[Trial, bytes]]:
+        keys = {trial: self._key(work, trial) for trial in trials}
+        unknown = []
+        for trial, key in keys.items():
+            payload = memory.recall(key)
+            if payload is None:
+                unknown.append(trial)
+            else:
+                yield trial, payload
+        if unknown:
+            workers = min(self.hardware.workers, len(unknown))
+            with joblib.parallel_config("loky", inner_max_num_threads=1):
+                pool = joblib.Parallel(workers, return_as="generator_unordered")
+                jobs = (joblib.delayed(_do)(self, work, trial, keys[trial]) for trial in unknown)
+                yield from pool(jobs)
+
+    def _key(self, work: Work, trial: Trial) -> str:
+        return memory.key(
+            work=work,
+            model=trial.model,
+            spec=trial.spec.model_dump(mode="json"),
+            recipe=trial.recipe.model_dump(mode="json"),
+            repeat=asdict(trial.repeat),
+            batch_size=self.batch_size,
+            arithmetic=self.hardware.arithmetic,
+            characters=_digest(self.characters),
+        )
+
+
+def _do(lab: Laboratory, work: Work, trial: Trial, key: str) -> tuple[Trial, bytes]:
+    from ablation.trial import worker  # here, in the worker process: it imports torch
+
+    do = worker.validate if work == "validate" else worker.fit
+    payload = do(lab.characters, lab.batch_size, lab.hardware, trial)
+    memory.remember(key, payload)
+    return trial, payload
+
+
+@cache
+def _digest(path: Path) -> str:
+    return memory.file_digest(path)
