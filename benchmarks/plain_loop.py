@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import Compose, Normalize, ToTensor
 
 from ablation.data.characters import Characters
+from ablation.trial.models import ChannelsLastFlatten, Dropout
 from ablation.trial.recipe import Recipe
 
 # What tutorials write down for EMNIST.
@@ -31,6 +32,14 @@ class CharacterDataset(Dataset[tuple[Tensor, int]]):
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         image = Image.fromarray(self.images[index])
         return self.transform(image), int(self.labels[index])
+
+
+def plain_layers(network: nn.Sequential) -> nn.Sequential:
+    """A network as people write it: torch's own layers, channels first in memory.
+
+    Both orders of pixels after flattening are the same network, as its weights are fresh.
+    """
+    return nn.Sequential(*map(_plain_layer, network)).to(memory_format=torch.contiguous_format)
 
 
 def train(
@@ -69,3 +78,13 @@ def train(
             loss_sum += loss.item()
         seconds += time.perf_counter() - started
     return seconds
+
+
+def _plain_layer(layer: nn.Module) -> nn.Module:
+    match layer:
+        case Dropout():
+            return nn.Dropout(layer.rate)
+        case ChannelsLastFlatten():
+            return nn.Flatten()
+        case _:
+            return layer

@@ -6,9 +6,8 @@ All three train the same networks on the same number of images, turn by turn in 
 up once. The engine is `Laboratory.fit`, what the study runs: a process per core trains a candidate
 on all characters. The plain loop (plain_loop.py) trains the same candidates one after another. The
 ceiling is the engine's forward and backward alone, in the same processes and precision, on a batch
-that is already in place: no data, no optimizer. The start of processes is counted nowhere. The
-network is `models.build`'s, so the plain loop profits from its order of layers, its channels-last
-kernels and its dropout.
+that is already in place: no data, no optimizer. The start of processes is counted nowhere. Sizes
+are those of params.yaml, then those of the demo study.
 """
 
 import argparse
@@ -18,6 +17,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import product
 from multiprocessing import get_context, set_start_method
 from pathlib import Path
 from statistics import median
@@ -42,6 +42,7 @@ from ablation.trial.recipe import Adam, CnnSpec, Constant, MlpSpec, Recipe
 from ablation.trial.training import prepare_process
 from ablation.trial.trials import Trial
 
+DEMO = Path("demo/params.yaml")
 ROUNDS = 3
 WARM_UP = -1  # the turn that is not counted
 # About as many per candidate: half a minute of the plain loop for two candidates on two cores.
@@ -123,7 +124,8 @@ def plain(work: Work) -> float:
     characters = Characters.load(work.characters)
     seconds = 0.0
     for seed in range(work.candidates):
-        network = build(work.spec, work.recipe, work.classes, seed)
+        built = build(work.spec, work.recipe, work.classes, seed)
+        network = plain_loop.plain_layers(built)
         seconds += plain_loop.train(
             network,
             characters,
@@ -163,11 +165,18 @@ def measure(work: Work, rounds: int) -> dict[str, list[float]]:
     return rates
 
 
+def sizes(spec: MlpSpec | CnnSpec) -> str:
+    """`512-256-128`, or channels and dense layers: `16-32-64 + 128`."""
+    layers = (spec.hidden,) if isinstance(spec, MlpSpec) else (spec.channels, spec.dense)
+    return " + ".join("-".join(map(str, widths)) for widths in layers if widths)
+
+
 def summary(work: Work, rates: dict[str, list[float]]) -> dict[str, Any]:
     """A row of the results: medians over the rounds, every round beside them."""
     plain, engine, ceiling = (median(rates[name]) for name in ("plain", "engine", "ceiling"))
     return {
         "model": work.model,
+        "sizes": sizes(work.spec),
         "images": work.images,
         "candidates": work.candidates,
         "epochs": work.spec.epochs,
@@ -195,7 +204,7 @@ def show(content: dict[str, Any]) -> None:
         table.add_column(head, justify="right")
     for row in content["rows"]:
         table.add_row(
-            row["model"],
+            f"{row['model']} {row['sizes']}",
             *(f"{row[name]:,}" for name in ("plain", "engine", "ceiling")),
             f"{row['engine_over_plain']:.1f} x",
             f"{100 * row['engine_over_ceiling']:.0f} %",
@@ -220,10 +229,10 @@ def run(device: str) -> dict[str, Any]:
         count = len(whole) // batch_size * batch_size
         path = Path(folder, "whole_batches.npz")
         Characters(whole.images[:count], whole.labels[:count], whole.classes).save(path)
-        for model in MODELS:
-            sizes = params.spec(model)
-            classes = len(whole.classes)
-            work = Work(model, sizes, recipe, path, count, classes, batch_size, hardware)
+        classes = len(whole.classes)
+        for model, study in product(MODELS, (params, load_params(DEMO))):
+            spec = study.spec(model)
+            work = Work(model, spec, recipe, path, count, classes, batch_size, hardware)
             work = work.lasting(max(1, round(IMAGES[model] / count)))
             rows.append(summary(work, measure(work, ROUNDS)))
     return {

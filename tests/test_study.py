@@ -200,6 +200,22 @@ def test_a_stage_writes_what_the_contract_says(params: Params, toy_study: Path) 
     assert list(metrics) == METRICS
 
 
+def test_a_stage_that_finds_everything_remembered_starts_no_training_library(
+    toy_study: Path,
+) -> None:
+    write_params()
+    command = [sys.executable, "-X", "importtime", str(ROOT / "stages/technique.py")]
+    command += ["--model", "mlp", "--technique", "baseline"]
+    env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    assert run_stage("--technique", "baseline").wait() == 0
+    started = time.perf_counter()
+    run = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    assert time.perf_counter() - started < 6
+    imported = {line.rpartition("|")[2].strip() for line in run.stderr.splitlines()}
+    assert "pandas" in imported
+    assert not {"torch", "sklearn"} & imported
+
+
 def test_a_killed_stage_goes_on_where_it_stopped(
     toy_study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,11 +1,11 @@
 import pytest
 import torch
-from plain_loop import CharacterDataset, train
+from plain_loop import CharacterDataset, plain_layers, train
 
 from ablation.data.characters import Characters
 from ablation.params import load_params
 from ablation.trial.models import build
-from ablation.trial.recipe import MlpSpec
+from ablation.trial.recipe import CnnSpec, MlpSpec
 
 
 def test_sample_is_a_normalised_image_and_its_label(toy: Characters) -> None:
@@ -24,3 +24,17 @@ def test_plain_loop_learns_what_is_easy_and_reports_its_seconds(toy: Characters)
     with torch.no_grad():
         right = network.eval()(images).argmax(1).numpy() == toy.labels
     assert right.mean() > 0.9
+
+
+def test_plain_layers_are_torchs_own_and_compute_the_same(toy: Characters) -> None:
+    spec = CnnSpec(channels=(2, 3), dense=(8,), epochs=1)
+    network = build(spec, load_params().baseline, len(toy.classes), seed=0).eval()
+    images = torch.stack([CharacterDataset(toy)[index][0] for index in range(9)])
+    expected = network(images)
+    plain = plain_layers(network).eval()
+    assert all(type(layer).__module__.startswith("torch.nn") for layer in plain)
+    assert all(parameter.is_contiguous() for parameter in plain.parameters())
+    first_dense = next(layer for layer in plain if isinstance(layer, torch.nn.Linear))
+    channels_last = first_dense.weight.data.view(8, 7, 7, 3)
+    first_dense.weight.data = channels_last.permute(0, 3, 1, 2).flatten(1)
+    assert torch.allclose(plain(images), expected, atol=1e-5)
