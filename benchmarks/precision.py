@@ -23,7 +23,6 @@ from ablation.trial.laboratory import Laboratory
 from ablation.trial.trials import Trial
 
 LEAST_REPEATS = 5
-PRECISIONS = ("bf16", "float32")
 
 
 def scores(
@@ -37,15 +36,11 @@ def scores(
     return np.array([found[trial].score for trial in trials])
 
 
-def compare(params: Params, model: str, characters: Path, repeats: list[Repeat]) -> dict[str, Any]:
-    """A row of the results; the difference is bf16 minus float32, with its 95 % interval."""
-    bf16, float32 = (
-        scores(params, model, characters, precision, repeats) for precision in PRECISIONS
-    )
-    low, high = corrected_interval(bf16 - float32, val_to_train(repeats[0]), CONFIDENCE)
+def compare(bf16: Floats, float32: Floats, val_to_train: float) -> dict[str, float]:
+    """The difference of paired scores, bf16 minus float32, with its 95 % interval."""
+    low, high = corrected_interval(bf16 - float32, val_to_train, CONFIDENCE)
     return {
-        "model": model,
-        "repeats": len(repeats),
+        "repeats": len(bf16),
         "bf16": round(float(bf16.mean()), 6),
         "float32": round(float(float32.mean()), 6),
         "difference": round(float((bf16 - float32).mean()), 6),
@@ -80,7 +75,12 @@ def main() -> None:
     device = Hardware.choose(params.training.device, "bf16", params.training.workers).device
     with tempfile.TemporaryDirectory() as folder:
         path, name = find_characters(params, Path(folder))
-        rows = [compare(params, model, path, repeats) for model in MODELS]
+        rows = []
+        for model in MODELS:
+            bf16, float32 = (
+                scores(params, model, path, precision, repeats) for precision in ("bf16", "float32")
+            )
+            rows.append({"model": model, **compare(bf16, float32, val_to_train(repeats[0]))})
     content = {"machine": machine(device), "characters": name, "rows": rows}
     keep("precision", content)
     show(content)

@@ -1,7 +1,6 @@
 """Where the benchmarks keep what they measured: results.json, one section a benchmark."""
 
 import json
-import os
 import platform
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +12,7 @@ from ablation.base.files import write_bytes
 from ablation.data.glyphs import load_glyphs
 from ablation.params import Params
 from ablation.study import TRAINING_CHARACTERS
+from ablation.trial.hardware import cores, processor
 
 RESULTS = Path(__file__).with_name("results.json")
 
@@ -32,13 +32,13 @@ def keep(section: str, content: dict[str, Any], path: Path = RESULTS) -> None:
 
 def machine(device: str) -> dict[str, str | int]:
     """What a number was measured on, and when. Every section has its own: parts are run apart."""
-    names = {"cpu": _processor()}
+    names = {"cpu": processor()["name"]}
     if device == "cuda":
         names["gpu"] = torch.cuda.get_device_name()
     return {
         "device": device,
         **names,
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": cores(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
@@ -56,10 +56,3 @@ def find_characters(params: Params, folder: Path) -> tuple[Path, str]:
     drawn = folder / "glyphs.npz"
     load_glyphs()[0].save(drawn)
     return drawn, "glyphs"
-
-
-def _processor() -> str:
-    information = Path("/proc/cpuinfo")
-    lines = information.read_text().splitlines() if information.exists() else []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor())

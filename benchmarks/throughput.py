@@ -34,7 +34,7 @@ from ablation.base.console import console
 from ablation.data.characters import SIDE, Characters
 from ablation.data.splits import make_repeats
 from ablation.params import MODELS, load_params
-from ablation.trial.hardware import Hardware
+from ablation.trial.hardware import Hardware, cores
 from ablation.trial.laboratory import Laboratory
 from ablation.trial.memory import FOLDER_VARIABLE
 from ablation.trial.models import build
@@ -133,7 +133,7 @@ def plain(work: Work) -> float:
             work.batch_size,
             work.spec.epochs,
             work.hardware.device,
-            cores=len(os.sched_getaffinity(0)),
+            cores=cores(),
         )
     return work.images / seconds
 

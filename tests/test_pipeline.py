@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -69,8 +70,15 @@ class Clone:
         }
 
     def start(self, *command: str) -> subprocess.Popen[str]:
-        output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        return subprocess.Popen(command, cwd=self.path, env=self.environment, **output)  # type: ignore[call-overload, no-any-return]
+        return subprocess.Popen(
+            command,
+            cwd=self.path,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
 
     def run(self, *command: str, fails: bool = False) -> str:
         """What the command prints, which has to end as expected."""
@@ -104,6 +112,11 @@ class Clone:
         files += self.path.glob("plots/*/test/*.csv")
         texts = {str(path.relative_to(self.path)): path.read_text() for path in sorted(files)}
         return texts | {name: timeless(text) for name, text in self.metrics().items()}
+
+    def trained(self) -> dict[str, int]:
+        """The remembered trainings, and when they were."""
+        paths = [path for path in self.memory.glob("*") if len(path.name) == 64]
+        return {path.name: path.stat().st_mtime_ns for path in paths}
 
     def metrics(self) -> dict[str, dict[str, Any]]:
         """All of them; what a fit cost is for `evaluate`, which tells it as a metric of its own."""
@@ -274,6 +287,38 @@ def test_a_lost_memory_changes_no_result(damage: str, study: Clone, tmp_path: Pa
     assert stages_run(output) == ["scheduler@mlp"]
     assert ("damaged, so it is not trusted" in output) == (damage == "one file damaged")
     assert victim.results() == study.results()
+
+
+def test_a_killed_study_goes_on_where_it_stopped(study: Clone, tmp_path: Path) -> None:
+    whole, victim = (study.duplicate(tmp_path / name) for name in ("whole", "victim"))
+    for clone in (whole, victim):
+        shutil.rmtree(clone.memory)
+        clone.edit("models", "mlp", "epochs", value=10)
+        clone.edit("validation", "repeats", value=6)
+    command = ("dvc", "repro", "--single-item", "baseline@mlp")
+    whole.run(*command)
+
+    killed = victim.start(*command)
+    while not victim.trained():
+        assert killed.poll() is None
+        time.sleep(0.005)
+    os.killpg(killed.pid, signal.SIGKILL)  # dvc, the stage and its workers
+    killed.communicate()
+    before = victim.trained()
+    assert 0 < len(before) < 6
+    victim.run(*command)
+    assert victim.results() == whole.results()
+    assert before.items() < victim.trained().items()
+
+
+def test_experiments_in_a_temporary_copy_share_the_memory(study: Clone, tmp_path: Path) -> None:
+    owner = study.duplicate(tmp_path / "owner")
+    known = owner.trained()
+    as_people_have_it = ("env", "-u", "ABLATION_CACHE")
+    experiment = ("dvc", "exp", "run", "--temp", "--set-param", "techniques.dropout=[0.5,0.6,0.7]")
+    owner.run(*as_people_have_it, *experiment)
+    added = owner.trained().keys() - known.keys()
+    assert 0 < len(added) < len(known) / 2
 
 
 def test_bad_parameters_stop_before_any_work(study: Clone, tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ def trials_table(contenders: Sequence[Contender], results: Results) -> pd.DataFr
             "repeat": repeat,
             "score": result.score,
             "diverged": result.diverged,
-            "raced_out": len(results[contender.setting]) < len(contender.scores),
+            "raced_out": contender.raced_out,
             "train_seconds": result.train_seconds,
         }
         for contender in contenders

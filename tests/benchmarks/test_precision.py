@@ -1,23 +1,31 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
-from precision import compare
+import yaml
+from precision import compare, scores
 
 from ablation.data.splits import make_repeats
 from ablation.params import load_params
-from ablation.trial.recipe import MlpSpec
-
-ROOT = Path(__file__).parents[2]
 
 
-def test_difference_is_paired_with_its_interval(toy_study: Path) -> None:
-    params = load_params(ROOT / "params.yaml")
-    small = MlpSpec(hidden=(8, 8, 8), epochs=2)
-    models = params.models.model_copy(update={"mlp": small})
-    training = params.training.model_copy(update={"batch_size": 20, "workers": 1})
-    params = params.model_copy(update={"models": models, "training": training})
-    repeats = make_repeats(0, "shuffle", 0.25, 3)
-    row = compare(params, "mlp", toy_study / "data/prepared/train.npz", repeats)
-    assert row["difference"] == pytest.approx(row["bf16"] - row["float32"], abs=1e-5)
-    assert row["difference_low"] <= row["difference"] <= row["difference_high"]
-    assert row["repeats"] == 3
+def test_the_difference_is_bf16_minus_float32_with_the_widened_interval() -> None:
+    bf16, float32 = np.array([0.80, 0.82, 0.81]), np.array([0.80, 0.80, 0.80])
+    row = compare(bf16, float32, val_to_train=0.25)
+    assert (row["bf16"], row["float32"], row["difference"]) == (0.81, 0.8, 0.01)
+    reach = 4.302653 * 0.01 * (1 / 3 + 0.25) ** 0.5  # t of 2 degrees of freedom, 95 %
+    assert row["difference_low"] == pytest.approx(0.01 - reach, abs=1e-6)
+    assert row["difference_high"] == pytest.approx(0.01 + reach, abs=1e-6)
+
+
+def test_each_precision_trains_for_itself(toy_study: Path) -> None:
+    content = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())
+    content["models"]["mlp"] = {"hidden": [16, 12, 8], "epochs": 2}
+    content["training"] |= {"batch_size": 25, "device": "cpu", "workers": 1}
+    Path("params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    params = load_params()
+    repeats = make_repeats(1, "shuffle", 0.25, 2)
+    characters = Path("data/prepared/train.npz")
+    for trainings, precision in ((2, "bf16"), (4, "float32"), (4, "bf16")):
+        assert scores(params, "mlp", characters, precision, repeats).shape == (2,)
+        assert len(list((toy_study / "memory").iterdir())) == trainings

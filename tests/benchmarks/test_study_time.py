@@ -18,7 +18,7 @@ def test_added_candidate_is_one_more_optimizer(tmp_path: Path) -> None:
 
 
 def test_only_finished_trainings_are_counted(tmp_path: Path) -> None:
-    for name in ("a" * 64, "bf16.json", "tmpunfinished"):
+    for name in ("a" * 64, f"bf16-{'a' * 64}", "a.unfinished"):
         (tmp_path / name).touch()
     assert trainings(tmp_path) == 1
 

@@ -1,21 +1,23 @@
 import dataclasses
-import json
 import os
+import platform
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 import torch
 
 from ablation.data.splits import Repeat
+from ablation.trial import memory
 from ablation.trial.hardware import Hardware, HardwareError
 from ablation.trial.recipe import CnnSpec, MlpSpec, Recipe
-from ablation.trial.training import Part, train
+from ablation.trial.training import Part, prepare_process, train
 
 
 @pytest.fixture(autouse=True)
 def fresh_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("ABLATION_CACHE", str(tmp_path))
-    return tmp_path / "bf16.json"
+    monkeypatch.setenv("ABLATION_CACHE", str(tmp_path / "memory"))
+    return tmp_path / "memory"
 
 
 def test_auto_takes_the_gpu_where_there_is_one() -> None:
@@ -44,32 +46,55 @@ def test_a_precision_that_is_asked_for_is_not_measured(
     assert not fresh_memory.exists()
 
 
+def measurement() -> Path:
+    """The one file of a fresh memory."""
+    (path,) = memory.folder().iterdir()
+    return path
+
+
 def test_auto_measures_which_precision_is_faster(fresh_memory: Path) -> None:
     chosen = Hardware.choose("cpu", "auto", 1).bf16
-    assert chosen == (json.loads(fresh_memory.read_text())["speedup"] > 1)
+    assert chosen == (float(memory.recall(measurement().name) or "nan") > 1)
 
 
-@pytest.mark.parametrize("speedup", [0.5, 2.0])
-def test_a_machine_is_measured_once(speedup: float, fresh_memory: Path) -> None:
+@pytest.mark.parametrize("speedup", [b"0.5", b"2.0"])
+def test_a_machine_is_measured_once(speedup: bytes) -> None:
     Hardware.choose("cpu", "auto", 1)
-    measured = json.loads(fresh_memory.read_text())
-    fresh_memory.write_text(json.dumps(measured | {"speedup": speedup}))
-    assert Hardware.choose("cpu", "auto", 1).bf16 == (speedup > 1)
+    memory.remember(measurement().name, speedup)
+    assert Hardware.choose("cpu", "auto", 1).bf16 == (float(speedup) > 1)
 
 
-@pytest.mark.parametrize("content", ['{"machine": ["another"], "speedup": 0.5}', "{", ""])
-def test_another_machines_or_a_damaged_measurement_is_made_again(
-    content: str, fresh_memory: Path
-) -> None:
-    fresh_memory.write_text(content)
+def test_another_machine_is_measured_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     Hardware.choose("cpu", "auto", 1)
-    assert json.loads(fresh_memory.read_text())["machine"] != ["another"]
+    memory.remember(measurement().name, b"0.001")
+    monkeypatch.setattr(platform, "node", lambda: "another")
+    Hardware.choose("cpu", "auto", 1)
+    assert len(list(memory.folder().iterdir())) == 2
+
+
+def test_a_damaged_measurement_is_said_and_made_again(caplog: pytest.LogCaptureFixture) -> None:
+    Hardware.choose("cpu", "auto", 1)
+    measurement().write_text("{")
+    Hardware.choose("cpu", "auto", 1)
+    assert "damaged" in caplog.text
+    assert memory.recall(measurement().name)
 
 
 def test_the_number_of_workers_is_no_part_of_the_arithmetic() -> None:
     one, two = (Hardware("cpu", True, workers) for workers in (1, 2))
     assert one.arithmetic == two.arithmetic
     assert one.arithmetic != dataclasses.replace(one, bf16=False).arithmetic
+    assert one.arithmetic != dataclasses.replace(one, device="cuda").arithmetic
+
+
+@pytest.mark.parametrize("library", ["torch", "numpy", "scikit-learn"])
+def test_another_version_of_a_library_is_another_arithmetic(
+    library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = Hardware("cpu", True, 1).arithmetic
+    real = metadata.version
+    monkeypatch.setattr(metadata, "version", lambda name: "0" if name == library else real(name))
+    assert Hardware("cpu", True, 1).arithmetic == before | {library: "0"} != before
 
 
 @pytest.mark.gpu
@@ -93,3 +118,23 @@ def test_a_gpu_gives_the_same_training_as_the_cpu_but_for_rounding(
             trained = train(spec, recipe, repeats[0], *moved, classes=4, batch_size=25, bf16=bf16)
             scores.append(trained.curves.validation_accuracy[-1])
         assert scores[1] == pytest.approx(scores[0], abs=0.03)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_gives_the_same_training_every_time(
+    mlp: MlpSpec,
+    cnn: CnnSpec,
+    recipe: Recipe,
+    repeats: list[Repeat],
+    parts: tuple[Part, Part],
+) -> None:
+    prepare_process()
+    recipe = recipe.having("dropout", 0.2)
+    moved = [Part(p.images.cuda(), p.labels.cuda(), p.rows.cuda()) for p in parts]
+    for spec in (mlp, cnn):
+        runs = [
+            train(spec, recipe, repeats[0], *moved, classes=4, batch_size=25, bf16=True)
+            for _ in range(2)
+        ]
+        assert runs[0].curves == runs[1].curves

@@ -1,15 +1,15 @@
 import dataclasses
 import json
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from joblib.externals.loky import get_reusable_executor
 
+from ablation.base.errors import UserError
 from ablation.data.characters import Characters
 from ablation.data.splits import Repeat, split
+from ablation.trial import memory
 from ablation.trial.fitted import Fitted
 from ablation.trial.hardware import Hardware
 from ablation.trial.laboratory import Laboratory
@@ -18,13 +18,6 @@ from ablation.trial.trials import Result, Trial
 
 ONE_WORKER = Hardware("cpu", bf16=False, workers=1)
 Outcome = tuple[float, bool, str]
-
-
-@pytest.fixture(autouse=True)
-def own_workers() -> Iterator[None]:
-    """Worker processes keep the environment of the test that started them: not the next one's."""
-    yield
-    get_reusable_executor().shutdown(wait=True)
 
 
 @pytest.fixture
@@ -87,6 +80,39 @@ def test_a_new_trial_costs_only_itself(
     after = remembered(toy_study)
     assert len(after) == len(before) + 1
     assert {name: after[name] for name in before} == before
+
+
+def test_workers_of_an_earlier_study_remember_in_this_ones_folder(
+    lab: Laboratory, trials: list[Trial], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    two = dataclasses.replace(lab, hardware=dataclasses.replace(ONE_WORKER, workers=2))
+    outcomes(two, trials[:2])
+    monkeypatch.setenv("ABLATION_CACHE", str(tmp_path / "later"))
+    outcomes(two, trials[2:])
+    assert len(list((tmp_path / "later").iterdir())) == 2
+
+
+def test_what_another_study_finished_meanwhile_is_not_trained_again(
+    lab: Laboratory, trials: list[Trial], monkeypatch: pytest.MonkeyPatch, toy_study: Path
+) -> None:
+    running = lab.run(trials[:3])
+    first, _ = next(running)
+    others = outcomes(lab, trials[:3])  # to the end, while the first study waits
+    written = remembered(toy_study)
+    assert {trial: outcome(result) for trial, result in running} == {
+        trial: found for trial, found in others.items() if trial != first
+    }
+    assert remembered(toy_study) == written
+
+
+def test_code_that_changes_under_a_study_stops_it(
+    lab: Laboratory, trials: list[Trial], monkeypatch: pytest.MonkeyPatch, toy_study: Path
+) -> None:
+    digests = iter(["before", "before", "after"])  # of the key, of the study, of the worker
+    monkeypatch.setattr(memory, "code_digest", lambda: next(digests))
+    with pytest.raises(UserError, match="edited while a study ran"):
+        outcomes(lab, trials[:1])
+    assert not (toy_study / "memory").exists()
 
 
 def test_what_is_recalled_comes_before_what_is_trained(

@@ -114,7 +114,17 @@ def test_the_folder_is_the_variables_or_in_the_working_folder(
 ) -> None:
     assert memory.folder() == folder
     monkeypatch.delenv("ABLATION_CACHE")
-    assert memory.folder() == Path(".cache/trials")
+    assert memory.folder() == Path.cwd() / ".cache/trials"
+
+
+def test_experiments_of_dvc_use_the_folder_of_the_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ABLATION_CACHE")
+    workspace = tmp_path / ".dvc/tmp/exps/tmpabc"
+    workspace.mkdir(parents=True)
+    monkeypatch.chdir(workspace)
+    assert memory.folder() == tmp_path / ".cache/trials"
 
 
 def test_a_key_follows_what_determines_the_work() -> None:

@@ -46,6 +46,11 @@ class Contender:
     diverged: bool = False
     learning_rate: float | None = None
 
+    @property
+    def raced_out(self) -> bool:
+        """Whether it was stopped before the last repeat because it was clearly behind."""
+        return not self.diverged and bool(np.isnan(self.scores).any())
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -63,7 +68,7 @@ class Evidence:
         won_grid: whether it stands for its candidate: the best grid point, or the only one.
         grid_edge: whether it won with the smallest or largest of two or more learning rates, so
             that a wider grid might have served it better.
-        raced_out: whether it was stopped before the last repeat because it was clearly behind.
+        raced_out: as in `Contender`.
     """
 
     candidate: str
@@ -338,5 +343,5 @@ def _evidence(
         diverged=contender.diverged,
         won_grid=won_grid,
         grid_edge=won_grid and _at_grid_edge(contender, everyone),
-        raced_out=not contender.diverged and len(scores) < len(contender.scores),
+        raced_out=contender.raced_out,
     )

@@ -1,11 +1,10 @@
 """What the trials run on, and with which arithmetic."""
 
-import json
 import os
 import platform
 import sys
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib import metadata
 from pathlib import Path
 
 from ablation.base.errors import UserError
@@ -39,26 +38,28 @@ class Hardware:
         Raises:
             HardwareError: `cuda` is asked for where there is none.
         """
-        if device == "cuda" and not _has_gpu():
+        if device == "cuda" and not has_gpu():
             raise HardwareError(
                 "params.yaml: training.device: 'cuda', but torch finds no GPU; write auto or cpu"
             )
         if device == "auto":
-            device = "cuda" if _has_gpu() else "cpu"
+            device = "cuda" if has_gpu() else "cpu"
         if device == "cuda":
-            # One process: a GPU is shared better by one stream of work than by many processes.
-            return cls(device, precision != "float32", 1)
+            # One process, unless asked for more: what several gain on one GPU is not measured yet.
+            bf16 = _gpu_has_bf16() if precision == "auto" else precision == "bf16"
+            return cls(device, bf16, 1 if workers == "auto" else int(workers))
         bf16 = _bf16_is_faster() if precision == "auto" else precision == "bf16"
-        return cls(device, bf16, _cores() if workers == "auto" else int(workers))
+        return cls(device, bf16, cores() if workers == "auto" else int(workers))
 
     @property
     def arithmetic(self) -> dict[str, str | bool]:
         """What a trial's number depends on beside the trial: the device and who computes on it."""
-        libraries = {name: version(name) for name in LIBRARIES}
+        libraries = {name: metadata.version(name) for name in LIBRARIES}
         return {"device": self.device, "bf16": self.bf16, **libraries}
 
 
-def _has_gpu() -> bool:
+def has_gpu() -> bool:
+    """Whether torch finds one."""
     # To be told by torch that there is none takes more than a second.
     if sys.platform == "linux" and not any(
         file for name in GPU_FILES for file in Path("/dev").glob(name)
@@ -69,28 +70,34 @@ def _has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-def _cores() -> int:
+def _gpu_has_bf16() -> bool:
+    import torch
+
+    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+
+
+def cores() -> int:
+    """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def processor() -> dict[str, str]:
+    """Name and instruction set of the processor."""
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text().splitlines() if information.exists() else []
+    fields = {name.strip(): value.strip() for name, _, value in (x.partition(":") for x in lines)}
+    names = {"name": fields.get("model name", platform.processor())}
+    return names | {"instructions": fields.get("flags", fields.get("Features", ""))}
 
 
 def _bf16_is_faster() -> bool:
     """Measured once a machine: processors without bf16 instructions emulate them, slowly."""
-    machine = [platform.node(), _processor(), version("torch")]
-    path = memory.folder() / "bf16.json"
-    try:
-        known = json.loads(path.read_text())
-    except (OSError, ValueError):
-        known = {}
-    if known.get("machine") != machine:
+    machine = {"node": platform.node(), "torch": metadata.version("torch"), **processor()}
+    name = f"bf16-{memory.key(**machine)}"
+    known = memory.recall(name)
+    if known is None:
         from ablation.trial.precision import bf16_speedup  # imports torch
 
-        known = {"machine": machine, "speedup": bf16_speedup()}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(known))
-    return bool(known["speedup"] > 1)
-
-
-def _processor() -> str:
-    information = Path("/proc/cpuinfo")
-    lines = information.read_text().splitlines() if information.exists() else []
-    return next((line for line in lines if line.startswith("model name")), platform.processor())
+        known = f"{bf16_speedup():.3f}".encode()
+        memory.remember(name, known)
+    return float(known) > 1

@@ -1,17 +1,18 @@
 """Many trainings: those that are remembered are recalled, the others run side by side.
 
-Nothing here imports torch, which takes longer than all else that a stage does when it finds every
-training remembered. Only the workers do.
+Importing torch takes longer than all else that a stage does when it finds every training
+remembered, so that waits until there is something to train.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
 import joblib
 
+from ablation.base.errors import UserError
 from ablation.trial import memory
 from ablation.trial.hardware import Hardware
 from ablation.trial.trials import Result, Trial
@@ -62,7 +63,13 @@ class Laboratory:
             workers = min(self.hardware.workers, len(unknown))
             with joblib.parallel_config("loky", inner_max_num_threads=1):
                 pool = joblib.Parallel(workers, return_as="generator_unordered")
-                jobs = (joblib.delayed(_do)(self, work, trial, keys[trial]) for trial in unknown)
+                # Workers outlive a study: all that a training depends on is told to them.
+                lab = replace(self, characters=self.characters.absolute())
+                place, code = memory.folder(), memory.code_digest()
+                jobs = (
+                    joblib.delayed(_do)(lab, work, trial, keys[trial], place, code)
+                    for trial in unknown
+                )
                 yield from pool(jobs)
 
     def _key(self, work: Work, trial: Trial) -> str:
@@ -78,12 +85,18 @@ class Laboratory:
         )
 
 
-def _do(lab: Laboratory, work: Work, trial: Trial, key: str) -> tuple[Trial, bytes]:
+def _do(
+    lab: Laboratory, work: Work, trial: Trial, key: str, place: Path, code: str
+) -> tuple[Trial, bytes]:
     from ablation.trial import worker  # here, in the worker process: it imports torch
 
-    do = worker.validate if work == "validate" else worker.fit
-    payload = do(lab.characters, lab.batch_size, lab.hardware, trial)
-    memory.remember(key, payload)
+    if memory.code_digest() != code:
+        raise UserError("src/ablation was edited while a study ran; start `dvc repro` again")
+    payload = memory.recall(key, place)  # another study may have finished it by now
+    if payload is None:
+        do = worker.validate if work == "validate" else worker.fit
+        payload = do(lab.characters, lab.batch_size, lab.hardware, trial)
+        memory.remember(key, payload, place)
     return trial, payload
 
 

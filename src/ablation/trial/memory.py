@@ -5,10 +5,10 @@ import hashlib
 import json
 import logging
 import os
-import platform
 from functools import cache
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 FOLDER_VARIABLE = "ABLATION_CACHE"
 PACKAGE = Path(__file__).parents[1]
@@ -19,8 +19,14 @@ log = logging.getLogger(__name__)
 
 
 def folder() -> Path:
-    """Where things are remembered: $ABLATION_CACHE or .cache/trials; deleting it is always safe."""
-    return Path(os.environ.get(FOLDER_VARIABLE, ".cache/trials"))
+    """Where things are remembered: $ABLATION_CACHE or .cache/trials; deleting it is always safe.
+
+    `dvc exp run --queue` works in a copy of the repository inside its .dvc: the repository's own
+    folder serves there too.
+    """
+    copies = [place for place in Path.cwd().parents if place.name == ".dvc"]
+    repository = copies[-1].parent if copies else Path()
+    return Path(os.environ.get(FOLDER_VARIABLE, repository / ".cache/trials")).absolute()
 
 
 def key(**determinants: Any) -> str:
@@ -33,20 +39,25 @@ def key(**determinants: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def remember(key: str, payload: bytes) -> None:
-    """Keep a payload: a reader, or a second study that writes the same, sees all of it or none."""
-    folder().mkdir(parents=True, exist_ok=True)
-    unfinished = folder() / f"{key}.{platform.node()}.{os.getpid()}.unfinished"
-    with unfinished.open("wb") as file:
+def remember(key: str, payload: bytes, place: Path | None = None) -> None:
+    """Keep a payload: a reader, or a second study that writes the same, sees all of it or none.
+
+    Args:
+        place: the folder; for a worker, whose environment may be older than the study's.
+    """
+    place = place or folder()
+    place.mkdir(parents=True, exist_ok=True)
+    unfinished = place / f"{key}.{uuid4().hex}.unfinished"
+    with unfinished.open("xb") as file:
         file.write(hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload)
         file.flush()
         os.fsync(file.fileno())
-    unfinished.replace(folder() / key)
+    unfinished.replace(place / key)
 
 
-def recall(key: str) -> bytes | None:
+def recall(key: str, place: Path | None = None) -> bytes | None:
     """The payload, or None if it was never kept or is not what was kept (said in the log)."""
-    path = folder() / key
+    path = (place or folder()) / key
     try:
         digest, _, payload = path.read_bytes().partition(b"\n")
     except FileNotFoundError:

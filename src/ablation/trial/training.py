@@ -127,7 +127,7 @@ def train(
             loss_sum += loss.detach()
             right += (logits.argmax(1) == labels).sum()
 
-        # The only read of the epoch: up to here nothing has waited for the device.
+        # The only reads are at the end of an epoch: up to here nothing has waited for the device.
         train_loss = loss_sum.item() / steps
         curves.train_loss.append(train_loss)
         curves.train_accuracy.append(right.item() / (steps * min(batch_size, len(training.rows))))
@@ -146,6 +146,8 @@ def train(
             if diverged:
                 break
 
+    # The last step of a fit, which nothing validates, may have broken the network.
+    diverged = diverged or not all(weight.isfinite().all() for weight in network.parameters())
     seconds = time.perf_counter() - started
     return Trained(network, normalise, curves, seconds, diverged)
 
@@ -171,6 +173,7 @@ def prepare_process() -> None:
     """
     torch.set_num_threads(1)
     torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.allow_tf32 = False  # else float32 convolutions would be rounded
     try:
         allocator = ctypes.CDLL("libc.so.6")
     except OSError:

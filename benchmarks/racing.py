@@ -1,0 +1,88 @@
+"""What racing saves, and whether it changes a winner: the study in git, run without it.
+
+    python benchmarks/racing.py
+
+Every stage of both chains starts from the recipe that the study gave it and runs each candidate to
+the last repeat. What the study trained is remembered, so only the trials that racing stopped are
+trained; where nothing is remembered, those of the whole study are.
+"""
+
+import json
+from itertools import pairwise, product
+from pathlib import Path
+from typing import Any
+
+from results import keep, machine
+from rich.table import Table
+
+from ablation.base.console import console, plain_errors
+from ablation.base.errors import UserError
+from ablation.data.splits import val_to_train
+from ablation.judge.selection import judge_stage
+from ablation.params import MODELS, Params, load_params, load_recipe
+from ablation.study import (
+    TRAINING_CHARACTERS,
+    laboratory,
+    list_entries,
+    repeats_for,
+    run_entries,
+    weigh,
+)
+from ablation.trial.recipe import CHAIN
+
+RECIPES, METRICS = Path("data/recipes"), Path("metrics")
+
+
+def compare(params: Params, model: str, before: str, technique: str) -> dict[str, Any]:
+    """A row of the results: a stage's trials and winner with racing, as in git, and without."""
+    raced = json.loads((METRICS / model / f"{technique}.json").read_text())
+    incumbent = load_recipe(RECIPES / model / f"{before}.yaml")
+    entries, repeats = list_entries(params, technique, incumbent), repeats_for(params)
+    results = run_entries(params, model, entries, repeats, racing=False)
+    first, *others = weigh(entries, results, len(repeats))
+    verdict = judge_stage(first, others, val_to_train(repeats[0]), params.selection.standard_errors)
+    return {
+        "model": model,
+        "technique": technique,
+        "trials_with": raced["trials"],
+        "trials_without": sum(map(len, results.values())),
+        "winner_with": raced["winner"],
+        "winner_without": verdict.winner.setting,
+    }
+
+
+def show(content: dict[str, Any]) -> None:
+    """Print the section as a table."""
+    rows = content["rows"]
+    table = Table("stage", title="The study in git, with racing and without", show_footer=True)
+    for way in ("with", "without"):
+        total = sum(row[f"trials_{way}"] for row in rows)
+        table.add_column(f"trials {way}", str(total), justify="right")
+    for way in ("with", "without"):
+        table.add_column(f"winner {way}")
+    for row in rows:
+        cells = (row[name] for name in ("trials_with", "trials_without"))
+        winners = (row[name] for name in ("winner_with", "winner_without"))
+        table.add_row(f"{row['model']} {row['technique']}", *map(str, cells), *winners)
+    console.print(table)
+
+
+def main() -> None:
+    if not TRAINING_CHARACTERS.exists():
+        raise UserError(f"{TRAINING_CHARACTERS}: no such file; `dvc repro prepare` makes it")
+    params = load_params()
+    stages = product(MODELS, pairwise(CHAIN))
+    rows = [compare(params, model, before, technique) for model, (before, technique) in stages]
+    content = {
+        "machine": machine(laboratory(params).hardware.device),
+        "dataset": params.data.dataset,
+        "repeats": params.validation.repeats,
+        "rows": rows,
+    }
+    keep("racing", content)
+    show(content)
+
+
+if __name__ == "__main__":
+    with plain_errors():
+        main()
