@@ -25,13 +25,12 @@ from typing import Any
 
 import joblib
 import plain_loop
-import torch
-import torch.nn.functional as F
+from ceiling import forward_and_backward
 from results import find_characters, keep, machine
 from rich.table import Table
 
 from ablation.base.console import console
-from ablation.data.characters import SIDE, Characters
+from ablation.data.characters import Characters
 from ablation.data.splits import make_repeats
 from ablation.params import MODELS, load_params
 from ablation.trial.hardware import Hardware, cores
@@ -39,7 +38,6 @@ from ablation.trial.laboratory import Laboratory
 from ablation.trial.memory import FOLDER_VARIABLE
 from ablation.trial.models import build
 from ablation.trial.recipe import Adam, CnnSpec, Constant, MlpSpec, Recipe
-from ablation.trial.training import prepare_process
 from ablation.trial.trials import Trial
 
 DEMO = Path("demo/params.yaml")
@@ -98,25 +96,17 @@ def ceiling(work: Work, _turn: int) -> float:
     started = time.perf_counter()
     with joblib.parallel_config("loky", inner_max_num_threads=1):
         joblib.Parallel(work.candidates)(
-            joblib.delayed(forward_and_backward)(work) for _ in range(work.candidates)
+            joblib.delayed(forward_and_backward)(
+                work.spec,
+                work.recipe,
+                work.classes,
+                work.batch_size,
+                work.spec.epochs * work.count // work.batch_size,
+                work.hardware,
+            )
+            for _ in range(work.candidates)
         )
     return work.images / (time.perf_counter() - started)
-
-
-def forward_and_backward(work: Work) -> None:
-    """One worker's share of the ceiling."""
-    prepare_process()
-    device = work.hardware.device
-    network = build(work.spec, work.recipe, work.classes, seed=0).to(device).train()
-    images = torch.randn(work.batch_size, 1, SIDE, SIDE, device=device)
-    labels = torch.randint(work.classes, (work.batch_size,), device=device)
-    for _ in range(work.spec.epochs * work.count // work.batch_size):
-        network.zero_grad()
-        with torch.autocast(device, torch.bfloat16, enabled=work.hardware.bf16):
-            logits = network(images)
-        F.cross_entropy(logits.float(), labels).backward()
-    if device == "cuda":
-        torch.cuda.synchronize()
 
 
 def plain(work: Work) -> float:

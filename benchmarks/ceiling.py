@@ -1,0 +1,33 @@
+"""What the machine can do at most: the engine's forward and backward and nothing else."""
+
+import torch
+import torch.nn.functional as F
+
+from ablation.data.characters import SIDE
+from ablation.trial.hardware import Hardware
+from ablation.trial.models import build
+from ablation.trial.recipe import CnnSpec, MlpSpec, Recipe
+from ablation.trial.training import prepare_process
+
+
+def forward_and_backward(
+    spec: MlpSpec | CnnSpec,
+    recipe: Recipe,
+    classes: int,
+    batch_size: int,
+    steps: int,
+    hardware: Hardware,
+) -> None:
+    """One worker's share: `steps` batches, the same one again and again, already in place."""
+    prepare_process()
+    device = hardware.device
+    network = build(spec, recipe, classes, seed=0).to(device).train()
+    images = torch.randn(batch_size, 1, SIDE, SIDE, device=device)
+    labels = torch.randint(classes, (batch_size,), device=device)
+    for _ in range(steps):
+        network.zero_grad()
+        with torch.autocast(device, torch.bfloat16, enabled=hardware.bf16):
+            logits = network(images)
+        F.cross_entropy(logits.float(), labels).backward()
+    if device == "cuda":
+        torch.cuda.synchronize()
