@@ -1,6 +1,7 @@
 import dataclasses
 import os
 import platform
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from ablation.trial import memory
 from ablation.trial.hardware import Hardware, HardwareError
 from ablation.trial.recipe import CnnSpec, MlpSpec, Recipe
 from ablation.trial.training import Part, prepare_process, train
+from ablation.trial.trials import Curves
+
+TrainOn = Callable[[str, bool, float], list[Curves]]
 
 
 @pytest.fixture(autouse=True)
@@ -97,44 +101,37 @@ def test_another_version_of_a_library_is_another_arithmetic(
     assert Hardware("cpu", True, 1).arithmetic == before | {library: "0"} != before
 
 
+@pytest.fixture
+def train_on(
+    mlp: MlpSpec, cnn: CnnSpec, recipe: Recipe, repeats: list[Repeat], parts: tuple[Part, Part]
+) -> TrainOn:
+    """Train both families on a device, in bf16 or not, at a rate of dropout."""
+    prepare_process()
+
+    def curves(device: str, bf16: bool, rate: float) -> list[Curves]:
+        dropped = recipe.having("dropout", rate)
+        moved = [Part(p.images.to(device), p.labels.to(device), p.rows.to(device)) for p in parts]
+        return [
+            train(spec, dropped, repeats[0], *moved, classes=4, batch_size=25, bf16=bf16).curves
+            for spec in (mlp, cnn)
+        ]
+
+    return curves
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("bf16", [False, True])
 def test_a_gpu_gives_the_same_training_as_the_cpu_but_for_rounding(
-    bf16: bool,
-    mlp: MlpSpec,
-    cnn: CnnSpec,
-    recipe: Recipe,
-    repeats: list[Repeat],
-    parts: tuple[Part, Part],
+    bf16: bool, train_on: TrainOn
 ) -> None:
-    for spec in (mlp, cnn):
-        scores = []
-        for device in ("cpu", "cuda"):
-            moved = (
-                Part(part.images.to(device), part.labels.to(device), part.rows.to(device))
-                for part in parts
-            )
-            trained = train(spec, recipe, repeats[0], *moved, classes=4, batch_size=25, bf16=bf16)
-            scores.append(trained.curves.validation_accuracy[-1])
-        assert scores[1] == pytest.approx(scores[0], abs=0.03)
+    for cpu, cuda in zip(train_on("cpu", bf16, 0.0), train_on("cuda", bf16, 0.0), strict=True):
+        assert cuda.validation_accuracy[-1] == pytest.approx(cpu.validation_accuracy[-1], abs=0.03)
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_gpu_gives_the_same_training_every_time(
-    mlp: MlpSpec,
-    cnn: CnnSpec,
-    recipe: Recipe,
-    repeats: list[Repeat],
-    parts: tuple[Part, Part],
+    train_on: TrainOn,
 ) -> None:
-    prepare_process()
-    recipe = recipe.having("dropout", 0.2)
-    moved = [Part(p.images.cuda(), p.labels.cuda(), p.rows.cuda()) for p in parts]
-    for spec in (mlp, cnn):
-        runs = [
-            train(spec, recipe, repeats[0], *moved, classes=4, batch_size=25, bf16=True)
-            for _ in range(2)
-        ]
-        assert runs[0].curves == runs[1].curves
+    assert train_on("cuda", True, 0.2) == train_on("cuda", True, 0.2)

@@ -160,6 +160,17 @@ def test_an_epoch_whose_last_step_breaks_the_network_is_the_last(
     assert not math.isfinite(trained.curves.validation_loss[-1])
 
 
+def test_a_fit_whose_last_step_breaks_the_network_is_marked(
+    mlp: MlpSpec, recipe: Recipe, repeats: list[Repeat], parts: Parts
+) -> None:
+    patient = mlp.model_copy(update={"epochs": 50})
+    whole = run(patient, wild(recipe), repeats[0], (parts[0], None), batch_size=300)
+    one_epoch_less = mlp.model_copy(update={"epochs": len(whole.curves.train_loss) - 1})
+    cut = run(one_epoch_less, wild(recipe), repeats[0], (parts[0], None), batch_size=300)
+    assert all(math.isfinite(loss) for loss in cut.curves.train_loss)
+    assert cut.diverged
+
+
 def test_a_training_that_ends_well_is_not_marked(
     mlp: MlpSpec, recipe: Recipe, repeats: list[Repeat], parts: Parts
 ) -> None:

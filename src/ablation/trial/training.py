@@ -146,8 +146,11 @@ def train(
             if diverged:
                 break
 
-    # The last step of a fit, which nothing validates, may have broken the network.
-    diverged = diverged or not all(weight.isfinite().all() for weight in network.parameters())
+    if validation is None:
+        # Nothing else has looked at the network since its last step.
+        some = training.of(training.rows[:EVALUATION_BATCH])
+        logits = predict(network, normalise, some, bf16=bf16)
+        diverged = diverged or not bool(logits.isfinite().all())
     seconds = time.perf_counter() - started
     return Trained(network, normalise, curves, seconds, diverged)
 
