@@ -5,7 +5,7 @@ import torch.nn.functional as F
 
 from ablation.data.characters import SIDE
 from ablation.trial.hardware import Hardware
-from ablation.trial.models import build
+from ablation.trial.models import build, compute_in
 from ablation.trial.recipe import CnnSpec, MlpSpec, Recipe
 from ablation.trial.training import prepare_process
 
@@ -21,13 +21,13 @@ def forward_and_backward(
     """One worker's share: `steps` batches, the same one again and again, already in place."""
     prepare_process()
     device = hardware.device
+    dtype = torch.bfloat16 if hardware.bf16 else torch.float32
     network = build(spec, recipe, classes, seed=0).to(device).train()
-    images = torch.randn(batch_size, 1, SIDE, SIDE, device=device)
+    compute_in(network, dtype)
+    images = torch.randn(batch_size, 1, SIDE, SIDE, device=device).to(dtype)
     labels = torch.randint(classes, (batch_size,), device=device)
     for _ in range(steps):
         network.zero_grad()
-        with torch.autocast(device, torch.bfloat16, enabled=hardware.bf16):
-            logits = network(images)
-        F.cross_entropy(logits.float(), labels).backward()
+        F.cross_entropy(network(images).float(), labels).backward()
     if device == "cuda":
         torch.cuda.synchronize()

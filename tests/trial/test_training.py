@@ -221,7 +221,7 @@ def test_the_last_validation_score_is_that_of_the_network_that_is_left(
 ) -> None:
     validation = parts[1]
     trained = run(mlp, recipe.having("dropout", 0.3), repeats[0], parts)
-    logits = predict(trained.network, trained.normalisation, validation, bf16=False)
+    logits = predict(trained.network, trained.normalisation(validation.images), validation.rows)
     right = logits.argmax(1) == validation.labels[validation.rows]
     assert trained.curves.validation_accuracy[-1] == right.double().mean().item()
 
@@ -253,10 +253,10 @@ def test_plateau_lowers_the_rate_on_a_flat_training_loss(
 
 
 def test_predict_keeps_the_order_of_the_rows(cnn: CnnSpec, recipe: Recipe, parts: Parts) -> None:
-    network, normalise = build(cnn, recipe, 4, seed=1), Normalisation.of(parts[0])
+    network, pixels = build(cnn, recipe, 4, seed=1), Normalisation.of(parts[0])(parts[0].images)
     many = torch.randint(400, (2500,), generator=torch.Generator().manual_seed(0))
-    logits = predict(network, normalise, parts[0].of(torch.arange(400)), bf16=False)
-    shuffled = predict(network, normalise, parts[0].of(many), bf16=False)
+    logits = predict(network, pixels, torch.arange(400))
+    shuffled = predict(network, pixels, many)
     assert torch.allclose(shuffled, logits[many], atol=1e-5)
 
 

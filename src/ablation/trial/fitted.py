@@ -13,7 +13,7 @@ from torch import nn
 from ablation.base.errors import UserError
 from ablation.trial.models import build
 from ablation.trial.recipe import CnnSpec, MlpSpec, Recipe
-from ablation.trial.training import Normalisation, Part, predict
+from ablation.trial.training import Normalisation, predict
 
 SPECS: dict[str, type[MlpSpec] | type[CnnSpec]] = {"mlp": MlpSpec, "cnn": CnnSpec}
 METADATA = "ablation"
@@ -48,9 +48,8 @@ class Fitted:
         Returns:
             (n, classes) float32; rows add up to 1.
         """
-        rows = torch.arange(len(images))
-        part = Part(torch.from_numpy(images), torch.zeros_like(rows), rows)
-        return predict(self.network, self.normalisation, part, bf16=False).softmax(1).numpy()
+        pixels = self.normalisation(torch.from_numpy(images))
+        return predict(self.network, pixels, torch.arange(len(images))).softmax(1).numpy()
 
     def to_bytes(self) -> bytes:
         """The content of a safetensors file; equal models give equal bytes."""

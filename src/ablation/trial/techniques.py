@@ -42,15 +42,15 @@ def make_optimizer(
     | recipe.RmsProp
     | recipe.Adagrad
     | recipe.Adadelta,
-    kernels: list[Tensor],
-    others: list[Tensor],
+    kernels: Tensor,
+    others: Tensor,
 ) -> optim.Optimizer:
     """The optimizer of a recipe; AdamW's decay acts on `kernels` alone."""
     options = setting.model_dump(exclude={"name"})
     decay = options.pop("weight_decay", 0.0)
     groups = [
-        {"params": kernels, "weight_decay": decay},
-        {"params": others, "weight_decay": 0.0},
+        {"params": [kernels], "weight_decay": decay},
+        {"params": [others], "weight_decay": 0.0},
     ]
     implementation = "fused" if setting.name in FUSED else "foreach"
     return OPTIMIZERS[setting.name](groups, **options, **{implementation: True})

@@ -11,17 +11,18 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from ablation.data.splits import Repeat
-from ablation.trial.models import build, kernels
+from ablation.trial.models import build
 from ablation.trial.recipe import CnnSpec, MlpSpec, Recipe
 from ablation.trial.techniques import make_optimizer, make_schedule
 from ablation.trial.trials import Curves
+from ablation.trial.weights import MasterWeights
 
 EVALUATION_BATCH = 1024
 
 
 @dataclass(frozen=True)
 class Part:
-    """Characters on the device, never copied: a part is a list of rows.
+    """Characters on the device; a part is a list of rows.
 
     images: (n, 28, 28) uint8; labels: (n,) int64; rows: (m,) int64.
     """
@@ -51,10 +52,13 @@ class Normalisation:
         variance = (counts @ (values - mean) ** 2 / counts.sum()).item()
         return cls(mean, math.sqrt(variance))
 
-    def __call__(self, images: Tensor) -> Tensor:
-        """(n, 28, 28) uint8 -> (n, 1, 28, 28) float32."""
+    def __call__(self, images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """(n, 28, 28) uint8 -> (n, 1, 28, 28), computed in float32 and then rounded to `dtype`."""
         scale, shift = 1 / (255 * self.deviation), self.mean / self.deviation
-        return images.float().mul_(scale).sub_(shift).unsqueeze(1)
+        parts = images.split(EVALUATION_BATCH)  # in float32 all of them would be large
+        return torch.cat([part.float().mul_(scale).sub_(shift).to(dtype) for part in parts])[
+            :, None
+        ]
 
 
 @dataclass(frozen=True)
@@ -81,16 +85,18 @@ def train(
 ) -> Trained:
     """Train a fresh network for `spec.epochs` epochs on the device where the parts are.
 
+    Both parts are rows of the same images, which are normalised once, in the network's precision.
     The last, incomplete batch of an epoch is left out: batch statistics of a few images are noise.
     Dropout draws from torch's default generator, which is seeded here and which nothing else uses.
     """
     device = training.images.device
+    dtype = torch.bfloat16 if bf16 else torch.float32
     started = time.perf_counter()
     normalise = Normalisation.of(training)
+    pixels = normalise(training.images, dtype)
     network = build(spec, recipe, classes, repeat.init_seed).to(device)
-    weights: list[Tensor] = list(kernels(network))
-    others: list[Tensor] = [parameter for parameter in network.parameters() if parameter.ndim == 1]
-    optimizer = make_optimizer(recipe.optimizer, weights, others)
+    weights = MasterWeights(network, dtype)
+    optimizer = make_optimizer(recipe.optimizer, weights.kernels, weights.others)
     steps = max(1, len(training.rows) // batch_size)
     schedule = make_schedule(recipe.scheduler, optimizer, recipe.optimizer.lr, steps * spec.epochs)
     on_plateau = isinstance(schedule, ReduceLROnPlateau)
@@ -109,19 +115,16 @@ def train(
 
         for rows in batches:
             labels = training.labels.index_select(0, rows)
-            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                logits = network(normalise(training.images.index_select(0, rows)))
-            loss = F.cross_entropy(logits.float(), labels)
+            logits = network(pixels.index_select(0, rows)).float()
+            loss = F.cross_entropy(logits, labels)
             loss.backward()
-            if l1 or l2:
-                gradients = [weight.grad for weight in weights if weight.grad is not None]
-                with torch.no_grad():
-                    if l2:
-                        torch._foreach_add_(gradients, weights, alpha=l2)
-                    if l1:
-                        torch._foreach_add_(gradients, torch._foreach_sign(weights), alpha=l1)
+            weights.collect()
+            if l2:
+                weights.kernel_gradients.add_(weights.kernels, alpha=l2)
+            if l1:
+                weights.kernel_gradients.add_(weights.kernels.sign(), alpha=l1)
             optimizer.step()
-            optimizer.zero_grad()
+            weights.spread()
             if not on_plateau:
                 schedule.step()
             loss_sum += loss.detach()
@@ -137,7 +140,7 @@ def train(
         if isinstance(schedule, ReduceLROnPlateau):
             schedule.step(train_loss)
         if validation is not None:
-            logits = predict(network, normalise, validation, bf16=bf16)
+            logits = predict(network, pixels, validation.rows)
             labels = validation.labels[validation.rows]
             validation_loss = F.cross_entropy(logits, labels).item()
             diverged = not math.isfinite(validation_loss)
@@ -148,24 +151,22 @@ def train(
 
     if validation is None:
         # Nothing else has looked at the network since its last step.
-        some = training.of(training.rows[:EVALUATION_BATCH])
-        logits = predict(network, normalise, some, bf16=bf16)
+        logits = predict(network, pixels, training.rows[:EVALUATION_BATCH])
         diverged = diverged or not bool(logits.isfinite().all())
+    weights.release()
     seconds = time.perf_counter() - started
     return Trained(network, normalise, curves, seconds, diverged)
 
 
 @torch.no_grad()
-def predict(network: nn.Module, normalise: Normalisation, part: Part, *, bf16: bool) -> Tensor:
-    """(m, classes) float32 logits of a part; puts the network into evaluation mode."""
+def predict(network: nn.Module, pixels: Tensor, rows: Tensor) -> Tensor:
+    """(m, classes) float32 logits of m rows; puts the network into evaluation mode.
+
+    pixels: (n, 1, 28, 28), normalised, in the precision of the network; rows: (m,) int64.
+    """
     network.eval()
-    with torch.autocast(part.images.device.type, torch.bfloat16, enabled=bf16):
-        return torch.cat(
-            [
-                network(normalise(part.images.index_select(0, rows))).float()
-                for rows in part.rows.split(EVALUATION_BATCH)
-            ]
-        )
+    batches = rows.split(EVALUATION_BATCH)
+    return torch.cat([network(pixels.index_select(0, batch)).float() for batch in batches])
 
 
 def prepare_process() -> None:

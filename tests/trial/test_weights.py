@@ -1,0 +1,90 @@
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from ablation.trial.models import build, kernels, others
+from ablation.trial.recipe import Recipe
+from ablation.trial.weights import MasterWeights
+
+DTYPES = [torch.float32, torch.bfloat16]
+
+
+@pytest.fixture(params=["mlp", "cnn"])
+def network(recipe: Recipe, request: pytest.FixtureRequest) -> nn.Module:
+    spec: Any = request.getfixturevalue(request.param)
+    return build(spec, recipe, 4, seed=1)
+
+
+def half_of_all_squares(network: nn.Module) -> torch.Tensor:
+    """A loss whose gradient at every weight is the weight."""
+    return torch.stack([(values.float() ** 2).sum() / 2 for values in network.parameters()]).sum()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_layers_compute_in_the_precision_and_normalisation_in_float32(
+    network: nn.Module, dtype: torch.dtype
+) -> None:
+    MasterWeights(network, dtype)
+    for module in network:  # type: ignore[attr-defined]
+        expected = dtype if isinstance(module, nn.Conv2d | nn.Linear) else torch.float32
+        assert {values.dtype for values in module.state_dict().values()} <= {expected, torch.int64}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gradients_lie_where_their_weights_lie(network: nn.Module, dtype: torch.dtype) -> None:
+    weights = MasterWeights(network, dtype)
+    half_of_all_squares(network).backward()
+    weights.collect()
+    rounding = 0.0 if dtype == torch.float32 else 2**-8
+    assert torch.allclose(weights.kernel_gradients, weights.kernels, atol=0, rtol=rounding)
+    assert weights.others.grad is not None
+    assert torch.allclose(weights.others.grad, weights.others, atol=0, rtol=rounding)
+
+
+def test_gradients_do_not_add_up_over_steps(network: nn.Module) -> None:
+    weights = MasterWeights(network, torch.float32)
+    for _ in range(2):
+        half_of_all_squares(network).backward()
+        weights.collect()
+    assert torch.equal(weights.kernel_gradients, weights.kernels)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_network_follows_its_weights(network: nn.Module, dtype: torch.dtype) -> None:
+    before = copy.deepcopy(network)
+    weights = MasterWeights(network, dtype)
+    weights.kernels.mul_(3)
+    weights.others.add_(2)
+    weights.spread()
+    for now, then in zip(kernels(network), kernels(before), strict=True):
+        assert torch.equal(now, (3 * then).to(now.dtype))
+    for now, then in zip(others(network), others(before), strict=True):
+        assert torch.equal(now, (2 + then).to(now.dtype))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_steps_smaller_than_bf16_can_hold_are_not_lost(
+    network: nn.Module, dtype: torch.dtype
+) -> None:
+    before = copy.deepcopy(network)
+    weights = MasterWeights(network, dtype)
+    for _ in range(100):
+        weights.kernels.mul_(1 + 2**-14)
+        weights.spread()
+    weights.release()
+    for now, then in zip(kernels(network), kernels(before), strict=True):
+        assert torch.allclose(now, then * (1 + 2**-14) ** 100, rtol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_what_is_released_is_an_ordinary_network(network: nn.Module, dtype: torch.dtype) -> None:
+    before = copy.deepcopy(network)
+    MasterWeights(network, dtype).release()
+    storages = {values.untyped_storage().data_ptr() for values in network.parameters()}
+    assert len(storages) == len(list(network.parameters()))
+    for now, then in zip(network.parameters(), before.parameters(), strict=True):
+        assert torch.equal(now, then)
+        assert now.stride() == then.stride()
