@@ -47,7 +47,7 @@ def train(
     """Train a network: float32, torch's default threads, a constant rate.
 
     Returns:
-        seconds; the loader starts its processes anew in every epoch.
+        seconds of all epochs, in each of which the loader starts its processes anew.
     """
     loader: DataLoader[tuple[Tensor, Tensor]] = DataLoader(
         CharacterDataset(characters), batch_size=batch_size, shuffle=True, num_workers=cores

@@ -7,8 +7,8 @@ up once. The engine is `Laboratory.fit`, what the study runs: a process per core
 on all characters. The plain loop (plain_loop.py) trains the same candidates one after another. The
 ceiling is the engine's forward and backward alone, in the same processes and precision, on a batch
 that is already in place: no data, no optimizer. The engine's processes, which live as long as a
-stage, were started by the warm-up; the plain loop starts its loader's in every epoch. Sizes are
-those of params.yaml, then those of the demo study.
+stage, were started by the warm-up; the plain loop's loader starts its own in every epoch, and that
+counts, as it does for everybody. Sizes are those of params.yaml, then those of the demo study.
 """
 
 import argparse

@@ -1,3 +1,5 @@
+import time
+
 import pytest
 import torch
 from plain_loop import CharacterDataset, plain_layers, train
@@ -18,7 +20,10 @@ def test_sample_is_a_normalised_image_and_its_label(toy: Characters) -> None:
 def test_plain_loop_learns_what_is_easy_and_reports_its_seconds(toy: Characters) -> None:
     recipe = load_params().baseline
     network = build(MlpSpec(hidden=(16, 16, 16), epochs=1), recipe, len(toy.classes), seed=0)
-    assert train(network, toy, recipe, 20, epochs=8, device="cpu", cores=1) > 0
+    started = time.perf_counter()
+    seconds = train(network, toy, recipe, 20, epochs=8, device="cpu", cores=1)
+    elapsed = time.perf_counter() - started
+    assert 0.9 * elapsed < seconds < elapsed
     dataset = CharacterDataset(toy)
     images = torch.stack([dataset[index][0] for index in range(len(dataset))])
     with torch.no_grad():

@@ -41,5 +41,4 @@ def repeats() -> list[Repeat]:
 def parts(toy: Characters) -> tuple[Part, Part]:
     """The toy's first 300 characters to train on and its last 100 to validate."""
     images, labels = torch.from_numpy(toy.images), torch.from_numpy(toy.labels).long()
-    rows = torch.arange(len(labels))
-    return Part(images, labels, rows[:300]), Part(images, labels, rows[300:])
+    return Part(images[:300], labels[:300]), Part(images[300:], labels[300:])

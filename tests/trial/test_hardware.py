@@ -1,6 +1,7 @@
 import dataclasses
 import os
 import platform
+import warnings
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -110,7 +111,7 @@ def train_on(
 
     def curves(device: str, bf16: bool, rate: float) -> list[Curves]:
         dropped = recipe.having("dropout", rate)
-        moved = [Part(p.images.to(device), p.labels.to(device), p.rows.to(device)) for p in parts]
+        moved = [Part(part.images.to(device), part.labels.to(device)) for part in parts]
         return [
             train(spec, dropped, repeats[0], *moved, classes=4, batch_size=25, bf16=bf16).curves
             for spec in (mlp, cnn)
@@ -135,3 +136,24 @@ def test_a_gpu_gives_the_same_training_every_time(
     train_on: TrainOn,
 ) -> None:
     assert train_on("cuda", True, 0.2) == train_on("cuda", True, 0.2)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_nothing_waits_for_the_gpu_inside_an_epoch(
+    mlp: MlpSpec, recipe: Recipe, repeats: list[Repeat], parts: tuple[Part, Part]
+) -> None:
+    moved = [Part(part.images.cuda(), part.labels.cuda()) for part in parts]
+
+    def waits(batch_size: int) -> int:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            train(mlp, recipe, repeats[0], *moved, classes=4, batch_size=batch_size, bf16=True)
+        return len(caught)
+
+    waits(25)  # the first one loads and measures
+    torch.cuda.set_sync_debug_mode("warn")
+    try:
+        assert waits(25) == waits(100) > 0
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

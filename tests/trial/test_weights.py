@@ -5,55 +5,68 @@ import pytest
 import torch
 from torch import nn
 
-from ablation.trial.models import build, kernels, others
-from ablation.trial.recipe import Recipe
+from ablation.trial.models import build, kernels
+from ablation.trial.recipe import CnnSpec, Recipe
+from ablation.trial.techniques import ACTIVATIONS
 from ablation.trial.weights import MasterWeights
 
 DTYPES = [torch.float32, torch.bfloat16]
 
 
 @pytest.fixture(params=["mlp", "cnn"])
-def network(recipe: Recipe, request: pytest.FixtureRequest) -> nn.Module:
+def network(recipe: Recipe, request: pytest.FixtureRequest) -> nn.Sequential:
     spec: Any = request.getfixturevalue(request.param)
     return build(spec, recipe, 4, seed=1)
 
 
-def half_of_all_squares(network: nn.Module) -> torch.Tensor:
+def half_of_all_squares(network: nn.Sequential) -> torch.Tensor:
     """A loss whose gradient at every weight is the weight."""
     return torch.stack([(values.float() ** 2).sum() / 2 for values in network.parameters()]).sum()
 
 
+def collected(network: nn.Sequential, weights: MasterWeights) -> torch.Tensor:
+    half_of_all_squares(network).backward()
+    weights.collect()
+    return weights.kernel_gradients.clone()
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_layers_compute_in_the_precision_and_normalisation_in_float32(
-    network: nn.Module, dtype: torch.dtype
+def test_layers_keep_their_weights_in_the_precision_and_normalisation_in_float32(
+    network: nn.Sequential, dtype: torch.dtype
 ) -> None:
     MasterWeights(network, dtype)
-    for module in network:  # type: ignore[attr-defined]
-        expected = dtype if isinstance(module, nn.Conv2d | nn.Linear) else torch.float32
+    for module in network:
+        normalises = isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)
+        expected = torch.float32 if normalises else dtype
         assert {values.dtype for values in module.state_dict().values()} <= {expected, torch.int64}
 
 
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_layer_takes_the_precision(activation: str, cnn: CnnSpec, recipe: Recipe) -> None:
+    network = build(cnn, recipe.having("activation", activation), 4, seed=1)
+    MasterWeights(network, torch.bfloat16)
+    assert network(torch.randn(9, 1, 28, 28).bfloat16()).dtype == torch.bfloat16
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_gradients_lie_where_their_weights_lie(network: nn.Module, dtype: torch.dtype) -> None:
+def test_gradients_lie_where_their_weights_lie(network: nn.Sequential, dtype: torch.dtype) -> None:
     weights = MasterWeights(network, dtype)
-    half_of_all_squares(network).backward()
-    weights.collect()
+    collected(network, weights)
     rounding = 0.0 if dtype == torch.float32 else 2**-8
     assert torch.allclose(weights.kernel_gradients, weights.kernels, atol=0, rtol=rounding)
     assert weights.others.grad is not None
     assert torch.allclose(weights.others.grad, weights.others, atol=0, rtol=rounding)
 
 
-def test_gradients_do_not_add_up_over_steps(network: nn.Module) -> None:
-    weights = MasterWeights(network, torch.float32)
-    for _ in range(2):
-        half_of_all_squares(network).backward()
-        weights.collect()
-    assert torch.equal(weights.kernel_gradients, weights.kernels)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gradients_do_not_add_up_over_steps(network: nn.Sequential, dtype: torch.dtype) -> None:
+    weights = MasterWeights(network, dtype)
+    once, twice = (collected(network, weights) for _ in range(2))
+    assert torch.equal(once, twice)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_the_network_follows_its_weights(network: nn.Module, dtype: torch.dtype) -> None:
+def test_the_network_follows_its_weights(network: nn.Sequential, dtype: torch.dtype) -> None:
     before = copy.deepcopy(network)
     weights = MasterWeights(network, dtype)
     weights.kernels.mul_(3)
@@ -61,13 +74,14 @@ def test_the_network_follows_its_weights(network: nn.Module, dtype: torch.dtype)
     weights.spread()
     for now, then in zip(kernels(network), kernels(before), strict=True):
         assert torch.equal(now, (3 * then).to(now.dtype))
-    for now, then in zip(others(network), others(before), strict=True):
-        assert torch.equal(now, (2 + then).to(now.dtype))
+    for now, then in zip(network.parameters(), before.parameters(), strict=True):
+        if now.ndim == 1:
+            assert torch.equal(now, (2 + then).to(now.dtype))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_steps_smaller_than_bf16_can_hold_are_not_lost(
-    network: nn.Module, dtype: torch.dtype
+    network: nn.Sequential, dtype: torch.dtype
 ) -> None:
     before = copy.deepcopy(network)
     weights = MasterWeights(network, dtype)
@@ -80,7 +94,9 @@ def test_steps_smaller_than_bf16_can_hold_are_not_lost(
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_what_is_released_is_an_ordinary_network(network: nn.Module, dtype: torch.dtype) -> None:
+def test_what_is_released_is_an_ordinary_network(
+    network: nn.Sequential, dtype: torch.dtype
+) -> None:
     before = copy.deepcopy(network)
     MasterWeights(network, dtype).release()
     storages = {values.untyped_storage().data_ptr() for values in network.parameters()}

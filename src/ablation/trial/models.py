@@ -68,16 +68,11 @@ def kernels(network: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in network.parameters() if parameter.ndim > 1]
 
 
-def others(network: nn.Module) -> list[nn.Parameter]:
-    """Biases, and the scales and shifts of batch normalisation."""
-    return [parameter for parameter in network.parameters() if parameter.ndim == 1]
-
-
-def compute_in(network: nn.Module, dtype: torch.dtype) -> None:
-    """Let convolutions and linear layers compute in `dtype`; normalisation stays in float32."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            module.to(dtype)
+def compute_in(network: nn.Sequential, dtype: torch.dtype) -> None:
+    """Let all layers compute in `dtype`; what batch normalisation learns and counts is float32."""
+    for layer in network:
+        if not isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+            layer.to(dtype)
 
 
 def _convolution(entering: int, leaving: int, recipe: Recipe) -> list[nn.Module]:

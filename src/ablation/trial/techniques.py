@@ -45,15 +45,19 @@ def make_optimizer(
     kernels: Tensor,
     others: Tensor,
 ) -> optim.Optimizer:
-    """The optimizer of a recipe; AdamW's decay acts on `kernels` alone."""
+    """The optimizer of a recipe; AdamW's decay acts on `kernels` alone.
+
+    kernels: (k,), others: (o,): all that is learnt, in two flat tensors.
+    """
     options = setting.model_dump(exclude={"name"})
     decay = options.pop("weight_decay", 0.0)
     groups = [
         {"params": [kernels], "weight_decay": decay},
         {"params": [others], "weight_decay": 0.0},
     ]
-    implementation = "fused" if setting.name in FUSED else "foreach"
-    return OPTIMIZERS[setting.name](groups, **options, **{implementation: True})
+    # "foreach" joins the work on many tensors, and here are two.
+    implementation = {"fused": True} if setting.name in FUSED else {"foreach": False}
+    return OPTIMIZERS[setting.name](groups, **options, **implementation)
 
 
 def make_schedule(

@@ -17,23 +17,22 @@ from ablation.trial.techniques import make_optimizer, make_schedule
 from ablation.trial.trials import Curves
 from ablation.trial.weights import MasterWeights
 
-EVALUATION_BATCH = 1024
+SLICE = 1024  # images that are normalised, or predicted, at a time
 
 
 @dataclass(frozen=True)
 class Part:
-    """Characters on the device; a part is a list of rows.
+    """Characters on the device.
 
-    images: (n, 28, 28) uint8; labels: (n,) int64; rows: (m,) int64.
+    images: (n, 28, 28) uint8, or (n, 1, 28, 28) and normalised; labels: (n,) int64.
     """
 
     images: Tensor
     labels: Tensor
-    rows: Tensor
 
-    def of(self, rows: Tensor) -> "Part":
-        """Other rows of the same characters."""
-        return Part(self.images, self.labels, rows.to(self.rows.device))
+    def normalised(self, normalise: "Normalisation", dtype: torch.dtype) -> "Part":
+        """The same characters, ready for a network that computes in `dtype`."""
+        return Part(normalise(self.images, dtype), self.labels)
 
 
 @dataclass(frozen=True)
@@ -44,9 +43,9 @@ class Normalisation:
     deviation: float
 
     @classmethod
-    def of(cls, part: Part) -> "Normalisation":
-        """The statistics of one part; training parts only, so that nothing else leaks in."""
-        counts = torch.bincount(part.images[part.rows].flatten(), minlength=256).double()
+    def of(cls, images: Tensor) -> "Normalisation":
+        """The statistics of (n, 28, 28) uint8: of the training part, so that nothing leaks in."""
+        counts = torch.bincount(images.flatten(), minlength=256).double()
         values = torch.arange(256, dtype=torch.float64, device=counts.device) / 255
         mean = (counts @ values / counts.sum()).item()
         variance = (counts @ (values - mean) ** 2 / counts.sum()).item()
@@ -55,10 +54,11 @@ class Normalisation:
     def __call__(self, images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """(n, 28, 28) uint8 -> (n, 1, 28, 28), computed in float32 and then rounded to `dtype`."""
         scale, shift = 1 / (255 * self.deviation), self.mean / self.deviation
-        parts = images.split(EVALUATION_BATCH)  # in float32 all of them would be large
-        return torch.cat([part.float().mul_(scale).sub_(shift).to(dtype) for part in parts])[
-            :, None
-        ]
+        pixels = torch.empty(images.shape, dtype=dtype, device=images.device)
+        # Slice by slice: all images in float32, beside the result, would take much memory.
+        for some, place in zip(images.split(SLICE), pixels.split(SLICE), strict=True):
+            place.copy_(some.float().mul_(scale).sub_(shift))
+        return pixels.unsqueeze(1)
 
 
 @dataclass(frozen=True)
@@ -85,19 +85,21 @@ def train(
 ) -> Trained:
     """Train a fresh network for `spec.epochs` epochs on the device where the parts are.
 
-    Both parts are rows of the same images, which are normalised once, in the network's precision.
     The last, incomplete batch of an epoch is left out: batch statistics of a few images are noise.
     Dropout draws from torch's default generator, which is seeded here and which nothing else uses.
     """
     device = training.images.device
     dtype = torch.bfloat16 if bf16 else torch.float32
     started = time.perf_counter()
-    normalise = Normalisation.of(training)
-    pixels = normalise(training.images, dtype)
+    normalise = Normalisation.of(training.images)
+    training = training.normalised(normalise, dtype)
+    validation = validation and validation.normalised(normalise, dtype)
     network = build(spec, recipe, classes, repeat.init_seed).to(device)
     weights = MasterWeights(network, dtype)
     optimizer = make_optimizer(recipe.optimizer, weights.kernels, weights.others)
-    steps = max(1, len(training.rows) // batch_size)
+    count = len(training.labels)
+    batch_size = min(batch_size, count)
+    steps = count // batch_size
     schedule = make_schedule(recipe.scheduler, optimizer, recipe.optimizer.lr, steps * spec.epochs)
     on_plateau = isinstance(schedule, ReduceLROnPlateau)
     l1, l2 = recipe.regularization.l1, recipe.regularization.l2
@@ -108,14 +110,13 @@ def train(
 
     for _ in range(spec.epochs):
         network.train()
-        shuffled = torch.randperm(len(training.rows), generator=order_dice).to(device)
-        batches = training.rows[shuffled].split(batch_size)[:steps]
+        shuffled = torch.randperm(count, generator=order_dice).to(device)
         loss_sum = torch.zeros((), device=device)
         right = torch.zeros((), dtype=torch.int64, device=device)
 
-        for rows in batches:
+        for rows in shuffled.split(batch_size)[:steps]:
+            logits = network(training.images.index_select(0, rows)).float()
             labels = training.labels.index_select(0, rows)
-            logits = network(pixels.index_select(0, rows)).float()
             loss = F.cross_entropy(logits, labels)
             loss.backward()
             weights.collect()
@@ -133,25 +134,26 @@ def train(
         # The only reads are at the end of an epoch: up to here nothing has waited for the device.
         train_loss = loss_sum.item() / steps
         curves.train_loss.append(train_loss)
-        curves.train_accuracy.append(right.item() / (steps * min(batch_size, len(training.rows))))
+        curves.train_accuracy.append(right.item() / (steps * batch_size))
         diverged = not math.isfinite(train_loss)
         if diverged:
             break
         if isinstance(schedule, ReduceLROnPlateau):
             schedule.step(train_loss)
         if validation is not None:
-            logits = predict(network, pixels, validation.rows)
-            labels = validation.labels[validation.rows]
-            validation_loss = F.cross_entropy(logits, labels).item()
+            logits = predict(network, validation.images)
+            validation_loss = F.cross_entropy(logits, validation.labels).item()
             diverged = not math.isfinite(validation_loss)
             curves.validation_loss.append(validation_loss)
-            curves.validation_accuracy.append((logits.argmax(1) == labels).double().mean().item())
+            curves.validation_accuracy.append(
+                (logits.argmax(1) == validation.labels).double().mean().item()
+            )
             if diverged:
                 break
 
     if validation is None:
         # Nothing else has looked at the network since its last step.
-        logits = predict(network, pixels, training.rows[:EVALUATION_BATCH])
+        logits = predict(network, training.images[:SLICE])
         diverged = diverged or not bool(logits.isfinite().all())
     weights.release()
     seconds = time.perf_counter() - started
@@ -159,14 +161,13 @@ def train(
 
 
 @torch.no_grad()
-def predict(network: nn.Module, pixels: Tensor, rows: Tensor) -> Tensor:
-    """(m, classes) float32 logits of m rows; puts the network into evaluation mode.
+def predict(network: nn.Module, images: Tensor) -> Tensor:
+    """(n, classes) float32 logits; puts the network into evaluation mode.
 
-    pixels: (n, 1, 28, 28), normalised, in the precision of the network; rows: (m,) int64.
+    images: (n, 1, 28, 28), normalised, in the precision that the network's layers compute in.
     """
     network.eval()
-    batches = rows.split(EVALUATION_BATCH)
-    return torch.cat([network(pixels.index_select(0, batch)).float() for batch in batches])
+    return torch.cat([network(some).float() for some in images.split(SLICE)])
 
 
 def prepare_process() -> None:

@@ -22,7 +22,8 @@ def validate(characters: Path, batch_size: int, hardware: Hardware, trial: Trial
     prepare_process()
     whole, classes = _load(characters, hardware.device)
     training, validation = (
-        whole.of(torch.from_numpy(rows)) for rows in split(whole.labels.cpu().numpy(), trial.repeat)
+        Part(whole.images[rows], whole.labels[rows])
+        for rows in map(torch.from_numpy, split(whole.labels.cpu().numpy(), trial.repeat))
     )
     trained = _train(trial, training, validation, len(classes), batch_size, hardware)
     score = 0.0 if trained.diverged else trained.curves.validation_accuracy[-1]
@@ -70,4 +71,4 @@ def _load(path: Path, device: str) -> tuple[Part, tuple[str, ...]]:
     images, labels = (
         torch.from_numpy(array).to(device) for array in (characters.images, characters.labels)
     )
-    return Part(images, labels.long(), torch.arange(len(labels), device=device)), characters.classes
+    return Part(images, labels.long()), characters.classes
