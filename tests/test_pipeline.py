@@ -63,6 +63,7 @@ class Clone:
         return os.environ | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "ABLATION_CACHE": str(self.memory),
+            "PYTHONDONTWRITEBYTECODE": "",  # Python leaves __pycache__ behind, as it usually does
             "GIT_CONFIG_GLOBAL": os.devnull,
             **{f"GIT_{who}_NAME": "Test" for who in ("AUTHOR", "COMMITTER")},
             **{f"GIT_{who}_EMAIL": "test@example.org" for who in ("AUTHOR", "COMMITTER")},
