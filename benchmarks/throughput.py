@@ -6,9 +6,8 @@ All three train the same networks on the same number of images, turn by turn in 
 up once. The engine is `Laboratory.fit`, what the study runs: a process per core trains a candidate
 on all characters. The plain loop (plain_loop.py) trains the same candidates one after another. The
 ceiling is the engine's forward and backward alone, in the same processes and precision, on a batch
-that is already in place: no data, no optimizer. The engine's processes, which live as long as a
-stage, were started by the warm-up; the plain loop's loader starts its own in every epoch, and that
-counts, as it does for everybody. Sizes are those of params.yaml, then those of the demo study.
+that is already in place: no data, no optimizer. The start of processes is counted nowhere. Sizes
+are those of params.yaml, then those of the demo study.
 """
 
 import argparse
