@@ -39,7 +39,9 @@ def main() -> None:
     released = Fitted.load(arguments.released)
     predictions = predict(released, test)
     first_six = predictions.head(SHOWN)
-    seeds = [predict(Fitted.load(path), test) for path in sorted(arguments.seeds.iterdir())]
+    seeds = [
+        predict(Fitted.load(path), test) for path in sorted(arguments.seeds.glob("*.safetensors"))
+    ]
 
     plots = Path("plots", model, "test")
     actual, predicted = predictions["actual"], predictions["predicted"]

@@ -88,6 +88,8 @@ def test_steps_smaller_than_bf16_can_hold_are_not_lost(
     for _ in range(100):
         weights.kernels.mul_(1 + 2**-14)
         weights.spread()
+    for now, then in zip(kernels(network), kernels(before), strict=True):
+        assert torch.allclose(now.float(), then * (1 + 2**-14) ** 100, rtol=2**-7)
     weights.release()
     for now, then in zip(kernels(network), kernels(before), strict=True):
         assert torch.allclose(now, then * (1 + 2**-14) ** 100, rtol=1e-4)

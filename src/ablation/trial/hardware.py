@@ -24,7 +24,7 @@ class HardwareError(UserError):
 class Hardware:
     """Where trials run: `workers` changes how long they take, the rest also their last digits.
 
-    device: `cpu` or `cuda`; bf16: whether matrix products are computed in bfloat16.
+    device: `cpu` or `cuda`; bf16: whether layers compute in bfloat16.
     """
 
     device: str

@@ -13,7 +13,7 @@ from uuid import uuid4
 FOLDER_VARIABLE = "ABLATION_CACHE"
 PACKAGE = Path(__file__).parents[1]
 # What a trial runs. The readers of raw files are not here: the characters they made are hashed.
-CODE = ("trial/*.py", "data/characters.py", "data/splits.py")
+CODE = ("trial/[!.]*.py", "data/characters.py", "data/splits.py")
 
 log = logging.getLogger(__name__)
 

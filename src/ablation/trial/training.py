@@ -93,7 +93,8 @@ def train(
     started = time.perf_counter()
     normalise = Normalisation.of(training.images)
     training = training.normalised(normalise, dtype)
-    validation = validation and validation.normalised(normalise, dtype)
+    if validation is not None:
+        validation = validation.normalised(normalise, dtype)
     network = build(spec, recipe, classes, repeat.init_seed).to(device)
     weights = MasterWeights(network, dtype)
     optimizer = make_optimizer(recipe.optimizer, weights.kernels, weights.others)
@@ -131,7 +132,7 @@ def train(
             loss_sum += loss.detach()
             right += (logits.argmax(1) == labels).sum()
 
-        # The only reads are at the end of an epoch: up to here nothing has waited for the device.
+        # No step waits for the device: an epoch feeds it at its start and reads it at its end.
         train_loss = loss_sum.item() / steps
         curves.train_loss.append(train_loss)
         curves.train_accuracy.append(right.item() / (steps * batch_size))
