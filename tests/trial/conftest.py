@@ -32,6 +32,13 @@ def cnn() -> CnnSpec:
     return CnnSpec(channels=(4, 6), dense=(16,), epochs=3)
 
 
+@pytest.fixture(params=["mlp", "cnn"])
+def spec(request: pytest.FixtureRequest) -> MlpSpec | CnnSpec:
+    """Both families, one after the other."""
+    family: MlpSpec | CnnSpec = request.getfixturevalue(request.param)
+    return family
+
+
 @pytest.fixture
 def repeats() -> list[Repeat]:
     return make_repeats(1729, "shuffle", 0.25, 3)

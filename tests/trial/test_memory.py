@@ -132,6 +132,13 @@ def test_a_key_follows_what_determines_the_work() -> None:
     assert len({memory.key(a=1), memory.key(a=2), memory.key(b=1), memory.key(a="1")}) == 4
 
 
+def test_what_an_editor_leaves_beside_the_code_changes_no_key(source: Path) -> None:
+    before = digest(source)
+    (source / "ablation/trial/.#training.py").symlink_to("somebody@somewhere.1234")  # Emacs
+    (source / "ablation/trial/._training.py").write_bytes(b"\x00\x05\x16\x07")  # macOS
+    assert digest(source) == before
+
+
 def test_comments_and_docstrings_change_no_key(source: Path) -> None:
     before = digest(source)
     for name in ("trial/training.py", "data/splits.py"):

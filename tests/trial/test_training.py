@@ -43,16 +43,13 @@ def equal(one: Trained, other: Trained) -> bool:
 
 
 @pytest.mark.parametrize("bf16", [False, True])
-@pytest.mark.parametrize("family", ["mlp", "cnn"])
 def test_learns_the_toy(
-    family: str,
     bf16: bool,
+    spec: MlpSpec | CnnSpec,
     recipe: Recipe,
     repeats: list[Repeat],
     parts: Parts,
-    request: pytest.FixtureRequest,
 ) -> None:
-    spec = request.getfixturevalue(family)
     trained = run(spec, recipe, repeats[0], parts, bf16=bf16)
     assert trained.curves.validation_accuracy[-1] > 0.95
     assert trained.curves.train_loss[0] > trained.curves.train_loss[-1]
@@ -94,19 +91,17 @@ def test_dropouts_dice_are_not_those_of_the_order(
 @pytest.mark.parametrize("l1", [0.0, 0.03])
 @pytest.mark.parametrize("l2", [0.0, 0.05])
 @pytest.mark.parametrize("batchnorm", [False, True])
-@pytest.mark.parametrize("family", ["mlp", "cnn"])
 def test_steps_are_those_of_autograd_with_penalties_on_kernels_alone(
     l1: float,
     l2: float,
     batchnorm: bool,
-    family: str,
+    spec: MlpSpec | CnnSpec,
     recipe: Recipe,
     repeats: list[Repeat],
     parts: Parts,
-    request: pytest.FixtureRequest,
 ) -> None:
     training = parts[0]
-    two_steps = request.getfixturevalue(family).model_copy(update={"epochs": 2})
+    two_steps = spec.model_copy(update={"epochs": 2})
     recipe = recipe.having("optimizer", Sgd(name="sgd", lr=0.01)).having("batchnorm", batchnorm)
     penalised = recipe.having("regularization", Regularization(l1=l1, l2=l2))
     trained = run(two_steps, penalised, repeats[0], (training, None), batch_size=300)
@@ -229,16 +224,14 @@ def test_the_validation_part_never_steers_the_training(
 
 
 @pytest.mark.parametrize("bf16", [False, True])
-@pytest.mark.parametrize("family", ["mlp", "cnn"])
 def test_the_last_validation_score_is_that_of_the_network_that_is_left(
-    family: str,
     bf16: bool,
+    spec: MlpSpec | CnnSpec,
     recipe: Recipe,
     repeats: list[Repeat],
     parts: Parts,
-    request: pytest.FixtureRequest,
 ) -> None:
-    spec, validation = request.getfixturevalue(family), parts[1]
+    validation = parts[1]
     trained = run(spec, recipe.having("dropout", 0.3), repeats[0], parts, bf16=bf16)
     dtype = torch.bfloat16 if bf16 else torch.float32
     compute_in(trained.network, dtype)

@@ -1,21 +1,19 @@
 import copy
-from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 from ablation.trial.models import build, kernels
-from ablation.trial.recipe import CnnSpec, Recipe
+from ablation.trial.recipe import CnnSpec, MlpSpec, Recipe
 from ablation.trial.techniques import ACTIVATIONS
 from ablation.trial.weights import MasterWeights
 
 DTYPES = [torch.float32, torch.bfloat16]
 
 
-@pytest.fixture(params=["mlp", "cnn"])
-def network(recipe: Recipe, request: pytest.FixtureRequest) -> nn.Sequential:
-    spec: Any = request.getfixturevalue(request.param)
+@pytest.fixture
+def network(spec: MlpSpec | CnnSpec, recipe: Recipe) -> nn.Sequential:
     return build(spec, recipe, 4, seed=1)
 
 
