@@ -4,14 +4,15 @@ import torch
 import torch.nn.functional as F
 
 from ablation.data.characters import SIDE
-from ablation.trial.hardware import Hardware
+from ablation.recipe import Recipe
+from ablation.run.hardware import Hardware
+from ablation.trial.families import Spec
 from ablation.trial.models import build, compute_in
-from ablation.trial.recipe import CnnSpec, MlpSpec, Recipe
 from ablation.trial.training import prepare_process
 
 
 def forward_and_backward(
-    spec: MlpSpec | CnnSpec,
+    spec: Spec,
     recipe: Recipe,
     classes: int,
     batch_size: int,

@@ -11,8 +11,8 @@ from torchvision.datasets import MNIST
 from torchvision.transforms import Compose, Normalize, ToTensor
 
 from ablation.data.characters import Characters
+from ablation.recipe import Recipe
 from ablation.trial.models import ChannelsLastFlatten, Dropout
-from ablation.trial.recipe import Recipe
 
 # What tutorials write down for EMNIST.
 MEAN, DEVIATION = 0.1736, 0.3317
@@ -28,12 +28,14 @@ class CharacterDataset(MNIST):  # type: ignore[misc]  # torchvision has no types
         self.target_transform = None
 
 
-def plain_layers(network: nn.Sequential) -> nn.Sequential:
+def plain_layers(network: nn.Module) -> nn.Sequential:
     """A network as people write it: torch's own layers, channels first in memory.
 
     Both orders of pixels after flattening are the same network, as its weights are fresh.
     """
-    return nn.Sequential(*map(_plain_layer, network)).to(memory_format=torch.contiguous_format)
+    return nn.Sequential(*map(_plain_layer, network.children())).to(
+        memory_format=torch.contiguous_format
+    )
 
 
 def train(

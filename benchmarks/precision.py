@@ -17,9 +17,9 @@ from rich.table import Table
 from ablation.base.console import console, percent, points
 from ablation.data.splits import Repeat, make_repeats, val_to_train
 from ablation.judge.selection import CONFIDENCE, Floats, corrected_interval
-from ablation.params import MODELS, Params, load_params
-from ablation.trial.hardware import Hardware
-from ablation.trial.laboratory import Laboratory
+from ablation.params import Params, load_params
+from ablation.run.hardware import Hardware
+from ablation.run.laboratory import Laboratory
 from ablation.trial.trials import Trial
 
 LEAST_REPEATS = 5
@@ -76,7 +76,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path, name = find_characters(params, Path(folder))
         rows = []
-        for model in MODELS:
+        for model in params.families:
             bf16, float32 = (
                 scores(params, model, path, precision, repeats) for precision in ("bf16", "float32")
             )

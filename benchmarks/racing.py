@@ -7,7 +7,6 @@ the last repeat. What the study trained is remembered, so only the trials that r
 trained; where nothing is remembered, those of the whole study are.
 """
 
-import json
 from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,11 @@ from rich.table import Table
 
 from ablation.base.console import console, plain_errors
 from ablation.base.errors import UserError
+from ablation.base.files import read_csv, read_json
 from ablation.data.splits import val_to_train
 from ablation.judge.selection import judge_stage
-from ablation.params import MODELS, Params, load_params, load_recipe
+from ablation.params import Params, load_params
+from ablation.recipe import CHAIN, load_recipe
 from ablation.study import (
     TRAINING_CHARACTERS,
     laboratory,
@@ -28,23 +29,23 @@ from ablation.study import (
     run_entries,
     weigh,
 )
-from ablation.trial.recipe import CHAIN
 
-RECIPES, METRICS = Path("data/recipes"), Path("metrics")
+RECIPES, METRICS, PLOTS = Path("data/recipes"), Path("metrics"), Path("plots")
 
 
 def compare(params: Params, model: str, before: str, technique: str) -> dict[str, Any]:
     """A row of the results: a stage's trials and winner with racing, as in git, and without."""
-    raced = json.loads((METRICS / model / f"{technique}.json").read_text())
+    raced = read_json(METRICS / model / f"{technique}.json")
+    trials = read_csv(PLOTS / model / technique / "trials.csv")
     incumbent = load_recipe(RECIPES / model / f"{before}.yaml")
     entries, repeats = list_entries(params, technique, incumbent), repeats_for(params)
-    results = run_entries(params, model, entries, repeats, racing=False)
+    results = run_entries(laboratory(params), params, model, entries, repeats, racing=False)
     first, *others = weigh(entries, results, len(repeats))
     verdict = judge_stage(first, others, val_to_train(repeats[0]), params.selection.standard_errors)
     return {
         "model": model,
         "technique": technique,
-        "trials_with": raced["trials"],
+        "trials_with": len(trials),
         "trials_without": sum(map(len, results.values())),
         "winner_with": raced["winner"],
         "winner_without": verdict.winner.setting,
@@ -71,7 +72,7 @@ def main() -> None:
     if not TRAINING_CHARACTERS.exists():
         raise UserError(f"{TRAINING_CHARACTERS}: no such file; `dvc repro prepare` makes it")
     params = load_params()
-    stages = product(MODELS, pairwise(CHAIN))
+    stages = product(params.families, pairwise(CHAIN))
     rows = [compare(params, model, before, technique) for model, (before, technique) in stages]
     content = {
         "machine": machine(laboratory(params).hardware.device),

@@ -11,8 +11,8 @@ import torch
 from ablation.base.files import write_bytes
 from ablation.data.glyphs import load_glyphs
 from ablation.params import Params
+from ablation.run.hardware import cores, processor_name
 from ablation.study import TRAINING_CHARACTERS
-from ablation.trial.hardware import cores, processor
 
 RESULTS = Path(__file__).with_name("results.json")
 
@@ -32,7 +32,7 @@ def keep(section: str, content: dict[str, Any], path: Path = RESULTS) -> None:
 
 def machine(device: str) -> dict[str, str | int]:
     """What a number was measured on, and when. Every section has its own: parts are run apart."""
-    names = {"cpu": processor()["name"]}
+    names = {"cpu": processor_name()}
     if device == "cuda":
         names["gpu"] = torch.cuda.get_device_name()
     return {

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ablation.trial.hardware import has_gpu
+from ablation.run.hardware import has_gpu
 
 PARTS = {
     "throughput-cpu": ("throughput.py", "cpu"),

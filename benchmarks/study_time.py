@@ -21,8 +21,8 @@ from rich.table import Table
 
 from ablation.base.console import console
 from ablation.params import load_params
-from ablation.trial.hardware import Hardware
-from ablation.trial.memory import FOLDER_VARIABLE
+from ablation.run.hardware import Hardware
+from ablation.run.memory import FOLDER_VARIABLE
 
 COPY = Path("demo/copy.sh")
 KEY_LENGTH = 64  # names in the memory's folder that are trainings

@@ -32,12 +32,13 @@ from rich.table import Table
 from ablation.base.console import console
 from ablation.data.characters import Characters
 from ablation.data.splits import make_repeats
-from ablation.params import MODELS, load_params
-from ablation.trial.hardware import Hardware, cores
-from ablation.trial.laboratory import Laboratory
-from ablation.trial.memory import FOLDER_VARIABLE
+from ablation.params import load_params
+from ablation.recipe import Adam, Constant, Recipe
+from ablation.run.hardware import Hardware, cores
+from ablation.run.laboratory import Laboratory
+from ablation.run.memory import FOLDER_VARIABLE
+from ablation.trial.families import Spec
 from ablation.trial.models import build
-from ablation.trial.recipe import Adam, CnnSpec, Constant, MlpSpec, Recipe
 from ablation.trial.trials import Trial
 
 DEMO = Path("demo/params.yaml")
@@ -55,7 +56,7 @@ class Work:
     """
 
     model: str
-    spec: MlpSpec | CnnSpec
+    spec: Spec
     recipe: Recipe
     characters: Path
     count: int
@@ -155,9 +156,9 @@ def measure(work: Work, rounds: int) -> dict[str, list[float]]:
     return rates
 
 
-def sizes(spec: MlpSpec | CnnSpec) -> str:
+def sizes(spec: Spec) -> str:
     """`512-256-128`, or channels and dense layers: `16-32-64 + 128`."""
-    layers = (spec.hidden,) if isinstance(spec, MlpSpec) else (spec.channels, spec.dense)
+    layers = spec.model_dump(exclude={"epochs"}).values()
     return " + ".join("-".join(map(str, widths)) for widths in layers if widths)
 
 
@@ -220,7 +221,7 @@ def run(device: str) -> dict[str, Any]:
         path = Path(folder, "whole_batches.npz")
         Characters(whole.images[:count], whole.labels[:count], whole.classes).save(path)
         classes = len(whole.classes)
-        for model, study in product(MODELS, (params, load_params(DEMO))):
+        for model, study in product(IMAGES, (params, load_params(DEMO))):
             spec = study.spec(model)
             work = Work(model, spec, recipe, path, count, classes, batch_size, hardware)
             work = work.lasting(max(1, round(IMAGES[model] / count)))

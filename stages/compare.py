@@ -1,120 +1,159 @@
-"""MLP against CNN on the same test characters: which is better, how sure, at what cost."""
+"""The families on the same test characters: which is better, how sure, at what cost."""
 
 import argparse
-import json
+from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from rich.table import Table
 
 from ablation.base.console import announce, console, percent, plain_errors, points
-from ablation.base.files import read_csv, write_csv, write_json
+from ablation.base.files import read_csv, read_json, write_csv, write_json
+from ablation.data.datasets import Dataset
 from ablation.judge.evaluation import (
     accuracy_difference,
     agreement,
     look_alike_errors,
     mcnemar,
-    recall_differences,
+    recalls,
 )
-from ablation.params import MODELS, load_params
+from ablation.params import Params, load_params
+from ablation.recipe import CHAIN
 
 PLOTS = Path("plots/comparison")
-COSTS = ("parameters", "train_seconds", "predict_seconds")
+METRICS = Path("metrics/comparison")
+
+
+@dataclass(frozen=True)
+class Tested:
+    """What the chain concluded for one family, and what the test found; tables of its files."""
+
+    chain: pd.DataFrame
+    numbers: dict[str, float]
+    details: pd.DataFrame
+    predictions: pd.DataFrame
+    report: pd.DataFrame
+    times: pd.DataFrame
+
+    @classmethod
+    def read(cls, model: str, last: str) -> "Tested":
+        plots = Path("plots", model)
+        return cls(
+            chain=read_csv(plots / last / "chain.csv"),
+            numbers=read_json(Path("metrics", model, "test.json")),
+            details=read_csv(plots / "test/details.csv"),
+            predictions=read_csv(plots / "test/predictions.csv"),
+            report=read_csv(plots / "test/report.csv"),
+            times=read_csv(Path("data/times", model, "test.csv")),
+        )
+
+    @property
+    def correct(self) -> pd.Series:
+        """(characters,) bool, whether each test character was read right."""
+        return self.predictions["actual"] == self.predictions["predicted"]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    for model in MODELS:
-        parser.add_argument(f"--{model}-chain", required=True, help="what the chain concluded")
-    chains = vars(parser.parse_args())
+    parser.add_argument("--last", required=True, choices=CHAIN, help="the chain's last technique")
+    last = parser.parse_args().last
     params = load_params()
-    announce("mlp against cnn", params.data.dataset)
-    tests = {model: read_json(Path("metrics", model, "test.json")) for model in MODELS}
-    folders = {model: Path("plots", model, "test") for model in MODELS}
-    predictions = {m: read_csv(folder / "predictions.csv") for m, folder in folders.items()}
-    reports = {m: read_csv(folder / "report.csv") for m, folder in folders.items()}
-    mlp, cnn = ((p["actual"] == p["predicted"]).to_numpy() for p in predictions.values())
+    announce(" against ".join(params.families), params.dataset.note)
+    tested = {model: Tested.read(model, last) for model in params.families}
 
-    difference, low, high = accuracy_difference(mlp, cnn, params.seed)
-    numbers = {
-        "mlp_accuracy": tests["mlp"]["accuracy"],
-        "cnn_accuracy": tests["cnn"]["accuracy"],
-        "difference": difference,
-        "difference_low": low,
-        "difference_high": high,
-        "mcnemar_p": mcnemar(mlp, cnn),
-        **{f"ratio_{cost}": tests["cnn"][cost] / tests["mlp"][cost] for cost in COSTS},
+    tables = comparison_tables(tested, params)
+    for name, table in tables.items():
+        write_csv(table, PLOTS / f"{name}.csv")
+    METRICS.mkdir(parents=True, exist_ok=True)
+    for row in tables["pairs"].itertuples(index=False):
+        numbers = {"gain": row.gain, "low": row.low, "high": row.high}
+        write_json(numbers, METRICS / f"{row.first}-{row.second}.json")
+    show(tested, tables)
+
+
+def comparison_tables(tested: dict[str, Tested], params: Params) -> dict[str, pd.DataFrame]:
+    """What stands in plots/comparison, by the name of the file."""
+    return {
+        "models": models_table(tested),
+        "pairs": pairs_table(tested, params.seed),
+        "chain": together({model: each.chain for model, each in tested.items()}),
+        "classes": recalls({model: each.report for model, each in tested.items()}),
+        "agreement": agreement({model: each.correct for model, each in tested.items()}),
+        "disagreements": disagreements_table(tested),
+        "ambiguous": ambiguous_table(tested, params.dataset),
     }
-    outcomes = agreement(mlp, cnn)
-    ambiguous = pd.concat(
-        look_alike_errors(p["actual"], p["predicted"]).assign(model=model)
-        for model, p in predictions.items()
-    )
-    write_json(numbers, Path("metrics/comparison.json"))
-    write_csv(models_table(tests, len(mlp)), PLOTS / "models.csv")
-    write_csv(chain_table(chains), PLOTS / "chain.csv")
-    write_csv(recall_differences(reports["mlp"], reports["cnn"]), PLOTS / "classes.csv")
-    write_csv(outcomes, PLOTS / "agreement.csv")
-    write_csv(disagreements_table(predictions), PLOTS / "disagreements.csv")
-    write_csv(ambiguous[["model", "group", "errors", "share_of_errors"]], PLOTS / "ambiguous.csv")
-    show(tests, numbers, outcomes, ambiguous)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text())
-    return content
+def models_table(tested: dict[str, Tested]) -> pd.DataFrame:
+    """One row a model: how good it is, how sure of itself, and how large."""
+    return pd.DataFrame(
+        {"model": model, **each.numbers, **each.details.iloc[0].to_dict()}
+        for model, each in tested.items()
+    ).astype({"parameters": int})
 
 
-def disagreements_table(predictions: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """The test characters, by their place in the file, that one model reads and the other not."""
-    table = pd.DataFrame({"actual": predictions["mlp"]["actual"]})
-    for model in MODELS:
-        table[model] = predictions[model]["predicted"]
-    one_is_right = (table["mlp"] == table["actual"]) ^ (table["cnn"] == table["actual"])
-    return table[one_is_right].rename_axis("character").reset_index()
-
-
-def models_table(tests: dict[str, dict[str, Any]], characters: int) -> pd.DataFrame:
-    """One row a model: how good it is and, beside it, what it costs; images/s are on one core."""
+def pairs_table(tested: dict[str, Tested], seed: int) -> pd.DataFrame:
+    """One row a pair: how much more of the same characters the second reads; McNemar's p."""
     rows = []
-    for model, numbers in tests.items():
-        seconds = numbers["predict_seconds"]
-        kept = {name: value for name, value in numbers.items() if name != "predict_seconds"}
-        rows.append({"model": model, **kept, "images_per_second": characters / seconds})
-    return pd.DataFrame(rows)
+    for first, second in combinations(tested, 2):
+        correct = tested[first].correct, tested[second].correct
+        gain, low, high = accuracy_difference(*correct, seed)
+        rows.append((first, second, gain, low, high, mcnemar(*correct)))
+    return pd.DataFrame(rows, columns=["first", "second", "gain", "low", "high", "mcnemar_p"])
 
 
-def chain_table(chains: dict[str, str]) -> pd.DataFrame:
-    """What each stage of both chains concluded."""
-    tables = [read_csv(Path(chains[f"{model}_chain"])).assign(model=model) for model in MODELS]
-    both = pd.concat(tables)
-    return both[["model", *both.columns.drop("model")]]
+def together(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Tables of the same columns below each other, the model before them."""
+    return pd.concat(tables, names=["model"]).reset_index(level="model")
 
 
-def show(
-    tests: dict[str, dict[str, Any]],
-    numbers: dict[str, float],
-    outcomes: pd.DataFrame,
-    ambiguous: pd.DataFrame,
-) -> None:
-    table = Table("", *MODELS, box=None, header_style="bold")
-    for name in ("accuracy", "top2", "precision", "recall", "f1", "seeds_mean"):
-        table.add_row(name, *(percent(tests[model][name]) for model in MODELS))
-    table.add_row("parameters", *(f"{tests[model]['parameters']:,}" for model in MODELS))
-    for name in ("train_seconds", "predict_seconds"):
-        table.add_row(name, *(f"{tests[model][name]:.2f}" for model in MODELS))
-    console.print(table)
-    console.print(
-        f"cnn minus mlp: {points(numbers['difference'])} points, 95 % interval "
-        f"{points(numbers['difference_low'])} to {points(numbers['difference_high'])}, "
-        f"McNemar p = {numbers['mcnemar_p']:.2g}"
+def disagreements_table(tested: dict[str, Tested]) -> pd.DataFrame:
+    """The test characters, by their place in the file, that some models read and others not."""
+    right = pd.DataFrame({model: each.correct for model, each in tested.items()})
+    table = pd.DataFrame({model: each.predictions["predicted"] for model, each in tested.items()})
+    table.insert(0, "actual", next(iter(tested.values())).predictions["actual"])
+    some = right.any(axis=1) & ~right.all(axis=1)
+    return table[some].rename_axis("character").reset_index()
+
+
+def ambiguous_table(tested: dict[str, Tested], dataset: Dataset) -> pd.DataFrame:
+    """How many of each model's errors are between look-alikes."""
+    return together(
+        {
+            model: look_alike_errors(
+                each.predictions["actual"], each.predictions["predicted"], dataset.look_alikes
+            )
+            for model, each in tested.items()
+        }
     )
+
+
+def show(tested: dict[str, Tested], tables: dict[str, pd.DataFrame]) -> None:
+    """Print the comparison as a person reads it; times are on one core or one GPU."""
+    models = tables["models"].set_index("model")
+    table = Table("", *models.index, box=None, header_style="bold")
+    for name in ("accuracy", "top2", "precision", "recall", "f1", "seeds_mean", "seeds_spread"):
+        table.add_row(name, *map(percent, models[name]))
+    table.add_row("parameters", *(f"{count:,}" for count in models["parameters"]))
+    for name in ("train_seconds", "predict_seconds"):
+        table.add_row(name, *(f"{each.times[name].iloc[0]:.2f}" for each in tested.values()))
+    console.print(table)
+    for row in tables["pairs"].itertuples(index=False):
+        console.print(
+            f"{row.second} minus {row.first}: {points(row.gain)} points, 95 % interval "
+            f"{points(row.low)} to {points(row.high)}, McNemar p = {row.mcnemar_p:.2g}"
+        )
+    outcomes = tables["agreement"]
     shares = zip(outcomes["outcome"], outcomes["share"], strict=True)
     console.print(", ".join(f"{outcome} {percent(share)}" for outcome, share in shares))
-    alike = ambiguous[ambiguous["group"] == "all"].set_index("model")["share_of_errors"]
-    said = ", ".join(f"{model} {percent(alike[model])}" for model in MODELS)
-    console.print(f"errors between look-alikes such as 0/O and 1/I/L: {said}\n")
+    ambiguous = tables["ambiguous"]
+    groups = " and ".join([group for group in ambiguous["group"] if group != "all"][:2])
+    alike = ambiguous[ambiguous["group"] == "all"]
+    said = zip(alike["model"], alike["share_of_errors"], strict=True)
+    listed = ", ".join(f"{model} {percent(share)}" for model, share in said)
+    if groups:
+        console.print(f"errors between look-alikes such as {groups}: {listed}\n")
 
 
 if __name__ == "__main__":

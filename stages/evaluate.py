@@ -1,7 +1,6 @@
 """The one stage that opens the test set: how good the fitted model is on it."""
 
 import argparse
-import json
 import time
 from pathlib import Path
 
@@ -11,8 +10,10 @@ import torch
 from rich.table import Table
 
 from ablation.base.console import announce, console, percent, plain_errors
-from ablation.base.files import write_csv, write_json
+from ablation.base.errors import UserError
+from ablation.base.files import read_csv, write_csv, write_json
 from ablation.data.characters import Characters
+from ablation.fitted import Fitted
 from ablation.judge.evaluation import (
     accuracy_interval,
     calibration_error,
@@ -22,8 +23,8 @@ from ablation.judge.evaluation import (
     reliability_curve,
     top2_accuracy,
 )
-from ablation.params import MODELS, load_params
-from ablation.trial.fitted import Fitted
+from ablation.params import load_params
+from ablation.trial.families import FAMILIES
 
 TEST_CHARACTERS = Path("data/prepared/test.npz")
 SHOWN = 6
@@ -33,59 +34,55 @@ TIMED_PASSES = 5
 def main() -> None:
     arguments = parse_arguments()
     model = arguments.model
-    announce(f"test of the {model}", load_params().data.dataset)
+    announce(f"test of the {model}", load_params().dataset.note)
     torch.set_num_threads(1)
     test = Characters.load(TEST_CHARACTERS)
-    released = Fitted.load(arguments.released)
+    released = load(arguments.released, test)
+    seeds = [load(path, test) for path in sorted(arguments.seeds.glob("*.safetensors"))]
     predictions = predict(released, test)
-    first_six = predictions.head(SHOWN)
-    seeds = [
-        predict(Fitted.load(path), test) for path in sorted(arguments.seeds.glob("*.safetensors"))
-    ]
+    accuracies = [accuracy(predict(seed, test)) for seed in seeds]
 
-    plots = Path("plots", model, "test")
-    actual, predicted = predictions["actual"], predictions["predicted"]
-    correct = actual == predicted
-    report = class_report(actual, predicted, test.classes)
-    confused = most_confused(actual, predicted)
-    reliability = reliability_curve(correct, predictions["confidence"])
-    accuracies = [accuracy(each) for each in seeds]
-    low, high = accuracy_interval(correct)
-    numbers = {
-        "accuracy": accuracy(predictions),
-        "accuracy_low": low,
-        "accuracy_high": high,
-        "top2": top2_accuracy(actual, predicted, predictions["second"]),
-        **macro_averages(report),
-        "seeds_mean": float(np.mean(accuracies)),
-        "seeds_spread": float(np.std(accuracies, ddof=1)) if len(seeds) > 1 else None,
-        "calibration_error": calibration_error(reliability),
-        "parameters": released.parameters,
-        "train_seconds": json.loads(arguments.fit.read_text())["train_seconds"],
-        "predict_seconds": time_of_prediction(released, test.images),
-    }
-    write_csv(predictions, plots / "predictions.csv")
-    write_csv(report, plots / "report.csv")
-    write_csv(confused, plots / "confused.csv")
-    write_csv(reliability, plots / "reliability.csv")
+    tables = test_tables(predictions, test.classes)
+    numbers = test_numbers(predictions, tables["report"])
+    tables["details"] = details(predictions, tables["reliability"], accuracies, released)
+    times = test_times(arguments.times, released, test)
+    for name, table in tables.items():
+        write_csv(table, Path("plots", model, "test", f"{name}.csv"))
     write_json(numbers, Path("metrics", model, "test.json"))
-    save_shown(test, first_six, Path("data/evaluated", model, "first_six.npz"))
-    show(numbers, report, confused, first_six)
+    write_csv(times, Path("data/times", model, "test.csv"))
+    shown = predictions.head(SHOWN)
+    save_shown(test, shown, Path("data/evaluated", model, "first_six.npz"))
+    show(numbers, tables, times, shown)
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", required=True, choices=MODELS)
+    parser.add_argument("--model", required=True, choices=FAMILIES)
     parser.add_argument("--released", required=True, type=Path, help="the model file to report on")
     parser.add_argument("--seeds", required=True, type=Path, help="folder of all seeds' files")
-    parser.add_argument("--fit", required=True, type=Path, help="the metrics of the fit")
+    parser.add_argument("--times", required=True, type=Path, help="what the fits took")
     return parser.parse_args()
+
+
+def load(path: Path, test: Characters) -> Fitted:
+    """A model file that knows the classes of the test set.
+
+    Raises:
+        UserError: its classes are others; labels would name other characters.
+    """
+    fitted = Fitted.load(path)
+    if fitted.about.classes != test.classes:
+        raise UserError(
+            f"{path}: a model of the classes {' '.join(fitted.about.classes)}, but "
+            f"{TEST_CHARACTERS} has {' '.join(test.classes)}; `dvc repro` fits one of these"
+        )
+    return fitted
 
 
 def predict(fitted: Fitted, test: Characters) -> pd.DataFrame:
     """Actual and predicted character, runner-up and confidence of each image."""
     probabilities = fitted.probabilities(test.images)
-    names = np.array(fitted.classes)
+    names = np.array(test.classes)
     ranked = np.argsort(-probabilities, axis=1, kind="stable")
     table = {
         "actual": names[test.labels],
@@ -96,49 +93,100 @@ def predict(fitted: Fitted, test: Characters) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-def time_of_prediction(fitted: Fitted, images: np.ndarray) -> float:
-    """Seconds for all images on one core, the median of some passes; the first has warmed up."""
+def accuracy(predictions: pd.DataFrame) -> float:
+    return float((predictions["actual"] == predictions["predicted"]).mean())
+
+
+def test_tables(predictions: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, pd.DataFrame]:
+    """What stands in plots/<model>/test, by the name of the file."""
+    actual, predicted = predictions["actual"], predictions["predicted"]
+    return {
+        "predictions": predictions,
+        "report": class_report(actual, predicted, classes),
+        "confused": most_confused(actual, predicted),
+        "reliability": reliability_curve(actual == predicted, predictions["confidence"]),
+    }
+
+
+def test_numbers(predictions: pd.DataFrame, report: pd.DataFrame) -> dict[str, float]:
+    """The test in one line of `dvc metrics show`; precision, recall and F1 are macro averages."""
+    low, high = accuracy_interval(predictions["actual"] == predictions["predicted"])
+    return {"accuracy": accuracy(predictions), "low": low, "high": high, **macro_averages(report)}
+
+
+def details(
+    predictions: pd.DataFrame,
+    reliability: pd.DataFrame,
+    accuracies: list[float],
+    released: Fitted,
+) -> pd.DataFrame:
+    """One row of what else there is to know; the spread of a single seed is not known."""
+    columns = (predictions[name] for name in ("actual", "predicted", "second"))
+    row = {
+        "top2": top2_accuracy(*columns),
+        "calibration_error": calibration_error(reliability),
+        "parameters": released.parameters,
+        "seeds_mean": float(np.mean(accuracies)),
+        "seeds_spread": float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else None,
+    }
+    return pd.DataFrame([row])
+
+
+def test_times(fits: Path, released: Fitted, test: Characters) -> pd.DataFrame:
+    """What the released model took to train, and takes to predict all test images on one core.
+
+    Prediction is the median of some passes; the first, which warms up, was made before.
+    """
     seconds = []
     for _ in range(TIMED_PASSES):
         started = time.perf_counter()
-        fitted.probabilities(images)
+        released.probabilities(test.images)
         seconds.append(time.perf_counter() - started)
-    return float(np.median(seconds))
-
-
-def accuracy(predictions: pd.DataFrame) -> float:
-    return float((predictions["actual"] == predictions["predicted"]).mean())
+    predict_seconds = float(np.median(seconds))
+    row = {
+        "train_seconds": read_csv(fits)["train_seconds"].iloc[0],
+        "predict_seconds": predict_seconds,
+        "images_per_second": len(test) / predict_seconds,
+    }
+    return pd.DataFrame([row])
 
 
 def save_shown(test: Characters, shown: pd.DataFrame, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     columns = {name: shown[name].to_numpy(dtype=str) for name in ("actual", "predicted")}
-    np.savez_compressed(path, images=test.images[: len(shown)], **columns)
+    np.savez(path, images=test.images[: len(shown)], **columns)
 
 
 def show(
-    numbers: dict[str, float | None],
-    report: pd.DataFrame,
-    confused: pd.DataFrame,
+    numbers: dict[str, float],
+    tables: dict[str, pd.DataFrame],
+    times: pd.DataFrame,
     shown: pd.DataFrame,
 ) -> None:
     """Print what the test found as a person reads it."""
-    said = {name: percent(value) for name, value in numbers.items() if value is not None}
+    said = {name: percent(value) for name, value in numbers.items()}
+    more, took = tables["details"].iloc[0], times.iloc[0]
+    console.print(f"accuracy {said['accuracy']}, 95 % interval {said['low']} to {said['high']}")
+    console.print(f"precision {said['precision']}, recall {said['recall']}, F1 {said['f1']}")
+    spread = "" if pd.isna(more["seeds_spread"]) else f", spread {percent(more['seeds_spread'])}"
+    console.print(f"over the seeds {percent(more['seeds_mean'])}{spread}")
     console.print(
-        f"accuracy {said['accuracy']}, 95 % interval {said['accuracy_low']} to "
-        f"{said['accuracy_high']}; over the seeds {said['seeds_mean']}, "
-        f"spread {said.get('seeds_spread', 'unknown')}"
+        f"right within two guesses {percent(more['top2'])}, expected calibration error "
+        f"{percent(more['calibration_error'])}"
     )
-    rest = ("top2", "precision", "recall", "f1", "calibration_error")
-    console.print(", ".join(f"{name} {said[name]}" for name in rest))
+    console.print(
+        f"{more['parameters']:,.0f} parameters, trained in {took['train_seconds']:.1f} s, "
+        f"{took['images_per_second']:,.0f} images/s predicted on one core"
+    )
 
     table = Table("class", box=None, header_style="bold")
     for name in ("precision", "recall", "f1", "support"):
         table.add_column(name, justify="right")
-    for row in report.itertuples(index=False):
+    for row in tables["report"].itertuples(index=False):
         rates = (percent(rate) for rate in (row.precision, row.recall, row.f1))
         table.add_row(row[0], *rates, str(row.support))
     console.print(table)
+    confused = tables["confused"]
     pairs = zip(confused["first"], confused["second"], confused["errors"], strict=True)
     listed = ", ".join(f"{first}/{second} {errors}" for first, second, errors in pairs)
     console.print(f"most confused, with the number of errors: {listed}")

@@ -6,27 +6,25 @@ import numpy as np
 import pandas as pd
 
 from ablation.base.console import announce, console, plain_errors
-from ablation.base.files import write_csv, write_json
+from ablation.base.files import repository, write_csv
 from ablation.data.characters import Characters
-from ablation.data.datasets import load_dataset
 from ablation.params import load_params
 
 PREPARED = Path("data/prepared")
 CLASSES = Path("data/classes.csv")
-METRICS = Path("metrics/data.json")
 CLASS_COUNTS = Path("plots/data/class_counts.csv")
 
 
 def main() -> None:
-    data = load_params().data
-    announce("prepare", data.dataset)
-    train, test = load_dataset(data.dataset, data.raw)
+    params = load_params()
+    announce("prepare", params.dataset.note)
+    train, test = params.dataset.load(repository() / params.data.raw)
     train.save(PREPARED / "train.npz")
     test.save(PREPARED / "test.npz")
     first_of_each_class(train).save(PREPARED / "samples.npz")
     write_tables(train, test)
     console.print(
-        f"{data.dataset}: {len(train):,} training and {len(test):,} test characters, "
+        f"{params.data.dataset}: {len(train):,} training and {len(test):,} test characters, "
         f"{len(train.classes)} classes"
     )
 
@@ -38,15 +36,11 @@ def first_of_each_class(characters: Characters) -> Characters:
 
 
 def write_tables(train: Characters, test: Characters) -> None:
-    """Write the index-to-character mapping, the counts and the class distribution."""
+    """Write the index-to-character mapping and the class distribution."""
     names = pd.Series(train.classes, name="character")
     write_csv(names.rename_axis("index").reset_index(), CLASSES)
     counts = {"character": names, "train": train.counts(), "test": test.counts()}
     write_csv(pd.DataFrame(counts), CLASS_COUNTS)
-    write_json(
-        {"train": len(train), "test": len(test), "classes": len(train.classes)},
-        METRICS,
-    )
 
 
 if __name__ == "__main__":

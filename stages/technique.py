@@ -4,6 +4,7 @@ Without --incumbent it scores params.yaml's baseline recipe, where both chains s
 """
 
 import argparse
+import math
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,58 +15,60 @@ from ablation.base.console import announce, console, percent, plain_errors, poin
 from ablation.base.files import read_csv, write_csv, write_json
 from ablation.data.splits import val_to_train
 from ablation.judge.selection import Evidence, Verdict, judge_stage
-from ablation.params import MODELS, load_params, load_recipe, save_recipe
+from ablation.params import load_params
+from ablation.recipe import BASELINE, CHAIN, load_recipe, save_recipe
 from ablation.study import (
-    TRAINING_CHARACTERS,
     Entry,
-    Results,
     curves_table,
+    laboratory,
     list_entries,
     repeats_for,
     run_entries,
+    times_table,
     trials_table,
     weigh,
 )
-from ablation.trial.memory import file_digest
-from ablation.trial.recipe import BASELINE, CHAIN
+from ablation.trial.families import FAMILIES
 
 
 def main() -> None:
     arguments = parse_arguments()
     model, technique = arguments.model, arguments.technique
     params = load_params()
-    announce(f"{technique} of the {model}", params.data.dataset)
+    announce(f"{technique} of the {model}", params.dataset.note)
     if arguments.incumbent is None:
         entries = [Entry(BASELINE, BASELINE, params.baseline)]
     else:
         entries = list_entries(params, technique, load_recipe(arguments.incumbent))
 
+    lab = laboratory(params)
     repeats = repeats_for(params)
-    results = run_entries(params, model, entries, repeats, params.selection.racing)
+    results = run_entries(lab, params, model, entries, repeats, params.selection.racing)
     first, *others = contenders = weigh(entries, results, len(repeats))
     verdict = judge_stage(first, others, val_to_train(repeats[0]), params.selection.standard_errors)
 
     recipes = {entry.setting: entry.recipe for entry in entries}
-    numbers = metrics(verdict, sum(len(outcomes) for outcomes in results.values()))
+    numbers = metrics(verdict)
     plots = Path("plots", model, technique)
     write_csv(trials_table(contenders, results), plots / "trials.csv")
-    write_csv(candidates_table(verdict, results), plots / "candidates.csv")
+    write_csv(candidates_table(verdict), plots / "candidates.csv")
     write_csv(curves_table(results), plots / "curves.csv")
     write_csv(chain_table(arguments.chain, technique, numbers), plots / "chain.csv")
+    times = times_table(results)
+    write_csv(times, Path("data/times", model, f"{technique}.csv"))
     write_json(numbers, Path("metrics", model, f"{technique}.json"))
     # The digest makes the stages that start from this recipe depend on the characters as well.
-    digest = file_digest(TRAINING_CHARACTERS)
     save_recipe(
         recipes[verdict.winner.setting],
         Path("data/recipes", model, f"{technique}.yaml"),
-        f"chosen on training characters with SHA-256 {digest}",
+        f"chosen on training characters with SHA-256 {lab.digest}",
     )
-    show(verdict, results)
+    show(verdict, times)
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", required=True, choices=MODELS)
+    parser.add_argument("--model", required=True, choices=FAMILIES)
     parser.add_argument("--technique", required=True, choices=CHAIN)
     parser.add_argument("--incumbent", type=Path, help="the recipe of the stage before")
     parser.add_argument("--chain", type=Path, help="what the stages before concluded")
@@ -76,54 +79,45 @@ def parse_arguments() -> argparse.Namespace:
     return arguments
 
 
-def metrics(verdict: Verdict, trials: int) -> dict[str, object]:
-    """The stage in one line of `dvc metrics show`."""
+def metrics(verdict: Verdict) -> dict[str, str | float]:
+    """The stage in one line of `dvc metrics show`; an incumbent that stays has no gain."""
     won = verdict.won
-    return {
-        "winner": won.setting,
-        "verdict": verdict.verdict,
-        "val_accuracy": won.mean,
-        "gain": won.gain,
-        "gain_low": won.gain_low,
-        "gain_high": won.gain_high,
-        "trials": trials,
-    }
+    numbers = {"gain": won.gain, "low": won.low, "high": won.high}
+    tested = {} if verdict.verdict == "kept" else numbers
+    return {"accuracy": won.accuracy, **tested, "verdict": verdict.verdict, "winner": won.setting}
 
 
-def chain_table(before: Path | None, technique: str, numbers: dict[str, object]) -> pd.DataFrame:
+def chain_table(
+    before: Path | None, technique: str, numbers: dict[str, str | float]
+) -> pd.DataFrame:
     """What the chain concluded up to here: the table of the stage before, and a row of its own."""
-    row = pd.DataFrame([{"technique": technique, **numbers}]).drop(columns="trials")
+    columns = ["technique", "winner", "verdict", "accuracy", "gain", "low", "high"]
+    row = pd.DataFrame([{"technique": technique, **numbers}], columns=columns)
     return row if before is None else pd.concat([read_csv(before), row])
 
 
-def candidates_table(verdict: Verdict, results: Results) -> pd.DataFrame:
-    """Every contender's evidence, with the mean time of its trainings."""
-    table = pd.DataFrame([asdict(row) for row in verdict.evidence])
-    table["train_seconds"] = [mean_seconds(row, results) for row in verdict.evidence]
-    return table
+def candidates_table(verdict: Verdict) -> pd.DataFrame:
+    """Every contender's evidence."""
+    return pd.DataFrame([asdict(row) for row in verdict.evidence])
 
 
-def mean_seconds(row: Evidence, results: Results) -> float:
-    outcomes = results[row.setting]
-    return sum(outcome.train_seconds for outcome in outcomes) / len(outcomes)
-
-
-def show(verdict: Verdict, results: Results) -> None:
+def show(verdict: Verdict, times: pd.DataFrame) -> None:
     """Print the evidence as a person reads it; gains are in percentage points."""
+    seconds = times.groupby("setting")["train_seconds"].mean()
     table = Table("setting", box=None, header_style="bold")
     for head in ("accuracy", "spread", "gain", "95 % interval", "repeats", "seconds"):
         table.add_column(head, justify="right")
     table.add_column("")
     for row in verdict.evidence:
-        several, challenger = row.repeats > 1, row is not verdict.evidence[0]
+        challenger = row is not verdict.evidence[0]
         table.add_row(
             row.setting,
-            percent(row.mean),
-            f"{100 * row.spread:.2f}" if several else "",
+            percent(row.accuracy),
+            "" if math.isnan(row.spread) else f"{100 * row.spread:.2f}",
             points(row.gain) if challenger else "",
-            f"{points(row.gain_low)} to {points(row.gain_high)}" if several and challenger else "",
+            "" if math.isnan(row.low) else f"{points(row.low)} to {points(row.high)}",
             str(row.repeats),
-            f"{mean_seconds(row, results):.1f}",
+            f"{seconds[row.setting]:.1f}",
             ", ".join(remarks(row, verdict)),
             style="bold" if row.role == "winner" else None,
         )

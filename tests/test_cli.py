@@ -7,7 +7,8 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from ablation.base.errors import UserError
-from ablation.cli import read_image
+from ablation.cli import read_page
+from ablation.data.conversion import PAGE_SIDE
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -30,23 +31,23 @@ def predict(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_dark_ink_on_paper_and_light_ink_on_slate_are_read_alike(tmp_path: Path) -> None:
-    paper = read_image(draw(tmp_path / "paper.png", ink=20, ground=240))
-    slate = read_image(draw(tmp_path / "slate.png", ink=240, ground=20))
-    assert paper.shape == (28, 28)
-    assert paper.max() == 255
-    assert np.abs(paper.astype(int) - slate).max() <= 1
+    paper = read_page(draw(tmp_path / "paper.png", ink=20, ground=240))
+    slate = read_page(draw(tmp_path / "slate.png", ink=240, ground=20))
+    assert paper.shape == (PAGE_SIDE, PAGE_SIDE)
+    assert paper.max() == pytest.approx(1, abs=0.01)
+    assert np.abs(paper - slate).max() < 0.01
 
 
 def test_an_empty_page_is_an_error_that_says_so(tmp_path: Path) -> None:
     Image.new("L", (50, 50), 255).save(tmp_path / "empty.png")
     with pytest.raises(UserError, match=r"empty\.png: an empty page"):
-        read_image(tmp_path / "empty.png")
+        read_page(tmp_path / "empty.png")
 
 
 def test_what_is_no_image_is_an_error_that_says_so(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("not a picture")
     with pytest.raises(UserError, match=r"text\.png: not an image"):
-        read_image(tmp_path / "text.png")
+        read_page(tmp_path / "text.png")
 
 
 @pytest.mark.parametrize("model", ["mlp", "cnn"])

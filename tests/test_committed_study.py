@@ -5,14 +5,15 @@ from pathlib import Path
 import pytest
 
 from ablation.base.files import read_csv
-from ablation.params import MODELS, load_params, load_recipe
-from ablation.trial.fitted import Fitted
-from ablation.trial.recipe import CHAIN
+from ablation.fitted import Fitted
+from ablation.params import load_params
+from ablation.recipe import CHAIN, load_recipe
+from ablation.trial.families import FAMILIES
 
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", FAMILIES)
 def test_no_grid_was_too_narrow(model: str) -> None:
     for technique in CHAIN:
         table = read_csv(ROOT / "plots" / model / technique / "candidates.csv")
@@ -20,14 +21,14 @@ def test_no_grid_was_too_narrow(model: str) -> None:
         assert at_edge == [], f"{technique}: widen the grid in params.yaml"
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", FAMILIES)
 def test_released_model_is_the_final_recipe_at_the_sizes_of_params(model: str) -> None:
     fitted = Fitted.load(ROOT / f"data/models/{model}.safetensors")
-    assert fitted.recipe == load_recipe(ROOT / f"data/recipes/{model}/{CHAIN[-1]}.yaml")
-    assert fitted.spec == load_params(ROOT / "params.yaml").spec(model)
+    assert fitted.about.recipe == load_recipe(ROOT / f"data/recipes/{model}/{CHAIN[-1]}.yaml")
+    assert fitted.about.spec == load_params(ROOT / "params.yaml").spec(model)
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", FAMILIES)
 def test_every_seed_is_there_and_the_first_is_released(model: str) -> None:
     seeds = sorted((ROOT / f"data/models/{model}-seeds").glob("*.safetensors"))
     released = (ROOT / f"data/models/{model}.safetensors").read_bytes()

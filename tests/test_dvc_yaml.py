@@ -10,8 +10,8 @@ import pytest
 from dvc.dependency import ParamsDependency  # type: ignore[import-untyped]
 from dvc.repo import Repo  # type: ignore[import-untyped]
 
-from ablation.params import MODELS
-from ablation.trial.recipe import TECHNIQUES
+from ablation.recipe import TECHNIQUES
+from ablation.trial.families import FAMILIES
 
 ROOT = Path(__file__).parents[1]
 CODE = (ROOT / "src", ROOT / "stages")
@@ -123,7 +123,7 @@ def names_test_set(path: Path) -> bool:
     return any(isinstance(text, str) and text.endswith("test.npz") for text in constants)
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", FAMILIES)
 def test_each_technique_starts_from_the_one_before(model: str, stages: dict[str, Stage]) -> None:
     assert "--incumbent" not in stages[f"baseline@{model}"].command
     for before, technique in zip(("baseline", *TECHNIQUES), TECHNIQUES, strict=False):
@@ -135,7 +135,7 @@ def test_each_technique_starts_from_the_one_before(model: str, stages: dict[str,
         assert recipe in stages[f"{before}@{model}"].outs
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", FAMILIES)
 @pytest.mark.parametrize("after", ["fit", "leave_one_out"])
 def test_the_chain_ends_in_the_last_techniques_recipe(
     after: str, model: str, stages: dict[str, Stage]
@@ -151,7 +151,7 @@ def test_every_file_on_a_command_line_is_a_dependency(stages: dict[str, Stage]) 
         assert files <= set(stage.deps), name
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", FAMILIES)
 @pytest.mark.parametrize("technique", TECHNIQUES)
 def test_a_technique_depends_on_its_own_candidates_alone(
     technique: str, model: str, stages: dict[str, Stage]

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 import yaml
 
-from ablation.params import Params, ParamsError, load_params, load_recipe, save_recipe
-from ablation.trial.recipe import Recipe, Sgd, label
+from ablation.base.checked import ParamsError
+from ablation.params import Params, load_params
+from ablation.recipe import Recipe, Sgd, label, load_recipe, save_recipe
 
 ROOT = Path(__file__).parents[1]
 FILE = yaml.safe_load((ROOT / "params.yaml").read_text())
@@ -163,9 +164,26 @@ def test_out_of_range(place: Place, value: object, said: str, tmp_path: Path) ->
     assert complaint(place, value, tmp_path).startswith(said)
 
 
-def test_an_empty_list(tmp_path: Path) -> None:
-    said = "techniques.dropout: []: the least number of entries is 1"
-    assert complaint(("techniques", "dropout"), [], tmp_path) == said
+@pytest.mark.parametrize("value", [[], MISSING])
+def test_a_technique_without_candidates_is_not_explored(value: object, tmp_path: Path) -> None:
+    assert load(changed(("techniques", "dropout"), value), tmp_path).candidates("dropout") == ()
+
+
+def test_a_family_that_is_not_listed_is_not_studied(tmp_path: Path) -> None:
+    params = load(changed(("models", "mlp"), MISSING), tmp_path)
+    assert params.families == ("cnn",)
+    with pytest.raises(ParamsError, match=r"params\.yaml: models: 'mlp' is not one of cnn"):
+        params.spec("mlp")
+
+
+def test_a_study_has_a_family(tmp_path: Path) -> None:
+    said = "models: {}: lists no family; give the sizes of one of mlp, cnn"
+    assert complaint(("models",), {}, tmp_path) == said
+
+
+def test_a_family_needs_its_sizes(tmp_path: Path) -> None:
+    said = "models.mlp: None: should be keys and values, {key: value}"
+    assert complaint(("models", "mlp"), None, tmp_path) == said
 
 
 def test_an_empty_grid(tmp_path: Path) -> None:
@@ -204,7 +222,7 @@ def test_two_candidates_of_one_name(
     "place",
     [
         ("baseline", "dropout"),
-        ("techniques", "dropout"),
+        ("techniques",),
         ("training",),
         ("validation", "repeats"),
         ("baseline", "optimizer", "name"),

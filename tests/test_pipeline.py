@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 import yaml
 
-from ablation.params import MODELS
-from ablation.trial.recipe import CHAIN
+from ablation.recipe import CHAIN
+from ablation.trial.families import FAMILIES
 
 ROOT = Path(__file__).parents[1]
 NOBODY = "http://127.0.0.1:9"  # no network: every connection is refused at once
@@ -190,14 +190,14 @@ def study(studies: tuple[Clone, Clone]) -> Clone:
 
 def test_every_output_is_there(study: Clone) -> None:
     lock = yaml.safe_load((study.path / "dvc.lock").read_text())
-    assert len(lock["stages"]) == 4 + len(MODELS) * (len(CHAIN) + 3)
+    assert len(lock["stages"]) == 4 + len(FAMILIES) * (len(CHAIN) + 3)
     outputs = [out["path"] for stage in lock["stages"].values() for out in stage["outs"]]
     assert all((study.path / output).exists() for output in outputs)
 
 
 def test_what_people_look_at_is_in_git(study: Clone, tmp_path: Path) -> None:
     clone = study.clone(tmp_path / "clone").path
-    for model in MODELS:
+    for model in FAMILIES:
         assert len(list((clone / "metrics" / model).iterdir())) == len(CHAIN) + 3
         assert len(list((clone / "data/recipes" / model).iterdir())) == len(CHAIN)
         assert (clone / f"data/models/{model}.safetensors").stat().st_size < 2**20
@@ -237,14 +237,14 @@ def test_a_fresh_clone_shows_its_plots(study: Clone, tmp_path: Path) -> None:
 def test_results_do_not_depend_on_workers_or_on_chance(studies: tuple[Clone, Clone]) -> None:
     two_workers, one_worker = (study.results() for study in studies)
     recipes_chains_and_metrics, tests, rest = 3 * len(CHAIN), 4 + 1, 1
-    assert len(two_workers) == 2 + len(MODELS) * (recipes_chains_and_metrics + tests + rest)
+    assert len(two_workers) == 2 + len(FAMILIES) * (recipes_chains_and_metrics + tests + rest)
     assert one_worker == two_workers
 
 
 def test_every_recipe_names_the_characters_it_was_chosen_on(study: Clone) -> None:
     digest = hashlib.sha256((study.path / "data/prepared/train.npz").read_bytes()).hexdigest()
     recipes = list((study.path / "data/recipes").glob("*/*.yaml"))
-    assert len(recipes) == len(MODELS) * len(CHAIN)
+    assert len(recipes) == len(FAMILIES) * len(CHAIN)
     assert all(digest in recipe.read_text() for recipe in recipes)
 
 
@@ -262,7 +262,7 @@ def test_an_edit_reruns_what_depends_on_it_and_the_diff_names_what_changed(
         "check",
         "compare",
         "report",
-        *(f"{stage}@{model}" for stage in again for model in MODELS),
+        *(f"{stage}@{model}" for stage in again for model in FAMILIES),
     }
 
     diff = json.loads(branch.run("dvc", "metrics", "diff", "main", "--json"))

@@ -2,7 +2,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +11,31 @@ import pytest
 import yaml
 
 from ablation.base.errors import UserError
-from ablation.data.splits import make_repeats
-from ablation.params import Params, load_params, save_recipe
+from ablation.data.splits import Repeat, make_repeats
+from ablation.params import Params, load_params
+from ablation.recipe import Adam, Sgd, save_recipe
 from ablation.study import (
     Entry,
     Results,
     curves_table,
     fit_repeats,
+    laboratory,
     list_entries,
     repeats_for,
     run_entries,
     trials_table,
     weigh,
 )
-from ablation.trial.recipe import Adam, Sgd
 
 ROOT = Path(__file__).parents[1]
-TRIALS = ["candidate", "setting", "repeat", "score", "diverged", "raced_out", "train_seconds"]
-CURVES = ["candidate", "epoch", "train_loss", "validation_loss", "train_accuracy"]
+TRIALS = ["candidate", "setting", "repeat", "score", "diverged", "raced_out"]
+CURVES = ["setting", "epoch", "train_loss", "validation_loss", "train_accuracy"]
 CANDIDATES = [
-    *("candidate", "setting", "role", "mean", "spread", "gain", "gain_low", "gain_high"),
-    *("repeats", "diverged", "won_grid", "grid_edge", "raced_out", "train_seconds"),
+    *("candidate", "setting", "role", "accuracy", "spread", "gain", "low", "high"),
+    *("repeats", "diverged", "won_grid", "grid_edge", "raced_out"),
 ]
 REPEATS = 6
-METRICS = ["winner", "verdict", "val_accuracy", "gain", "gain_low", "gain_high", "trials"]
+METRICS = ["accuracy", "gain", "low", "high", "verdict", "winner"]
 
 
 def write_params(epochs: int = 2, repeats: int = 4, **techniques: Any) -> Params:
@@ -63,6 +63,10 @@ def params(toy_study: Path) -> Params:
 @pytest.fixture
 def entries(params: Params) -> list[Entry]:
     return list_entries(params, "optimizer", params.baseline)
+
+
+def run(params: Params, entries: list[Entry], repeats: list[Repeat], *, racing: bool) -> Results:
+    return run_entries(laboratory(params), params, "mlp", entries, repeats, racing)
 
 
 def scores(results: Results) -> dict[str, list[float]]:
@@ -124,9 +128,9 @@ def test_racing_stops_what_cannot_win_and_changes_no_score(
     params: Params, entries: list[Entry], toy_study: Path
 ) -> None:
     repeats = repeats_for(params)
-    raced = scores(run_entries(params, "mlp", entries, repeats, racing=True))
+    raced = scores(run(params, entries, repeats, racing=True))
     written = {path: path.stat().st_mtime_ns for path in (toy_study / "memory").iterdir()}
-    whole = scores(run_entries(params, "mlp", entries, repeats, racing=False))
+    whole = scores(run(params, entries, repeats, racing=False))
     assert len(raced["sgd lr=1e-06"]) < len(repeats) == len(raced["sgd lr=0.03"])
     assert all(whole[setting][: len(part)] == part for setting, part in raced.items())
     assert {len(runs) for runs in whole.values()} == {len(repeats)}
@@ -136,20 +140,24 @@ def test_racing_stops_what_cannot_win_and_changes_no_score(
 def test_a_split_that_cannot_be_made_is_said(params: Params, entries: list[Entry]) -> None:
     tiny = make_repeats(1, "shuffle", 0.001, 3)
     with pytest.raises(UserError, match=r"params\.yaml: validation\.fraction: 0\.001 leaves the"):
-        run_entries(params, "mlp", entries, tiny, racing=False)
+        run(params, entries, tiny, racing=False)
 
 
 def test_racing_lets_the_incumbent_run_to_the_end(params: Params) -> None:
     slow = params.baseline.having("optimizer", Sgd(name="sgd", lr=1e-6))
     entries = list_entries(params, "optimizer", slow)
-    raced = run_entries(params, "mlp", entries, repeats_for(params), racing=True)
+    raced = run_entries(
+        laboratory(params), params, "mlp", entries, repeats_for(params), racing=True
+    )
     assert entries[0].setting == "sgd lr=1e-06"
     assert len(raced["sgd lr=1e-06"]) == len(raced["sgd lr=0.03"]) == REPEATS
 
 
 def test_entries_of_one_recipe_share_its_trials(params: Params, toy_study: Path) -> None:
     twins = [Entry(name, name, params.baseline) for name in ("one", "other")]
-    results = run_entries(params, "mlp", twins, repeats_for(params), racing=False)
+    results = run_entries(
+        laboratory(params), params, "mlp", twins, repeats_for(params), racing=False
+    )
     assert len(list((toy_study / "memory").iterdir())) == REPEATS
     assert results["one"] == results["other"]
 
@@ -157,7 +165,9 @@ def test_entries_of_one_recipe_share_its_trials(params: Params, toy_study: Path)
 def test_the_judge_sees_nan_where_a_setting_was_stopped(
     params: Params, entries: list[Entry]
 ) -> None:
-    results = run_entries(params, "mlp", entries, repeats_for(params), racing=True)
+    results = run_entries(
+        laboratory(params), params, "mlp", entries, repeats_for(params), racing=True
+    )
     first, slow, *_ = weigh(entries, results, REPEATS)
     assert not np.isnan(first.scores).any()
     assert np.isnan(slow.scores[len(results[slow.setting]) :]).all()
@@ -165,7 +175,9 @@ def test_the_judge_sees_nan_where_a_setting_was_stopped(
 
 
 def test_the_tables_have_the_columns_of_the_contract(params: Params, entries: list[Entry]) -> None:
-    results = run_entries(params, "mlp", entries, repeats_for(params), racing=True)
+    results = run_entries(
+        laboratory(params), params, "mlp", entries, repeats_for(params), racing=True
+    )
     trials = trials_table(weigh(entries, results, REPEATS), results)
     curves = curves_table(results)
     assert list(trials.columns) == TRIALS
@@ -177,18 +189,21 @@ def test_the_tables_have_the_columns_of_the_contract(params: Params, entries: li
 def test_curves_are_means_over_the_repeats_of_a_setting(
     params: Params, entries: list[Entry]
 ) -> None:
-    results = run_entries(params, "mlp", entries[:1], repeats_for(params), racing=False)
+    results = run_entries(
+        laboratory(params), params, "mlp", entries[:1], repeats_for(params), racing=False
+    )
     table = curves_table(results)
     assert table["epoch"].tolist() == [1, 2]
-    assert set(table["candidate"]) == {"sgd lr=0.03"}
+    assert set(table["setting"]) == {"sgd lr=0.03"}
     mean = np.mean([result.score for result in results["sgd lr=0.03"]])
     assert table["validation_accuracy"].iloc[-1] == pytest.approx(mean)
 
 
 def test_a_stage_writes_what_the_contract_says(params: Params, toy_study: Path) -> None:
-    save_recipe(params.baseline, toy_study / "before.yaml", "")
-    columns = "technique,winner,verdict,val_accuracy,gain,gain_low,gain_high"
-    (toy_study / "chain.csv").write_text(f"{columns}\nbaseline,baseline,kept,0.5,0,,\n")
+    slow = params.baseline.having("optimizer", Sgd(name="sgd", lr=1e-6))
+    save_recipe(slow, toy_study / "before.yaml", "")
+    columns = "technique,winner,verdict,accuracy,gain,low,high"
+    (toy_study / "chain.csv").write_text(f"{columns}\nbaseline,baseline,kept,0.5,,,\n")
     start = ["--incumbent", "before.yaml", "--chain", "chain.csv"]
     assert run_stage("--technique", "optimizer", *start).wait() == 0
     plots = toy_study / "plots/mlp/optimizer"
@@ -210,9 +225,19 @@ def test_a_stage_that_finds_everything_remembered_starts_no_training_library(
     command += ["--model", "mlp", "--technique", "baseline"]
     env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
     assert run_stage("--technique", "baseline").wait() == 0
-    started = time.perf_counter()
     run = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
-    assert time.perf_counter() - started < 6
     imported = {line.rpartition("|")[2].strip() for line in run.stderr.splitlines()}
     assert "pandas" in imported
     assert not {"torch", "sklearn"} & imported
+
+
+def test_an_incumbent_that_stays_has_no_gain(toy_study: Path) -> None:
+    write_params()
+    assert run_stage("--technique", "baseline").wait() == 0
+    metrics = json.loads((toy_study / "metrics/mlp/baseline.json").read_text())
+    assert list(metrics) == ["accuracy", "verdict", "winner"]
+
+
+def test_a_technique_that_is_not_listed_is_not_explored(toy_study: Path) -> None:
+    params = write_params(dropout=[])
+    assert [entry.setting for entry in list_entries(params, "dropout", params.baseline)] == ["0.2"]

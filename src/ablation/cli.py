@@ -9,8 +9,8 @@ from rich.table import Table
 
 from ablation.base.console import console, percent, plain_errors
 from ablation.base.errors import UserError
-from ablation.data.glyphs import PAGE_SIDE, convert
-from ablation.trial.fitted import Fitted
+from ablation.data.conversion import CONVERSIONS, PAGE_SIDE
+from ablation.fitted import Fitted
 
 GUESSES = 3
 
@@ -34,18 +34,20 @@ def main() -> None:
 
 def predict(paths: list[Path], fitted: Fitted) -> None:
     """Print the most probable characters of every image."""
-    images = np.stack([read_image(path) for path in paths])
+    convert = CONVERSIONS[fitted.about.conversion]
+    images = np.stack([convert(read_page(path)) for path in paths])
     table = Table("image", *(f"guess {n}" for n in range(1, GUESSES + 1)), box=None)
     for path, probabilities in zip(paths, fitted.probabilities(images), strict=True):
         best = np.argsort(-probabilities)[:GUESSES]
         table.add_row(
-            path.name, *(f"{fitted.classes[i]}  {percent(float(probabilities[i]))}" for i in best)
+            path.name,
+            *(f"{fitted.about.classes[i]}  {percent(float(probabilities[i]))}" for i in best),
         )
     console.print(table)
 
 
-def read_image(path: Path) -> np.ndarray:
-    """A picture of one character, taken EMNIST's way to (28, 28) uint8, white on black.
+def read_page(path: Path) -> np.ndarray:
+    """A picture of one character, in the middle of a (128, 128) page of ink in 0..1.
 
     Dark ink on a light ground and light ink on a dark one both do: the ground is what the border
     shows.
@@ -64,7 +66,7 @@ def read_image(path: Path) -> np.ndarray:
     ink = np.abs(pixels - np.median(border))
     if ink.max() < 0.1:
         raise UserError(f"{path}: an empty page; draw one character, darker than the ground")
-    return convert(_page(ink / ink.max()))
+    return _page(ink / ink.max())
 
 
 def _page(ink: np.ndarray) -> np.ndarray:

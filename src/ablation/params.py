@@ -1,33 +1,21 @@
-"""The schema of params.yaml, its only reader, and the reader and writer of recipe files."""
+"""The schema of params.yaml, and its only reader."""
 
 from collections import Counter
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar, get_type_hints
 
-import yaml
-from pydantic import (
-    AfterValidator,
-    Field,
-    ValidationError,
-    create_model,
-    field_validator,
-    model_validator,
-)
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic import AfterValidator, Field, create_model, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
-from ablation.base.errors import UserError
-from ablation.base.files import write_bytes
-from ablation.trial.recipe import Checked, CnnSpec, Count, MlpSpec, Recipe, Share, label, one_of
+from ablation.base.checked import Checked, Count, ParamsError, Share, load, one_of
+from ablation.data.datasets import DATASETS, Dataset
+from ablation.recipe import Recipe, label
+from ablation.trial.families import FAMILIES, Spec
 
 Setting = TypeVar("Setting")
-Model = TypeVar("Model", bound=Checked)
 
-MODELS = ("mlp", "cnn")
-
-
-class ParamsError(UserError):
-    """Something in a parameter or recipe file that a person has to mend."""
+PARAMS = Path("params.yaml")
 
 
 class Candidate(Checked, Generic[Setting]):
@@ -67,7 +55,7 @@ class Candidate(Checked, Generic[Setting]):
 class Data(Checked):
     """Which characters to study, and the folder that holds their raw files."""
 
-    dataset: Literal["emnist-mini", "emnist-balanced", "glyphs"]
+    dataset: Literal[tuple(DATASETS)]  # type: ignore[valid-type]
     raw: Annotated[Path, Field(strict=False)]
 
 
@@ -108,13 +96,6 @@ class Training(Checked):
         return workers
 
 
-class Models(Checked):
-    """The sizes of the two families."""
-
-    mlp: MlpSpec
-    cnn: CnnSpec
-
-
 class Fit(Checked):
     """How many seeds the final recipe is fitted with; the first one is released."""
 
@@ -132,13 +113,21 @@ def _named_apart(candidates: tuple[Candidate[Any], ...]) -> tuple[Candidate[Any]
     return candidates
 
 
+Models = create_model(  # type: ignore[call-overload]
+    "Models",
+    __base__=Checked,
+    __doc__="The families to study, with their sizes; one that is not listed is not studied.",
+    **{name: (spec, None) for name, spec in FAMILIES.items()},
+)
+
 Techniques = create_model(  # type: ignore[call-overload]
     "Techniques",
     __base__=Checked,
+    __doc__="The candidates of every technique; one that is not listed is not explored.",
     **{
         technique: (
             Annotated[tuple[Candidate[setting], ...], AfterValidator(_named_apart)],  # type: ignore[valid-type]
-            Field(min_length=1, strict=False),
+            Field(default=(), strict=False),
         )
         for technique, setting in get_type_hints(Recipe, include_extras=True).items()
         if technique in Recipe.model_fields
@@ -155,113 +144,50 @@ class Params(Checked):
     selection: Selection
     training: Training
     fit: Fit
-    models: Models
+    models: Models  # type: ignore[valid-type]
     baseline: Recipe
     techniques: Techniques  # type: ignore[valid-type]
 
-    def spec(self, model: str) -> MlpSpec | CnnSpec:
-        """The sizes of one family."""
-        specs: dict[str, MlpSpec | CnnSpec] = {"mlp": self.models.mlp, "cnn": self.models.cnn}
-        return specs[model]
+    @field_validator("models")
+    @classmethod
+    def _has_a_family(cls, models: Any) -> Any:
+        if not any(getattr(models, name) for name in FAMILIES):
+            raise PydanticCustomError(
+                "none", "lists no family; give the sizes of one of {n}", {"n": ", ".join(FAMILIES)}
+            )
+        return models
+
+    @property
+    def dataset(self) -> Dataset:
+        """What is known of the data set that is studied."""
+        return DATASETS[self.data.dataset]
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """The families that are studied, in the order of the table of families."""
+        return tuple(name for name in FAMILIES if getattr(self.models, name) is not None)
+
+    def spec(self, model: str) -> Spec:
+        """The sizes of a family.
+
+        Raises:
+            ParamsError: params.yaml does not list it.
+        """
+        spec: Spec | None = getattr(self.models, model, None)
+        if spec is None:
+            raise ParamsError(f"{PARAMS}: models: {one_of(model, self.families)}")
+        return spec
 
     def candidates(self, technique: str) -> tuple[Candidate[Any], ...]:
-        """A technique's candidates, simplest first."""
+        """A technique's candidates, simplest first; none if it is not explored."""
         candidates: tuple[Candidate[Any], ...] = getattr(self.techniques, technique)
         return candidates
 
 
-def load_params(path: Path = Path("params.yaml")) -> Params:
+def load_params(path: Path = PARAMS) -> Params:
     """The checked content of params.yaml.
 
     Raises:
         ParamsError: naming the file, the key, what was found and what is allowed.
     """
-    return _load(path, Params)
-
-
-def load_recipe(path: Path) -> Recipe:
-    """A recipe that a stage has written.
-
-    Raises:
-        ParamsError: like `load_params`.
-    """
-    return _load(path, Recipe)
-
-
-def save_recipe(recipe: Recipe, path: Path, comment: str) -> None:
-    """Write a recipe in the form of params.yaml's `baseline`, under a line of comment."""
-    text = f"# {comment}\n{yaml.safe_dump(recipe.model_dump(), sort_keys=False)}"
-    write_bytes(text.encode(), path)
-
-
-def _load(path: Path, model: type[Model]) -> Model:
-    try:
-        content = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise ParamsError(f"{path}: {error.strerror}; run from the repository's root") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ParamsError(f"{path}: not YAML: {error}") from None
-    try:
-        return model.model_validate(content)
-    except ValidationError as error:
-        # A list whose entries are wrong is, to pydantic, too short as well.
-        details = [d for d in error.errors() if d["type"] != "too_short" or not _is_long_enough(d)]
-        lines = dict.fromkeys(f"{path}: {_describe(detail, content)}" for detail in details)
-        raise ParamsError("\n".join(lines)) from None
-
-
-def _is_long_enough(error: ErrorDetails) -> bool:
-    return len(error["input"]) >= int(error["ctx"]["min_length"])
-
-
-def _describe(error: ErrorDetails, content: Any) -> str:
-    place = _place(error["loc"], content)
-    found, context = error["input"], error.get("ctx", {})
-    match error["type"]:
-        case "missing":
-            return f"{place}.{error['loc'][-1]}: missing; add it".removeprefix(".")
-        case "union_tag_invalid":
-            tags = context["expected_tags"].replace("'", "").split(", ")
-            return f"{place}.name: {one_of(context['tag'], tags)}"
-        case "union_tag_not_found":
-            return f"{place}.name: missing; add it"
-        case "literal_error":
-            allowed = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-            return f"{place}: {one_of(found, allowed)}"
-        case "unknown_key" | "twice":
-            return f"{place}: {error['msg']}".removeprefix(": ")
-        case "at":
-            return f"{place}.{context['key']}: {error['msg']}"
-        case "too_short":
-            return f"{place}: {found!r}: the least number of entries is {context['min_length']}"
-        case "too_long":
-            return f"{place}: {found!r}: the largest number of entries is {context['max_length']}"
-        case "model_type" | "model_attributes_type" | "tuple_type":
-            shape = "a list" if error["type"] == "tuple_type" else "keys and values, {key: value}"
-            return f"{place}: {found!r}: should be {shape}".removeprefix(": ")
-        case "float_type" if isinstance(found, str) and _is_number(found):
-            number = yaml.safe_dump(float(found)).split()[0]
-            return f"{place}: {found!r} is a string to YAML; write it as {number}"
-        case "path_type":
-            return f"{place}: {found!r}: should be the path of a folder"
-        case _:
-            return f"{place}: {found!r}: {error['msg'].replace('Input should', 'should')}"
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _place(location: tuple[int | str, ...], content: Any) -> str:
-    """Pydantic's location without the steps (tags, expanded grids) that the file does not have."""
-    place = ""
-    for step in location:
-        if isinstance(content, dict) and isinstance(step, str) and step in content:
-            place, content = f"{place}.{step}", content[step]
-        elif isinstance(content, list) and isinstance(step, int) and step < len(content):
-            place, content = f"{place}[{step}]", content[step]
-    return place.removeprefix(".")
+    return load(path, Params)

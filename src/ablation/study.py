@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ablation.base.console import progress
+from ablation.base.console import console, progress
 from ablation.data.splits import Repeat, make_repeats, val_to_train
 from ablation.judge.selection import RACING_REPEATS, Contender, raced_out
 from ablation.params import Params
-from ablation.trial.hardware import Hardware
-from ablation.trial.laboratory import Laboratory
-from ablation.trial.recipe import Recipe, label
+from ablation.recipe import Recipe, label
+from ablation.run.laboratory import Laboratory
+from ablation.run.precision import hardware_for
 from ablation.trial.trials import Result, Trial
 
 Results = dict[str, list[Result]]
@@ -66,13 +66,19 @@ def fit_repeats(params: Params) -> list[Repeat]:
 
 
 def laboratory(params: Params) -> Laboratory:
-    """Where the trials run: the characters that training may see, and this machine."""
+    """Where the trials run: the characters that training may see, and this machine.
+
+    Says so where this machine would have chosen another precision than the study's.
+    """
     training = params.training
-    hardware = Hardware.choose(training.device, training.precision, training.workers)
+    hardware, remark = hardware_for(training.precision, training.device, training.workers)
+    if remark:
+        console.print(remark, style="italic")
     return Laboratory(TRAINING_CHARACTERS, training.batch_size, hardware)
 
 
 def run_entries(
+    lab: Laboratory,
     params: Params,
     model: str,
     entries: Sequence[Entry],
@@ -91,7 +97,6 @@ def run_entries(
     Raises:
         SplitError: the splits that params.yaml asks for cannot be made from these characters.
     """
-    lab = laboratory(params)
     start = RACING_REPEATS if racing and len(entries) > 1 else len(repeats)
     rounds = [list(repeats[:start]), *([repeat] for repeat in repeats[start:])]
     results: Results = {entry.setting: [] for entry in entries}
@@ -130,7 +135,7 @@ def weigh(entries: Sequence[Entry], results: Results, repeats: int) -> list[Cont
 
 
 def trials_table(contenders: Sequence[Contender], results: Results) -> pd.DataFrame:
-    """One row a trial, in the order of the contenders and their repeats."""
+    """One row a trial, in the order of the contenders and their repeats; times are apart."""
     return pd.DataFrame(
         {
             "candidate": contender.candidate,
@@ -139,10 +144,18 @@ def trials_table(contenders: Sequence[Contender], results: Results) -> pd.DataFr
             "score": result.score,
             "diverged": result.diverged,
             "raced_out": contender.raced_out,
-            "train_seconds": result.train_seconds,
         }
         for contender in contenders
         for repeat, result in enumerate(results[contender.setting])
+    )
+
+
+def times_table(results: Results) -> pd.DataFrame:
+    """What each trial's training took, on one core or one GPU, in the order of `trials_table`."""
+    return pd.DataFrame(
+        {"setting": setting, "repeat": repeat, "train_seconds": result.train_seconds}
+        for setting, outcomes in results.items()
+        for repeat, result in enumerate(outcomes)
     )
 
 
@@ -151,10 +164,10 @@ def curves_table(results: Results) -> pd.DataFrame:
     epochs = pd.concat(
         pd.DataFrame(
             {name: pd.Series(v, dtype=float) for name, v in asdict(result.curves).items()}
-        ).assign(candidate=setting, epoch=lambda table: table.index + 1)
+        ).assign(setting=setting, epoch=lambda table: table.index + 1)
         for setting, outcomes in results.items()
         for result in outcomes
     )
-    means = epochs.groupby(["candidate", "epoch"], sort=False).mean().reset_index()
+    means = epochs.groupby(["setting", "epoch"], sort=False).mean().reset_index()
     order = ["train_loss", "validation_loss", "train_accuracy", "validation_accuracy"]
-    return means[["candidate", "epoch", *order]]
+    return means[["setting", "epoch", *order]]

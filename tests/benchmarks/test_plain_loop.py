@@ -7,8 +7,8 @@ from plain_loop import CharacterDataset, plain_layers, train
 
 from ablation.data.characters import Characters
 from ablation.params import load_params
+from ablation.trial.families import CnnSpec, MlpSpec
 from ablation.trial.models import build
-from ablation.trial.recipe import CnnSpec, MlpSpec
 
 
 def test_sample_is_a_normalised_image_and_its_label(toy: Characters) -> None:

@@ -5,7 +5,8 @@ import yaml
 from racing import compare
 
 from ablation.base.files import write_json
-from ablation.params import load_params, save_recipe
+from ablation.params import load_params
+from ablation.recipe import save_recipe
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,8 @@ from throughput import Work, measure, sizes, summary
 from ablation.data.characters import CLASSES, Characters
 from ablation.data.glyphs import write
 from ablation.params import load_params
-from ablation.trial.hardware import Hardware
-from ablation.trial.recipe import CnnSpec, MlpSpec
+from ablation.run.hardware import Hardware
+from ablation.trial.families import CnnSpec, MlpSpec
 
 
 @pytest.fixture

@@ -1,15 +1,22 @@
-from pathlib import Path
-
 import pytest
 
-from ablation.data.characters import DataError
-from ablation.data.datasets import DATASETS, load_dataset
+from ablation.data.characters import CLASSES
+from ablation.data.conversion import CONVERSIONS
+from ablation.data.datasets import DATASETS, LOOK_ALIKES
 
 
-def test_there_are_three_datasets() -> None:
-    assert DATASETS == ("emnist-mini", "emnist-balanced", "glyphs")
+@pytest.mark.parametrize("name", DATASETS)
+def test_every_conversion_is_known(name: str) -> None:
+    assert DATASETS[name].conversion in CONVERSIONS
 
 
-def test_an_unknown_dataset_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"data\.dataset: 'mnist' is not one of emnist-mini, emn"):
-        load_dataset("mnist", tmp_path)
+@pytest.mark.parametrize("name", DATASETS)
+def test_only_what_is_drawn_from_fonts_has_a_note(name: str) -> None:
+    assert bool(DATASETS[name].note) == (name == "glyphs")
+
+
+def test_look_alikes_are_classes_and_in_one_group_each() -> None:
+    members = "".join(LOOK_ALIKES.values())
+    assert set(members) <= set(CLASSES)
+    assert len(set(members)) == len(members)
+    assert all("/".join(alike) == group for group, alike in LOOK_ALIKES.items())

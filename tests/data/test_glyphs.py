@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from ablation.data.characters import CLASSES, MERGED, Characters
-from ablation.data.glyphs import FONTS, convert, line_distances, load_glyphs, thin, write
+from ablation.data.conversion import emnist
+from ablation.data.glyphs import FONTS, line_distances, load_glyphs, thin, write
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +82,7 @@ def test_a_ring_stays_a_ring() -> None:
 def test_conversion_centres_and_fills_the_frame() -> None:
     page = np.zeros((128, 128))
     page[10:90, 100:110] = 1
-    image = convert(page)
+    image = emnist(page)
     rows, columns = (np.flatnonzero(image.max(axis=axis) > 60) for axis in (1, 0))
     assert (rows[0], rows[-1]) == (2, 25)
     assert abs((columns[0] + columns[-1]) / 2 - 13.5) <= 0.5

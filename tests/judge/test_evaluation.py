@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
+from ablation.data.datasets import LOOK_ALIKES
 from ablation.judge.evaluation import (
-    LOOK_ALIKES,
     accuracy_difference,
     accuracy_interval,
     agreement,
@@ -18,7 +18,7 @@ from ablation.judge.evaluation import (
     macro_averages,
     mcnemar,
     most_confused,
-    recall_differences,
+    recalls,
     reliability_curve,
     top2_accuracy,
 )
@@ -104,17 +104,16 @@ def test_report_reads_columns_of_a_table() -> None:
     assert class_report(table["actual"], table["predicted"], ["A", "B"])["f1"].tolist() == [1, 1]
 
 
-def test_recall_differences_are_cnn_minus_mlp() -> None:
+def test_recalls_stand_beside_each_other() -> None:
     mlp, cnn = (class_report([*"AABB"], guess, ["A", "B"]) for guess in ([*"ABBB"], [*"AAAB"]))
-    table = recall_differences(mlp, cnn)
-    assert list(table) == ["class", "mlp_recall", "cnn_recall", "difference"]
-    assert table["difference"].tolist() == [0.5, -0.5]
+    table = recalls({"mlp": mlp, "cnn": cnn})
+    assert table.to_dict("list") == {"class": ["A", "B"], "mlp": [0.5, 1], "cnn": [1, 0.5]}
 
 
 def test_reports_on_other_classes_do_not_compare() -> None:
     mlp, cnn = (class_report([*"AB"], [*"AB"], order) for order in (["A", "B"], ["B", "A"]))
     with pytest.raises(ValueError, match="same classes in the same order"):
-        recall_differences(mlp, cnn)
+        recalls({"mlp": mlp, "cnn": cnn})
 
 
 # --- confusions ----------------------------------------------------------------------------------
@@ -145,7 +144,9 @@ def test_perfect_model_confuses_nothing() -> None:
 
 def test_look_alikes_share_of_errors() -> None:
     # 0 for O; I for L; L for 1; then 0 for 1, which is an error across groups; and two right ones.
-    table = look_alike_errors([*"OL1" + "1" + "qF"], [*"0IL" + "0" + "qF"]).set_index("group")
+    table = look_alike_errors([*"OL1" + "1" + "qF"], [*"0IL" + "0" + "qF"], LOOK_ALIKES).set_index(
+        "group"
+    )
     assert table.loc["0/O"].tolist() == [1, 0.25]
     assert table.loc["1/I/L"].tolist() == [2, 0.5]
     assert table.loc["9/g/q"].tolist() == [0, 0]
@@ -153,18 +154,20 @@ def test_look_alikes_share_of_errors() -> None:
 
 
 def test_all_look_alikes_come_last() -> None:
-    assert look_alike_errors([*"A"], [*"B"])["group"].tolist() == [*LOOK_ALIKES, "all"]
+    assert look_alike_errors([*"A"], [*"B"], LOOK_ALIKES)["group"].tolist() == [*LOOK_ALIKES, "all"]
 
 
 def test_perfect_model_has_no_share_of_errors() -> None:
-    assert look_alike_errors([*"0O"], [*"0O"])["share_of_errors"].tolist() == [0.0] * 7
+    table = look_alike_errors([*"0O"], [*"0O"], LOOK_ALIKES)
+    assert table["share_of_errors"].tolist() == [0.0] * 7
 
 
-def test_look_alikes_are_classes_and_in_one_group_each() -> None:
-    members = "".join(LOOK_ALIKES.values())
-    assert set(members) <= set(CLASSES)
-    assert len(set(members)) == len(members)
-    assert all("/".join(alike) == group for group, alike in LOOK_ALIKES.items())
+def test_without_look_alikes_there_is_nothing_but_all() -> None:
+    assert look_alike_errors([*"A"], [*"B"], {}).to_dict("list") == {
+        "group": ["all"],
+        "errors": [0],
+        "share_of_errors": [0.0],
+    }
 
 
 # --- calibration ---------------------------------------------------------------------------------
@@ -255,12 +258,20 @@ def test_no_disagreement_is_no_difference() -> None:
 
 
 def test_agreement_by_hand() -> None:
-    table = agreement(*outcomes(both=5, first=1, second=2, neither=2))
+    mlp, cnn = outcomes(both=5, first=1, second=2, neither=2)
+    table = agreement({"mlp": mlp, "cnn": cnn})
     assert table.to_dict("list") == {
-        "outcome": ["both right", "only mlp right", "only cnn right", "both wrong"],
+        "outcome": ["all right", "only mlp right", "only cnn right", "all wrong"],
         "count": [5, 1, 2, 2],
         "share": [0.5, 0.1, 0.2, 0.2],
     }
+
+
+def test_agreement_of_three_names_every_set_of_models() -> None:
+    right = {"a": [True, True], "b": [True, False], "c": [False, True]}
+    counts = agreement(right).set_index("outcome")["count"]
+    assert counts[counts > 0].to_dict() == {"only a and b right": 1, "only a and c right": 1}
+    assert len(counts) == 8
 
 
 # --- what is not a set of predictions ------------------------------------------------------------
@@ -271,7 +282,7 @@ def test_agreement_by_hand() -> None:
     [
         lambda: mcnemar([True], [True, False]),
         lambda: accuracy_interval([]),
-        lambda: agreement([[True]], [[True]]),
+        lambda: agreement({"mlp": [[True]], "cnn": [[True]]}),
         lambda: most_confused([*"AB"], [*"A"]),
         lambda: top2_accuracy([*"AB"], [*"AB"], [*"A"]),
     ],

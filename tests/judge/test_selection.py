@@ -250,17 +250,17 @@ def test_diverged_contender_that_was_stopped_was_not_raced_out() -> None:
 
 def test_evidence_by_hand() -> None:
     found = row(judge(OLD, BETTER), "better")
-    assert found.mean == pytest.approx(0.82)
+    assert found.accuracy == pytest.approx(0.82)
     assert found.spread == pytest.approx(0.01)
     assert found.gain == pytest.approx(0.02)
-    assert (found.gain_low, found.gain_high) == pytest.approx((-0.0128621, 0.0528621), abs=1e-6)
+    assert (found.low, found.high) == pytest.approx((-0.0128621, 0.0528621), abs=1e-6)
     assert (found.repeats, found.role) == (3, "winner")
 
 
 def test_incumbent_gains_nothing_over_itself() -> None:
     found = row(judge(OLD, BETTER), "old")
     assert (found.role, found.gain) == ("incumbent", 0.0)
-    assert math.isnan(found.gain_low) and math.isnan(found.gain_high)
+    assert math.isnan(found.low) and math.isnan(found.high)
 
 
 def test_kept_incumbent_has_the_role_of_winner() -> None:
@@ -272,13 +272,13 @@ def test_kept_incumbent_has_the_role_of_winner() -> None:
 def test_single_repeat_leaves_noise_undefined() -> None:
     found = row(judge(contender("old", [0.80]), contender("new", [0.82])), "new")
     assert found.gain == pytest.approx(0.02)
-    assert all(math.isnan(value) for value in (found.spread, found.gain_low, found.gain_high))
+    assert all(math.isnan(value) for value in (found.spread, found.low, found.high))
 
 
 def test_evidence_is_a_table_with_the_columns_of_candidates_csv() -> None:
     table = pd.DataFrame(judge(OLD, BETTER).evidence)
     assert ", ".join(table) == (
-        "candidate, setting, role, mean, spread, gain, gain_low, gain_high, repeats, diverged, "
+        "candidate, setting, role, accuracy, spread, gain, low, high, repeats, diverged, "
         "won_grid, grid_edge, raced_out"
     )
 

@@ -2,8 +2,9 @@ import pytest
 import torch
 from torch import nn
 
+from ablation.recipe import Recipe
+from ablation.trial.families import CnnSpec, MlpSpec
 from ablation.trial.models import ChannelsLastFlatten, Dropout, build, kernels
-from ablation.trial.recipe import CnnSpec, MlpSpec, Recipe
 from ablation.trial.techniques import ACTIVATIONS
 
 MLP = MlpSpec(hidden=(16, 12, 8), epochs=1)
@@ -84,7 +85,7 @@ def test_the_start_follows_the_seed_and_no_other_dice(
 def test_weights_are_he_normal_and_biases_zero(recipe: Recipe) -> None:
     spec = MlpSpec(hidden=(400, 400, 400), epochs=1)
     network = build(spec, recipe.having("batchnorm", False), 47, seed=1)
-    for layer in network:
+    for layer in network.modules():
         if isinstance(layer, nn.Linear):
             assert layer.weight.std().item() == pytest.approx((2 / layer.in_features) ** 0.5, 0.05)
             assert not layer.bias.any()

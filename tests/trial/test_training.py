@@ -7,15 +7,9 @@ import torch
 import torch.nn.functional as F
 
 from ablation.data.splits import Repeat
+from ablation.recipe import Plateau, Recipe, Regularization, Sgd
+from ablation.trial.families import CnnSpec, MlpSpec
 from ablation.trial.models import build, compute_in, kernels
-from ablation.trial.recipe import (
-    CnnSpec,
-    MlpSpec,
-    Plateau,
-    Recipe,
-    Regularization,
-    Sgd,
-)
 from ablation.trial.training import Normalisation, Part, Trained, predict, train
 
 Parts = tuple[Part, Part]

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from ablation.recipe import Recipe
+from ablation.trial.families import CnnSpec, MlpSpec
 from ablation.trial.models import build, kernels
-from ablation.trial.recipe import CnnSpec, MlpSpec, Recipe
 from ablation.trial.techniques import ACTIVATIONS
 from ablation.trial.weights import MasterWeights
 
@@ -13,16 +14,16 @@ DTYPES = [torch.float32, torch.bfloat16]
 
 
 @pytest.fixture
-def network(spec: MlpSpec | CnnSpec, recipe: Recipe) -> nn.Sequential:
+def network(spec: MlpSpec | CnnSpec, recipe: Recipe) -> nn.Module:
     return build(spec, recipe, 4, seed=1)
 
 
-def half_of_all_squares(network: nn.Sequential) -> torch.Tensor:
+def half_of_all_squares(network: nn.Module) -> torch.Tensor:
     """A loss whose gradient at every weight is the weight."""
     return torch.stack([(values.float() ** 2).sum() / 2 for values in network.parameters()]).sum()
 
 
-def collected(network: nn.Sequential, weights: MasterWeights) -> torch.Tensor:
+def collected(network: nn.Module, weights: MasterWeights) -> torch.Tensor:
     half_of_all_squares(network).backward()
     weights.collect()
     return weights.kernel_gradients.clone()
@@ -30,10 +31,10 @@ def collected(network: nn.Sequential, weights: MasterWeights) -> torch.Tensor:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_layers_keep_their_weights_in_the_precision_and_normalisation_in_float32(
-    network: nn.Sequential, dtype: torch.dtype
+    network: nn.Module, dtype: torch.dtype
 ) -> None:
     MasterWeights(network, dtype)
-    for module in network:
+    for module in network.children():
         normalises = isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)
         expected = torch.float32 if normalises else dtype
         assert {values.dtype for values in module.state_dict().values()} <= {expected, torch.int64}
@@ -47,7 +48,7 @@ def test_every_layer_takes_the_precision(activation: str, cnn: CnnSpec, recipe: 
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_gradients_lie_where_their_weights_lie(network: nn.Sequential, dtype: torch.dtype) -> None:
+def test_gradients_lie_where_their_weights_lie(network: nn.Module, dtype: torch.dtype) -> None:
     weights = MasterWeights(network, dtype)
     collected(network, weights)
     rounding = 0.0 if dtype == torch.float32 else 2**-8
@@ -57,14 +58,14 @@ def test_gradients_lie_where_their_weights_lie(network: nn.Sequential, dtype: to
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_gradients_do_not_add_up_over_steps(network: nn.Sequential, dtype: torch.dtype) -> None:
+def test_gradients_do_not_add_up_over_steps(network: nn.Module, dtype: torch.dtype) -> None:
     weights = MasterWeights(network, dtype)
     once, twice = (collected(network, weights) for _ in range(2))
     assert torch.equal(once, twice)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_the_network_follows_its_weights(network: nn.Sequential, dtype: torch.dtype) -> None:
+def test_the_network_follows_its_weights(network: nn.Module, dtype: torch.dtype) -> None:
     before = copy.deepcopy(network)
     weights = MasterWeights(network, dtype)
     weights.kernels.mul_(3)
@@ -79,7 +80,7 @@ def test_the_network_follows_its_weights(network: nn.Sequential, dtype: torch.dt
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_steps_smaller_than_bf16_can_hold_are_not_lost(
-    network: nn.Sequential, dtype: torch.dtype
+    network: nn.Module, dtype: torch.dtype
 ) -> None:
     before = copy.deepcopy(network)
     weights = MasterWeights(network, dtype)
@@ -94,9 +95,7 @@ def test_steps_smaller_than_bf16_can_hold_are_not_lost(
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_what_is_released_is_an_ordinary_network(
-    network: nn.Sequential, dtype: torch.dtype
-) -> None:
+def test_what_is_released_is_an_ordinary_network(network: nn.Module, dtype: torch.dtype) -> None:
     before = copy.deepcopy(network)
     MasterWeights(network, dtype).release()
     storages = {values.untyped_storage().data_ptr() for values in network.parameters()}

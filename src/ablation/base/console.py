@@ -16,18 +16,14 @@ Item = TypeVar("Item")
 LOG_WIDTH = 120
 SECONDS_BETWEEN_LINES = 30
 
-STAND_IN = (
-    "Made from the glyphs dataset: characters drawn from fonts, a stand-in for real handwriting."
-)
-
 console = Console(width=None if sys.stdout.isatty() else LOG_WIDTH, highlight=False)
 
 
-def announce(what: str, dataset: str) -> None:
-    """The headline of a stage; numbers that are not from handwriting say so."""
+def announce(what: str, note: str) -> None:
+    """The headline of a stage, and what has to be said of the data set that it works on."""
     console.rule(what)
-    if dataset == "glyphs":
-        console.print(STAND_IN, style="italic")
+    if note:
+        console.print(note, style="italic")
 
 
 @contextmanager

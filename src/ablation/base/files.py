@@ -16,10 +16,27 @@ TEXT = [
 ]
 
 
+def repository() -> Path:
+    """The repository that is worked in: the working folder, or the one that it is a copy of.
+
+    `dvc exp run --temp` and `--queue` work in a copy of the repository inside its .dvc. What git
+    does not hold, such as raw files and remembered trials, is in the repository itself.
+    """
+    copies = [place for place in Path.cwd().parents if place.name == ".dvc"]
+    return copies[-1].parent if copies else Path()
+
+
 def write_json(content: dict[str, Any], path: Path) -> None:
-    """Write numbers to 6 digits; what is not finite becomes null."""
-    text = json.dumps({key: _plain(value) for key, value in content.items()}, indent=2)
+    """Write words, and numbers to 6 digits; a number that was never found is left out."""
+    kept = {key: value for key, value in content.items() if not _is_missing(value)}
+    text = json.dumps({key: _rounded(value) for key, value in kept.items()}, indent=2)
     write_bytes(f"{text}\n".encode(), path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """What `write_json` wrote."""
+    content: dict[str, Any] = json.loads(path.read_text())
+    return content
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
@@ -42,7 +59,9 @@ def write_bytes(content: bytes, path: Path) -> None:
     unfinished.replace(path)
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, float):
-        return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
-    return value
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and not math.isfinite(value))
+
+
+def _rounded(value: Any) -> Any:
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value

@@ -1,5 +1,6 @@
 """The one shape in which characters travel between stages: images, labels and class names."""
 
+import hashlib
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,13 +40,23 @@ class Characters:
         """(k,) int64, how many characters of each class there are."""
         return np.bincount(self.labels, minlength=len(self.classes))
 
+    def digest(self) -> str:
+        """SHA-256 of the images, the labels and the names of the classes."""
+        digest = hashlib.sha256(f"{self.images.shape} {self.classes}".encode())
+        for array in (self.images, self.labels):
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
+
     def save(self, path: Path) -> None:
-        """Write a compressed npz, whole or not at all; equal characters give equal bytes."""
+        """Write an npz, whole or not at all; equal characters give equal bytes on any machine.
+
+        It is not compressed: zlib's versions pack the same bytes differently.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(path.name + ".unfinished")
         try:
             with unfinished.open("wb") as file:
-                np.savez_compressed(
+                np.savez(
                     file, images=self.images, labels=self.labels, classes=np.array(self.classes)
                 )
             unfinished.replace(path)

@@ -108,7 +108,7 @@ def load_emnist(
     """Training and test set, from the raw files in any form or else downloaded.
 
     Args:
-        dataset: which of the two.
+        dataset: `emnist-mini` or `emnist-balanced`.
         raw: folder of the raw files; NIST's archive is downloaded into it where they are missing.
 
     Returns:

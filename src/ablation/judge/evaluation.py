@@ -4,6 +4,8 @@ Every function is pure: arrays or tables in, numbers or the tables of `plots/` o
 for themselves (`"q"`), not for their index; shares and rates are fractions.
 """
 
+from collections.abc import Mapping
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -19,18 +21,6 @@ CONFIDENCE = 0.95
 CALIBRATION_BINS = 15
 
 RESAMPLES = 10_000
-
-# Characters that people write with the same strokes, so that only the text around them tells which
-# is meant. Drawn up from the shapes, before any model's errors were seen. EMNIST's 47 classes fold
-# i, l, o, s and z into I, L, O, S and Z. No character is in two groups.
-LOOK_ALIKES = {
-    "0/O": "0O",
-    "1/I/L": "1IL",
-    "2/Z": "2Z",
-    "5/S": "5S",
-    "9/g/q": "9gq",
-    "F/f": "Ff",
-}
 
 
 def accuracy_interval(correct: ArrayLike) -> tuple[float, float]:
@@ -114,22 +104,25 @@ def most_confused(actual: ArrayLike, predicted: ArrayLike, count: int = 10) -> p
     return order.head(count).reset_index(drop=True)
 
 
-def look_alike_errors(actual: ArrayLike, predicted: ArrayLike) -> pd.DataFrame:
+def look_alike_errors(
+    actual: ArrayLike, predicted: ArrayLike, look_alikes: Mapping[str, str]
+) -> pd.DataFrame:
     """How many errors are characters that nobody could tell apart out of context.
 
     Args:
         actual, predicted: (n,) characters.
+        look_alikes: name of a group to its characters; no character is in two groups.
 
     Returns:
-        group, errors, share_of_errors (of all errors; 0 where there are none): a row for each of
-        `LOOK_ALIKES` and a last row `all`, their sum. An error counts where both the true and the
+        group, errors, share_of_errors (of all errors; 0 where there are none): a row for each
+        group and a last row `all`, their sum. An error counts where both the true and the
         predicted character are of one group.
     """
     truth, guess = _aligned(actual=actual, predicted=predicted)
     wrong = truth != guess
     errors = {
         group: int((wrong & np.isin(truth, [*alike]) & np.isin(guess, [*alike])).sum())
-        for group, alike in LOOK_ALIKES.items()
+        for group, alike in look_alikes.items()
     }
     errors["all"] = sum(errors.values())
     table = pd.DataFrame({"group": list(errors), "errors": list(errors.values())})
@@ -226,52 +219,48 @@ def accuracy_difference(
     return (only_second - only_first) / characters, float(low), float(high)
 
 
-def agreement(mlp_correct: ArrayLike, cnn_correct: ArrayLike) -> pd.DataFrame:
-    """Where both models are right, one of them, or none.
+def agreement(correct: Mapping[str, ArrayLike]) -> pd.DataFrame:
+    """Where all models are right, some of them, or none.
 
     Args:
-        mlp_correct, cnn_correct: (n,) bool, on the same characters.
+        correct: model to (n,) bool, whether it was right, on the same characters for all.
 
     Returns:
-        four rows: outcome, count, share.
+        outcome, count, share: a row for each set of models that can be right, all first.
     """
-    mlp, cnn = _aligned(mlp_correct=mlp_correct, cnn_correct=cnn_correct)
-    counts = {
-        "both right": mlp & cnn,
-        "only mlp right": mlp & ~cnn,
-        "only cnn right": cnn & ~mlp,
-        "both wrong": ~mlp & ~cnn,
-    }
-    table = pd.DataFrame(
-        {"outcome": list(counts), "count": [int(cases.sum()) for cases in counts.values()]}
-    )
-    table["share"] = table["count"] / len(mlp)
-    return table
+    names = list(correct)
+    right = np.stack(_aligned(**{f"{name}_correct": each for name, each in correct.items()}))
+    rows = []
+    for pattern in product([True, False], repeat=len(names)):
+        count = int((right == np.array(pattern)[:, None]).all(axis=0).sum())
+        rows.append((_outcome(names, pattern), count, count / right.shape[1]))
+    return pd.DataFrame(rows, columns=["outcome", "count", "share"])
 
 
-def recall_differences(mlp_report: pd.DataFrame, cnn_report: pd.DataFrame) -> pd.DataFrame:
+def recalls(reports: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Share of each class's characters that each model recognises.
 
     Args:
-        mlp_report, cnn_report: what `class_report` returns, for the same classes.
+        reports: model to what `class_report` returns, for the same classes.
 
     Returns:
-        class, mlp_recall, cnn_recall, difference (CNN minus MLP), in the order of the reports.
+        class, then a column for each model, in the order of the reports.
 
     Raises:
         ValueError: reports on different classes.
     """
-    if mlp_report["class"].tolist() != cnn_report["class"].tolist():
-        raise ValueError("the two reports must list the same classes in the same order.")
-    mlp, cnn = mlp_report["recall"].to_numpy(), cnn_report["recall"].to_numpy()
-    return pd.DataFrame(
-        {
-            "class": mlp_report["class"].to_numpy(),
-            "mlp_recall": mlp,
-            "cnn_recall": cnn,
-            "difference": cnn - mlp,
-        }
-    )
+    classes = [report["class"].tolist() for report in reports.values()]
+    if any(each != classes[0] for each in classes):
+        raise ValueError("the reports must list the same classes in the same order.")
+    columns = {model: report["recall"].to_numpy() for model, report in reports.items()}
+    return pd.DataFrame({"class": classes[0], **columns})
+
+
+def _outcome(names: list[str], pattern: tuple[bool, ...]) -> str:
+    if all(pattern) or not any(pattern):
+        return "all right" if all(pattern) else "all wrong"
+    right = [name for name, is_right in zip(names, pattern, strict=True) if is_right]
+    return f"only {' and '.join(right)} right"
 
 
 def _aligned(**columns: ArrayLike) -> list[NDArray[Any]]:

@@ -59,10 +59,10 @@ class Evidence:
     Attributes:
         candidate, setting: as in `Contender`.
         role: `winner` (also where it is the incumbent that stays), `incumbent` or `candidate`.
-        mean: mean score over the repeats that it ran.
+        accuracy: mean score over the repeats that it ran.
         spread: their standard deviation; nan for one repeat.
         gain: mean of its score minus the incumbent's, on the repeats that both ran.
-        gain_low, gain_high: 95 % interval of the gain; nan for the incumbent and for one repeat.
+        low, high: 95 % interval of the gain; nan for the incumbent and for one repeat.
         repeats: number of repeats that it ran.
         diverged: whether any of its trials diverged.
         won_grid: whether it stands for its candidate: the best grid point, or the only one.
@@ -74,11 +74,11 @@ class Evidence:
     candidate: str
     setting: str
     role: Literal["winner", "incumbent", "candidate"]
-    mean: float
+    accuracy: float
     spread: float
     gain: float
-    gain_low: float
-    gain_high: float
+    low: float
+    high: float
     repeats: int
     diverged: bool
     won_grid: bool
@@ -334,11 +334,11 @@ def _evidence(
         candidate=contender.candidate,
         setting=contender.setting,
         role=role,
-        mean=float(scores.mean()),
+        accuracy=float(scores.mean()),
         spread=float(scores.std(ddof=1)) if len(scores) > 1 else math.nan,
         gain=float(gains.mean()),
-        gain_low=low if interval_exists else math.nan,
-        gain_high=high if interval_exists else math.nan,
+        low=low if interval_exists else math.nan,
+        high=high if interval_exists else math.nan,
         repeats=len(scores),
         diverged=contender.diverged,
         won_grid=won_grid,

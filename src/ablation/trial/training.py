@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from ablation.data.splits import Repeat
+from ablation.recipe import Recipe
+from ablation.trial.families import Spec
 from ablation.trial.models import build
-from ablation.trial.recipe import CnnSpec, MlpSpec, Recipe
 from ablation.trial.techniques import make_optimizer, make_schedule
 from ablation.trial.trials import Curves
 from ablation.trial.weights import MasterWeights
@@ -65,7 +66,7 @@ class Normalisation:
 class Trained:
     """What a training leaves behind."""
 
-    network: nn.Sequential
+    network: nn.Module
     normalisation: Normalisation
     curves: Curves
     seconds: float
@@ -73,7 +74,7 @@ class Trained:
 
 
 def train(
-    spec: MlpSpec | CnnSpec,
+    spec: Spec,
     recipe: Recipe,
     repeat: Repeat,
     training: Part,

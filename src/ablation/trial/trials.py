@@ -4,19 +4,23 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Self
 
+import numpy as np
+import safetensors.numpy
+
 from ablation.data.splits import Repeat
-from ablation.trial.recipe import CnnSpec, MlpSpec, Recipe
+from ablation.recipe import Recipe
+from ablation.trial.families import Spec
 
 
 @dataclass(frozen=True)
 class Trial:
     """One recipe on one repeat: trained on the split's training part, scored on the other.
 
-    model: the family, `mlp` or `cnn`; spec: its sizes.
+    model: the family's name; spec: its sizes.
     """
 
     model: str
-    spec: MlpSpec | CnnSpec
+    spec: Spec
     recipe: Recipe
     repeat: Repeat
 
@@ -58,3 +62,27 @@ class Result:
         """What `to_bytes` wrote, to the last bit."""
         content = json.loads(line)
         return cls(**{**content, "curves": Curves(**content["curves"])})
+
+
+@dataclass(frozen=True, eq=False)
+class Learnt:
+    """What a training on all characters leaves behind.
+
+    mean, deviation: of the pixels in 0..1, which the network sees as (pixel - mean) / deviation;
+    tensors: every weight and statistic of the network by its name.
+    """
+
+    mean: float
+    deviation: float
+    tensors: dict[str, np.ndarray]
+
+    def to_bytes(self) -> bytes:
+        """A line of JSON and a safetensors file."""
+        numbers = {"mean": self.mean, "deviation": self.deviation}
+        return json.dumps(numbers).encode() + b"\n" + safetensors.numpy.save(self.tensors)
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Self:
+        """What `to_bytes` wrote, to the last bit."""
+        numbers, _, tensors = content.partition(b"\n")
+        return cls(**json.loads(numbers), tensors=safetensors.numpy.load(tensors))

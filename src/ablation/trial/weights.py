@@ -6,7 +6,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor, nn
 
-from ablation.trial.models import compute_in, kernels
+from ablation.trial.models import NetworkError, compute_in, kernels
 
 
 class MasterWeights:
@@ -23,7 +23,7 @@ class MasterWeights:
     `grad` of both.
     """
 
-    def __init__(self, network: nn.Sequential, dtype: torch.dtype) -> None:
+    def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
         first = kernels(network)
         parameters = [*first, *(p for p in network.parameters() if p.ndim == 1)]
         weights = torch.empty(sum(p.numel() for p in parameters), device=first[0].device)
@@ -36,7 +36,13 @@ class MasterWeights:
         weight_views = _views(weights, parameters)
         torch._foreach_copy_(weight_views, [p.detach() for p in parameters])
         compute_in(network, dtype)
-        learnt = [*map(_Learnt, parameters, weight_views, _views(gradients, parameters))]
+        names = {parameter: name for name, parameter in network.named_parameters()}
+        learnt = [
+            _Learnt(names[parameter], parameter, weight, gradient)
+            for parameter, weight, gradient in zip(
+                parameters, weight_views, _views(gradients, parameters), strict=True
+            )
+        ]
         for each in learnt:
             if not each.rounded:
                 each.parameter.data = each.weight  # the optimizer moves the network itself
@@ -44,11 +50,15 @@ class MasterWeights:
         self._shared = [each for each in learnt if not each.rounded]
 
     def collect(self) -> None:
-        """Take the network's gradients over, so that the next backward starts from none."""
+        """Take the network's gradients over, so that the next backward starts from none.
+
+        Raises:
+            NetworkError: a parameter has no gradient, since the network does not use it.
+        """
         for group in (self._rounded, self._shared):  # of one precision: on a GPU, one launch
             if group:
-                found = [each.parameter.grad for each in group]
-                torch._foreach_copy_([each.gradient for each in group], found)  # type: ignore[arg-type]
+                found = [each.found_gradient() for each in group]
+                torch._foreach_copy_([each.gradient for each in group], found)
                 for each in group:
                     each.parameter.grad = None
 
@@ -69,6 +79,7 @@ class MasterWeights:
 class _Learnt:
     """A parameter of the network, and its places in the flat tensors."""
 
+    name: str
     parameter: nn.Parameter
     weight: Tensor
     gradient: Tensor
@@ -76,6 +87,14 @@ class _Learnt:
     @property
     def rounded(self) -> bool:
         return self.parameter.dtype != self.weight.dtype
+
+    def found_gradient(self) -> Tensor:
+        if self.parameter.grad is None:
+            raise NetworkError(
+                f"models.py: {self.name} got no gradient: the network's forward does not use it; "
+                "leave it out"
+            )
+        return self.parameter.grad
 
 
 def _views(flat: Tensor, like: list[nn.Parameter]) -> list[Tensor]:

@@ -9,11 +9,13 @@ import pytest
 from ablation.base.errors import UserError
 from ablation.data.characters import Characters
 from ablation.data.splits import Repeat, split
-from ablation.trial import memory
-from ablation.trial.fitted import Fitted
-from ablation.trial.hardware import Hardware
-from ablation.trial.laboratory import Laboratory
-from ablation.trial.recipe import CnnSpec, MlpSpec, Recipe, Regularization, Sgd
+from ablation.fitted import Fitted
+from ablation.model_file import pack
+from ablation.recipe import Recipe, Regularization, Sgd
+from ablation.run import memory
+from ablation.run.hardware import Hardware
+from ablation.run.laboratory import Laboratory
+from ablation.trial.families import CnnSpec, MlpSpec
 from ablation.trial.trials import Result, Trial
 
 ONE_WORKER = Hardware("cpu", bf16=False, workers=1)
@@ -190,33 +192,31 @@ def test_a_diverged_trial_scores_nothing_and_is_remembered_as_such(
 def test_a_fit_is_a_model_file_that_predicts(
     lab: Laboratory, trials: list[Trial], toy: Characters, tmp_path: Path
 ) -> None:
-    ((trial, result, content),) = lab.fit(trials[-1:])
-    (tmp_path / "cnn.safetensors").write_bytes(content)
+    ((trial, result, learnt),) = lab.fit(trials[-1:])
+    (tmp_path / "cnn.safetensors").write_bytes(pack(trial, learnt, toy.classes, "emnist"))
     fitted = Fitted.load(tmp_path / "cnn.safetensors")
-    assert (fitted.model, fitted.spec, fitted.recipe) == ("cnn", trial.spec, trial.recipe)
-    assert fitted.classes == toy.classes
+    about = fitted.about
+    assert (about.model, about.spec, about.recipe) == ("cnn", trial.spec, trial.recipe)
+    assert about.classes == toy.classes
     assert (fitted.probabilities(toy.images).argmax(axis=1) == toy.labels).mean() > 0.95
     assert len(result.curves.train_accuracy) == trial.spec.epochs
 
 
-def test_a_fit_uses_every_character(
-    lab: Laboratory, trials: list[Trial], toy: Characters, tmp_path: Path
-) -> None:
-    ((_, result, content),) = lab.fit(trials[:1])
-    (tmp_path / "mlp.safetensors").write_bytes(content)
+def test_a_fit_uses_every_character(lab: Laboratory, trials: list[Trial], toy: Characters) -> None:
+    ((_, result, learnt),) = lab.fit(trials[:1])
     pixels = toy.images / 255
-    normalisation = Fitted.load(tmp_path / "mlp.safetensors").normalisation
-    assert normalisation.mean == pytest.approx(pixels.mean())
-    assert normalisation.deviation == pytest.approx(pixels.std())
+    assert learnt.mean == pytest.approx(pixels.mean())
+    assert learnt.deviation == pytest.approx(pixels.std())
     assert result.curves.validation_accuracy == []
 
 
 def test_a_fit_is_trained_once_and_is_no_trial(
     lab: Laboratory, trials: list[Trial], toy_study: Path
 ) -> None:
-    (first,) = lab.fit(trials[:1])
+    ((_, result, learnt),) = lab.fit(trials[:1])
     written = remembered(toy_study)
-    assert next(iter(lab.fit(trials[:1]))) == first
+    ((_, again, recalled),) = lab.fit(trials[:1])
+    assert (again, recalled.to_bytes()) == (result, learnt.to_bytes())
     assert remembered(toy_study) == written
     outcomes(lab, trials[:1])
     assert len(remembered(toy_study)) == 2

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from ablation.data.splits import Repeat
-from ablation.trial import memory
-from ablation.trial.hardware import Hardware, HardwareError
-from ablation.trial.recipe import CnnSpec, MlpSpec, Recipe
+from ablation.recipe import Recipe
+from ablation.run import hardware, memory
+from ablation.run.hardware import Hardware, HardwareError
+from ablation.trial.families import CnnSpec, MlpSpec
 from ablation.trial.training import Part, prepare_process, train
 from ablation.trial.trials import Curves
 
@@ -89,7 +90,30 @@ def test_the_number_of_workers_is_no_part_of_the_arithmetic() -> None:
     one, two = (Hardware("cpu", True, workers) for workers in (1, 2))
     assert one.arithmetic == two.arithmetic
     assert one.arithmetic != dataclasses.replace(one, bf16=False).arithmetic
-    assert one.arithmetic != dataclasses.replace(one, device="cuda").arithmetic
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("flags", "fpu sse4_2 avx2 fma"), ("model", "999"), ("vendor_id", "Another")],
+)
+def test_another_processor_is_another_arithmetic(
+    field: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = Hardware("cpu", True, 1).arithmetic
+    other = {**hardware._processor(), field: value}
+    monkeypatch.setattr(hardware, "_processor", lambda: other)
+    after = Hardware("cpu", True, 1).arithmetic
+    assert {name for name in before if after[name] != before[name]} == {"computer"}
+
+
+def test_what_a_kernel_reports_beside_arithmetic_is_no_part_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = Hardware("cpu", True, 1).arithmetic
+    flags = f"a_new_flag {hardware._processor().get('flags', '')}"
+    other = {**hardware._processor(), "flags": flags, "cpu MHz": "1"}
+    monkeypatch.setattr(hardware, "_processor", lambda: other)
+    assert Hardware("cpu", True, 1).arithmetic == before
 
 
 @pytest.mark.parametrize("library", ["torch", "numpy", "scikit-learn"])

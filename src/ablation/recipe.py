@@ -1,46 +1,12 @@
-"""What a trial is told: a recipe (one setting for every technique) and the sizes of a model."""
+"""What a trial is told: a recipe, which is one setting for every technique."""
 
-import difflib
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
-
-def one_of(found: object, allowed: Iterable[object]) -> str:
-    """`'adamm' is not one of sgd, adam (did you mean 'adam'?)`."""
-    names = [str(name) for name in allowed]
-    close = difflib.get_close_matches(str(found), names, n=1)
-    hint = f" (did you mean {close[0]!r}?)" if close else ""
-    return f"{found!r} is not one of {', '.join(names)}{hint}"
-
-
-class Checked(BaseModel):
-    """A frozen, strictly typed model that names the keys it allows when it meets another one."""
-
-    model_config = ConfigDict(frozen=True, strict=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _know_every_key(cls, value: Any) -> Any:
-        if isinstance(value, dict):
-            for key in value.keys() - cls.model_fields.keys():
-                raise PydanticCustomError(
-                    "unknown_key", "{m}", {"m": one_of(key, cls.model_fields)}
-                )
-        return value
-
-
-Count = Annotated[int, Field(ge=1)]
-Sizes = Annotated[
-    tuple[Count, ...],
-    BeforeValidator(lambda sizes: tuple(sizes) if isinstance(sizes, list) else sizes),
-]
-Rate = Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
-Strength = Annotated[float, Field(ge=0, le=1)]
-Share = Annotated[float, Field(gt=0, lt=1)]
-Momentum = Annotated[float, Field(ge=0, lt=1)]
+from ablation.base.checked import Checked, Momentum, Rate, Share, Strength, load, save
 
 
 class Constant(Checked):
@@ -132,7 +98,11 @@ Dropout = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Recipe(Checked):
-    """One setting for every technique; the fields stand in the order of the chain."""
+    """One setting for every technique; the fields stand in the order of the chain.
+
+    A new field has a neutral default, one that changes nothing: recipes, models and parameter files
+    from before it stay valid.
+    """
 
     scheduler: Scheduler
     activation: Activation
@@ -150,24 +120,23 @@ class Recipe(Checked):
         return self.model_copy(update={technique: setting})
 
 
-class MlpSpec(Checked):
-    """Widths of the hidden layers, and epochs of training."""
-
-    hidden: Annotated[Sizes, Field(min_length=3)]
-    epochs: Count
-
-
-class CnnSpec(Checked):
-    """Channels of the convolutions (each halves the image), widths of the dense layers, epochs."""
-
-    channels: Annotated[Sizes, Field(min_length=2, max_length=4)]
-    dense: Sizes
-    epochs: Count
-
-
 TECHNIQUES = tuple(Recipe.model_fields)
 BASELINE = "baseline"
 CHAIN = (BASELINE, *TECHNIQUES)
+
+
+def load_recipe(path: Path) -> Recipe:
+    """A recipe that a stage has written.
+
+    Raises:
+        ParamsError: naming the file, the key, what was found and what is allowed.
+    """
+    return load(path, Recipe)
+
+
+def save_recipe(recipe: Recipe, path: Path, comment: str) -> None:
+    """Write a recipe in the form of params.yaml's `baseline`, under a line of comment."""
+    save(recipe, path, comment)
 
 
 def label(setting: Any, without: Iterable[str] = ()) -> str:

@@ -6,16 +6,17 @@ remembered, so that waits until there is something to train.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
-from functools import cache
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 import joblib
 
 from ablation.base.errors import UserError
-from ablation.trial import memory
-from ablation.trial.hardware import Hardware
-from ablation.trial.trials import Result, Trial
+from ablation.data.characters import Characters
+from ablation.run import memory
+from ablation.run.hardware import Hardware
+from ablation.trial.trials import Learnt, Result, Trial
 
 Work = Literal["validate", "fit"]
 
@@ -40,15 +41,20 @@ class Laboratory:
         for trial, payload in self._each(trials, "validate"):
             yield trial, Result.from_bytes(payload)
 
-    def fit(self, trials: Iterable[Trial]) -> Iterator[tuple[Trial, Result, bytes]]:
+    def fit(self, trials: Iterable[Trial]) -> Iterator[tuple[Trial, Result, Learnt]]:
         """Train on *all* characters; of the repeats only the dice count, not the split.
 
-        Yields the trial, its result (score 0: nothing was left to score it on) and the content of
-        the model file, in no fixed order; remembered like trials.
+        Yields the trial, its result (score 0: nothing was left to score it on) and what the
+        network learnt, in no fixed order; remembered like trials.
         """
         for trial, payload in self._each(trials, "fit"):
-            result, _, model = payload.partition(b"\n")
-            yield trial, Result.from_bytes(result), model
+            result, _, learnt = payload.partition(b"\n")
+            yield trial, Result.from_bytes(result), Learnt.from_bytes(learnt)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the characters, as they were when it was first asked for."""
+        return Characters.load(self.characters).digest()
 
     def _each(self, trials: Iterable[Trial], work: Work) -> Iterator[tuple[Trial, bytes]]:
         keys = {trial: self._key(work, trial) for trial in trials}
@@ -67,7 +73,7 @@ class Laboratory:
                 lab = replace(self, characters=self.characters.absolute())
                 place, code = memory.folder(), memory.code_digest()
                 jobs = (
-                    joblib.delayed(_do)(lab, work, trial, keys[trial], place, code)
+                    joblib.delayed(_do)(lab, self.digest, work, trial, keys[trial], place, code)
                     for trial in unknown
                 )
                 yield from pool(jobs)
@@ -81,25 +87,20 @@ class Laboratory:
             repeat=asdict(trial.repeat),
             batch_size=self.batch_size,
             arithmetic=self.hardware.arithmetic,
-            characters=_digest(self.characters),
+            characters=self.digest,
         )
 
 
 def _do(
-    lab: Laboratory, work: Work, trial: Trial, key: str, place: Path, code: str
+    lab: Laboratory, digest: str, work: Work, trial: Trial, key: str, place: Path, code: str
 ) -> tuple[Trial, bytes]:
-    from ablation.trial import worker  # here, in the worker process: it imports torch
+    from ablation.run import worker  # here, in the worker process: it imports torch
 
     if memory.code_digest() != code:
         raise UserError("src/ablation was edited while a study ran; start `dvc repro` again")
     payload = memory.recall(key, place)  # another study may have finished it by now
     if payload is None:
         do = worker.validate if work == "validate" else worker.fit
-        payload = do(lab.characters, lab.batch_size, lab.hardware, trial)
+        payload = do(lab.characters, digest, lab.batch_size, lab.hardware, trial)
         memory.remember(key, payload, place)
     return trial, payload
-
-
-@cache
-def _digest(path: Path) -> str:
-    return memory.file_digest(path)

@@ -3,20 +3,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from ablation.trial.recipe import (
-    CHAIN,
-    AdamW,
-    CnnSpec,
-    Cosine,
-    MlpSpec,
-    OneCycle,
-    Recipe,
-    Regularization,
-    Sgd,
-    Step,
-    label,
-    one_of,
-)
+from ablation.base.checked import one_of
+from ablation.recipe import CHAIN, AdamW, Cosine, OneCycle, Recipe, Regularization, Sgd, Step, label
+from ablation.trial.families import CnnSpec, MlpSpec
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Whether bf16 is the faster arithmetic on this processor: measured, not guessed."""
+"""How fast bf16 is on this processor: measured, not guessed."""
 
 import time
 from statistics import median

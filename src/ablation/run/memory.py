@@ -10,23 +10,22 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from ablation.base.files import repository
+
 FOLDER_VARIABLE = "ABLATION_CACHE"
 PACKAGE = Path(__file__).parents[1]
-# What a trial runs. The readers of raw files are not here: the characters they made are hashed.
-CODE = ("trial/[!.]*.py", "data/characters.py", "data/splits.py")
+# What computes a trial's number. What is hashed itself is not here: characters, recipes, sizes.
+CODE = ("trial/[!.]*.py", "data/splits.py")
 
 log = logging.getLogger(__name__)
 
 
 def folder() -> Path:
-    """Where things are remembered: $ABLATION_CACHE or .cache/trials; deleting it is always safe.
+    """Where things are remembered: $ABLATION_CACHE or the repository's .cache/trials.
 
-    `dvc exp run --queue` works in a copy of the repository inside its .dvc: the repository's own
-    folder serves there too.
+    Deleting it is always safe.
     """
-    copies = [place for place in Path.cwd().parents if place.name == ".dvc"]
-    repository = copies[-1].parent if copies else Path()
-    return Path(os.environ.get(FOLDER_VARIABLE, repository / ".cache/trials")).absolute()
+    return Path(os.environ.get(FOLDER_VARIABLE, repository() / ".cache/trials")).absolute()
 
 
 def key(**determinants: Any) -> str:
@@ -84,9 +83,3 @@ def code_digest() -> str:
                 node.body = node.body[1:]
         digest.update(f"{path.relative_to(PACKAGE)}\n{ast.dump(tree)}\n".encode())
     return digest.hexdigest()
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

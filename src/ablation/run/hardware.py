@@ -1,0 +1,151 @@
+"""What the trials run on, and with which arithmetic."""
+
+import os
+import platform
+import re
+import sys
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Self
+
+from ablation.base.errors import UserError
+from ablation.run import memory
+
+# Versions that a trial's number depends on: what trains, and what splits.
+LIBRARIES = ("torch", "numpy", "scikit-learn")
+# Of a processor's instructions, those that decide how numbers are multiplied and added.
+ARITHMETIC = re.compile(r"avx|fma|f16c|amx|sse4|neon|asimd|sve|sme|bf16|fp16|fphp")
+PROCESSOR_MODEL = ("vendor_id", "cpu family", "model", "CPU implementer", "CPU part")
+# In /dev, where a GPU's driver is: Nvidia's, its embedded boards', Windows', AMD's.
+GPU_FILES = ("nvidia*", "nvhost*", "dxg", "kfd")
+
+
+class HardwareError(UserError):
+    """params.yaml asks for a device that this machine does not have."""
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Where trials run: `workers` changes how long they take, the rest also their last digits.
+
+    device: `cpu` or `cuda`; bf16: whether layers compute in bfloat16.
+    """
+
+    device: str
+    bf16: bool
+    workers: int
+
+    @classmethod
+    def choose(cls, device: str, precision: str, workers: str | int) -> "Hardware":
+        """Resolve `auto` in the training section of params.yaml.
+
+        Raises:
+            HardwareError: `cuda` is asked for where there is none.
+        """
+        if device == "cuda" and not has_gpu():
+            raise HardwareError(
+                "params.yaml: training.device: 'cuda', but torch finds no GPU; write auto or cpu"
+            )
+        if device == "auto":
+            device = "cuda" if has_gpu() else "cpu"
+        if device == "cuda":
+            # One process, unless asked for more: what several gain on one GPU is not measured yet.
+            bf16 = _gpu_has_bf16() if precision == "auto" else precision == "bf16"
+            return cls(device, bf16, 1 if workers == "auto" else int(workers))
+        bf16 = bf16_speedup() > 1 if precision == "auto" else precision == "bf16"
+        return cls(device, bf16, cores() if workers == "auto" else int(workers))
+
+    @property
+    def precision(self) -> str:
+        """`bf16` or `float32`, as params.yaml calls it."""
+        return "bf16" if self.bf16 else "float32"
+
+    @property
+    def computer(self) -> str:
+        """What the processor or GPU calls itself."""
+        return gpu_name() if self.device == "cuda" else processor_name()
+
+    def computing_in(self, precision: str) -> Self:
+        """The same machine in another precision."""
+        return replace(self, bf16=precision == "bf16")
+
+    @property
+    def arithmetic(self) -> dict[str, Any]:
+        """What a trial's number depends on beside the trial: the device and who computes on it.
+
+        Libraries choose their kernels by the processor's instructions and model, or by the GPU.
+        """
+        computer = gpu_name() if self.device == "cuda" else processor_arithmetic()
+        libraries = {name: metadata.version(name) for name in LIBRARIES}
+        return {"device": self.device, "computer": computer, "bf16": self.bf16, **libraries}
+
+
+def has_gpu() -> bool:
+    """Whether torch finds one."""
+    # To be told by torch that there is none takes more than a second.
+    if sys.platform == "linux" and not any(
+        file for name in GPU_FILES for file in Path("/dev").glob(name)
+    ):
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _gpu_has_bf16() -> bool:
+    import torch
+
+    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def processor_name() -> str:
+    """What the processor calls itself."""
+    fields = _processor()
+    return fields.get("model name") or platform.processor() or platform.machine()
+
+
+def processor_arithmetic() -> str:
+    """The processor's model and the instructions that its results depend on."""
+    fields = _processor()
+    instructions = fields.get("flags", fields.get("Features", "")).split()
+    model = [fields[name] for name in PROCESSOR_MODEL if name in fields]
+    return " ".join([platform.machine(), *model, *sorted(filter(ARITHMETIC.search, instructions))])
+
+
+def gpu_name() -> str:
+    """What torch calls the GPU that it computes on."""
+    import torch
+
+    return torch.cuda.get_device_name()
+
+
+@cache
+def _processor() -> dict[str, str]:
+    """The first processor's fields in Linux's list; none elsewhere."""
+    information = Path("/proc/cpuinfo")
+    first = information.read_text().partition("\n\n")[0] if information.exists() else ""
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def bf16_speedup() -> float:
+    """Time of float32 over that of bf16 on this processor, measured once a machine.
+
+    Processors without bf16 instructions emulate them, slowly.
+    """
+    machine = {"node": platform.node(), "torch": metadata.version("torch")}
+    name = f"bf16-{memory.key(**machine, processor=processor_arithmetic())}"
+    known = memory.recall(name)
+    if known is None:
+        from ablation.run import speed  # imports torch
+
+        known = f"{speed.bf16_speedup():.3f}".encode()
+        memory.remember(name, known)
+    return float(known)

@@ -1,0 +1,76 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ablation.base.checked import ParamsError
+from ablation.run import precision
+from ablation.run.hardware import Hardware
+from ablation.run.precision import RECORD, hardware_for, settle
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ABLATION_CACHE", str(tmp_path / "memory"))
+    return tmp_path
+
+
+def let_faster_be(faster: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The measurement that another machine would make."""
+    speedup = {"bf16": 2.0, "float32": 0.5}[faster]
+    monkeypatch.setattr("ablation.run.hardware.bf16_speedup", lambda: speedup)
+
+
+@pytest.mark.parametrize("faster", ["bf16", "float32"])
+def test_auto_is_decided_and_recorded(faster: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    let_faster_be(faster, monkeypatch)
+    settle("auto", "cpu")
+    record = yaml.safe_load(RECORD.read_text())
+    assert (record["asked"], record["precision"]) == ("auto", faster)
+    assert record["decided_on"] == Hardware.choose("cpu", "float32", 1).computer
+    assert RECORD.read_text().startswith("# What training.precision")
+
+
+def test_it_is_decided_once_and_a_machine_that_disagrees_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    let_faster_be("bf16", monkeypatch)
+    settle("auto", "cpu")
+    decided = RECORD.read_text()
+    let_faster_be("float32", monkeypatch)
+    settle("auto", "cpu")
+    assert RECORD.read_text() == decided
+    hardware, remark = hardware_for("auto", "cpu", 3)
+    assert (hardware.precision, hardware.workers) == ("bf16", 3)
+    assert "data/precision.yaml: this study computes in bf16" in remark
+    assert "here float32 is the faster" in remark
+
+
+def test_a_machine_that_agrees_is_told_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    let_faster_be("bf16", monkeypatch)
+    settle("auto", "cpu")
+    assert hardware_for("auto", "cpu", 1) == (Hardware("cpu", True, 1), "")
+
+
+def test_another_wish_is_decided_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    let_faster_be("bf16", monkeypatch)
+    settle("auto", "cpu")
+    settle("float32", "cpu")
+    assert yaml.safe_load(RECORD.read_text())["precision"] == "float32"
+    assert hardware_for("float32", "cpu", 1) == (Hardware("cpu", False, 1), "")
+
+
+def test_without_a_record_each_machine_decides_for_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    let_faster_be("float32", monkeypatch)
+    assert hardware_for("auto", "cpu", 1) == (Hardware("cpu", False, 1), "")
+    assert not precision.RECORD.exists()
+
+
+def test_a_record_that_is_no_record_is_said() -> None:
+    RECORD.parent.mkdir()
+    RECORD.write_text("asked: auto\nprecision: int8\ndecided_on: nobody\n")
+    with pytest.raises(ParamsError, match=r"precision: 'int8' is not one of bf16, float32"):
+        hardware_for("auto", "cpu", 1)

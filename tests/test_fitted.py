@@ -1,0 +1,114 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from ablation.data.characters import Characters
+from ablation.data.splits import Repeat
+from ablation.fitted import Fitted
+from ablation.model_file import METADATA, ModelError, pack, unpack
+from ablation.recipe import Recipe
+from ablation.trial.families import CnnSpec
+from ablation.trial.models import build
+from ablation.trial.trials import Learnt, Trial
+
+CLASSES = ("0", "1", "A", "B")
+
+
+@pytest.fixture
+def trial(cnn: CnnSpec, recipe: Recipe, repeats: list[Repeat]) -> Trial:
+    return Trial("cnn", cnn, recipe, repeats[0])
+
+
+@pytest.fixture
+def learnt(trial: Trial) -> Learnt:
+    state = build(trial.spec, trial.recipe, 4, seed=3).state_dict()
+    return Learnt(0.17, 0.33, {name: tensor.contiguous().numpy() for name, tensor in state.items()})
+
+
+@pytest.fixture
+def file(trial: Trial, learnt: Learnt, tmp_path: Path) -> Path:
+    path = tmp_path / "cnn.safetensors"
+    path.write_bytes(pack(trial, learnt, CLASSES, "emnist"))
+    return path
+
+
+def test_the_file_alone_is_enough_to_predict(trial: Trial, file: Path, toy: Characters) -> None:
+    about = Fitted.load(file).about
+    assert (about.model, about.spec, about.recipe) == ("cnn", trial.spec, trial.recipe)
+    assert (about.classes, about.conversion) == (CLASSES, "emnist")
+    assert (about.mean, about.deviation) == (0.17, 0.33)
+    first, again = (Fitted.load(file).probabilities(toy.images) for _ in range(2))
+    assert np.array_equal(first, again)
+
+
+def test_equal_models_are_equal_files(trial: Trial, learnt: Learnt, file: Path) -> None:
+    contents = {pack(trial, learnt, CLASSES, "emnist") for _ in range(5)}
+    assert contents == {file.read_bytes()}
+
+
+def test_what_a_network_learnt_survives_being_remembered(learnt: Learnt) -> None:
+    again = Learnt.from_bytes(learnt.to_bytes())
+    assert (again.mean, again.deviation) == (learnt.mean, learnt.deviation)
+    assert again.tensors.keys() == learnt.tensors.keys()
+    assert all(np.array_equal(again.tensors[name], learnt.tensors[name]) for name in again.tensors)
+
+
+def test_a_model_from_before_a_new_field_still_loads(file: Path, learnt: Learnt) -> None:
+    about, _ = unpack(file)
+    old = json.loads(about.to_json())
+    del old["conversion"]
+    file.write_bytes(safetensors.numpy.save(learnt.tensors, {METADATA: json.dumps(old)}))
+    assert Fitted.load(file).about == about
+
+
+def test_probabilities_add_up_to_one(file: Path, toy: Characters) -> None:
+    probabilities = Fitted.load(file).probabilities(toy.images)
+    assert probabilities.shape == (400, 4)
+    assert probabilities.dtype == np.float32
+    assert np.allclose(probabilities.sum(axis=1), 1)
+
+
+def test_a_single_image_can_be_predicted(file: Path, toy: Characters) -> None:
+    fitted = Fitted.load(file)
+    alone, among = fitted.probabilities(toy.images[:1]), fitted.probabilities(toy.images)
+    assert np.allclose(alone[0], among[0], atol=1e-6)
+
+
+def test_parameters_counts_trained_values(file: Path) -> None:
+    convolutions, norms = 4 * 9 + 6 * 4 * 9, 2 * (4 + 6 + 16)
+    assert Fitted.load(file).parameters == convolutions + norms + 16 * 6 * 7 * 7 + 4 * 16 + 4
+
+
+def test_a_missing_file_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"gone\.safetensors: no such file; `dvc repro fit`"):
+        Fitted.load(tmp_path / "gone.safetensors")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: b"",
+        lambda content: b"no model",
+        lambda content: content[:200],
+        lambda content: content[:-1],
+        lambda content: content.replace(b"cnn", b"rnn"),
+        lambda content: content.replace(b"sgd", b"xyz"),
+        lambda content: safetensors.numpy.save({"weights": np.zeros(3)}),
+    ],
+)
+def test_a_damaged_file_is_said(damage: Callable[[bytes], bytes], file: Path) -> None:
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(ModelError, match=r"cnn\.safetensors: not a model that `dvc repro fit`"):
+        Fitted.load(file)
+
+
+def test_weights_of_other_sizes_are_said(file: Path) -> None:
+    content = file.read_bytes()
+    file.write_bytes(content.replace(b"[4, 6]", b"[4, 7]"))
+    assert file.read_bytes() != content
+    with pytest.raises(ModelError, match=r"cnn\.safetensors: not a model"):
+        Fitted.load(file)
