@@ -24,7 +24,7 @@ from ablation.params import load_params
 from ablation.run.hardware import Hardware
 from ablation.run.memory import FOLDER_VARIABLE
 
-COPY = Path("demo/copy.sh")
+SCRATCH = Path(__file__).parents[1] / "demo/scratch.py"
 KEY_LENGTH = 64  # names in the memory's folder that are trainings
 CANDIDATE = {"name": "sgd", "lr": 0.01, "momentum": 0.5}
 
@@ -76,7 +76,7 @@ def show(content: dict[str, Any]) -> None:
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         study, memory = Path(folder, "study"), Path(folder, "memory")
-        subprocess.run(["bash", COPY, study], check=True)
+        subprocess.run([sys.executable, SCRATCH, study], check=True)
         ways = {
             "cold": repro(study, memory),
             "warm: every trial remembered": repro(study, memory, "--force"),

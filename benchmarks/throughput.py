@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import product
 from multiprocessing import get_context, set_start_method
 from pathlib import Path
 from statistics import median
@@ -25,6 +24,7 @@ from typing import Any
 
 import joblib
 import plain_loop
+import yaml
 from ceiling import forward_and_backward
 from results import find_characters, keep, machine
 from rich.table import Table
@@ -37,7 +37,7 @@ from ablation.recipe import Adam, Constant, Recipe
 from ablation.run.hardware import Hardware, cores
 from ablation.run.laboratory import Laboratory
 from ablation.run.memory import FOLDER_VARIABLE
-from ablation.trial.families import Spec
+from ablation.trial.families import FAMILIES, Spec
 from ablation.trial.models import build
 from ablation.trial.trials import Trial
 
@@ -221,8 +221,9 @@ def run(device: str) -> dict[str, Any]:
         path = Path(folder, "whole_batches.npz")
         Characters(whole.images[:count], whole.labels[:count], whole.classes).save(path)
         classes = len(whole.classes)
-        for model, study in product(IMAGES, (params, load_params(DEMO))):
-            spec = study.spec(model)
+        demo = yaml.safe_load(DEMO.read_text())["models"]
+        specs = {m: (params.spec(m), FAMILIES[m].model_validate(demo[m])) for m in IMAGES}
+        for model, spec in [(model, spec) for model, both in specs.items() for spec in both]:
             work = Work(model, spec, recipe, path, count, classes, batch_size, hardware)
             work = work.lasting(max(1, round(IMAGES[model] / count)))
             rows.append(summary(work, measure(work, ROUNDS)))

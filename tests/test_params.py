@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import yaml
+from dvc.utils.hydra import apply_overrides  # type: ignore[import-untyped]
 
 from ablation.base.checked import ParamsError
 from ablation.params import Params, load_params
@@ -42,9 +43,20 @@ def complaint(place: Place, value: object, folder: Path) -> str:
     return "\n".join(line.removeprefix(f"{folder}/params.yaml: ") for line in lines)
 
 
-@pytest.mark.parametrize("path", ["params.yaml", "demo/params.yaml"])
-def test_the_projects_own_files_are_fine(path: str) -> None:
-    assert load_params(ROOT / path).seed == 1729
+def test_the_projects_own_file_is_fine() -> None:
+    assert load_params(ROOT / "params.yaml").seed == 1729
+
+
+def test_dvcs_writer_leaves_all_lines_but_those_it_sets(tmp_path: Path) -> None:
+    """What `dvc exp run --set-param` does to params.yaml."""
+    path = tmp_path / "params.yaml"
+    path.write_text((ROOT / "params.yaml").read_text())
+    apply_overrides(str(path), ["seed=1729", "techniques.dropout=[0.0,0.2,0.4]"])
+    assert path.read_text() == (ROOT / "params.yaml").read_text()
+    apply_overrides(str(path), ["techniques.dropout=[0.0,0.2,0.4,0.6]"])
+    before, after = ((p / "params.yaml").read_text().splitlines() for p in (ROOT, tmp_path))
+    assert [line for line in after if line not in before] == ["  - 0.6"]
+    assert len(after) == len(before) + 1
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
-from study_time import COPY, add_candidate, trainings
+from study_time import SCRATCH, add_candidate, trainings
 
 from ablation.params import load_params
 
@@ -11,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_added_candidate_is_one_more_optimizer(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
-    shutil.copy(ROOT / "demo/params.yaml", path)
+    shutil.copy(ROOT / "params.yaml", path)
     before = load_params(path).candidates("optimizer")
     add_candidate(path)
     assert load_params(path).candidates("optimizer")[:-1] == before
@@ -24,6 +25,9 @@ def test_only_finished_trainings_are_counted(tmp_path: Path) -> None:
 
 
 def test_scratch_copy_holds_the_code_and_the_small_study(tmp_path: Path) -> None:
-    subprocess.run(["bash", COPY, tmp_path / "study"], cwd=ROOT, check=True)
-    assert load_params(tmp_path / "study/params.yaml").data.dataset == "glyphs"
+    subprocess.run([sys.executable, SCRATCH, tmp_path / "study"], cwd=ROOT, check=True)
+    params, demo = load_params(ROOT / "params.yaml"), load_params(tmp_path / "study/params.yaml")
+    assert (demo.data.dataset, demo.validation.repeats) == ("glyphs", 3)
+    assert demo.candidates("dropout") == params.candidates("dropout")  # what it says nothing of
+    assert len(demo.candidates("optimizer")[0].settings) == 1
     assert (tmp_path / "study/benchmarks/study_time.py").exists()
