@@ -13,6 +13,7 @@ from ablation.data.characters import Characters
 from ablation.model_file import pack
 from ablation.params import load_params
 from ablation.recipe import load_recipe
+from ablation.run.hardware import Hardware
 from ablation.study import TRAINING_CHARACTERS, fit_repeats, laboratory
 from ablation.trial.families import FAMILIES
 from ablation.trial.trials import Result, Trial
@@ -51,7 +52,7 @@ def main() -> None:
     write_bytes(files[0], released)
 
     write_csv(curves_table(results[0]), Path("plots", model, "fit/curves.csv"))
-    write_csv(times_table(results), Path("data/times", model, "fit.csv"))
+    write_csv(times_table(results, lab.hardware), Path("data/times", model, "fit.csv"))
     console.print(
         f"{results[0].parameters:,} parameters trained in {results[0].train_seconds:.1f} s on one "
         f"{'core' if lab.hardware.device == 'cpu' else 'GPU'}; {len(trials)} seeds; {released}"
@@ -66,10 +67,11 @@ def curves_table(result: Result) -> pd.DataFrame:
     return table
 
 
-def times_table(results: list[Result]) -> pd.DataFrame:
-    """What the training of each seed took, on one core or one GPU; the first is released."""
-    seconds = {n: result.train_seconds for n, result in enumerate(results, start=1)}
-    return pd.DataFrame({"seed": seconds.keys(), "train_seconds": seconds.values()})
+def times_table(results: list[Result], hardware: Hardware) -> pd.DataFrame:
+    """What the training of each seed took, on one core or one GPU, and on what."""
+    table = pd.DataFrame({"train_seconds": [result.train_seconds for result in results]})
+    table.insert(0, "seed", table.index + 1)
+    return table.assign(precision=hardware.precision, computer=hardware.computer)
 
 
 if __name__ == "__main__":

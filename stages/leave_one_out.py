@@ -40,7 +40,8 @@ def main() -> None:
     variants = list_variants(final, params.baseline)
     # A technique still at its baseline setting gives the final recipe itself: trained once.
     entries = [Entry(name, name, recipe) for name, recipe in variants.items()]
-    results = run_entries(laboratory(params), params, model, entries, repeats, racing=False)
+    lab = laboratory(params)
+    results = run_entries(lab, params, model, entries, repeats, racing=False)
     if any(run.diverged for run in results[FINAL]):
         raise UserError(
             f"{arguments.recipe}: diverged on repeats that it was not chosen on; lower the "
@@ -48,7 +49,7 @@ def main() -> None:
         )
     table = gains_table(results, final, params.baseline, val_to_train(repeats[0]))
     write_csv(table, Path("plots", model, "leave_one_out/gains.csv"))
-    write_csv(times_table(results), Path("data/times", model, "leave_one_out.csv"))
+    write_csv(times_table(results, lab.hardware), Path("data/times", model, "leave_one_out.csv"))
     write_json(metrics(table), Path("metrics", model, "leave_one_out.json"))
     show(table)
 

@@ -54,7 +54,7 @@ def main() -> None:
     write_csv(candidates_table(verdict), plots / "candidates.csv")
     write_csv(curves_table(results), plots / "curves.csv")
     write_csv(chain_table(arguments.chain, technique, numbers), plots / "chain.csv")
-    times = times_table(results)
+    times = times_table(results, lab.hardware)
     write_csv(times, Path("data/times", model, f"{technique}.csv"))
     write_json(numbers, Path("metrics", model, f"{technique}.json"))
     # The digest makes the stages that start from this recipe depend on the characters as well.

@@ -12,6 +12,7 @@ from ablation.data.splits import Repeat, make_repeats, val_to_train
 from ablation.judge.selection import RACING_REPEATS, Contender, raced_out
 from ablation.params import Params
 from ablation.recipe import Recipe, label
+from ablation.run.hardware import Hardware
 from ablation.run.laboratory import Laboratory
 from ablation.run.precision import hardware_for
 from ablation.trial.trials import Result, Trial
@@ -150,13 +151,14 @@ def trials_table(contenders: Sequence[Contender], results: Results) -> pd.DataFr
     )
 
 
-def times_table(results: Results) -> pd.DataFrame:
-    """What each trial's training took, on one core or one GPU, in the order of `trials_table`."""
-    return pd.DataFrame(
+def times_table(results: Results, hardware: Hardware) -> pd.DataFrame:
+    """What each training took on one core or one GPU, and which; in the order of `trials_table`."""
+    table = pd.DataFrame(
         {"setting": setting, "repeat": repeat, "train_seconds": result.train_seconds}
         for setting, outcomes in results.items()
         for repeat, result in enumerate(outcomes)
     )
+    return table.assign(precision=hardware.precision, computer=hardware.computer)
 
 
 def curves_table(results: Results) -> pd.DataFrame:

@@ -16,10 +16,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def let_faster_be(faster: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The measurement that another machine would make."""
-    speedup = {"bf16": 2.0, "float32": 0.5}[faster]
-    monkeypatch.setattr("ablation.run.hardware.bf16_speedup", lambda: speedup)
+def let_faster_be(faster: str, monkeypatch: pytest.MonkeyPatch, speedup: float = 0.9) -> None:
+    """The measurement that another machine would make; `speedup` is of bf16 where it is slower."""
+    measured = 2.0 if faster == "bf16" else speedup
+    for module in ("hardware", "precision"):
+        monkeypatch.setattr(f"ablation.run.{module}.bf16_speedup", lambda: measured)
 
 
 @pytest.mark.parametrize("faster", ["bf16", "float32"])
@@ -45,6 +46,18 @@ def test_it_is_decided_once_and_a_machine_that_disagrees_is_told(
     assert (hardware.precision, hardware.workers) == ("bf16", 3)
     assert "data/precision.yaml: this study computes in bf16" in remark
     assert "here float32 is the faster" in remark
+
+
+def test_a_machine_that_would_emulate_computes_whole_stages_in_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    let_faster_be("bf16", monkeypatch)
+    settle("auto", "cpu")
+    let_faster_be("float32", monkeypatch, speedup=0.1)
+    hardware, remark = hardware_for("auto", "cpu", 1)
+    assert hardware.precision == "float32"
+    assert remark.endswith("here float32 is the faster by far, so this stage computes in it")
+    assert yaml.safe_load(RECORD.read_text())["precision"] == "bf16"
 
 
 def test_a_machine_that_agrees_is_told_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

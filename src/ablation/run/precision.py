@@ -1,12 +1,15 @@
-"""Which precision `auto` stands for: decided once a study, so that all its stages compute alike."""
+"""Which precision `auto` stands for: decided once a study, so that its stages compute alike."""
 
 from pathlib import Path
 from typing import Literal
 
 from ablation.base.checked import Checked, load, save
-from ablation.run.hardware import Hardware
+from ablation.run.hardware import Hardware, bf16_speedup
 
 RECORD = Path("data/precision.yaml")
+# Speed of bf16 over float32 below which a processor only emulates it. One without its instructions
+# took 9 times as long for a CNN.
+EMULATED = 0.5
 COMMENT = (
     "What training.precision in params.yaml stands for, decided once by the first machine.\n"
     "Delete this file to let the next one decide; everything then trains again."
@@ -42,7 +45,10 @@ def settle(asked: str, device: str) -> None:
 
 
 def hardware_for(asked: str, device: str, workers: str | int) -> tuple[Hardware, str]:
-    """What this machine computes a study with, in the precision that is recorded for it.
+    """What this machine computes a stage with: in the precision that is recorded for the study.
+
+    A machine that would have to emulate it computes whole stages in its own: all that a stage
+    compares is then computed alike, and what each stage computed in stands beside its times.
 
     Args:
         asked, device, workers: `training.precision`, `.device` and `.workers` of params.yaml.
@@ -57,11 +63,21 @@ def hardware_for(asked: str, device: str, workers: str | int) -> tuple[Hardware,
     record = _recorded(asked)
     if record is None or record.precision == own.precision:
         return own, ""
-    return own.computing_in(record.precision), (
+    said = (
         f"{RECORD}: this study computes in {record.precision}, decided on {record.decided_on}; "
-        f"here {own.precision} is the faster. To change, write it as training.precision in "
-        "params.yaml: everything then trains again"
+        f"here {own.precision} is the faster"
     )
+    if record.precision == "bf16" and _emulates_bf16(own):
+        return own, f"{said} by far, so this stage computes in it"
+    return own.computing_in(record.precision), (
+        f"{said}. To change, write it as training.precision in params.yaml: everything then "
+        "trains again"
+    )
+
+
+def _emulates_bf16(hardware: Hardware) -> bool:
+    """Whether bf16 costs so much that a study should not wait for it."""
+    return hardware.device == "cuda" or bf16_speedup() < EMULATED
 
 
 def _recorded(asked: str) -> Record | None:
