@@ -7,8 +7,11 @@ Each part is a program with processes of its own, so that none inherits what ano
 """
 
 import argparse
+import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from ablation.run.hardware import has_gpu
@@ -31,9 +34,23 @@ def available() -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only", nargs="+", choices=PARTS, metavar="PART", default=available())
-    for part in parser.parse_args().only:
-        script, *arguments = PARTS[part]
-        subprocess.run([sys.executable, Path(__file__).with_name(script), *arguments], check=True)
+    only = parser.parse_args().only
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    for part in only:
+        run(*PARTS[part])
+
+
+def run(script: str, *arguments: str) -> None:
+    """Run a part to its end; when this process is stopped, the part's own end with it."""
+    command = [sys.executable, Path(__file__).with_name(script), *arguments]
+    part = subprocess.Popen(command, start_new_session=True)
+    try:
+        if status := part.wait():
+            sys.exit(status)
+    finally:
+        # What cleans shared memory up ignores this signal, and does so when all others are gone.
+        with suppress(ProcessLookupError):
+            os.killpg(part.pid, signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -153,6 +153,10 @@ def measure(work: Work, rounds: int) -> dict[str, list[float]]:
         for turn in range(rounds):
             for name, side in sides.items():
                 rates[name].append(side(work, turn))
+                figure = f"{rates[name][-1]:,.0f} images/s"
+                console.print(
+                    f"{work.model} {sizes(work.spec)}, round {turn + 1}, {name}: {figure}"
+                )
     return rates
 
 

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -110,18 +111,32 @@ def test_what_another_study_finished_meanwhile_is_not_trained_again(
 def test_code_that_changes_under_a_study_stops_it(
     lab: Laboratory, trials: list[Trial], monkeypatch: pytest.MonkeyPatch, toy_study: Path
 ) -> None:
-    digests = iter(["before", "before", "after"])  # of the key, of the study, of the worker
+    digests = iter([*["before"] * 3, "after"])  # of two keys, of the study, of the worker
     monkeypatch.setattr(memory, "code_digest", lambda: next(digests))
     with pytest.raises(UserError, match="edited while a study ran"):
         outcomes(lab, trials[:1])
     assert not (toy_study / "memory").exists()
 
 
-def test_what_is_recalled_comes_before_what_is_trained(
+def test_the_next_trial_is_asked_for_when_a_worker_is_free(
     lab: Laboratory, trials: list[Trial]
 ) -> None:
-    outcomes(lab, trials[2:])
-    assert set(list(dict(lab.run(trials)))[:2]) == set(trials[2:])
+    finished: dict[Trial, Result] = {}
+    known = []
+
+    def ahead() -> Iterator[Trial]:
+        for trial in trials:
+            known.append(len(finished))
+            yield trial
+
+    for trial, result in lab.run(ahead()):
+        finished[trial] = result
+    assert known == [0, 1, 2, 3]
+
+
+def test_what_is_remembered_comes_in_between(lab: Laboratory, trials: list[Trial]) -> None:
+    outcomes(lab, trials[1:3])
+    assert set(outcomes(lab, trials)) == set(trials)
 
 
 def test_a_damaged_memory_is_said_and_trained_again(

@@ -4,11 +4,13 @@ Importing torch takes longer than all else that a stage does when it finds every
 remembered, so that waits until there is something to train.
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import joblib
 
@@ -33,7 +35,8 @@ class Laboratory:
         """Each trial with its result, as they finish; a finished trial is remembered at once.
 
         Yields in no fixed order. A trial's result depends neither on the order nor on the number
-        of workers.
+        of workers. The trials may come from a generator: it is asked for the next one when a worker
+        is free, so it can decide by what has been yielded up to then.
 
         Raises:
             SplitError: the characters cannot be split as a trial's repeat asks.
@@ -57,26 +60,42 @@ class Laboratory:
         return Characters.load(self.characters).digest()
 
     def _each(self, trials: Iterable[Trial], work: Work) -> Iterator[tuple[Trial, bytes]]:
-        keys = {trial: self._key(work, trial) for trial in trials}
-        unknown = []
-        for trial, key in keys.items():
-            payload = memory.recall(key)
+        ahead = iter(trials)
+        for trial in ahead:
+            payload = memory.recall(self._key(work, trial))
             if payload is None:
-                unknown.append(trial)
+                yield from self._train(chain([trial], ahead), work)
             else:
                 yield trial, payload
-        if unknown:
-            workers = min(self.hardware.workers, len(unknown))
-            with joblib.parallel_config("loky", inner_max_num_threads=1):
-                pool = joblib.Parallel(workers, return_as="generator_unordered")
-                # Workers outlive a study: all that a training depends on is told to them.
-                lab = replace(self, characters=self.characters.absolute())
-                place, code = memory.folder(), memory.code_digest()
-                jobs = (
-                    joblib.delayed(_do)(lab, self.digest, work, trial, keys[trial], place, code)
-                    for trial in unknown
-                )
-                yield from pool(jobs)
+
+    def _train(self, trials: Iterable[Trial], work: Work) -> Iterator[tuple[Trial, bytes]]:
+        recalled: deque[tuple[Trial, bytes]] = deque()
+        # Workers outlive a study: all that a training depends on is told to them.
+        lab = replace(self, characters=self.characters.absolute())
+        place, code = memory.folder(), memory.code_digest()
+
+        def jobs() -> Iterator[Any]:
+            """Asked for one whenever a worker is free, so that `trials` may decide till then."""
+            for trial in trials:
+                key = self._key(work, trial)
+                payload = memory.recall(key)
+                if payload is None:
+                    yield joblib.delayed(_do)(lab, self.digest, work, trial, key, place, code)
+                else:
+                    recalled.append((trial, payload))
+
+        with joblib.parallel_config("loky", inner_max_num_threads=1):
+            pool = joblib.Parallel(
+                self.hardware.workers,
+                return_as="generator_unordered",
+                pre_dispatch="n_jobs",
+                batch_size=1,
+            )
+            for finished in pool(jobs()):
+                yield finished
+                while recalled:
+                    yield recalled.popleft()
+        yield from recalled
 
     def _key(self, work: Work, trial: Trial) -> str:
         return memory.key(
