@@ -39,10 +39,8 @@ TINY: Changes = {
     "baseline": {"optimizer": {"name": "adam", "lr": 0.00001}, "dropout": 0.5},
     "techniques": {
         **{technique: [] for technique in TECHNIQUES},
-        "scheduler": [{"name": "constant"}, {"name": "onecycle"}],
         "optimizer": [{"name": "sgd", "lr": 0.1}, {"name": "adam", "lr": [0.003, 0.01]}],
         "batchnorm": [False, True],
-        "regularization": [{"l1": 0.0, "l2": 0.0}, {"l1": 0.0, "l2": [0.0001, 0.001]}],
         "dropout": [0.5, 0.6],
     },
 }
@@ -114,7 +112,8 @@ class Clone:
     def duplicate(self, folder: Path) -> "Clone":
         """The folder as it is, with its data and trials."""
         shutil.copytree(self.path, folder)
-        shutil.copytree(self.memory, folder / ".cache/trials")
+        if self.memory.exists():
+            shutil.copytree(self.memory, folder / ".cache/trials")
         return Clone(folder, folder / ".cache/trials")
 
     def results(self) -> dict[str, bytes]:
