@@ -1,6 +1,8 @@
 """Read params.yaml before any other stage does, so that a mistake in it stops the study here."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -16,28 +18,45 @@ PIPELINE = Path("dvc.yaml")
 
 def main() -> None:
     params = load_params()
-    say_what_dvc_would_miss()
+    stages = yaml.safe_load(PIPELINE.read_text())["stages"]
+    every_stage_knows_what_to_explore(stages)
+    all_families_are_waited_for(stages, params.families)
     settle(params.training.precision, params.training.device)
     # The same words whatever the parameters are: the stages after this one depend on their own.
     write_bytes(b"params.yaml could be read when this was written.\n", CHECKED)
     console.print(f"params.yaml is sound: a study of {params.data.dataset}")
 
 
-def say_what_dvc_would_miss() -> None:
-    """DVC stops at a parameter that a stage names and that is not there: hours later, if at all.
+def every_stage_knows_what_to_explore(stages: dict[str, Any]) -> None:
+    """DVC stops at a parameter that a stage names and that is not there: hours later.
 
     Raises:
         UserError: a technique has a stage, and params.yaml does not say what to explore.
     """
     listed = yaml.safe_load(PARAMS.read_text())["techniques"]
-    stages = yaml.safe_load(PIPELINE.read_text())["stages"].values()
-    variables = [given for stage in stages for given in stage.get("vars", [])]
-    missing = [v["technique"] for v in variables if v.get("technique", "baseline") not in listed]
-    if missing := [technique for technique in missing if technique != "baseline"]:
+    variables = [given for stage in stages.values() for given in stage.get("vars", [])]
+    techniques = [given["technique"] for given in variables if "technique" in given]
+    if missing := [technique for technique in techniques if technique not in listed]:
         raise UserError(
             f"{PARAMS}: techniques: {', '.join(missing)} missing, for which {PIPELINE} has a "
             f"stage; write `{missing[0]}: []` to explore nothing"
         )
+
+
+def all_families_are_waited_for(stages: dict[str, Any], families: Iterable[str]) -> None:
+    """DVC runs `compare` and `report` when the files that they list are there, not when all are.
+
+    Raises:
+        UserError: they list the files of other families than params.yaml.
+    """
+    for name in ("compare", "report"):
+        metrics = [dep.split("/")[1] for dep in stages[name]["deps"] if dep.startswith("metrics/")]
+        if (listed := {*metrics} - {"comparison"}) != {*families}:
+            raise UserError(
+                f"{PIPELINE}: stages.{name}.deps: the files of {', '.join(sorted(listed))}, but "
+                f"the models of {PARAMS} are {', '.join(sorted(families))}; list the files of "
+                "these and of no other"
+            )
 
 
 if __name__ == "__main__":

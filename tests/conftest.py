@@ -1,5 +1,6 @@
 import ast
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,7 @@ def _closure(start: Path) -> set[Path]:
     return seen
 
 
+@cache
 def _imported(path: Path) -> list[Path]:
     names: list[str] = []
     for node in ast.walk(ast.parse(path.read_bytes())):

@@ -3,17 +3,23 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ablation.base.files import read_csv
 from ablation.fitted import Fitted
 from ablation.params import load_params
 from ablation.recipe import CHAIN, load_recipe
-from ablation.trial.families import FAMILIES
 
 ROOT = Path(__file__).parents[1]
+PARAMS = load_params(ROOT / "params.yaml")
+(LAST,) = (
+    given["last"]
+    for given in yaml.safe_load((ROOT / "dvc.yaml").read_text())["vars"]
+    if "last" in given
+)
 
 
-@pytest.mark.parametrize("model", FAMILIES)
+@pytest.mark.parametrize("model", PARAMS.families)
 def test_no_grid_was_too_narrow(model: str) -> None:
     for technique in CHAIN:
         table = read_csv(ROOT / "plots" / model / technique / "candidates.csv")
@@ -21,16 +27,16 @@ def test_no_grid_was_too_narrow(model: str) -> None:
         assert at_edge == [], f"{technique}: widen the grid in params.yaml"
 
 
-@pytest.mark.parametrize("model", FAMILIES)
+@pytest.mark.parametrize("model", PARAMS.families)
 def test_released_model_is_the_final_recipe_at_the_sizes_of_params(model: str) -> None:
     fitted = Fitted.load(ROOT / f"data/models/{model}.safetensors")
-    assert fitted.about.recipe == load_recipe(ROOT / f"data/recipes/{model}/{CHAIN[-1]}.yaml")
-    assert fitted.about.spec == load_params(ROOT / "params.yaml").spec(model)
+    assert fitted.about.recipe == load_recipe(ROOT / f"data/recipes/{model}/{LAST}.yaml")
+    assert fitted.about.spec == PARAMS.spec(model)
 
 
-@pytest.mark.parametrize("model", FAMILIES)
+@pytest.mark.parametrize("model", PARAMS.families)
 def test_every_seed_is_there_and_the_first_is_released(model: str) -> None:
     seeds = sorted((ROOT / f"data/models/{model}-seeds").glob("*.safetensors"))
     released = (ROOT / f"data/models/{model}.safetensors").read_bytes()
-    assert len(seeds) == load_params(ROOT / "params.yaml").fit.seeds
+    assert len(seeds) == PARAMS.fit.seeds
     assert seeds[0].read_bytes() == released

@@ -4,20 +4,26 @@ import ast
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
 from pathlib import Path, PurePath
 
 import pytest
+import yaml
 from dvc.dependency import ParamsDependency  # type: ignore[import-untyped]
 from dvc.repo import Repo  # type: ignore[import-untyped]
 
-from ablation.recipe import TECHNIQUES
-from ablation.trial.families import FAMILIES
+from ablation.params import load_params
+from ablation.recipe import BASELINE, TECHNIQUES
 
 ROOT = Path(__file__).parents[1]
-CODE = (ROOT / "src", ROOT / "stages")
+PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
+PARAMS = load_params(ROOT / "params.yaml")
+MODELS = PARAMS.families
 TEST_SET = "data/prepared/test.npz"
-SEE_THE_TEST_SET = ["evaluate@mlp", "evaluate@cnn"]
+SEE_THE_TEST_SET = [f"evaluate@{model}" for model in MODELS]
 SEE_ITS_RESULTS = ["compare", "report"]
+OF_ALL_FAMILIES = ["compare", "report"]
 STAGES = [path.stem for path in sorted((ROOT / "stages").glob("*.py"))]
 
 
@@ -41,7 +47,7 @@ class Stage:
 
 @pytest.fixture(scope="module")
 def stages() -> dict[str, Stage]:
-    """Every stage of dvc.yaml as DVC itself reads it, so `foreach` is expanded."""
+    """Every stage of dvc.yaml as DVC itself reads it, with its matrix and variables filled in."""
     read = {}
     for stage in Repo(str(ROOT)).index.stages:
         params = [dep for dep in stage.deps if isinstance(dep, ParamsDependency)]
@@ -54,12 +60,32 @@ def stages() -> dict[str, Stage]:
     return read
 
 
+def variables(name: str) -> list[dict[str, str]]:
+    """The variables of dvc.yaml and its stages among which is one of this name."""
+    stages = PIPELINE["stages"].values()
+    given = [*PIPELINE["vars"], *(each for stage in stages for each in stage.get("vars", []))]
+    return [each for each in given if name in each]
+
+
+def walk_chain() -> list[str]:
+    """The chain as dvc.yaml's `after` tells it, as far as it is one line."""
+    follows = {each["after"]: each["technique"] for each in variables("after")}
+    chain = [BASELINE]
+    for _ in follows:
+        if chain[-1] in follows:
+            chain.append(follows[chain[-1]])
+    return chain
+
+
+CHAIN = walk_chain()
+
+
 def overlap(one: str, other: str) -> bool:
     return PurePath(one).is_relative_to(other) or PurePath(other).is_relative_to(one)
 
 
 def code_of(script: Path, import_closure: Callable[[Path], set[Path]]) -> set[str]:
-    """The files a script runs; packages' __init__.py hold a docstring alone, as a test checks."""
+    """The files a script runs; no package's __init__.py computes anything, as a test checks."""
     files = (path for path in import_closure(script) if path.name != "__init__.py")
     return {str(path.relative_to(ROOT)) for path in files}
 
@@ -84,14 +110,30 @@ def test_every_stage_script_is_in_dvc_yaml(stages: dict[str, Stage]) -> None:
 
 
 def test_packages_hold_a_docstring_alone() -> None:
-    for path in (ROOT / "src").rglob("__init__.py"):
+    """But the outermost one: it asks whether Python is the one of this project."""
+    for path in (ROOT / "src/ablation").glob("*/**/__init__.py"):
         (only,) = ast.parse(path.read_bytes()).body
         assert isinstance(only, ast.Expr), path
         assert isinstance(only.value, ast.Constant), path
 
 
 def test_every_stage_but_prepare_makes_do_without_raw_files(stages: dict[str, Stage]) -> None:
-    assert [name for name, stage in stages.items() if stage.depends_on("data/raw")] == ["prepare"]
+    raw = str(PARAMS.data.raw)
+    assert [name for name, stage in stages.items() if stage.depends_on(raw)] == ["prepare"]
+    assert "${data.raw}" in PIPELINE["stages"]["prepare"]["deps"]
+
+
+def test_new_libraries_make_every_stage_stale(stages: dict[str, Stage]) -> None:
+    assert [name for name, stage in stages.items() if "requirements.lock" not in stage.deps] == []
+
+
+def test_what_trains_depends_on_the_precision_of_the_study(
+    stages: dict[str, Stage], import_closure: Callable[[Path], set[Path]]
+) -> None:
+    asks = ROOT / "src/ablation/run/precision.py"
+    trains = {name for name, each in stages.items() if asks in import_closure(each.script)}
+    (record,) = (out for out in stages["check"].outs if "precision" in out)
+    assert {name for name, each in stages.items() if record in each.deps} == trains - {"check"}
 
 
 def test_only_evaluate_depends_on_the_test_set(stages: dict[str, Stage]) -> None:
@@ -101,11 +143,13 @@ def test_only_evaluate_depends_on_the_test_set(stages: dict[str, Stage]) -> None
 
 def test_nothing_before_evaluate_can_reach_the_test_set(stages: dict[str, Stage]) -> None:
     tainted, reached = {TEST_SET}, set[str]()
-    for _ in stages:  # as often as the longest chain could need
-        for name, stage in stages.items():
-            if any(stage.depends_on(path) for path in tainted):
-                reached.add(name)
-                tainted.update(stage.outs)
+    while new := {
+        name
+        for name, stage in stages.items()
+        if name not in reached and any(stage.depends_on(path) for path in tainted)
+    }:
+        reached |= new
+        tainted.update(out for name in new for out in stages[name].outs)
     assert reached == {*SEE_THE_TEST_SET, *SEE_ITS_RESULTS}
 
 
@@ -117,32 +161,65 @@ def test_no_other_stage_so_much_as_names_the_test_set(
         assert not named or name in ["prepare", *SEE_THE_TEST_SET], (name, named)
 
 
+@cache
 def names_test_set(path: Path) -> bool:
     nodes = ast.walk(ast.parse(path.read_bytes()))
     constants = [node.value for node in nodes if isinstance(node, ast.Constant)]
     return any(isinstance(text, str) and text.endswith("test.npz") for text in constants)
 
 
-@pytest.mark.parametrize("model", FAMILIES)
+def test_the_chain_is_one_line_through_every_technique() -> None:
+    assert sorted(CHAIN) == sorted([BASELINE, *TECHNIQUES])
+    assert len(variables("after")) == len(TECHNIQUES)
+
+
+def test_the_last_technique_is_the_one_that_the_chain_ends_with() -> None:
+    assert [each["last"] for each in variables("last")] == [CHAIN[-1]]
+
+
+@pytest.mark.parametrize("model", MODELS)
 def test_each_technique_starts_from_the_one_before(model: str, stages: dict[str, Stage]) -> None:
     assert "--incumbent" not in stages[f"baseline@{model}"].command
-    for before, technique in zip(("baseline", *TECHNIQUES), TECHNIQUES, strict=False):
-        stage, recipe = stages[f"{technique}@{model}"], f"data/recipes/{model}/{before}.yaml"
+    for before, technique in pairwise(CHAIN):
+        stage, incumbent = stages[f"{technique}@{model}"], stages[f"{before}@{model}"]
         assert stage.option("--technique") == technique
         assert stage.option("--model") == model
-        assert stage.option("--incumbent") == recipe
-        assert recipe in stage.deps
-        assert recipe in stages[f"{before}@{model}"].outs
+        assert stage.option("--incumbent") == f"data/recipes/{model}/{before}.yaml"
+        assert stage.option("--chain") == f"plots/{model}/{before}/chain.csv"
+        for name in ("--incumbent", "--chain"):
+            assert stage.option(name) in stage.deps
+            assert any(overlap(out, stage.option(name)) for out in incumbent.outs)
 
 
-@pytest.mark.parametrize("model", FAMILIES)
+@pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("after", ["fit", "leave_one_out"])
 def test_the_chain_ends_in_the_last_techniques_recipe(
     after: str, model: str, stages: dict[str, Stage]
 ) -> None:
-    recipe = f"data/recipes/{model}/{TECHNIQUES[-1]}.yaml"
+    recipe = f"data/recipes/{model}/{CHAIN[-1]}.yaml"
     assert stages[f"{after}@{model}"].option("--recipe") == recipe
     assert recipe in stages[f"{after}@{model}"].deps
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_comparison_tells_what_the_whole_chain_concluded(
+    model: str, stages: dict[str, Stage]
+) -> None:
+    assert stages["compare"].option("--last") == CHAIN[-1]
+    assert f"plots/{model}/{CHAIN[-1]}" in stages["compare"].deps
+
+
+@pytest.mark.parametrize("name", OF_ALL_FAMILIES)
+def test_what_compares_families_waits_for_the_same_of_each(
+    name: str, stages: dict[str, Stage]
+) -> None:
+    def of(model: str) -> set[str]:
+        parts = [dep.split("/") for dep in stages[name].deps]
+        return {"/".join(each).replace(model, "*") for each in parts if model in each}
+
+    first, *others = (of(model) for model in MODELS)
+    assert len(first) >= 3
+    assert all(other == first for other in others)
 
 
 def test_every_file_on_a_command_line_is_a_dependency(stages: dict[str, Stage]) -> None:
@@ -151,7 +228,7 @@ def test_every_file_on_a_command_line_is_a_dependency(stages: dict[str, Stage]) 
         assert files <= set(stage.deps), name
 
 
-@pytest.mark.parametrize("model", FAMILIES)
+@pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("technique", TECHNIQUES)
 def test_a_technique_depends_on_its_own_candidates_alone(
     technique: str, model: str, stages: dict[str, Stage]
@@ -163,7 +240,7 @@ def test_a_technique_depends_on_its_own_candidates_alone(
 
 def test_parameters_are_checked_before_anything_else(stages: dict[str, Stage]) -> None:
     assert [name for name, stage in stages.items() if "params.yaml" in stage.deps] == ["check"]
-    (checked,) = stages["check"].outs
+    (checked,) = (out for out in stages["check"].outs if "prepared" in out)
     assert [name for name, stage in stages.items() if checked in stage.deps] == ["prepare"]
 
 

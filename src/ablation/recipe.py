@@ -98,7 +98,7 @@ Dropout = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Recipe(Checked):
-    """One setting for every technique; the fields stand in the order of the chain.
+    """One setting for every technique, in the order of tables; the chain's order is dvc.yaml's.
 
     A new field has a neutral default, one that changes nothing: recipes, models and parameter files
     from before it stay valid.

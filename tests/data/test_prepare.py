@@ -64,3 +64,15 @@ def test_a_damaged_file_is_a_message(prepare: Prepare, tmp_path: Path) -> None:
     assert result.returncode == 1
     assert "error: data/raw/gzip.zip, of 10 bytes, cannot be read" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_copy_of_the_repository_finds_the_raw_files_of_the_repository(
+    prepare: Prepare, tmp_path: Path
+) -> None:
+    """As `dvc exp run --temp` and `--queue` work in one."""
+    (tmp_path / "data/raw").mkdir(parents=True)
+    (tmp_path / "data/raw/gzip.zip").write_bytes(b"PK, or not")
+    copy = tmp_path / ".dvc/tmp/exps/tmp1234"
+    copy.mkdir(parents=True)
+    result = prepare(copy, "emnist-balanced")
+    assert f"error: {tmp_path}/data/raw/gzip.zip, of 10 bytes, cannot be read" in result.stderr

@@ -1,12 +1,24 @@
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
+from ablation.params import load_params
 from ablation.recipe import Recipe
-from ablation.trial.families import CnnSpec, MlpSpec
-from ablation.trial.models import ChannelsLastFlatten, Dropout, build, kernels
+from ablation.trial.families import FAMILIES, CnnSpec, MlpSpec, Spec
+from ablation.trial.models import (
+    ChannelsLastFlatten,
+    Dropout,
+    NetworkError,
+    build,
+    kernels,
+    layers,
+)
 from ablation.trial.techniques import ACTIVATIONS
 
+STUDY = load_params(Path(__file__).parents[2] / "params.yaml")
 MLP = MlpSpec(hidden=(16, 12, 8), epochs=1)
 CNN = CnnSpec(channels=(4, 6), dense=(16,), epochs=1)
 IMAGES = torch.rand(5, 1, 28, 28, generator=torch.Generator().manual_seed(0))
@@ -32,6 +44,16 @@ def test_a_batch_of_images_becomes_logits(
 ) -> None:
     network = build(spec, recipe.having("batchnorm", batchnorm), 47, seed=1)
     assert network(IMAGES).shape == (5, 47)
+
+
+@pytest.mark.parametrize("model", STUDY.families)
+def test_every_family_of_the_study_is_built_at_its_sizes(model: str, recipe: Recipe) -> None:
+    assert build(STUDY.spec(model), recipe, 47, seed=1)(IMAGES).shape == (5, 47)
+
+
+@pytest.mark.parametrize("spec", FAMILIES.values())
+def test_every_family_has_a_builder(spec: type[Spec]) -> None:
+    assert spec in layers.registry
 
 
 def test_the_mlp_has_the_hidden_layers_of_its_sizes(recipe: Recipe) -> None:
@@ -130,3 +152,72 @@ def test_dropout_rests_in_evaluation_and_at_rate_zero() -> None:
     values = torch.rand(100)
     assert Dropout(0.5).eval()(values) is values
     assert Dropout(0.0)(values) is values
+
+
+class OddSpec(Spec):
+    """The size of a family that a test makes up: its network."""
+
+    network: Any
+
+
+@layers.register
+def _odd(spec: OddSpec, _recipe: Recipe, _classes: int) -> nn.Module:
+    network: nn.Module = spec.network
+    return network
+
+
+class Holds(nn.Module):
+    """A module that learns values of its own."""
+
+    def __init__(self, *shape: int) -> None:
+        super().__init__()
+        self.values = nn.Parameter(torch.ones(shape))
+
+
+class OwnLinear(nn.Linear):
+    """Who knows what it does."""
+
+
+def nested(layer: nn.Module) -> OddSpec:
+    """A network that has the layer two levels deep."""
+    network = nn.Sequential(nn.Flatten(), nn.Sequential(nn.Sequential(layer)), nn.Linear(784, 47))
+    return OddSpec(epochs=1, network=network)
+
+
+@pytest.mark.parametrize(
+    ("layer", "said"),
+    [
+        (Holds(), "Holds"),  # a parameter of no dimensions
+        (Holds(5, 784), "Holds"),  # a table of positions
+        (nn.LayerNorm(784), "LayerNorm"),
+        (nn.Embedding(9, 784), "Embedding"),
+        (nn.PReLU(), "PReLU"),
+        (nn.MultiheadAttention(784, 1), "MultiheadAttention"),
+        (OwnLinear(784, 784), "OwnLinear"),
+    ],
+)
+def test_what_the_engine_would_train_wrongly_is_refused(
+    layer: nn.Module, said: str, recipe: Recipe
+) -> None:
+    with pytest.raises(
+        NetworkError, match=rf"models\.py: {said} \(1\.0\.0\) holds values to learn"
+    ):
+        build(nested(layer), recipe, 47, seed=1)
+
+
+def test_a_table_that_the_network_itself_holds_is_refused(recipe: Recipe) -> None:
+    with pytest.raises(NetworkError, match=r"Holds \(the network itself\)"):
+        build(OddSpec(epochs=1, network=Holds(5)), recipe, 47, seed=1)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [nn.LayerNorm(784, elementwise_affine=False), nn.Softmax(1), nn.Dropout(), Dropout(0.5)],
+)
+def test_what_learns_nothing_needs_no_leave(layer: nn.Module, recipe: Recipe) -> None:
+    build(nested(layer), recipe, 47, seed=1)
+
+
+def test_sizes_without_a_builder_are_said_so(recipe: Recipe) -> None:
+    with pytest.raises(TypeError, match="no builder for Spec; register one"):
+        build(Spec(epochs=1), recipe, 47, seed=1)

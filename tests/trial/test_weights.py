@@ -6,7 +6,7 @@ from torch import nn
 
 from ablation.recipe import Recipe
 from ablation.trial.families import CnnSpec, MlpSpec
-from ablation.trial.models import build, kernels
+from ablation.trial.models import NetworkError, build, kernels
 from ablation.trial.techniques import ACTIVATIONS
 from ablation.trial.weights import MasterWeights
 
@@ -103,3 +103,28 @@ def test_what_is_released_is_an_ordinary_network(network: nn.Module, dtype: torc
     for now, then in zip(network.parameters(), before.parameters(), strict=True):
         assert torch.equal(now, then)
         assert now.stride() == then.stride()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(), (4,), (4, 3), (4, 3, 2)])
+def test_all_that_is_no_kernel_is_learnt_in_float32_whatever_its_shape(
+    shape: tuple[int, ...], dtype: torch.dtype
+) -> None:
+    network = nn.Sequential(nn.Linear(3, 4, bias=False))
+    network.register_parameter("values", nn.Parameter(torch.ones(shape)))
+    weights = MasterWeights(network, dtype)
+    weights.others.mul_(3)
+    weights.spread()
+    weights.release()
+    assert torch.equal(network.get_parameter("values"), torch.full(shape, 3.0))
+    assert len(weights.kernels) == 12
+
+
+@pytest.mark.parametrize("unused", ["1.weight", "1.bias"])
+def test_a_parameter_without_gradient_is_named(unused: str) -> None:
+    network = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 4))
+    weights = MasterWeights(network, torch.float32)
+    used = [values for name, values in network.named_parameters() if name != unused]
+    torch.stack([values.sum() for values in used]).sum().backward()
+    with pytest.raises(NetworkError, match=rf"models\.py: {unused} got no gradient"):
+        weights.collect()

@@ -137,9 +137,9 @@ def _refuse_what_is_unknown(network: nn.Module) -> None:
         if type(layer) not in (*WITH_KERNELS, *IN_FLOAT32):
             known = ", ".join(kind.__name__ for kind in (*WITH_KERNELS, *IN_FLOAT32))
             raise NetworkError(
-                f"models.py: {type(layer).__name__} ({name or 'the network itself'}) learns, but "
-                f"the engine knows only {known}: how to start, penalise and round the values of "
-                "another layer must be said first, in WITH_KERNELS, IN_FLOAT32 or beside them"
+                f"models.py: {type(layer).__name__} ({name or 'the network itself'}) holds values "
+                f"to learn, but the engine knows only those of {known}: it would start, penalise "
+                "or round others wrongly; docs/add-a-family.md says how to teach it a layer"
             )
 
 

@@ -1,0 +1,163 @@
+"""The project in a folder of its own, with real git and dvc, and a study that takes seconds."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ablation.recipe import TECHNIQUES
+from ablation.trial.families import FAMILIES
+
+ROOT = Path(__file__).parents[1]
+NOBODY = "http://127.0.0.1:9"  # no network: every connection is refused at once
+# What stages write into git, but what they measured with a clock: bytes that never differ.
+RESULTS = ("data/classes.csv", "data/evaluated", "data/models", "data/recipes", "metrics", "plots")
+# What else stages write into git.
+RECORDS = ("data/precision.yaml", "data/times", "dvc.lock")
+# TODO(report): `report` does not run yet. When it does: EVERYTHING = (), which is `dvc repro`.
+EVERYTHING = ("compare", *(f"leave_one_out@{model}" for model in FAMILIES))
+
+# What a tiny study has otherwise than params.yaml. The baseline learns next to nothing and drops
+# far too much: the winners of `optimizer`, and of `dropout` where it may choose, are in no doubt.
+Changes = dict[str, dict[str, Any]]
+TINY: Changes = {
+    "data": {"dataset": "glyphs"},
+    "validation": {"fraction": 0.25, "repeats": 2},
+    "training": {"batch_size": 64, "precision": "float32", "device": "cpu", "workers": 2},
+    "fit": {"seeds": 2},
+    "models": {
+        "mlp": {"hidden": [32, 24, 16], "epochs": 2},
+        "cnn": {"channels": [4, 6], "dense": [16], "epochs": 1},
+    },
+    "baseline": {"optimizer": {"name": "adam", "lr": 0.00001}, "dropout": 0.5},
+    "techniques": {
+        **{technique: [] for technique in TECHNIQUES},
+        "optimizer": [{"name": "sgd", "lr": 0.1}, {"name": "adam", "lr": [0.003, 0.01]}],
+        "batchnorm": [False, True],
+        "dropout": [0.5, 0.6],
+    },
+}
+
+
+@dataclass(frozen=True)
+class Clone:
+    """A clone of the project and the folder in which it remembers trials."""
+
+    path: Path
+    memory: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        inherited = {name: v for name, v in os.environ.items() if name != "PYTHONPATH"}
+        return inherited | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "ABLATION_CACHE": str(self.memory),
+            "PYTHONDONTWRITEBYTECODE": "",  # Python leaves __pycache__ behind, as it usually does
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            **{f"GIT_{who}_NAME": "Test" for who in ("AUTHOR", "COMMITTER")},
+            **{f"GIT_{who}_EMAIL": "test@example.org" for who in ("AUTHOR", "COMMITTER")},
+            **{variable: NOBODY for variable in ("http_proxy", "https_proxy")},
+        }
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            command,
+            cwd=self.path,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, *command: str, fails: bool = False) -> str:
+        """What the command prints, which has to end as expected."""
+        process = self.start(*command)
+        output, _ = process.communicate()
+        assert (process.returncode != 0) == fails, output
+        return output
+
+    def repro(self) -> set[str]:
+        """Bring the whole study up to date; the stages that ran."""
+        return stages_run(self.run("dvc", "repro", *EVERYTHING))
+
+    def edit(self, *place: str, value: object) -> None:
+        """Change a parameter."""
+        params = at = yaml.safe_load((self.path / "params.yaml").read_text())
+        for step in place[:-1]:
+            at = at[step]
+        at[place[-1]] = value
+        (self.path / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+
+    def commit(self, message: str) -> None:
+        self.run("git", "add", "--all")
+        self.run("git", "commit", "--quiet", "--message", message)
+
+    def changes(self) -> str:
+        """What git calls changed or unknown: nothing, if all is as it was committed."""
+        return self.run("git", "status", "--porcelain")
+
+    def clone(self, folder: Path, revision: str = "main") -> "Clone":
+        """A fresh clone: what is in git, and neither data nor remembered trials."""
+        self.run("git", "clone", "--quiet", "--branch", revision, str(self.path), str(folder))
+        return Clone(folder, folder / ".cache/trials")
+
+    def duplicate(self, folder: Path) -> "Clone":
+        """The folder as it is, with its data and trials."""
+        shutil.copytree(self.path, folder)
+        if self.memory.exists():
+            shutil.copytree(self.memory, folder / ".cache/trials")
+        return Clone(folder, folder / ".cache/trials")
+
+    def results(self) -> dict[str, bytes]:
+        """Every result file's bytes."""
+        places = [self.path / name for name in RESULTS]
+        files = [path for place in places for path in (place, *place.rglob("*")) if path.is_file()]
+        return {str(path.relative_to(self.path)): path.read_bytes() for path in files}
+
+    def metrics(self) -> dict[str, dict[str, Any]]:
+        """Every metrics file's numbers."""
+        paths = sorted(self.path.glob("metrics/**/*.json"))
+        return {str(path.relative_to(self.path)): json.loads(path.read_text()) for path in paths}
+
+    def trained(self) -> dict[str, int]:
+        """The remembered trainings, and when they were."""
+        paths = [path for path in self.memory.glob("*") if len(path.name) == 64]
+        return {path.name: path.stat().st_mtime_ns for path in paths}
+
+
+def copy_project(folder: Path) -> Clone:
+    """The project as it stands in the working tree, what is not committed included.
+
+    Its branch `main` holds it, without anything that another study's stages have written.
+    """
+    project = Clone(folder, folder.with_name(f"{folder.name}-memory"))
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.check_output(listed, cwd=ROOT, text=True).split("\0")
+    for name in filter(None, names):
+        if (ROOT / name).is_file() and not name.startswith((*RECORDS, *RESULTS)):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    project.run("git", "init", "--quiet", "--initial-branch", "main")
+    project.commit("The project")
+    return project
+
+
+def make_tiny(project: Clone, changes: Changes = TINY) -> None:
+    """Make the study one of seconds."""
+    params = yaml.safe_load((project.path / "params.yaml").read_text())
+    for section, values in changes.items():
+        params[section] |= values
+    (project.path / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+
+
+def stages_run(output: str) -> set[str]:
+    """The stages that dvc says it ran."""
+    return set(re.findall(r"Running stage '(.+)'", output))

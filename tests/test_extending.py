@@ -1,0 +1,192 @@
+"""The pages that say how to add a technique, a family and a data set, performed as they stand.
+
+An edit on a page is a code block under a sentence such as "In `params.yaml`, after `seed: 1729`,
+add:". The line that it names is found by its text without indentation, and has to be there once;
+the block takes over its indentation.
+"""
+
+import json
+import re
+import sys
+import textwrap
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors import safe_open
+
+from ablation.base.files import read_csv
+from ablation.recipe import TECHNIQUES, load_recipe
+from ablation.trial.families import FAMILIES
+from tests.clones import EVERYTHING, ROOT, TINY, Clone, copy_project, make_tiny
+
+PAGES = ("add-a-technique", "add-a-family", "add-a-dataset")
+FENCED = re.compile(r"^```(?P<language>\w*)\n(?P<block>.*?)^```$", re.MULTILINE | re.DOTALL)
+SENTENCE = re.compile(
+    r"In `(?P<file>[^`\n]+)`, (?P<place>at the end|(after|before|instead of) `(?P<line>[^`\n]+)`), "
+    r"(add|write):\n\n\Z"
+)
+EXTENDED = (*FAMILIES, "resnet")
+# Nothing is explored but what the pages add. One worker: two would load torch in every stage.
+SMALL = {
+    "validation": TINY["validation"],
+    "training": TINY["training"] | {"workers": 1},
+    "fit": {"seeds": 1},
+    "models": TINY["models"],
+    "techniques": {technique: [] for technique in TECHNIQUES},
+}
+# One step of a training, with and without what the page adds, and a layer that it teaches.
+ENGINE = """
+import torch
+from ablation.data.splits import make_repeats
+from ablation.fitted import Fitted
+from ablation.recipe import load_recipe
+from ablation.trial.families import MlpSpec
+from ablation.trial.training import Part, train
+from pathlib import Path
+import sys
+
+root = Path(sys.argv[1])
+dice = torch.Generator().manual_seed(0)
+part = Part(
+    torch.randint(256, (64, 28, 28), dtype=torch.uint8, generator=dice),
+    torch.randint(4, (64,), generator=dice),
+)
+recipe = load_recipe(root / "data/recipes/mlp/baseline.yaml")
+spec, repeat = MlpSpec(hidden=(9, 8, 7), epochs=1), make_repeats(1, "shuffle", 0.5, 1)[0]
+
+def trained(recipe):
+    options = dict(classes=4, batch_size=64, bf16=False)
+    done = train(spec, recipe, repeat, part, part, **options)
+    weights = torch.cat([values.flatten() for values in done.network.parameters()])
+    return done.curves.train_loss, weights.double().sum().item()
+"""
+
+
+def perform(page: Path, project: Path) -> int:
+    """Perform the page's edits in a copy of the project; how many there were."""
+    text = page.read_text()
+    blocks = [each for each in FENCED.finditer(text) if each["language"] != "bash"]
+    for fenced in blocks:
+        sentence = SENTENCE.search(text[: fenced.start()])
+        assert sentence, f"{page.name} does not say where this goes:\n{fenced[0]}"
+        edit(project / sentence["file"], sentence["place"], sentence["line"], fenced["block"])
+    return len(blocks)
+
+
+def edit(file: Path, place: str, line: str | None, block: str) -> None:
+    lines = file.read_text().splitlines(keepends=True)
+    if line is None:
+        lines.append(block)
+    else:
+        places = [n for n, found in enumerate(lines) if found.strip() == line]
+        assert len(places) == 1, f"{file.name} has {len(places)} lines that read {line!r}"
+        at = places[0]
+        indentation = lines[at].removesuffix(lines[at].lstrip())
+        start, end = {"after": (1, 1), "before": (0, 0), "instead of": (0, 1)}[place.split(" `")[0]]
+        lines[at + start : at + end] = [textwrap.indent(block, indentation)]
+    file.write_text("".join(lines))
+
+
+@pytest.fixture(scope="module")
+def extended(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A copy of the project in which all pages were performed."""
+    project = copy_project(tmp_path_factory.mktemp("extended") / "project")
+    for page in PAGES:
+        assert perform(ROOT / f"docs/{page}.md", project.path) >= 3
+    project.run("ruff", "format", "--quiet", ".")
+    return project
+
+
+@pytest.fixture(scope="module")
+def output(extended: Clone) -> str:
+    """What a small study of it prints."""
+    make_tiny(extended, SMALL)
+    extended.edit("models", "resnet", "epochs", value=1)
+    return extended.run("dvc", "repro", *EVERYTHING)
+
+
+def about(project: Clone, model: str) -> dict[str, Any]:
+    """What a model's file says of itself."""
+    with safe_open(project.path / f"data/models/{model}.safetensors", framework="numpy") as file:
+        content: dict[str, Any] = json.loads(file.metadata()["ablation"])
+        return content
+
+
+def test_the_project_is_as_clean_as_before(extended: Clone) -> None:
+    """Before the study: its own parameters and tests that look at tables are still fine."""
+    extended.run("ruff", "check", ".")
+    about_tables = ["test_dvc_yaml.py", "test_params.py", "test_recipe.py", "trial/test_models.py"]
+    extended.run("pytest", "-q", *(f"tests/{name}" for name in about_tables))
+
+
+@pytest.mark.parametrize("model", EXTENDED)
+def test_a_new_technique_has_its_stage_and_its_rows(
+    model: str, extended: Clone, output: str
+) -> None:
+    assert f"Running stage 'smoothing@{model}'" in output
+    plots = extended.path / "plots" / model
+    chain, gains, candidates = (
+        read_csv(plots / name)
+        for name in ("smoothing/chain.csv", "leave_one_out/gains.csv", "smoothing/candidates.csv")
+    )
+    assert chain["technique"].tolist() == ["baseline", *TECHNIQUES, "smoothing"]
+    assert gains["technique"].tolist() == [*TECHNIQUES, "smoothing", "all"]
+    assert set(candidates["setting"]) == {"none", "0.1", "0.2"}
+    assert (extended.path / f"metrics/{model}/smoothing.json").exists()
+    assert "smoothing" in about(extended, model)["recipe"]
+    if not EVERYTHING:  # TODO(report): always, when the new stage has landed
+        for charts in ("gains", "curves"):
+            assert list((extended.path / "plots/charts" / charts).glob("*smoothing*.csv")), charts
+
+
+def test_a_new_technique_leaves_what_was_as_it_was(extended: Clone) -> None:
+    assert not hasattr(load_recipe(ROOT / "data/recipes/mlp/baseline.yaml"), "smoothing")
+    load = f"{ENGINE}\nprint(Fitted.load(root / 'data/models/mlp.safetensors').about.recipe)"
+    assert "smoothing=0.0" in in_python(extended.path, load)
+    numbers = f"{ENGINE}\nprint(trained(recipe))"
+    assert in_python(extended.path, numbers) == in_python(ROOT, numbers)
+
+
+def test_smoothing_moves_the_weights_and_not_the_loss_that_is_reported(extended: Clone) -> None:
+    both = f"{ENGINE}\nprint(trained(recipe)); print(trained(recipe.having('smoothing', 0.2)))"
+    plain, smooth = map(eval, in_python(extended.path, both).splitlines())
+    assert plain[0] == smooth[0]
+    assert plain[1] != smooth[1]
+
+
+def test_a_new_family_has_its_model_and_its_comparisons(extended: Clone, output: str) -> None:
+    assert about(extended, "resnet")["spec"] == {"epochs": 1, "channels": [16, 32], "blocks": 1}
+    models = read_csv(extended.path / "plots/comparison/models.csv")
+    assert models["model"].tolist() == [*EXTENDED]
+    pairs = {path.stem for path in (extended.path / "metrics/comparison").iterdir()}
+    assert pairs == {"-".join(pair) for pair in combinations(EXTENDED, 2)}
+
+
+def test_a_layer_that_the_page_teaches_keeps_its_float32(extended: Clone) -> None:
+    taught = f"""{ENGINE}
+from torch import nn
+from ablation.trial.models import LayerNorm, _refuse_what_is_unknown
+from ablation.trial.weights import MasterWeights
+network = nn.Sequential(nn.Flatten(), nn.Linear(784, 8), LayerNorm(8), nn.Linear(8, 4))
+_refuse_what_is_unknown(network)
+MasterWeights(network, torch.bfloat16)
+print(network(torch.ones(3, 1, 28, 28).bfloat16()).dtype, network[2].weight.dtype)
+"""
+    assert in_python(extended.path, taught) == "torch.bfloat16 torch.float32\n"
+
+
+def test_a_new_data_set_is_studied_and_its_note_is_said(extended: Clone, output: str) -> None:
+    assert "a study of glyph-digits" in output
+    assert "Made from the digits of the glyphs dataset" in output
+    assert read_csv(extended.path / "data/classes.csv")["character"].tolist() == [*"0123456789"]
+    for model in EXTENDED:
+        assert about(extended, model)["classes"] == [*"0123456789"]
+        assert about(extended, model)["conversion"] == "emnist"
+
+
+def in_python(folder: Path, program: str) -> str:
+    """What a program prints that imports the project in a folder, and reads ROOT's study."""
+    command = ("env", f"PYTHONPATH={folder / 'src'}", sys.executable, "-c", program, str(ROOT))
+    return Clone(folder, folder).run(*command)
