@@ -159,8 +159,11 @@ def pairs(study: Path) -> str:
     """Every two families on the same test characters."""
     table = read_csv(study / "plots/comparison/pairs.csv")
     rows = [
-        [f"{row['second'].upper()} minus {row['first'].upper()}"]
-        + [gain_with_interval(row), f"{row['mcnemar_p']:.0e}"]
+        [
+            f"{row['second'].upper()} minus {row['first'].upper()}",
+            gain_with_interval(row),
+            f"{row['mcnemar_p']:.0e}",
+        ]
         for _, row in table.iterrows()
     ]
     return markdown(["pair", "points more of the test characters", "McNemar's p"], rows)
@@ -270,8 +273,13 @@ def duration(seconds: float) -> str:
 def precision(study: Path) -> str:
     """What bf16 costs in validation accuracy."""
     rows = [
-        [row["model"].upper(), percent(row["bf16"]), percent(row["float32"])]
-        + [f"{points(row['difference'])} ({precision_bounds(row)})", str(row["repeats"])]
+        [
+            row["model"].upper(),
+            percent(row["bf16"]),
+            percent(row["float32"]),
+            f"{points(row['difference'])} ({precision_bounds(row)})",
+            str(row["repeats"]),
+        ]
         for row in benchmark(study, "precision")["rows"]
     ]
     heads = ["model", "bf16", "float32", "bf16 minus float32 (95 % interval)", "repeats"]
@@ -288,8 +296,11 @@ def racing(study: Path) -> str:
     changed = table["winner_with"] != table["winner_without"]
     stages = table.assign(changed=changed).groupby("model", sort=False)
     rows = [
-        [model.upper(), *(f"{group[f'trials_{way}'].sum():,}" for way in ("without", "with"))]
-        + [f"{group['changed'].sum()} of {len(group)}"]
+        [
+            model.upper(),
+            *(f"{group[f'trials_{way}'].sum():,}" for way in ("without", "with")),
+            f"{group['changed'].sum()} of {len(group)}",
+        ]
         for model, group in stages
     ]
     return markdown(["model", "trials without racing", "with racing", "other winners"], rows)
@@ -350,13 +361,16 @@ def bounds(low: float, high: float, say: Callable[[float], str]) -> str:
 
 
 def tuples(table: pd.DataFrame) -> Iterable[Any]:
-    return table.itertuples(index=False)
+    rows: Iterable[Any] = table.itertuples(index=False)
+    return rows
 
 
 def markdown(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table as GitHub reads it; a bar inside a cell would end it."""
     lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)
+    return "\n".join(
+        f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines
+    )
 
 
 if __name__ == "__main__":
