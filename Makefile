@@ -5,7 +5,7 @@ export ABLATION_CACHE ?= $(CURDIR)/.cache/trials
 
 DEMO := .cache/demo
 
-.PHONY: demo test bench install clean
+.PHONY: demo test bench docs install clean
 
 demo: install ## the whole pipeline on characters drawn from fonts, in a scratch copy
 	@bash demo/run.sh $(DEMO)
@@ -18,6 +18,9 @@ test: install ## every test, the linter and the type checker
 
 bench: install ## how fast: against a plain loop, the machine's ceiling, and a study without memory
 	python benchmarks/run.py
+
+docs: install ## every table of README.md and docs/, from the study's files
+	python docs/tables.py
 
 install: .venv/installed ## the virtual environment, with exact versions
 

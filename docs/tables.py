@@ -1,0 +1,377 @@
+"""Every table of results in README.md and docs/, made from the files that the study wrote.
+
+    python docs/tables.py
+
+A table stands between two marks, `<!-- table: NAME -->` and `<!-- end -->`. What is between them is
+written anew from metrics/, plots/, data/times/ and benchmarks/; everything else stays as it is.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ablation.base.console import percent, points
+from ablation.base.files import read_csv, read_json
+
+ROOT = Path(__file__).parents[1]
+BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+METRICS = ("accuracy", "gain", "low", "high", "precision", "recall", "f1", "verdict", "winner")
+MINUTE = 60
+
+
+def main() -> None:
+    for page in pages():
+        text = page.read_text()
+        renewed = renew(text, ROOT)
+        if renewed != text:
+            page.write_text(renewed)
+            print(f"wrote {page.relative_to(ROOT)}")
+
+
+def pages() -> list[Path]:
+    """The pages that may hold tables."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def renew(text: str, study: Path) -> str:
+    """A page with every table made anew from the files of a study.
+
+    Args:
+        text: the page.
+        study: the folder that holds metrics/, plots/, data/times/ and benchmarks/.
+
+    Raises:
+        KeyError: the page asks for a table that is not in `TABLES`.
+    """
+    return BLOCK.sub(lambda block: f"{block[1]}{TABLES[block[2]](study)}\n{block[3]}", text)
+
+
+def answer(study: Path) -> str:
+    """What each technique is worth in the end, for every family.
+
+    A technique that the chain changed: what leave-one-out found. One that stayed as it was in the
+    baseline: the best of the other settings, as its stage found it.
+    """
+    worth = {model: worth_of(study, model) for model in families(study)}
+    techniques = next(iter(worth.values())).index
+    rows = [
+        ["all of them" if name == "all" else name]
+        + [worth_cell(study, model, table.loc[name]) for model, table in worth.items()]
+        for name in techniques
+    ]
+    return markdown(["technique", *titles(study)], rows)
+
+
+def worth_of(study: Path, model: str) -> pd.DataFrame:
+    """A row a technique, and a last row `all`: the final recipe's gain over one without it."""
+    gains = read_csv(study / "plots" / model / "leave_one_out/gains.csv")
+    return gains.set_index("technique")
+
+
+def worth_cell(study: Path, model: str, row: pd.Series) -> str:
+    if row.name == "all":
+        return gain_with_interval(row)
+    before, after = row["baseline_setting"], row["final_setting"]
+    if before == after:
+        return f"`{after}` stays; {best_of_the_others(study, model, str(row.name), after)}"
+    found = "without it the training fails" if pd.isna(row["gain"]) else gain_with_interval(row)
+    return f"`{before}` → `{after}`: {found}"
+
+
+def best_of_the_others(study: Path, model: str, technique: str, setting: str) -> str:
+    """The setting that came nearest to the one that stayed, as the stage found it."""
+    table = read_csv(study / "plots" / model / technique / "candidates.csv")
+    others = table[(table["setting"] != setting) & ~failed(table)]
+    if others.empty:
+        return "nothing else was tried" if len(table) == 1 else "all others failed"
+    best = others.loc[others["gain"].idxmax()]
+    return f"`{best['setting']}`: {gain_with_interval(best)}"
+
+
+def failed(candidates: pd.DataFrame) -> pd.Series:
+    """Which settings diverged or collapsed."""
+    marks = candidates.reindex(columns=["diverged", "collapsed"], fill_value=False)
+    return marks.astype(bool).any(axis=1)
+
+
+def chain(study: Path) -> str:
+    """What every stage concluded, for every family."""
+    concluded = {model: last_chain(study, model) for model in families(study)}
+    techniques = next(iter(concluded.values())).index
+    rows = [
+        [name, *(cell for table in concluded.values() for cell in chain_cells(table.loc[name]))]
+        for name in techniques
+    ]
+    heads = [head for title in titles(study) for head in (title, f"{title}: verdict")]
+    return markdown(["stage", *heads], rows)
+
+
+def last_chain(study: Path, model: str) -> pd.DataFrame:
+    together = read_csv(study / "plots/comparison/chain.csv")
+    return together[together["model"] == model].set_index("technique")
+
+
+def chain_cells(row: pd.Series) -> tuple[str, str]:
+    first = row.name == "baseline"
+    verdict = "start" if first else row["verdict"]
+    gain = "" if pd.isna(row["gain"]) else f", {gain_with_interval(row)}"
+    return f"`{row['winner']}`: {percent(row['accuracy'])}", f"{verdict}{gain}"
+
+
+def test(study: Path) -> str:
+    """What each released model did on the test set, and what it costs."""
+    models = read_csv(study / "plots/comparison/models.csv").set_index("model")
+    times = pd.DataFrame(
+        {model: read_csv(study / f"data/times/{model}/test.csv").iloc[0] for model in models.index}
+    ).T
+    lines = {
+        "accuracy (95 % interval)": [
+            f"**{percent(row.accuracy)}** ({bounds(row.low, row.high, percent)})"
+            for row in models.itertuples()
+        ],
+        "over all seeds: mean, spread": [
+            percent(row.seeds_mean) + ("" if pd.isna(row.seeds_spread) else spread(row))
+            for row in models.itertuples()
+        ],
+        "right within two guesses": map(percent, models["top2"]),
+        "macro precision": map(percent, models["precision"]),
+        "macro recall": map(percent, models["recall"]),
+        "macro F1": map(percent, models["f1"]),
+        "expected calibration error": map(percent, models["calibration_error"]),
+        "parameters": (f"{count:,}" for count in models["parameters"]),
+        "training, one core or GPU": (f"{seconds:.0f} s" for seconds in times["train_seconds"]),
+        "prediction, one core": (f"{rate:,.0f} images/s" for rate in times["images_per_second"]),
+    }
+    rows = [[head, *cells] for head, cells in lines.items()]
+    return markdown(["on the test characters", *titles(study)], rows)
+
+
+def spread(row: Any) -> str:
+    return f", {100 * row.seeds_spread:.2f}"
+
+
+def pairs(study: Path) -> str:
+    """Every two families on the same test characters."""
+    table = read_csv(study / "plots/comparison/pairs.csv")
+    rows = [
+        [
+            f"{row['second'].upper()} minus {row['first'].upper()}",
+            gain_with_interval(row),
+            f"{row['mcnemar_p']:.0e}",
+        ]
+        for _, row in table.iterrows()
+    ]
+    return markdown(["pair", "points more of the test characters", "McNemar's p"], rows)
+
+
+def agreement(study: Path) -> str:
+    """On how many test characters all models are right, some of them, or none."""
+    table = read_csv(study / "plots/comparison/agreement.csv")
+    rows = [[row.outcome, f"{row.count:,}", percent(row.share)] for row in tuples(table)]
+    return markdown(["outcome", "characters", "share"], rows)
+
+
+def look_alikes(study: Path) -> str:
+    """How many of each model's errors are between characters of one shape."""
+    table = read_csv(study / "plots/comparison/ambiguous.csv")
+    models = families(study)
+    shares = table.pivot(index="group", columns="model", values="share_of_errors")
+    groups = [*dict.fromkeys(table["group"])]
+    rows = [
+        ["all of these" if group == "all" else group]
+        + [f"{100 * shares.loc[group, model]:.1f} %" for model in models]
+        for group in groups
+    ]
+    return markdown(["look-alikes", *(f"of the {title}'s errors" for title in titles(study))], rows)
+
+
+def confused(study: Path) -> str:
+    """The pairs of characters that each model takes for each other most often."""
+    columns = [
+        [f"{row.first} / {row.second}: {row.errors}" for row in tuples(table)]
+        for table in (
+            read_csv(study / "plots" / model / "test/confused.csv") for model in families(study)
+        )
+    ]
+    return markdown(titles(study), zip_longest(*columns, fillvalue=""))
+
+
+def metrics(study: Path) -> str:
+    """What `dvc metrics show` prints: a line for every file of metrics/, absent numbers empty."""
+    files = sorted((study / "metrics").rglob("*.json"))
+    rows = [[f"`{file.relative_to(study)}`", *metrics_cells(read_json(file))] for file in files]
+    return markdown(["file", *METRICS], rows)
+
+
+def metrics_cells(numbers: dict[str, Any]) -> Iterable[str]:
+    cells = (numbers.get(name, "") for name in METRICS)
+    return (f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in cells)
+
+
+def cost(study: Path) -> str:
+    """How many trainings every stage asked for, and the time that they took on one core or GPU.
+
+    A training that an earlier stage has made is not counted again: the incumbent's, and in
+    leave-one-out those of a technique that is as in the baseline.
+    """
+    models = families(study)
+    stages = [*next(iter(last_chain(study, model) for model in models)).index]
+    rows = [
+        [stage, *(cell for model in models for cell in cost_cells(new_times(study, model, stage)))]
+        for stage in (*stages, "leave_one_out", "fit")
+    ]
+    heads = [head for title in titles(study) for head in (f"{title}: trainings", "minutes")]
+    return markdown(["stage", *heads], rows)
+
+
+def new_times(study: Path, model: str, stage: str) -> pd.DataFrame:
+    times = read_csv(study / f"data/times/{model}/{stage}.csv")
+    if stage in ("baseline", "fit"):
+        return times
+    if stage == "leave_one_out":
+        worth = worth_of(study, model)
+        known = worth.index[worth["baseline_setting"] == worth["final_setting"]]
+        return times[~times["setting"].isin(known)]
+    return times[times["setting"] != times["setting"].iloc[0]]
+
+
+def cost_cells(times: pd.DataFrame) -> tuple[str, str]:
+    return str(len(times)), f"{times['train_seconds'].sum() / MINUTE:.1f}"
+
+
+def throughput(study: Path) -> str:
+    """Images a second: the plain loop, the engine, and the engine's own ceiling."""
+    rows = [
+        [f"{row['model'].upper()} {row['sizes']}"]
+        + [f"{row[name]:,}" for name in ("plain", "engine", "ceiling")]
+        + [f"{row['engine_over_plain']:.1f} x", f"{100 * row['engine_over_ceiling']:.0f} %"]
+        for row in benchmark(study, "throughput-cpu")["rows"]
+    ]
+    heads = ["model", "plain loop", "engine", "ceiling", "engine / plain", "engine / ceiling"]
+    return markdown(heads, rows)
+
+
+def study_time(study: Path) -> str:
+    """How long `dvc repro` of the demo's study takes."""
+    rows = [
+        [row["way"], duration(row["seconds"]), str(row["trainings"])]
+        for row in benchmark(study, "study-time")["rows"]
+    ]
+    return markdown(["`dvc repro` of the demo's study", "time", "trainings"], rows)
+
+
+def duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), MINUTE)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def precision(study: Path) -> str:
+    """What bf16 costs in validation accuracy."""
+    rows = [
+        [
+            row["model"].upper(),
+            percent(row["bf16"]),
+            percent(row["float32"]),
+            f"{points(row['difference'])} ({precision_bounds(row)})",
+            str(row["repeats"]),
+        ]
+        for row in benchmark(study, "precision")["rows"]
+    ]
+    heads = ["model", "bf16", "float32", "bf16 minus float32 (95 % interval)", "repeats"]
+    return markdown(heads, rows)
+
+
+def precision_bounds(row: dict[str, float]) -> str:
+    return bounds(row["difference_low"], row["difference_high"], points)
+
+
+def racing(study: Path) -> str:
+    """What racing saved, and in how many stages it changed the winner."""
+    table = pd.DataFrame(benchmark(study, "racing")["rows"])
+    changed = table["winner_with"] != table["winner_without"]
+    stages = table.assign(changed=changed).groupby("model", sort=False)
+    rows = [
+        [
+            model.upper(),
+            *(f"{group[f'trials_{way}'].sum():,}" for way in ("without", "with")),
+            f"{group['changed'].sum()} of {len(group)}",
+        ]
+        for model, group in stages
+    ]
+    return markdown(["model", "trials without racing", "with racing", "other winners"], rows)
+
+
+def verdicts(study: Path) -> str:
+    """The first table of benchmarks/verdicts.md: how often a stage's verdict is right."""
+    lines = (study / "benchmarks/verdicts.md").read_text().splitlines()
+    tables = "\n".join(line if line.startswith("|") else "" for line in lines)
+    return tables.strip().split("\n\n", maxsplit=1)[0]
+
+
+TABLES: dict[str, Callable[[Path], str]] = {
+    "answer": answer,
+    "chain": chain,
+    "test": test,
+    "pairs": pairs,
+    "agreement": agreement,
+    "look_alikes": look_alikes,
+    "confused": confused,
+    "metrics": metrics,
+    "cost": cost,
+    "throughput": throughput,
+    "study_time": study_time,
+    "precision": precision,
+    "racing": racing,
+    "verdicts": verdicts,
+}
+
+
+def families(study: Path) -> list[str]:
+    """The families of a study, in the order of its files."""
+    return [*read_csv(study / "plots/comparison/models.csv")["model"]]
+
+
+def titles(study: Path) -> list[str]:
+    """What a table calls the families."""
+    return [model.upper() for model in families(study)]
+
+
+def benchmark(study: Path, section: str) -> dict[str, Any]:
+    """A section of benchmarks/results.json."""
+    content: dict[str, Any] = json.loads((study / "benchmarks/results.json").read_text())[section]
+    return content
+
+
+def gain_with_interval(row: pd.Series) -> str:
+    """`+0.31 (+0.10 to +0.52)` in percentage points; bold where all of it is above zero."""
+    if pd.isna(row["low"]):
+        return points(row["gain"])
+    said = f"{points(row['gain'])} ({bounds(row['low'], row['high'], points)})"
+    return f"**{said}**" if row["low"] > 0 else said
+
+
+def bounds(low: float, high: float, say: Callable[[float], str]) -> str:
+    """`84.49 to 86.14 %`, `-0.10 to +0.20`: the unit is said once."""
+    return f"{say(low).removesuffix(' %')} to {say(high)}"
+
+
+def tuples(table: pd.DataFrame) -> Iterable[Any]:
+    rows: Iterable[Any] = table.itertuples(index=False)
+    return rows
+
+
+def markdown(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table as GitHub reads it; a bar inside a cell would end it."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(
+        f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,362 @@
+"""What people read is true: links lead somewhere, commands exist, tables are the study's."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tables
+import yaml
+
+from ablation.params import PARAMS
+from ablation.recipe import TECHNIQUES
+from ablation.trial.families import FAMILIES
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted(
+    path
+    for path in ROOT.rglob("*.md")
+    if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)
+)
+# The changelog speaks of what was, and the others name what their reader is going to write.
+PRESENT = [p for p in PAGES if p.name != "CHANGELOG.md" and not p.name.startswith("add-a-")]
+
+FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+QUOTED = re.compile(r"`([^`\n]+)`")
+DOTTED = re.compile(r"[a-z_]+(\.[a-z0-9_]+)+")
+TOP = re.compile(r"(src|stages|tests|benchmarks|demo|docs|data|metrics|plots)/[\w./<>-]*")
+PLACEHOLDERS = {
+    "<m>": "mlp",
+    "<model>": "mlp",
+    "<t>": "scheduler",
+    "<technique>": "scheduler",
+    "<before>": "baseline",
+    "<first>-<second>": "mlp-cnn",
+}
+SHELL = {"cd", "cp", "mkdir", "source", "export"}
+
+every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+present_page = pytest.mark.parametrize(
+    "page", PRESENT, ids=lambda page: str(page.relative_to(ROOT))
+)
+
+
+def prose(page: Path) -> str:
+    return FENCED.sub("", page.read_text())
+
+
+def anchors(page: Path) -> set[str]:
+    """The headings of a page, as GitHub names them in links."""
+    headings = HEADING.findall(prose(page))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def commands(page: Path) -> Iterator[list[str]]:
+    """The words of every command line in a page's blocks that have no other language."""
+    for language, block in FENCED.findall(page.read_text()):
+        if language in ("", "bash", "sh"):
+            for line in filter(None, block.splitlines()):
+                words = shlex.split(line, comments=True)
+                while words and re.match(r"[A-Z_]+=", words[0]):
+                    words = words[1:]
+                if words:
+                    yield words
+
+
+def calls(page: Path, program: str) -> list[list[str]]:
+    return [words[1:] for words in commands(page) if words[0] == program]
+
+
+@cache
+def dvc_commands(*group: str) -> str:
+    """What `dvc --help` says there is; each costs a second."""
+    dvc = [sys.executable, "-m", "dvc", *group, "--help"]
+    return subprocess.check_output(dvc, text=True)
+
+
+def dvc_knows(group: list[str], command: str) -> bool:
+    return re.search(rf"^ +{re.escape(command)}\b", dvc_commands(*group), re.MULTILINE) is not None
+
+
+def study_outputs() -> set[str]:
+    """Every file and folder that a stage writes, of every family."""
+    text = (ROOT / "dvc.yaml").read_text().replace("${technique}", "<t>")
+    stages = yaml.safe_load(text)["stages"].values()
+    listed = [out for stage in stages for out in stage.get("outs", []) + stage.get("metrics", [])]
+    names = {out if isinstance(out, str) else next(iter(out)) for out in listed}
+    return {
+        name.replace("${item.model}", model).replace("<t>", technique)
+        for name in names
+        for model in FAMILIES
+        for technique in TECHNIQUES
+    }
+
+
+def is_written_by_a_stage(path: str) -> bool:
+    """Whether a stage writes it, a folder that it is in, or something inside it."""
+    parents = {str(parent) for parent in Path(path).parents}
+    inside = f"{path.rstrip('/')}/"
+    return any(
+        out == path.rstrip("/") or out in parents or out.startswith(inside)
+        for out in study_outputs()
+    )
+
+
+def names_of(content: dict[str, Any], before: str = "") -> Iterator[str]:
+    """The dotted names of all keys of nested dictionaries."""
+    for key, value in content.items():
+        yield f"{before}{key}"
+        if isinstance(value, dict):
+            yield from names_of(value, f"{before}{key}.")
+
+
+def params_names() -> set[str]:
+    return set(names_of(yaml.safe_load((ROOT / PARAMS).read_text())))
+
+
+def version() -> str:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return str(project["version"])
+
+
+@every_page
+def test_links_lead_to_a_file_and_a_heading(page: Path) -> None:
+    for link in LINK.findall(prose(page)):
+        if re.match(r"https?:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        assert target.exists(), f"{link}: no such file"
+        assert not anchor or anchor in anchors(target), f"{link}: no such heading"
+
+
+@present_page
+def test_paths_in_prose_exist_or_a_stage_writes_them(page: Path) -> None:
+    for path in filter(TOP.fullmatch, QUOTED.findall(prose(page))):
+        for placeholder, example in PLACEHOLDERS.items():
+            path = path.replace(placeholder, example)
+        assert (ROOT / path).exists() or is_written_by_a_stage(path), f"{path}: no such file"
+
+
+@present_page
+def test_parameters_in_prose_are_in_params_yaml(page: Path) -> None:
+    known = params_names()
+    for name in filter(DOTTED.fullmatch, QUOTED.findall(prose(page))):
+        if name.partition(".")[0] in known and not (ROOT / name).exists():
+            assert name in known, f"{name}: not in params.yaml"
+
+
+@every_page
+def test_every_command_is_of_a_program_that_this_page_may_use(page: Path) -> None:
+    programs = {"make", "dvc", "git", "python", "ablation", "ruff", "mypy", "pytest", *SHELL}
+    assert {words[0] for words in commands(page)} <= programs
+
+
+@every_page
+def test_make_has_the_targets(page: Path) -> None:
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert {words[0] for words in calls(page, "make")} <= set(targets)
+
+
+@every_page
+def test_dvc_has_the_commands(page: Path) -> None:
+    for command, *rest in calls(page, "dvc"):
+        assert dvc_knows([], command), f"dvc {command}"
+        if command in ("exp", "metrics", "plots", "params", "queue"):
+            assert dvc_knows([command], rest[0]), f"dvc {command} {rest[0]}"
+
+
+@every_page
+def test_git_has_the_commands(page: Path) -> None:
+    known = subprocess.check_output(["git", "--list-cmds=main"], text=True).split()
+    assert {words[0] for words in calls(page, "git")} <= set(known)
+
+
+@every_page
+def test_python_and_pytest_are_given_files_that_exist(page: Path) -> None:
+    for program in ("python", "pytest"):
+        for first, *_ in filter(None, calls(page, program)):
+            assert first.startswith("-") or (ROOT / first).exists(), f"{program} {first}"
+
+
+@every_page
+def test_ablation_has_the_commands(page: Path) -> None:
+    source = (ROOT / "src/ablation/cli.py").read_text()
+    known = re.findall(r'add_parser\(\s*"(\w+)"', source)
+    assert {words[0] for words in calls(page, "ablation")} <= set(known)
+
+
+@every_page
+def test_set_param_names_a_key_of_params_yaml(page: Path) -> None:
+    for words in calls(page, "dvc"):
+        for option, value in pairwise(words):
+            if option in ("-S", "--set-param"):
+                assert value.partition("=")[0] in params_names(), value
+
+
+@pytest.mark.parametrize("page", tables.pages(), ids=lambda page: page.name)
+def test_tables_are_those_of_the_study_in_git(page: Path) -> None:
+    text = page.read_text()
+    assert tables.renew(text, ROOT) == text, "the study has changed: run `make docs`"
+
+
+def test_every_table_stands_on_a_page() -> None:
+    used = {
+        name for page in tables.pages() for _, name, _ in tables.BLOCK.findall(page.read_text())
+    }
+    assert used == tables.TABLES.keys()
+
+
+def test_every_block_that_begins_ends() -> None:
+    for page in tables.pages():
+        text = page.read_text()
+        assert text.count("<!-- table:") == len(tables.BLOCK.findall(text)), page.name
+
+
+def test_a_table_is_made_anew_between_its_marks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(tables.TABLES, "toy", lambda study: f"| {study} |")
+    text = "before\n<!-- table: toy -->\nold\n<!-- end -->\nafter\n"
+    renewed = "before\n<!-- table: toy -->\n| x |\n<!-- end -->\nafter\n"
+    assert tables.renew(text, Path("x")) == renewed
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+def test_the_readme_links_every_page_of_the_documentation() -> None:
+    linked = {link.partition("#")[0] for link in LINK.findall((ROOT / "README.md").read_text())}
+    assert {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")} <= linked
+
+
+def test_the_changelogs_newest_version_is_the_projects() -> None:
+    versions = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert versions[0] == version()
+
+
+def test_the_citations_version_is_the_projects() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == version()
+
+
+def test_architecture_names_every_stage() -> None:
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    assert stages.keys() <= set(QUOTED.findall((ROOT / "docs/architecture.md").read_text()))
+
+
+def test_architecture_names_every_room_and_module() -> None:
+    package = ROOT / "src/ablation"
+    rooms = {path.parent.name for path in package.glob("*/__init__.py")} | {"base", "run"}
+    modules = {path.name for path in package.glob("*.py")} - {"__init__.py"}
+    assert rooms | modules <= set(QUOTED.findall((ROOT / "docs/architecture.md").read_text()))
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("technique", "candidate", "recipe", "incumbent", "repeat", "trial", "score", "verdict"),
+        *("stage", "champion", "racing", "leave-one-out", "paired", "interval", "setting"),
+        *("baseline", "chain", "collapsed", "diverged", "family", "data set", "memory"),
+    ],
+)
+def test_the_glossary_has_the_word(word: str) -> None:
+    assert f"\n| {word} | " in (ROOT / "docs/glossary.md").read_text()
+
+
+def test_the_glossary_is_in_alphabetical_order() -> None:
+    words = re.findall(r"^\| ([a-z -]+) \|", (ROOT / "docs/glossary.md").read_text(), re.MULTILINE)
+    assert words[1:] == sorted(words[1:])
+
+
+def test_every_key_of_the_metrics_is_explained() -> None:
+    explained = set(QUOTED.findall((ROOT / "docs/numbers.md").read_text()))
+    for path in (ROOT / "metrics").rglob("*.json"):
+        assert json.loads(path.read_text()).keys() <= explained & {*tables.METRICS}, path
+
+
+def test_every_column_of_the_tables_is_explained() -> None:
+    explained = set(QUOTED.findall((ROOT / "docs/numbers.md").read_text()))
+    # Charts are made from the other tables, for a browser; a family's column has its name.
+    files = [path for path in (ROOT / "plots").rglob("*.csv") if path.parent.name != "charts"]
+    for path in [*files, *(ROOT / "data/times").rglob("*.csv")]:
+        with path.open() as file:
+            columns = set(file.readline().strip().split(","))
+        assert columns - FAMILIES.keys() <= explained, path
+
+
+def test_two_branches_merge_as_the_page_says(tmp_path: Path) -> None:
+    """The page's own commands, with real git and real DVC, on a pipeline of one quick stage."""
+    shutil.copy(ROOT / ".gitattributes", tmp_path)
+    (tmp_path / "params.yaml").write_text("first: 1\n\n\n\nsecond: 1\n")
+    (tmp_path / "dvc.yaml").write_text(
+        "stages: {add: {cmd: mkdir -p metrics && grep -o '[0-9]' params.yaml > metrics/all.json, "
+        "deps: [params.yaml], outs: [metrics/all.json: {cache: false}]}}\n"
+    )
+    run = Shell(tmp_path)
+    run("git", "init", "--quiet", "--initial-branch", "main")
+    run("python", "-m", "dvc", "init", "--quiet")
+    run.reproduce_and_commit()
+    run.on_a_branch("mine", "first: 1", "first: 2")
+    run.on_a_branch("theirs", "second: 1", "second: 3")
+    run("git", "switch", "--quiet", "mine")
+
+    for words in merge_recipe():
+        run(*words, may_fail=words[:2] == ["git", "merge"])
+    assert (tmp_path / "metrics/all.json").read_text() == "2\n3\n"
+    assert "up to date" in run("python", "-m", "dvc", "status")
+    assert run("git", "status", "--porcelain") == ""
+
+
+def merge_recipe() -> Iterator[list[str]]:
+    """The block under the page's heading, with the branch of this test."""
+    page = (ROOT / "docs/branches.md").read_text()
+    block = FENCED.search(page, page.index("## Merge two branches"))
+    assert block
+    for line in block[2].splitlines():
+        words = ["theirs" if word == "other" else word for word in shlex.split(line)]
+        yield ["python", "-m", *words] if words[0] == "dvc" else words
+
+
+class Shell:
+    """Commands in a folder, by somebody with a name and no settings."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = os.environ | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            "GIT_EDITOR": "true",
+            **{f"GIT_{who}_NAME": "Test" for who in ("AUTHOR", "COMMITTER")},
+            **{f"GIT_{who}_EMAIL": "test@example.org" for who in ("AUTHOR", "COMMITTER")},
+        }
+
+    def __call__(self, *command: str, may_fail: bool = False) -> str:
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True
+        )
+        assert may_fail or done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def reproduce_and_commit(self) -> None:
+        self("python", "-m", "dvc", "repro", "--quiet")
+        self("git", "add", "--all")
+        self("git", "commit", "--quiet", "--message", "A study")
+
+    def on_a_branch(self, name: str, before: str, after: str) -> None:
+        """A branch of main with one parameter changed, and what follows from it."""
+        self("git", "switch", "--quiet", "--create", name, "main")
+        params = self.folder / "params.yaml"
+        params.write_text(params.read_text().replace(before, after))
+        self.reproduce_and_commit()
