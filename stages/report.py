@@ -1,18 +1,19 @@
-"""Stage `report`: every picture of the study, from the numbers that the other stages wrote."""
+"""Stage `report`: every picture and chart of the study, from the numbers of the other stages."""
 
 from pathlib import Path
 
 from ablation.base.console import console, plain_errors
 from ablation.params import load_params
-from ablation.show.report import Study, summary, write_pictures
+from ablation.show.report import Study, summary, write_charts, write_pictures
 
 
 def main() -> None:
-    """Draw what params.yaml's dataset led to, say where, and print both test results."""
+    """Draw what the stages wrote, say where, and print the test results of all models."""
     with plain_errors():
-        study = Study(root=Path(), dataset=load_params().data.dataset)
-        for picture in write_pictures(study):
-            console.print(f"wrote {picture}")
+        params = load_params()
+        study = Study(root=Path(), models=params.families, note=params.dataset.note)
+        for written in (*write_pictures(study), *write_charts(study)):
+            console.print(f"wrote {written}")
         console.print(summary(study))
 
 

@@ -1,40 +1,58 @@
-"""A small study with made-up numbers: every file that the report reads."""
+"""A small study with made-up numbers: every file that the report reads, of three families."""
 
 import json
-from collections.abc import Sequence
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
-from ablation.show.report import Study, write_pictures
+from ablation.show.report import Study, write_charts, write_pictures
 
-MODELS = ("mlp", "cnn")
-WINNERS = {
-    "baseline": "baseline",
-    "scheduler": "plateau factor=0.3 patience=2",
-    "activation": "leaky_relu",
-    "optimizer": "rmsprop lr=0.0003 alpha=0.99",
-    "batchnorm": "true",
-    "regularization": "l1=1e-06 l2=0",
-    "dropout": "0.2",
-}
+REPOSITORY = Path(__file__).parents[2]
+NOTE = "Made from toys: a stand-in for real handwriting."
+CLASSES = ["0", "1", "A", "N", "b", "t", "q"]
+MODELS = ("mlp", "cnn", "rnn")
+RIGHT = {"mlp": 0.84, "cnn": 0.89, "rnn": 0.86}
+EPOCHS = {"mlp": 12, "cnn": 8, "rnn": 10}
 BASELINE = {
-    "scheduler": "constant", "activation": "relu", "optimizer": "adam lr=0.001",
-    "batchnorm": "true", "regularization": "l1=0 l2=0.0001", "dropout": "0.3",
+    "baseline": "baseline", "scheduler": "constant", "activation": "relu",
+    "optimizer": "adam lr=0.001", "batchnorm": "on", "regularization": "l2=0.0001",
+    "dropout": "0.2",
 }  # fmt: skip
-OTHERS = {
+WINNERS = BASELINE | {
+    "scheduler": "plateau factor=0.3 patience=2", "activation": "leaky_relu",
+    "optimizer": "rmsprop lr=0.0003 alpha=0.99", "regularization": "l1=1e-06",
+}  # fmt: skip
+OTHERS: dict[str, list[str]] = {
     "baseline": [],
-    "scheduler": ["constant", "step every=0.33 gamma=0.3", "cosine", "onecycle"],
-    "activation": ["relu", "elu", "gelu", "tanh"],
-    "optimizer": ["sgd lr=0.1 momentum=0.9", "adam lr=0.001", "adamw lr=0.003", "adagrad lr=0.01",
-                  "rmsprop lr=0.001 alpha=0.99", "asgd lr=0.1", "sgd lr=0.03 momentum=0.9"],
-    "batchnorm": ["false"],
-    "regularization": ["none", "l1=1e-05 l2=0", "l1=0 l2=1e-05", "l1=0 l2=0.0001"],
-    "dropout": ["0.0", "0.4"],
+    "scheduler": ["step every=0.33 gamma=0.3", "cosine", "onecycle"],
+    "activation": ["elu", "gelu", "tanh"],
+    "optimizer": ["sgd lr=0.1 momentum=0.9", "sgd lr=0.03 momentum=0.9", "adam lr=0.003",
+                  "adamw lr=0.003", "adagrad lr=0.01", "adadelta lr=3", "asgd lr=0.1",
+                  "rmsprop lr=0.001 alpha=0.99", "lion lr=0.0001", "nadam lr=0.001"],
+    "batchnorm": ["off"],
+    "regularization": ["none", "l1=1e-05", "l2=1e-05"],
+    "dropout": ["none", "0.4"],
 }  # fmt: skip
+COLLAPSED, DIVERGED = "tanh", "off"
+
+
+def _run(*command: str, folder: Path) -> str:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+_dvc = partial(_run, sys.executable, "-m", "dvc")
+_git = partial(_run, "git", "-c", "user.name=a", "-c", "user.email=a@b")
 
 
 def _csv(path: Path, rows: object) -> None:
@@ -47,70 +65,62 @@ def _json(path: Path, numbers: dict[str, Any]) -> None:
     path.write_text(json.dumps(numbers, indent=2) + "\n")
 
 
+def _candidates(technique: str, score: float, dice: np.random.Generator) -> list[dict[str, Any]]:
+    incumbent, winner = BASELINE[technique], WINNERS[technique]
+    rows: list[dict[str, Any]] = []
+    for setting in dict.fromkeys([incumbent, winner, *OTHERS[technique]]):
+        broken = setting in (COLLAPSED, DIVERGED)
+        gain = -0.8 if broken else 0.004 - (setting != winner) * dice.uniform(0.001, 0.02)
+        first, reach = setting == incumbent, dice.uniform(0.001, 0.004)
+        rows.append({
+            "candidate": setting.split()[0], "setting": setting,
+            "role": "winner" if setting == winner else "incumbent" if first else "candidate",
+            "accuracy": score if first else score + gain, "spread": 0.003,
+            "gain": None if first else gain, "low": None if first else gain - reach,
+            "high": None if first else gain + reach, "repeats": 5, "diverged": setting == DIVERGED,
+            "won_grid": not broken, "grid_edge": False, "raced_out": setting == "none",
+            "collapsed": setting == COLLAPSED,
+        })  # fmt: skip
+    return rows
+
+
 def _stages(root: Path, model: str, dice: np.random.Generator) -> list[dict[str, Any]]:
-    score, chain = (0.83 if model == "mlp" else 0.88), []
+    score, chain = RIGHT[model], []
     for technique, winner in WINNERS.items():
-        first, kept = technique == "baseline", technique in ("batchnorm", "dropout")
-        candidates: list[dict[str, Any]] = []
-        for setting in [winner, *OTHERS[technique]]:
-            mean = score + (0 if kept else 0.004) - (setting != winner) * dice.uniform(0.001, 0.02)
-            gain = None if first else mean - score
-            reach = dice.uniform(0.001, 0.004)
-            role = "winner" if setting == winner else "candidate"
-            candidates.append({
-                "candidate": setting.split()[0], "setting": setting, "role": role, "mean": mean,
-                "spread": 0.003, "gain": gain,
-                "gain_low": None if gain is None else gain - reach,
-                "gain_high": None if gain is None else gain + reach,
-                "repeats": 5, "diverged": 0, "won_grid": True, "grid_edge": False,
-                "raced_out": False, "train_seconds": 12.5,
-            })  # fmt: skip
-        _csv(root / f"plots/{model}/{technique}/candidates.csv", candidates)
+        candidates = _candidates(technique, score, dice)
         curves = [
             {
-                "candidate": row["setting"], "epoch": epoch,
+                "setting": row["setting"], "epoch": epoch,
                 "train_loss": 2.4 * epoch**-0.9, "validation_loss": 0.35 + 2.1 * epoch**-0.9,
-                "train_accuracy": row["mean"] + 0.06 - 0.5 / epoch,
-                "validation_accuracy": row["mean"] - 0.45 / epoch + 0.45 / 12,
+                "train_accuracy": row["accuracy"] + 0.06 - 0.5 / epoch,
+                "validation_accuracy": row["accuracy"] - 0.3 / epoch + 0.3 / EPOCHS[model],
             }
-            for row in candidates for epoch in range(1, 13)
+            for row in candidates for epoch in range(1, EPOCHS[model] + 1)
+            if row["setting"] != DIVERGED or epoch == 1
         ]  # fmt: skip
+        _csv(root / f"plots/{model}/{technique}/candidates.csv", candidates)
         _csv(root / f"plots/{model}/{technique}/curves.csv", curves)
-        won = candidates[0]
-        score = won["mean"]
+        [won] = [row for row in candidates if row["role"] == "winner"]
+        score, adopted = won["accuracy"], winner != BASELINE[technique]
         chain.append({
-            "model": model, "technique": technique, "winner": winner,
-            "verdict": "kept" if kept or first else "adopted", "val_accuracy": score,
-            "gain": 0.0 if kept else won["gain"],
-            "gain_low": None if kept else won["gain_low"],
-            "gain_high": None if kept else won["gain_high"],
+            "technique": technique, "winner": winner, "verdict": "adopted" if adopted else "kept",
+            "accuracy": score, "gain": won["gain"], "low": won["low"], "high": won["high"],
         })  # fmt: skip
-    return chain
+        _csv(root / f"plots/{model}/{technique}/chain.csv", chain)
+    return [{"model": model} | row for row in chain]
 
 
 def _leave_one_out(root: Path, model: str, dice: np.random.Generator) -> None:
-    rows: list[dict[str, Any]] = [
-        {
-            "technique": technique, "baseline_setting": BASELINE[technique],
-            "final_setting": winner,
-            "gain": 0.0 if technique == "batchnorm" else dice.normal(0.003, 0.004),
-        }
-        for technique, winner in WINNERS.items() if technique != "baseline"
-    ]  # fmt: skip
-    rows.append(
-        {
-            "technique": "all",
-            "baseline_setting": "baseline",
-            "final_setting": "final",
-            "gain": 0.014,
-        }
-    )
-    for row in rows:
-        row |= {
-            "gain_low": row["gain"] - 0.003,
-            "gain_high": row["gain"] + 0.003,
-        }
-    _csv(root / f"plots/{model}/leave_one_out/gains.csv", [row | {"repeats": 5} for row in rows])
+    rows: list[dict[str, Any]] = []
+    for technique, winner in (WINNERS | {"all": "final recipe"}).items():
+        before = (BASELINE | {"all": "baseline recipe"})[technique]
+        gain = dice.normal(0.003, 0.004) if before != winner else None
+        rows.append({
+            "technique": technique, "baseline_setting": before, "final_setting": winner,
+            "gain": gain, "low": None if gain is None else gain - 0.003,
+            "high": None if gain is None else gain + 0.003, "repeats": 5, "diverged": False,
+        })  # fmt: skip
+    _csv(root / f"plots/{model}/leave_one_out/gains.csv", rows[1:])
 
 
 def _test_results(
@@ -121,12 +131,11 @@ def _test_results(
     each: int,
     dice: np.random.Generator,
 ) -> dict[str, Any]:
-    right = 0.84 if model == "mlp" else 0.89
     actual = np.repeat(np.array(classes), each)
     actual = actual[np.random.default_rng(5).permutation(len(actual))]
     places = np.array([list(classes).index(name) for name in actual])
     slips = (places + dice.choice([1, 2, len(classes) - 3], len(places))) % len(classes)
-    predicted = np.where(dice.random(len(places)) < right, actual, np.array(classes)[slips])
+    predicted = np.where(dice.random(len(places)) < RIGHT[model], actual, np.array(classes)[slips])
     _csv(root / f"plots/{model}/test/predictions.csv", {
         "actual": actual, "predicted": predicted, "second": actual,
         "confidence": dice.uniform(0.3, 1, len(actual)).round(4),
@@ -142,15 +151,18 @@ def _test_results(
     answers[2] = next(name for name in classes if name != answers[2])
     np.savez(folder / "first_six.npz", images=images[:6], actual=actual[:6], predicted=answers)
     accuracy = float((actual == predicted).mean())
-    result = {
-        "accuracy": accuracy, "accuracy_low": accuracy - 0.0085, "accuracy_high": accuracy + 0.008,
-        "top2": accuracy + 0.06, "precision": accuracy, "recall": accuracy, "f1": accuracy - 0.001,
-        "seeds_mean": accuracy, "seeds_spread": 0.002, "calibration_error": 0.0321,
-        "parameters": 575_663 if model == "mlp" else 421_167,
-        "train_seconds": 31.2 if model == "mlp" else 402.7,
+    scores = {
+        "accuracy": accuracy, "low": accuracy - 0.0085, "high": accuracy + 0.008,
+        "precision": accuracy, "recall": accuracy, "f1": accuracy - 0.001,
     }  # fmt: skip
-    _json(root / f"metrics/{model}/test.json", result | {"predict_seconds": 1.2})
-    return {"model": model} | result | {"images_per_second": 310_000 if model == "mlp" else 9_700}
+    details = {
+        "top2": accuracy + 0.06, "calibration_error": 0.0321,
+        "parameters": {"mlp": 575_663, "cnn": 421_167}.get(model, 98_765),
+        "seeds_mean": accuracy, "seeds_spread": 0.002,
+    }  # fmt: skip
+    _json(root / f"metrics/{model}/test.json", scores)
+    _csv(root / f"plots/{model}/test/details.csv", [details])
+    return {"model": model} | scores | details
 
 
 def write_study(root: Path, classes: Sequence[str], each: int, seed: int = 0) -> None:
@@ -174,24 +186,59 @@ def write_study(root: Path, classes: Sequence[str], each: int, seed: int = 0) ->
         models.append(_test_results(root, model, classes, images, each, dice))
     _csv(root / "plots/comparison/chain.csv", chain)
     _csv(root / "plots/comparison/models.csv", models)
-    recall = dice.uniform(0.6, 0.98, len(classes))
-    gains = dice.normal(0.05, 0.05, len(classes))
-    _csv(root / "plots/comparison/classes.csv", {
-        "class": classes, "mlp_recall": recall, "cnn_recall": recall + gains, "difference": gains,
-    })  # fmt: skip
-    _json(root / "metrics/comparison.json", {
-        "mlp_accuracy": 0.84, "cnn_accuracy": 0.89, "difference": 0.0502, "difference_low": 0.0412,
-        "difference_high": 0.0589, "mcnemar_p": 3e-12,
-    })  # fmt: skip
+    recalls = {model: dice.uniform(0.6, 0.98, len(classes)) for model in MODELS}
+    _csv(root / "plots/comparison/classes.csv", {"class": classes} | recalls)
+    _csv(root / "plots/comparison/pairs.csv", [
+        {"first": first, "second": second, "gain": gain, "low": gain - 0.009, "high": gain + 0.009,
+         "mcnemar_p": chance}
+        for first, second, gain, chance in [
+            ("mlp", "cnn", 0.05, 3e-12), ("mlp", "rnn", 0.02, 0.01), ("cnn", "rnn", -0.03, 0.2),
+        ]
+    ])  # fmt: skip
 
 
 @pytest.fixture(scope="session")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("study")
-    write_study(folder, classes=["0", "1", "A", "N", "b", "t", "q"], each=20)
+    write_study(folder, CLASSES, each=20)
     return folder
 
 
 @pytest.fixture(scope="session")
-def pictures(root: Path) -> list[Path]:
-    return write_pictures(Study(root, dataset="glyphs"))
+def dvc() -> Callable[..., str]:
+    """Runs dvc with these arguments in this folder; returns what it prints."""
+    return _dvc
+
+
+@pytest.fixture(scope="session")
+def study(root: Path) -> Study:
+    return Study(root, MODELS, NOTE)
+
+
+@pytest.fixture(scope="session")
+def pictures(study: Study) -> list[Path]:
+    return write_pictures(study)
+
+
+@pytest.fixture(scope="session")
+def repository(
+    study: Study, pictures: list[Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A project of git and dvc with this repository's plots: branch main, then one with others."""
+    folder = tmp_path_factory.mktemp("repository")
+    shutil.copytree(study.root, folder, dirs_exist_ok=True)
+    _git("init", "-q", "-b", "main", folder=folder)
+    _dvc("init", "-q", folder=folder)
+    shutil.copy(REPOSITORY / ".dvc/config", folder / ".dvc/config")
+    for file in (REPOSITORY / ".dvc/plots").glob("*.*"):
+        (folder / ".dvc/plots").mkdir(exist_ok=True)
+        shutil.copy(file, folder / ".dvc/plots")
+    section = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["plots"]
+    (folder / "dvc.yaml").write_text(yaml.safe_dump({"plots": section}))
+    for branch, seed in (("main", 0), ("other", 1)):
+        write_study(folder, CLASSES, each=20, seed=seed)
+        write_charts(Study(folder, MODELS, NOTE))
+        _git("checkout", "-q", "-B", branch, folder=folder)
+        _git("add", "-A", folder=folder)
+        _git("commit", "-q", "-m", branch, folder=folder)
+    return folder

@@ -1,10 +1,7 @@
 """Figures say what their numbers say, in one set of colours, and no label covers another."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
-import pytest
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import to_hex
@@ -12,12 +9,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
-from ablation.base.console import STAND_IN
 from ablation.show import figures
 from ablation.show.report import Study
+from ablation.show.style import FAMILIES, RIGHT, WRONG
 
 CLASSES = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt"
-MLP, CNN = figures.MODEL_COLOURS["mlp"], figures.MODEL_COLOURS["cnn"]
+MLP, CNN, RNN = FAMILIES[:3]
 IMAGES = np.zeros((2, 28, 28), dtype=np.uint8)
 CHAIN = pd.DataFrame(
     {
@@ -25,10 +22,10 @@ CHAIN = pd.DataFrame(
         "technique": ["baseline", "optimizer", "dropout"],
         "winner": ["baseline", "rmsprop lr=0.0003", "0.2"],
         "verdict": ["kept", "adopted", "kept"],
-        "val_accuracy": [0.80, 0.82, 0.82],
-        "gain": [np.nan, 0.02, 0.0],
-        "gain_low": [np.nan, 0.01, np.nan],
-        "gain_high": [np.nan, 0.03, np.nan],
+        "accuracy": [0.80, 0.82, 0.82],
+        "gain": [np.nan, 0.02, np.nan],
+        "low": [np.nan, 0.01, np.nan],
+        "high": [np.nan, 0.03, np.nan],
     }
 )
 
@@ -65,21 +62,20 @@ def test_a_right_answer_is_blue_and_a_wrong_one_red() -> None:
         if isinstance(text, Text) and text.get_text()[:4] in ("MLP:", "CNN:")
     }
     assert colours == {
-        ("MLP: A", figures.RIGHT),
-        ("MLP: 1", figures.WRONG),
-        ("CNN: H", figures.WRONG),
-        ("CNN: 7", figures.RIGHT),
+        ("MLP: A", RIGHT),
+        ("MLP: 1", WRONG),
+        ("CNN: H", WRONG),
+        ("CNN: 7", RIGHT),
     }
 
 
-def test_a_model_has_one_colour_and_none_means_right_or_wrong(root: Path) -> None:
-    study = Study(root, dataset="glyphs")
-    curves = {model: study.table(f"plots/{model}/test/reliability.csv") for model in ("mlp", "cnn")}
-    figure = figures.reliability(curves, {"mlp": 0.03, "cnn": 0.02})
-    assert [line.get_color() for line in figure.axes[0].lines[1:]] == [MLP, CNN]
+def test_a_family_has_one_colour_and_none_means_right_or_wrong(study: Study) -> None:
+    curves = study.tables("test/reliability.csv")
+    figure = figures.reliability(curves, dict.fromkeys(study.models, 0.03))
+    assert [line.get_color() for line in figure.axes[0].lines[1:]] == [MLP, CNN, RNN]
     chain = figures.accuracy_chain(study.table("plots/comparison/chain.csv"))
-    assert [axes.lines[0].get_color() for axes in chain.axes] == [MLP, CNN]
-    assert not {MLP, CNN} & {figures.RIGHT, figures.WRONG}
+    assert [axes.lines[0].get_color() for axes in chain.axes] == [MLP, CNN, RNN]
+    assert not set(FAMILIES) & {RIGHT, WRONG}
 
 
 def test_class_distribution_draws_every_count() -> None:
@@ -121,7 +117,7 @@ def test_training_curves_show_both_parts_of_both_quantities() -> None:
 
 
 def test_every_row_of_a_confusion_matrix_adds_up_to_one() -> None:
-    figure = figures.confusion_matrix("mlp", predictions("0AB"), list("0AB"))
+    figure = figures.confusion_matrix("mlp", MLP, predictions("0AB"), list("0AB"))
     mesh = figure.axes[0].collections[0]
     assert isinstance(mesh, QuadMesh)
     roots = np.asarray(mesh.get_array()).reshape(3, 3)
@@ -130,13 +126,23 @@ def test_every_row_of_a_confusion_matrix_adds_up_to_one() -> None:
 
 def test_a_class_that_is_never_predicted_keeps_its_place() -> None:
     wrong = pd.DataFrame({"actual": ["0", "A"], "predicted": ["0", "0"]})
-    axes = figures.confusion_matrix("cnn", wrong, ["0", "A"]).axes[0]
+    axes = figures.confusion_matrix("cnn", CNN, wrong, ["0", "A"]).axes[0]
     assert labels(axes, "x") == labels(axes, "y") == ["0", "A"]
     assert "50.00 %" in axes.get_title()
 
 
+def test_the_ten_worst_pairs_are_framed_and_listed() -> None:
+    wrong = pd.DataFrame({"actual": [*"ABBCDEFGHIJKL"], "predicted": [*"0" * 12, "L"]})
+    figure = figures.confusion_matrix("mlp", MLP, wrong, list("0ABCDEFGHIJKL"))
+    frames = [patch for patch in figure.axes[0].patches if isinstance(patch, Rectangle)]
+    [listed] = [text for text in texts(figure) if text.startswith("Worst pairs")]
+    assert len(frames) == len(listed.splitlines()) - 1 == 10
+    assert listed.splitlines()[1] == "B taken for 0: 2"
+    assert frames[0].get_xy() == (0, 2)
+
+
 def test_no_class_label_covers_another() -> None:
-    figure = figures.confusion_matrix("mlp", predictions(CLASSES), list(CLASSES))
+    figure = figures.confusion_matrix("mlp", MLP, predictions(CLASSES), list(CLASSES))
     axes = figure.axes[0]
     assert labels(axes, "x") == list(CLASSES)
     assert overlaps(axes.get_xticklabels() + axes.get_yticklabels(), figure) == []
@@ -162,54 +168,63 @@ def test_a_kept_stage_is_hollow() -> None:
     assert [to_hex(point.get_markerfacecolor()) for point in points] == [MLP, MLP, "#ffffff"]
 
 
-def test_long_settings_of_the_chain_do_not_overlap(root: Path) -> None:
-    figure = figures.accuracy_chain(Study(root, "glyphs").table("plots/comparison/chain.csv"))
+def test_long_settings_of_the_chain_do_not_overlap(study: Study) -> None:
+    figure = figures.accuracy_chain(study.table("plots/comparison/chain.csv"))
     found = [text for axes in figure.axes for text in axes.texts]
     assert overlaps(found, figure) == []
 
 
-def test_leave_one_out_ranks_techniques_above_the_whole_study() -> None:
+def test_leave_one_out_ranks_what_was_tested_above_what_is_unchanged() -> None:
     gains = pd.DataFrame(
         {
-            "technique": ["dropout", "optimizer", "batchnorm", "all"],
-            "baseline_setting": ["0.0", "adam", "true", "baseline"],
-            "final_setting": ["0.2", "sgd", "true", "final"],
-            "gain": [-0.001, 0.02, 0.0, 0.03],
-            "gain_low": [-0.002, 0.01, 0.0, 0.02],
-            "gain_high": [0.0, 0.03, 0.0, 0.04],
+            "technique": ["dropout", "batchnorm", "optimizer", "all"],
+            "baseline_setting": ["0.0", "on", "adam", "baseline"],
+            "final_setting": ["0.2", "on", "sgd", "final"],
+            "gain": [-0.001, np.nan, 0.02, 0.03],
+            "low": [-0.002, np.nan, 0.01, 0.02],
+            "high": [0.0, np.nan, 0.03, 0.04],
         }
     )
     figure = figures.leave_one_out({"mlp": gains})
-    assert labels(figure.axes[0], "y") == ["optimizer", "batchnorm", "dropout", "whole study"]
+    axes = figure.axes[0]
+    assert labels(axes, "y") == ["optimizer", "dropout", "batchnorm", "whole study"]
     said = texts(figure)
     assert {"unchanged", "adam → sgd", "+2.00 points [+1.00, +3.00]"} <= set(said)
+    points = [line for line in axes.lines if line.get_marker() == "o"]
+    assert [np.asarray(point.get_ydata()).item() for point in points] == [0, 1, 3]
 
 
-@pytest.mark.parametrize(("chance", "said"), [(0.2, "p = 0.200"), (1e-9, "p < 0.001")])
-def test_comparison_says_how_large_and_how_sure(root: Path, chance: float, said: str) -> None:
-    study = Study(root, dataset="emnist-mini")
-    verdict = study.numbers("metrics/comparison.json") | {"mcnemar_p": chance}
-    classes = study.table("plots/comparison/classes.csv")
-    figure = figures.comparison(study.table("plots/comparison/models.csv"), classes, verdict)
-    title = figure.get_suptitle()
-    assert "+5.02 points [+4.12, +5.89]" in title
-    assert said in title
+def test_comparison_says_of_every_pair_how_large_and_how_sure(study: Study) -> None:
+    assert figures.pair_texts(study.table("plots/comparison/pairs.csv")) == [
+        "CNN against MLP: +5.00 points [+4.10, +5.90], McNemar p < 0.001",
+        "RNN against MLP: +2.00 points [+1.10, +2.90], McNemar p = 0.010",
+        "RNN against CNN: -3.00 points [-3.90, -2.10], McNemar p = 0.200",
+    ]
 
 
-def test_a_class_is_drawn_in_the_colour_of_the_model_that_does_better(root: Path) -> None:
-    study = Study(root, dataset="emnist-mini")
-    classes = pd.DataFrame({"class": ["A", "1"], "difference": [-0.1, 0.2]})
-    verdict = study.numbers("metrics/comparison.json")
-    figure = figures.comparison(study.table("plots/comparison/models.csv"), classes, verdict)
+def test_recall_is_drawn_for_every_family_with_the_hardest_class_first(study: Study) -> None:
+    classes = pd.DataFrame({"class": ["A", "1"], "mlp": [0.9, 0.5], "cnn": [0.8, 0.6], "rnn": 0.7})
+    figure = figures.comparison(
+        study.table("plots/comparison/models.csv"), classes,
+        study.table("plots/comparison/pairs.csv"),
+    )  # fmt: skip
     recall = figure.axes[-1]
     assert labels(recall, "x") == ["1", "A"]
-    assert [to_hex(bar.get_facecolor()) for bar in recall.patches] == [CNN, MLP]
+    drawn = {line.get_color(): np.asarray(line.get_ydata()).tolist() for line in recall.lines}
+    assert drawn == {MLP: [0.5, 0.9], CNN: [0.6, 0.8], RNN: [0.7, 0.7]}
 
 
-def test_only_glyphs_are_called_a_stand_in() -> None:
+def test_the_comparison_shows_no_time(study: Study) -> None:
+    figure = figures.comparison(
+        study.table("plots/comparison/models.csv"), study.table("plots/comparison/classes.csv"),
+        study.table("plots/comparison/pairs.csv"),
+    )  # fmt: skip
+    assert not [text for text in texts(figure) if "second" in text or "images/s" in text]
+
+
+def test_a_note_stands_under_a_figure_and_no_note_leaves_no_trace() -> None:
     real, drawn = (
-        figures.mark_stand_in(figures.accuracy_chain(CHAIN), dataset)
-        for dataset in ("emnist-mini", "glyphs")
+        figures.add_note(figures.accuracy_chain(CHAIN), note) for note in ("", "Not handwriting.")
     )
-    assert STAND_IN in texts(drawn)
-    assert STAND_IN not in texts(real)
+    assert "Not handwriting." in texts(drawn)
+    assert real.get_supxlabel() == ""

@@ -1,23 +1,24 @@
 """The report writes every picture, the same bytes each time, or says what is missing."""
 
 import io
+import json
 import os
-import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
 
 from ablation.base.errors import UserError
-from ablation.show.report import DRAWINGS, Study, summary, write_pictures
+from ablation.show.report import Study, summary, write_charts, write_pictures
 
 REPOSITORY = Path(__file__).parents[2]
 PNG = b"\x89PNG"
+DRAWN = shutil.ignore_patterns("pictures", "charts")
 
 
 def python(*arguments: str, folder: Path) -> str:
@@ -28,15 +29,18 @@ def python(*arguments: str, folder: Path) -> str:
     ).stdout  # fmt: skip
 
 
-def test_every_picture_is_written_and_nothing_else(root: Path, pictures: list[Path]) -> None:
-    written = sorted(path.name for path in (root / "plots/pictures").iterdir())
-    assert written == sorted(f"{name}.png" for name in DRAWINGS)
+def test_every_picture_is_written_and_nothing_else(study: Study, pictures: list[Path]) -> None:
+    written = sorted((study.root / "plots/pictures").iterdir())
+    assert written == sorted(pictures)
+    assert {f"confusion_{model}.png" for model in study.models} <= {path.name for path in written}
     assert all(path.read_bytes().startswith(PNG) for path in pictures)
 
 
-def test_the_same_files_give_the_same_bytes(root: Path, pictures: list[Path]) -> None:
-    first = {path: path.read_bytes() for path in pictures}
-    assert {path: path.read_bytes() for path in write_pictures(Study(root, "glyphs"))} == first
+def test_the_same_files_give_the_same_bytes(study: Study, pictures: list[Path]) -> None:
+    written = [*pictures, *write_charts(study)]
+    first = {path: path.read_bytes() for path in written}
+    again = [*write_pictures(study), *write_charts(study)]
+    assert {path: path.read_bytes() for path in again} == first
 
 
 @pytest.mark.parametrize(
@@ -48,61 +52,68 @@ def test_the_same_files_give_the_same_bytes(root: Path, pictures: list[Path]) ->
         ("plots/cnn/leave_one_out/gains.csv", "leave_one_out@cnn"),
         ("plots/cnn/test/predictions.csv", "evaluate@cnn"),
         ("data/evaluated/mlp/first_six.npz", "evaluate@mlp"),
-        ("metrics/comparison.json", "compare"),
+        ("plots/rnn/test/details.csv", "evaluate@rnn"),
+        ("plots/comparison/pairs.csv", "compare"),
     ],
 )
 def test_a_missing_file_is_named_with_the_stage_that_writes_it(
-    root: Path, tmp_path: Path, name: str, stage: str
+    study: Study, tmp_path: Path, name: str, stage: str
 ) -> None:
-    shutil.copytree(root, tmp_path, ignore=shutil.ignore_patterns("pictures"), dirs_exist_ok=True)
+    shutil.copytree(study.root, tmp_path, ignore=DRAWN, dirs_exist_ok=True)
     (tmp_path / name).unlink()
     with pytest.raises(UserError, match=f"^{name}: .*`dvc repro {stage}`"):
-        write_pictures(Study(tmp_path, "glyphs"))
+        write_pictures(replace(study, root=tmp_path))
     assert not (tmp_path / "plots/pictures").exists()
 
 
-def test_training_curves_are_those_of_the_last_stages_winner(root: Path, tmp_path: Path) -> None:
-    shutil.copytree(root, tmp_path, dirs_exist_ok=True)
-    curves = tmp_path / "plots/mlp/dropout/curves.csv"
-    table = pd.read_csv(curves)
-    table.loc[table["candidate"] == 0.2, "train_loss"] = 7.0
-    table.to_csv(curves, index=False)
-    drawn = DRAWINGS["training_curves"](Study(tmp_path, "glyphs"))
-    assert set(np.asarray(drawn.axes[0].lines[0].get_ydata())) == {7.0}
+def test_a_missing_curve_is_named_with_the_stage_that_writes_it(
+    study: Study, tmp_path: Path
+) -> None:
+    shutil.copytree(study.root, tmp_path, ignore=DRAWN, dirs_exist_ok=True)
+    (tmp_path / "plots/rnn/activation/curves.csv").unlink()
+    with pytest.raises(UserError, match="`dvc repro activation@rnn`"):
+        write_charts(replace(study, root=tmp_path))
+    assert not (tmp_path / "plots/charts").exists()
+
+
+def test_a_chart_that_is_no_longer_drawn_goes(study: Study, tmp_path: Path) -> None:
+    shutil.copytree(study.root, tmp_path, ignore=DRAWN, dirs_exist_ok=True)
+    stale = tmp_path / "plots/charts/gains/9-gone.csv"
+    stale.parent.mkdir(parents=True)
+    stale.touch()
+    write_charts(replace(study, root=tmp_path))
+    assert not stale.exists()
 
 
 def test_characters_are_read_as_text(tmp_path: Path) -> None:
     (tmp_path / "classes.csv").write_text("index,character\n0,1\n1,NA\n")
-    assert list(Study(tmp_path, "glyphs").table("classes.csv")["character"]) == ["1", "NA"]
+    assert list(Study(tmp_path, (), "").table("classes.csv")["character"]) == ["1", "NA"]
 
 
-def test_the_summary_gives_both_accuracies_with_their_intervals(root: Path) -> None:
-    study = Study(root, "glyphs")
-    console = Console(width=80, file=io.StringIO())
+def test_the_summary_gives_every_accuracy_with_its_interval(study: Study) -> None:
+    console = Console(width=100, file=io.StringIO())
     console.print(summary(study))
     said = console.file.getvalue()  # type: ignore[attr-defined]
-    for model in ("mlp", "cnn"):
-        test = study.numbers(f"metrics/{model}/test.json")
-        low, high = (100 * test[f"accuracy_{end}"] for end in ("low", "high"))
+    for model in study.models:
+        test = json.loads((study.root / f"metrics/{model}/test.json").read_text())
+        low, high = (100 * test[end] for end in ("low", "high"))
         assert f"{100 * test['accuracy']:.2f} %" in said
         assert f"{low:.2f} % to {high:.2f} %" in said
-    assert "stand-in" in said
+    assert "CNN against MLP: +5.00 points" in said
+    assert study.note in said
 
 
-def test_the_stage_prints_its_pictures_and_marks_only_those_of_glyphs(
-    root: Path, pictures: list[Path], tmp_path: Path
+def test_the_stage_says_what_it_wrote_and_notes_nothing_on_real_characters(
+    study: Study, tmp_path: Path
 ) -> None:
-    params = (REPOSITORY / "params.yaml").read_text()
-    shutil.copytree(root, tmp_path, ignore=shutil.ignore_patterns("pictures"), dirs_exist_ok=True)
-    (tmp_path / "params.yaml").write_text(
-        re.sub(r"(?m)^( +dataset:).*$", r"\1 emnist-mini", params)
-    )
+    shutil.copytree(study.root, tmp_path, ignore=DRAWN, dirs_exist_ok=True)
+    shutil.copy(REPOSITORY / "params.yaml", tmp_path)
     said = python(str(REPOSITORY / "stages/report.py"), folder=tmp_path)
-    for picture in pictures:
-        name = picture.relative_to(root)
-        assert f"wrote {name}" in said
-        assert (tmp_path / name).read_bytes() != picture.read_bytes()
-    assert "Test set, emnist-mini" in said
+    assert "wrote plots/pictures/confusion_cnn.png" in said
+    assert "wrote plots/charts/gains/1-scheduler.csv" in said
+    assert "Test set" in said
+    assert "stand-in" not in said
+    assert not pd.read_csv(tmp_path / "plots/charts/chain.csv")["note"].any()
 
 
 def test_pictures_need_no_training_code(tmp_path: Path) -> None:

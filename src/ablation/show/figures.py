@@ -1,7 +1,7 @@
 """Figures of a study, one function each: tables and arrays in, a matplotlib Figure out.
 
-Sized to be read at README width (about 900 pixels). A model family has one colour everywhere, and
-no model has the blue and red that mean right and wrong.
+Sized to be read at README width (about 900 pixels), in the one look of style.py. Tables of several
+models come in the order of params.yaml, which is the order of their colours.
 """
 
 from collections.abc import Sequence
@@ -12,16 +12,27 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
-from ablation.base.console import STAND_IN, percent, points
-
-MODEL_NAMES = {"mlp": "MLP", "cnn": "CNN"}
-MODEL_COLOURS = {"mlp": "#6a51a3", "cnn": "#e08214"}
-RIGHT, WRONG = "#0072b2", "#c1272d"
-PART_COLOURS = {"train": "#525b66", "test": "#b4bcc6"}
-INK, QUIET = "#30353b", "#7a828c"
-WIDTH = 9.0  # inches; 900 pixels at the report's resolution and a README's scale
+from ablation.base.console import percent
+from ablation.show.style import (
+    PARTS,
+    QUIET,
+    RIGHT,
+    WRONG,
+    canvas,
+    change_text,
+    family_colours,
+    family_title,
+    gain_text,
+    in_percent,
+    in_points,
+    interval_points,
+    row_labels,
+    short,
+    stacked,
+)  # fmt: skip
 
 
 def class_distribution(counts: pd.DataFrame) -> Figure:
@@ -30,13 +41,13 @@ def class_distribution(counts: pd.DataFrame) -> Figure:
     Args:
         counts: columns character, train, test; one row a class, drawn in this order.
     """
-    figure = _canvas(height=2.9)
+    figure = canvas(height=2.9)
     axes = figure.subplots()
-    named = {part: f"{part} ({counts[part].sum():,})" for part in PART_COLOURS}
+    named = {part: f"{part} ({counts[part].sum():,})" for part in PARTS}
     parts = counts.rename(columns=named).melt("character", var_name="part", value_name="characters")
     sns.barplot(
         parts, x="character", y="characters", hue="part", ax=axes, width=0.82, linewidth=0,
-        palette=list(PART_COLOURS.values()), saturation=1,
+        palette=list(PARTS.values()), saturation=1,
     )  # fmt: skip
     axes.set(xlabel=None)
     axes.set_title(f"Characters in each of the {len(counts)} classes", loc="left")
@@ -55,7 +66,7 @@ def class_samples(images: np.ndarray, names: Sequence[str], columns: int = 12) -
         columns: samples in a row.
     """
     rows = -(-len(images) // columns)
-    figure = _canvas(height=0.55 + 0.82 * rows)
+    figure = canvas(height=0.55 + 0.82 * rows)
     grid = np.atleast_1d(figure.subplots(rows, columns)).ravel()
     for axes in grid:
         axes.set_axis_off()
@@ -73,31 +84,35 @@ def training_curves(curves: dict[str, pd.DataFrame]) -> Figure:
         curves: model to a table with columns epoch, train_loss, validation_loss, train_accuracy and
             validation_accuracy.
     """
-    figure = _canvas(height=5.2)
+    figure = canvas(height=5.2)
     grid = figure.subplots(2, len(curves), squeeze=False, sharey="row")
+    colours = family_colours(curves)
     for column, (model, table) in zip(grid.T, curves.items(), strict=True):
         for axes, quantity in zip(column, ("loss", "accuracy"), strict=True):
             for part, style in (("train", "--"), ("validation", "-")):
                 label = "training" if part == "train" else part
                 axes.plot(
                     table["epoch"], table[f"{part}_{quantity}"], style,
-                    color=MODEL_COLOURS[model], label=label, alpha=0.65 if part == "train" else 1,
+                    color=colours[model], label=label, alpha=0.65 if part == "train" else 1,
                 )  # fmt: skip
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.set(xlabel="epoch" if quantity == "accuracy" else None)
-        column[0].set_title(f"{MODEL_NAMES[model]}, final recipe")
+        column[0].set_title(f"{family_title(model)}, final recipe")
         column[0].legend(loc="upper right")
     grid[0, 0].set(ylabel="loss", ylim=(0, None))
     grid[1, 0].set(ylabel="accuracy")
-    grid[1, 0].yaxis.set_major_formatter(_in_percent())
+    grid[1, 0].yaxis.set_major_formatter(in_percent())
     return figure
 
 
-def confusion_matrix(model: str, predictions: pd.DataFrame, names: Sequence[str]) -> Figure:
+def confusion_matrix(
+    model: str, colour: str, predictions: pd.DataFrame, names: Sequence[str]
+) -> Figure:
     """Which characters are taken for which: each row the shares of one true class.
 
     Args:
         model: which family predicted.
+        colour: its colour.
         predictions: columns actual and predicted, one row a test character.
         names: every class, in the order to draw.
     """
@@ -105,14 +120,15 @@ def confusion_matrix(model: str, predictions: pd.DataFrame, names: Sequence[str]
     shares = shares.reindex(index=list(names), columns=list(names), fill_value=0.0)
     accuracy = (predictions["actual"] == predictions["predicted"]).mean()
 
-    figure = _canvas(height=8.6)
+    figure = canvas(height=7.1)
     axes = figure.subplots()
     # The square root keeps the few per cent off the diagonal visible beside the 90 % on it.
     sns.heatmap(
         np.sqrt(shares), ax=axes, square=True, vmin=0, vmax=1,
-        cmap=sns.blend_palette(["white", MODEL_COLOURS[model], "#26202b"], as_cmap=True),
+        cmap=sns.blend_palette(["white", colour, "#26202b"], as_cmap=True),
         xticklabels=list(names), yticklabels=list(names), linewidths=0.4, linecolor="#edeff2",
-        cbar_kws={"shrink": 0.5, "pad": 0.02, "label": "share of the true class"},
+        cbar_ax=axes.inset_axes((1.03, 0.6, 0.025, 0.4)),
+        cbar_kws={"label": "share of the true class"},
     )  # fmt: skip
     bar = axes.collections[0].colorbar
     assert bar is not None
@@ -120,7 +136,8 @@ def confusion_matrix(model: str, predictions: pd.DataFrame, names: Sequence[str]
     bar.set_ticks(np.sqrt(shown).tolist(), labels=[f"{100 * share:g} %" for share in shown])
     axes.tick_params(axis="both", labelsize=8.5, labelrotation=0, length=0, pad=2)
     axes.set(xlabel="predicted", ylabel="true")
-    axes.set_title(f"{MODEL_NAMES[model]}: confusion matrix, test accuracy {percent(accuracy)}")
+    axes.set_title(f"{family_title(model)}: confusion matrix, test accuracy {percent(accuracy)}")
+    _call_out(axes, _worst_pairs(predictions), list(names))
     return figure
 
 
@@ -134,7 +151,7 @@ def first_predictions(
         actual: (n,) true characters.
         predicted: model to its (n,) predicted characters.
     """
-    figure = _canvas(height=2.3 + 0.22 * len(predicted))
+    figure = canvas(height=2.1 + 0.32 * len(predicted))
     for axes, image, truth, *answers in zip(
         figure.subplots(1, len(images)), images, actual, *predicted.values(), strict=True
     ):
@@ -144,7 +161,7 @@ def first_predictions(
         axes.set_title(f"true: {truth}", fontsize=10.5)
         for line, (model, answer) in enumerate(zip(predicted, answers, strict=True)):
             axes.annotate(
-                f"{MODEL_NAMES[model]}: {answer}", (0.5, 0), (0, -6 - 16 * line),
+                f"{family_title(model)}: {answer}", (0.5, 0), (0, -6 - 16 * line),
                 xycoords="axes fraction", textcoords="offset points", ha="center", va="top",
                 fontsize=11, fontweight="bold", color=RIGHT if answer == truth else WRONG,
             )  # fmt: skip
@@ -159,31 +176,31 @@ def accuracy_chain(chain: pd.DataFrame) -> Figure:
     accuracy is the short tick. A hollow point is a stage that kept its incumbent.
 
     Args:
-        chain: columns model, technique, winner, verdict, val_accuracy, gain, gain_low, gain_high;
-            rows in the order of the stages. An undefined gain or interval is NaN.
+        chain: columns model, technique, winner, verdict, accuracy, gain, low, high;
+            rows in the order of the stages. Gain and interval are NaN where nothing was tested.
     """
-    figure = _canvas(height=0.6 + 0.36 * len(chain) + 0.3 * chain["model"].nunique())
-    models = list(chain["model"].unique())
-    for axes, model in zip(_stacked(figure, len(models)), models, strict=True):
+    figure = canvas(height=0.6 + 0.36 * len(chain) + 0.3 * chain["model"].nunique())
+    colours = family_colours(chain["model"].unique())
+    for axes, (model, colour) in zip(stacked(figure, len(colours)), colours.items(), strict=True):
         rows = chain[chain["model"] == model].reset_index(drop=True)
-        before = rows["val_accuracy"] - rows["gain"]
+        before = rows["accuracy"] - rows["gain"]
         kept = (rows["verdict"] != "adopted") & (rows.index > 0)
         places = np.arange(len(rows))
-        axes.plot(rows["val_accuracy"], places, color=MODEL_COLOURS[model], alpha=0.35)
+        axes.plot(rows["accuracy"], places, color=colour, alpha=0.35)
         axes.plot(before, places, "|", color=QUIET, markersize=9, markeredgewidth=1.2)
-        _points(
-            axes, MODEL_COLOURS[model], rows["val_accuracy"], before + rows["gain_low"],
-            before + rows["gain_high"], filled=~kept,
+        interval_points(
+            axes, colour, rows["accuracy"], before + rows["low"],
+            before + rows["high"], filled=~kept,
         )  # fmt: skip
-        _row_labels(
+        row_labels(
             axes,
             list(rows["technique"]),
             ["start of the chain"] + [_verdict_text(row) for row in rows[1:].itertuples()],
             list(rows["winner"]),
         )
         axes.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
-        axes.xaxis.set_major_formatter(_in_percent())
-        axes.set_title(f"{MODEL_NAMES[model]}: validation accuracy along the chain", loc="left")
+        axes.xaxis.set_major_formatter(in_percent())
+        axes.set_title(f"{family_title(model)}: validation accuracy along the chain", loc="left")
     axes.set_xlabel(
         "validation accuracy; bar: 95 % interval of the gain over where the stage started (tick)\n"
         "filled: adopted, hollow: the incumbent was kept"
@@ -196,60 +213,62 @@ def leave_one_out(gains: dict[str, pd.DataFrame]) -> Figure:
 
     Args:
         gains: model to a table with columns technique, baseline_setting, final_setting, gain,
-            gain_low and gain_high; the row "all" is the final recipe against the baseline recipe.
+            low and high, the last three NaN where the setting is the baseline's; the row "all" is
+            the final recipe against the baseline recipe.
     """
     height = 0.8 + sum(0.36 * len(table) + 0.3 for table in gains.values())
-    figure = _canvas(height=height)
+    figure = canvas(height=height)
+    colours = family_colours(gains)
     for axes, (model, table) in zip(
-        _stacked(figure, len(gains), sharex=True), gains.items(), strict=True
+        stacked(figure, len(gains), sharex=True), gains.items(), strict=True
     ):
         rows = _ranked(table)
-        changed = rows["baseline_setting"] != rows["final_setting"]
-        changed |= rows["technique"] == "all"
         axes.axvline(0, color=QUIET, linewidth=1)
         axes.axhline(len(rows) - 1.5, color=QUIET, linewidth=0.8)
-        _points(
-            axes, MODEL_COLOURS[model], rows["gain"], rows["gain_low"], rows["gain_high"],
-            filled=changed,
+        interval_points(
+            axes, colours[model], rows["gain"], rows["low"], rows["high"],
+            filled=rows["gain"].notna(),
         )  # fmt: skip
-        _row_labels(
+        row_labels(
             axes,
             ["whole study" if name == "all" else name for name in rows["technique"]],
-            [
-                _gain_text(row.gain, row.gain_low, row.gain_high) if moved else "unchanged"
-                for moved, row in zip(changed, rows.itertuples(), strict=True)
-            ],
-            [_change_text(row.baseline_setting, row.final_setting) for row in rows.itertuples()],
+            [gain_text(row.gain, row.low, row.high) or "unchanged" for row in rows.itertuples()],
+            [change_text(row.baseline_setting, row.final_setting) for row in rows.itertuples()],
         )
-        axes.xaxis.set_major_formatter(_in_points())
+        axes.xaxis.set_major_formatter(in_points())
         axes.set_title(
-            f"{MODEL_NAMES[model]}: gain of each technique in the final recipe", loc="left"
+            f"{family_title(model)}: gain of each technique in the final recipe", loc="left"
         )
     axes.set_xlabel(
         "gain in validation accuracy, points; bar: 95 % interval, on repeats no stage selected on\n"
-        "hollow: as in the baseline"
+        "unchanged: the setting is the baseline's, so there is nothing to test"
     )
     return figure
 
 
-def comparison(models: pd.DataFrame, classes: pd.DataFrame, verdict: dict[str, float]) -> Figure:
-    """MLP against CNN on the test set: accuracy with intervals, cost, and recall class by class.
+def comparison(models: pd.DataFrame, classes: pd.DataFrame, pairs: pd.DataFrame) -> Figure:
+    """The families on the test set: accuracy with intervals, size, seeds, and recall of each class.
 
     Args:
-        models: columns model, accuracy, accuracy_low, accuracy_high, parameters, train_seconds and
-            images_per_second.
-        classes: columns class, mlp_recall, cnn_recall, difference (cnn minus mlp).
-        verdict: difference, difference_low, difference_high (cnn minus mlp) and mcnemar_p.
+        models: columns model, accuracy, low, high, parameters, seeds_mean and seeds_spread.
+        classes: column class, and one with the recall of each model, named as the model.
+        pairs: columns first, second, gain (second minus first), low, high and mcnemar_p.
     """
-    figure = _canvas(height=5.6)
+    figure = canvas(height=4.9 + 0.25 * len(models) + 0.2 * len(pairs))
     top, bottom = figure.subfigures(2, 1, squeeze=False, height_ratios=[1, 1.25]).ravel()
-    accuracy, parameters, seconds, speed = top.subplots(1, 4, width_ratios=[1.7, 1, 1, 1])
-    _accuracy_panel(accuracy, models)
-    _cost_panel(parameters, models, "parameters", "parameters")
-    _cost_panel(seconds, models, "train_seconds", "training, seconds")
-    _cost_panel(speed, models, "images_per_second", "predicted images/s")
-    _recall_panel(bottom, classes)
-    figure.suptitle(difference_text(verdict))
+    accuracy, seeds, parameters = top.subplots(1, 3, width_ratios=[1.4, 1.4, 1])
+    middle, spread = models["seeds_mean"], models["seeds_spread"]
+    _score_panel(
+        accuracy, models, models["accuracy"], models["low"], models["high"],
+        "test accuracy, 95 % interval",
+    )  # fmt: skip
+    _score_panel(
+        seeds, models, middle, middle - spread, middle + spread,
+        "mean of the seeds, standard deviation",
+    )  # fmt: skip
+    _size_panel(parameters, models)
+    _recall_panel(bottom, classes, family_colours(models["model"]))
+    figure.suptitle("\n".join(pair_texts(pairs)))
     return figure
 
 
@@ -260,110 +279,46 @@ def reliability(curves: dict[str, pd.DataFrame], errors: dict[str, float]) -> Fi
         curves: model to a table with columns confidence, accuracy (means of a bin) and count.
         errors: model to its expected calibration error, a fraction.
     """
-    figure = _canvas(height=3.9)
+    figure = canvas(height=3.9)
     right, often = figure.subplots(1, 2, width_ratios=[1.25, 1])
     right.plot([0, 1], [0, 1], ":", color=QUIET, linewidth=1.2, label="perfectly calibrated")
+    colours = family_colours(curves)
     for model, table in curves.items():
-        colour = MODEL_COLOURS[model]
-        label = f"{MODEL_NAMES[model]}, calibration error {percent(errors[model])}"
+        colour = colours[model]
+        label = f"{family_title(model)}, calibration error {percent(errors[model])}"
         right.plot(table["confidence"], table["accuracy"], "o-", color=colour, label=label)
         often.plot(table["confidence"], table["count"], "o-", color=colour)
     right.set(ylabel="test accuracy", ylim=(0, 1.02))
     right.set_title("Is a confident prediction a right one?", loc="left")
     right.legend(loc="upper left")
-    right.yaxis.set_major_formatter(_in_percent())
+    right.yaxis.set_major_formatter(in_percent())
     often.set(ylabel="test characters", yscale="log")
     often.set_title("How often is it that confident?", loc="left")
     for axes in (right, often):
         axes.set(xlabel="confidence of the prediction", xlim=(0, 1.02))
-        axes.xaxis.set_major_formatter(_in_percent())
+        axes.xaxis.set_major_formatter(in_percent())
     return figure
 
 
-def mark_stand_in(figure: Figure, dataset: str) -> Figure:
-    """Say under a figure made from glyphs that it does not show real characters."""
-    if dataset == "glyphs":
-        figure.supxlabel(STAND_IN, fontsize=8.5, color=WRONG, style="italic")
+def add_note(figure: Figure, note: str) -> Figure:
+    """Say under a figure what its reader must know of the data; nothing if the note is empty."""
+    if note:
+        figure.supxlabel(note, fontsize=8.5, color=WRONG, style="italic")
     return figure
 
 
-def difference_text(verdict: dict[str, float]) -> str:
-    """The comparison in a line: how much more accurate the CNN is, and how surely.
+def pair_texts(pairs: pd.DataFrame) -> list[str]:
+    """A line for every two families: how much more accurate the second is, and how surely.
 
     Args:
-        verdict: difference, difference_low, difference_high (cnn minus mlp) and mcnemar_p.
+        pairs: columns first, second, gain (second minus first), low, high and mcnemar_p.
     """
-    gain = _gain_text(verdict["difference"], verdict["difference_low"], verdict["difference_high"])
-    chance = verdict["mcnemar_p"]
-    told = f"= {chance:.3f}" if chance >= 0.001 else "< 0.001"
-    return f"CNN against MLP: {gain}, McNemar p {told}"
-
-
-def _canvas(height: float) -> Figure:
-    """A figure in the one style of this study; the font is the one that comes with matplotlib."""
-    sns.set_theme(
-        style="whitegrid",
-        font="DejaVu Sans",
-        rc={
-            "font.size": 9.5,
-            "axes.labelsize": 9.5,
-            "axes.titlesize": 11,
-            "axes.edgecolor": "#c8cdd3",
-            "axes.linewidth": 0.8,
-            "axes.labelcolor": INK,
-            "figure.titlesize": 12,
-            "grid.color": "#e7eaee",
-            "grid.linewidth": 0.8,
-            "legend.fontsize": 9,
-            "legend.frameon": False,
-            "lines.linewidth": 1.8,
-            "lines.markersize": 4.5,
-            "text.color": INK,
-            "xtick.labelsize": 9,
-            "ytick.labelsize": 9,
-            "xtick.color": INK,
-            "ytick.color": INK,
-        },
-    )
-    return Figure(figsize=(WIDTH, height), layout="constrained")
-
-
-def _stacked(figure: Figure, rows: int, *, sharex: bool = False) -> list[Axes]:
-    return list(figure.subplots(rows, 1, squeeze=False, sharex=sharex).ravel())
-
-
-def _points(
-    axes: Axes, colour: str, centre: pd.Series, low: pd.Series, high: pd.Series, filled: pd.Series
-) -> None:
-    """One point a row, from the top down, with its interval where it is finite."""
-    for place, (middle, left, right, full) in enumerate(
-        zip(centre, low, high, filled, strict=True)
-    ):
-        if np.isfinite([left, right]).all():
-            axes.plot([left, right], [place, place], color=colour, linewidth=1.6, alpha=0.75)
-        axes.plot(
-            middle, place, "o", markersize=7, color=colour,
-            markerfacecolor=colour if full else "white", markeredgewidth=1.6,
-        )  # fmt: skip
-
-
-def _row_labels(
-    axes: Axes, names: Sequence[str], headlines: Sequence[str], details: Sequence[str]
-) -> None:
-    """Names left of the rows; right of them a line of numbers above a quiet line of settings."""
-    places = range(len(names))
-    axes.set_yticks(list(places), labels=list(names))
-    axes.set_ylim(len(names) - 0.45, -0.55)
-    axes.grid(visible=False, axis="y")
-    for place, headline, detail in zip(places, headlines, details, strict=True):
-        for text, shift, side, size, colour in (
-            (headline, 1, "bottom", 8.5, INK),
-            (detail, -1, "top", 8.0, QUIET),
-        ):
-            axes.annotate(
-                text, (1.015, place), (0, shift), va=side, fontsize=size, color=colour,
-                xycoords=axes.get_yaxis_transform(), textcoords="offset points",
-            )  # fmt: skip
+    return [
+        f"{family_title(pair.second)} against {family_title(pair.first)}: "
+        f"{gain_text(pair.gain, pair.low, pair.high)}, McNemar p "
+        + (f"= {pair.mcnemar_p:.3f}" if pair.mcnemar_p >= 0.001 else "< 0.001")
+        for pair in pairs.itertuples()
+    ]
 
 
 def _ranked(table: pd.DataFrame) -> pd.DataFrame:
@@ -372,80 +327,77 @@ def _ranked(table: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([table[~is_all].sort_values("gain", ascending=False), table[is_all]])
 
 
-def _accuracy_panel(axes: Axes, models: pd.DataFrame) -> None:
-    for place, row in enumerate(models.itertuples()):
-        colour = MODEL_COLOURS[row.model]
-        axes.plot([row.accuracy_low, row.accuracy_high], [place, place], color=colour)
-        axes.plot(row.accuracy, place, "o", color=colour, markersize=7)
+def _worst_pairs(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The ten mistakes made most often: actual, predicted, errors."""
+    wrong = predictions[predictions["actual"] != predictions["predicted"]]
+    pairs = wrong.groupby(["actual", "predicted"]).size().rename("errors").reset_index()
+    return pairs.nlargest(10, "errors")
+
+
+def _call_out(axes: Axes, pairs: pd.DataFrame, names: list[str]) -> None:
+    """A frame around each pair in the matrix, and the list of them beside it."""
+    for pair in pairs.itertuples():
+        corner = names.index(pair.predicted), names.index(pair.actual)
+        axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=WRONG, linewidth=1.3))
+    lines = [
+        f"{pair.actual} taken for {pair.predicted}: {pair.errors}" for pair in pairs.itertuples()
+    ]
+    axes.annotate(
+        "\n".join(["Worst pairs", *lines]), (1.03, 0.45), xycoords="axes fraction", va="top",
+        fontsize=9, linespacing=1.5,
+    )  # fmt: skip
+
+
+def _score_panel(
+    axes: Axes, models: pd.DataFrame, centre: pd.Series, low: pd.Series, high: pd.Series, title: str
+) -> None:
+    colours = family_colours(models["model"])
+    for place, colour in enumerate(colours.values()):
+        axes.plot([low[place], high[place]], [place, place], color=colour)
+        axes.plot(centre[place], place, "o", color=colour, markersize=7)
         axes.annotate(
-            percent(row.accuracy), (row.accuracy, place), (0, 7), textcoords="offset points",
+            percent(centre[place]), (centre[place], place), (0, 7), textcoords="offset points",
             ha="center", fontsize=9.5, color=colour, fontweight="bold",
         )  # fmt: skip
-    axes.set_yticks(range(len(models)), labels=[MODEL_NAMES[model] for model in models["model"]])
+    axes.set_yticks(range(len(models)), labels=[family_title(model) for model in colours])
     axes.set_ylim(len(models) - 0.5, -0.6)
-    axes.margins(x=0.18)
+    axes.margins(x=0.2)
     axes.grid(visible=False, axis="y")
     axes.xaxis.set_major_locator(MaxNLocator(4))
-    axes.xaxis.set_major_formatter(_in_percent())
-    axes.set_title("test accuracy, 95 % interval", fontsize=9.5)
-
-
-def _cost_panel(axes: Axes, models: pd.DataFrame, column: str, title: str) -> None:
-    bars = axes.bar(
-        [MODEL_NAMES[model] for model in models["model"]],
-        models[column],
-        color=[MODEL_COLOURS[model] for model in models["model"]],
-        width=0.6,
-    )
-    axes.bar_label(bars, labels=[_short(value) for value in models[column]], fontsize=9, padding=2)
-    axes.margins(y=0.16)
-    axes.grid(visible=False)
-    axes.yaxis.set_major_locator(NullLocator())
+    axes.xaxis.set_major_formatter(in_percent())
     axes.set_title(title, fontsize=9.5)
 
 
-def _recall_panel(figure: SubFigure, classes: pd.DataFrame) -> None:
-    rows = classes.sort_values("difference", ascending=False, kind="stable")
+def _size_panel(axes: Axes, models: pd.DataFrame) -> None:
+    colours = family_colours(models["model"])
+    titles = [family_title(model) for model in colours]
+    bars = axes.barh(titles, models["parameters"], color=list(colours.values()), height=0.5)
+    axes.bar_label(bars, labels=[short(count) for count in models["parameters"]], padding=3)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.5 * models["parameters"].max())
+    axes.grid(visible=False)
+    axes.xaxis.set_major_locator(NullLocator())
+    axes.set_title("parameters", fontsize=9.5)
+
+
+def _recall_panel(figure: SubFigure, classes: pd.DataFrame, colours: dict[str, str]) -> None:
+    models = list(colours)
+    worst = classes[models].mean(axis=1).argsort(kind="stable")
+    rows = classes.iloc[worst].reset_index(drop=True)
     axes = figure.subplots()
-    better = [MODEL_COLOURS["cnn" if gain >= 0 else "mlp"] for gain in rows["difference"]]
-    axes.bar(range(len(rows)), rows["difference"], color=better, width=0.75)
-    axes.axhline(0, color=QUIET, linewidth=1)
-    axes.xaxis.set_major_locator(FixedLocator(range(len(rows))))
+    axes.vlines(rows.index, rows[models].min(axis=1), rows[models].max(axis=1), color="#c8cdd3")
+    for model, colour in colours.items():
+        axes.plot(rows.index, rows[model], "o", color=colour, label=family_title(model))
+    axes.xaxis.set_major_locator(FixedLocator(list(rows.index)))
     axes.set_xticklabels(list(rows["class"]))
     axes.set_xlim(-0.8, len(rows) - 0.2)
     axes.grid(visible=False, axis="x")
-    axes.yaxis.set_major_formatter(_in_points())
-    axes.set_ylabel("difference in points")
-    axes.set_title("recall of each class, CNN minus MLP (above 0 the CNN is better)", fontsize=9.5)
-
-
-def _in_percent() -> FuncFormatter:
-    return FuncFormatter(lambda fraction, _: f"{round(100 * fraction, 6):g} %")
-
-
-def _in_points() -> FuncFormatter:
-    return FuncFormatter(lambda fraction, _: f"{round(100 * fraction, 6):g}")
-
-
-def _short(value: float) -> str:
-    if value >= 1e6:
-        return f"{value / 1e6:.3g} M"
-    return f"{value / 1e3:.3g} k" if value >= 1e4 else f"{value:,.0f}"
-
-
-def _gain_text(gain: float, low: float, high: float) -> str:
-    if not np.isfinite(gain):
-        return ""
-    if not np.isfinite([low, high]).all():
-        return f"{points(gain)} points"
-    return f"{points(gain)} points [{points(low)}, {points(high)}]"
+    axes.yaxis.set_major_formatter(in_percent())
+    axes.set_title("recall of each class, the hardest first", fontsize=9.5)
+    axes.legend(loc="lower right")
 
 
 def _verdict_text(row: Any) -> str:
     if row.verdict != "adopted":
         return str(row.verdict)
-    return f"adopted, {_gain_text(row.gain, row.gain_low, row.gain_high)}"
-
-
-def _change_text(before: str, after: str) -> str:
-    return after if before == after else f"{before} → {after}"
+    return f"adopted, {gain_text(row.gain, row.low, row.high)}"

@@ -1,0 +1,134 @@
+"""The one look of a study: colours, words and the canvas that its figures and charts share.
+
+A model family has one colour everywhere, by its place in params.yaml. All colours can be told
+apart by colour-blind people, and no family has the blue and red that mean right and wrong.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from ablation.base.console import points
+
+FAMILIES = ("#6a51a3", "#e08214", "#009e73", "#cc79a7", "#56b4e9", "#8c510a")
+# Okabe & Ito's palette, its yellow darkened to be seen as a line on white; black is the incumbent.
+LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#9a8c00")
+RIGHT, WRONG = "#0072b2", "#c1272d"
+PARTS = {"train": "#525b66", "test": "#b4bcc6"}
+INK, QUIET = "#30353b", "#7a828c"
+WIDTH = 9.0  # inches; 900 pixels at the report's resolution and a README's scale
+
+
+def family_colours(models: Iterable[str]) -> dict[str, str]:
+    """The colour of every family, by its place; the colours start again after the last one."""
+    return {model: FAMILIES[place % len(FAMILIES)] for place, model in enumerate(models)}
+
+
+def family_title(model: str) -> str:
+    """A family's name as people read it: mlp -> MLP"""
+    return model.upper()
+
+
+def canvas(height: float) -> Figure:
+    """A figure in the one style of this study; the font is the one that comes with matplotlib."""
+    sns.set_theme(
+        style="whitegrid",
+        font="DejaVu Sans",
+        rc={
+            "font.size": 9.5,
+            "axes.labelsize": 9.5,
+            "axes.titlesize": 11,
+            "axes.edgecolor": "#c8cdd3",
+            "axes.linewidth": 0.8,
+            "axes.labelcolor": INK,
+            "figure.titlesize": 12,
+            "grid.color": "#e7eaee",
+            "grid.linewidth": 0.8,
+            "legend.fontsize": 9,
+            "legend.frameon": False,
+            "lines.linewidth": 1.8,
+            "lines.markersize": 4.5,
+            "text.color": INK,
+            "xtick.labelsize": 9,
+            "ytick.labelsize": 9,
+            "xtick.color": INK,
+            "ytick.color": INK,
+        },
+    )
+    return Figure(figsize=(WIDTH, height), layout="constrained")
+
+
+def stacked(figure: Figure, rows: int, *, sharex: bool = False) -> list[Axes]:
+    """Panels below each other."""
+    return list(figure.subplots(rows, 1, squeeze=False, sharex=sharex).ravel())
+
+
+def interval_points(
+    axes: Axes, colour: str, centre: pd.Series, low: pd.Series, high: pd.Series, filled: pd.Series
+) -> None:
+    """One point a row, from the top down, with its interval; nothing where there is no number."""
+    for place, (middle, left, right, full) in enumerate(
+        zip(centre, low, high, filled, strict=True)
+    ):
+        if np.isfinite([left, right]).all():
+            axes.plot([left, right], [place, place], color=colour, linewidth=1.6, alpha=0.75)
+        if np.isfinite(middle):
+            axes.plot(
+                middle, place, "o", markersize=7, color=colour,
+                markerfacecolor=colour if full else "white", markeredgewidth=1.6,
+            )  # fmt: skip
+
+
+def row_labels(
+    axes: Axes, names: Sequence[str], headlines: Sequence[str], details: Sequence[str]
+) -> None:
+    """Names left of the rows; right of them a line of numbers above a quiet line of settings."""
+    places = range(len(names))
+    axes.set_yticks(list(places), labels=list(names))
+    axes.set_ylim(len(names) - 0.45, -0.55)
+    axes.grid(visible=False, axis="y")
+    for place, headline, detail in zip(places, headlines, details, strict=True):
+        for text, shift, side, size, colour in (
+            (headline, 1, "bottom", 8.5, INK),
+            (detail, -1, "top", 8.0, QUIET),
+        ):
+            axes.annotate(
+                text, (1.015, place), (0, shift), va=side, fontsize=size, color=colour,
+                xycoords=axes.get_yaxis_transform(), textcoords="offset points",
+            )  # fmt: skip
+
+
+def in_percent() -> FuncFormatter:
+    """Ticks of fractions: 0.875 -> 87.5 %"""
+    return FuncFormatter(lambda fraction, _: f"{round(100 * fraction, 6):g} %")
+
+
+def in_points() -> FuncFormatter:
+    """Ticks of differences of fractions: 0.005 -> 0.5"""
+    return FuncFormatter(lambda fraction, _: f"{round(100 * fraction, 6):g}")
+
+
+def short(value: float) -> str:
+    """A count for people: 573103 -> 573 k"""
+    if value >= 1e6:
+        return f"{value / 1e6:.3g} M"
+    return f"{value / 1e3:.3g} k" if value >= 1e4 else f"{value:,.0f}"
+
+
+def gain_text(gain: float, low: float, high: float) -> str:
+    """A gain with its interval: +0.31 points [+0.10, +0.52]; empty where nothing was tested."""
+    if not np.isfinite(gain):
+        return ""
+    if not np.isfinite([low, high]).all():
+        return f"{points(gain)} points"
+    return f"{points(gain)} points [{points(low)}, {points(high)}]"
+
+
+def change_text(before: str, after: str) -> str:
+    """relu, gelu -> relu → gelu"""
+    return after if before == after else f"{before} → {after}"

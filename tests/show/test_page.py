@@ -1,0 +1,158 @@
+"""What `dvc plots show` and `diff` write, opened from disk in a browser that has no network."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="the page is tested with playwright, which is not installed"
+)
+CHROMIUM = shutil.which("chromium")
+FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
+]
+MARKS = ".mark-symbol path, .mark-rule line, .mark-line path, .mark-rect path"
+
+
+@dataclass
+class Visit:
+    """A page that has drawn its charts, what its console said and what it asked the network for."""
+
+    page: Any
+    said: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+
+    def texts(self, place: str) -> list[str]:
+        texts: list[str] = self.page.locator(place).all_text_contents()
+        return texts
+
+
+Open = Callable[[Path], Visit]
+
+
+@pytest.fixture(scope="module")
+def visit() -> Iterator[Open]:
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        context = browser.new_context(offline=True, viewport={"width": 1280, "height": 900})
+
+        def open_page(file: Path) -> Visit:
+            visit = Visit(context.new_page())
+            visit.page.on("console", lambda message: visit.said.append(message.text))
+            visit.page.on("pageerror", lambda error: visit.said.append(str(error)))
+            visit.page.on("request", lambda request: visit.asked.append(request.url))
+            visit.page.goto(file.as_uri())
+            visit.page.wait_for_selector("body[data-drawn]")
+            return visit
+
+        yield open_page
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def shown(repository: Path, dvc: Callable[..., str], visit: Open) -> Visit:
+    dvc("plots", "show", folder=repository)
+    return visit(repository / "dvc_plots/index.html")
+
+
+@pytest.fixture(scope="module")
+def compared(repository: Path, dvc: Callable[..., str], visit: Open) -> Visit:
+    dvc("plots", "diff", "main", "-o", "compared", folder=repository)
+    return visit(repository / "compared/index.html")
+
+
+def chart(name: str) -> str:
+    return f"[id='plots_charts_{name}_csv']"
+
+
+def test_every_chart_has_marks_in_each_panel(shown: Visit) -> None:
+    charts = shown.page.locator("[id^=plots_charts_]")
+    assert charts.count() == 16
+    for place in range(charts.count()):
+        panels = charts.nth(place).locator(".mark-group.cell > g")
+        assert panels.count() == 3
+        for panel in range(3):
+            assert panels.nth(panel).locator(MARKS).count() > 0
+
+
+@pytest.mark.parametrize("which", ["shown", "compared"])
+def test_the_page_is_silent_and_needs_no_network(
+    which: str, request: pytest.FixtureRequest
+) -> None:
+    visit = request.getfixturevalue(which)
+    assert visit.said == []
+    assert [url for url in visit.asked if not url.startswith("file:")] == []
+
+
+def test_a_page_written_elsewhere_draws_its_charts(
+    repository: Path, dvc: Callable[..., str], visit: Open, tmp_path: Path
+) -> None:
+    dvc("plots", "show", "plots/charts/chain.csv", "-o", str(tmp_path / "far"), folder=repository)
+    page = visit(tmp_path / "far/index.html").page
+    assert page.locator(f"{chart('chain')} .mark-symbol path").count() > 0
+
+
+def test_charts_say_their_title_the_note_and_their_panels(shown: Visit, study: Any) -> None:
+    place = chart("gains_3-optimizer")
+    titles = shown.texts(f"{place} .role-title-text text")
+    assert sorted(titles) == ["CNN", "MLP", "Optimizer: gain over the incumbent", "RNN"]
+    assert shown.texts(f"{place} .role-title-subtitle text") == [study.note]
+
+
+def test_the_incumbent_is_the_first_row_and_a_collapse_is_told(shown: Visit) -> None:
+    place = chart("gains_2-activation")
+    rows = shown.texts(f"{place} .role-axis-label text")
+    assert rows[rows.index("relu") :][:3] == ["relu", "leaky_relu", "elu"]
+    assert shown.texts(f"{place} text").count("collapsed") == 3
+
+
+def test_panels_come_in_the_order_of_the_families(shown: Visit) -> None:
+    titles = shown.page.locator(f"{chart('chain')} .cell .role-title-text text")
+    places = {
+        title.text_content(): (round(box["y"], -1), box["x"])
+        for title in titles.all()
+        for box in [title.bounding_box()]
+    }
+    assert sorted(places, key=places.__getitem__) == ["MLP", "CNN", "RNN"]
+
+
+def test_charts_use_the_width_of_the_page(shown: Visit) -> None:
+    for name in ("chain", "gains_3-optimizer", "curves_0-baseline"):
+        width = shown.page.locator(f"{chart(name)} svg.marks").bounding_box()["width"]
+        assert 1222 < width <= 1232
+
+
+def test_a_picture_is_named_in_words(shown: Visit) -> None:
+    names = shown.page.locator("[id^=plots_pictures_] > p:first-child").all_text_contents()
+    assert "Confusion RNN" in names
+    assert not [name for name in names if "/" in name or "_" in name or "." in name]
+
+
+def test_the_wheel_over_a_chart_moves_the_page(shown: Visit) -> None:
+    box = shown.page.locator(f"{chart('chain')} svg.marks").bounding_box()
+    shown.page.mouse.move(box["x"] + 200, box["y"] + 100)
+    shown.page.mouse.wheel(0, 300)
+    shown.page.wait_for_function("window.scrollY > 0")
+
+
+def test_two_revisions_have_a_colour_each_and_the_legend_names_them(compared: Visit) -> None:
+    for name in ("chain", "gains_3-optimizer", "curves_3-optimizer"):
+        legend = compared.texts(f"{chart(name)} .role-legend-label text")
+        assert legend == ["main", "workspace"]
+    lines = compared.page.locator(f"{chart('curves_3-optimizer')} .mark-line path")
+    colours = {lines.nth(place).get_attribute("stroke") for place in range(lines.count())}
+    assert lines.count() == 6  # a winner of each revision in each panel
+    assert colours == {"#0072b2", "#d55e00"}
+
+
+def test_one_revision_needs_no_legend(shown: Visit) -> None:
+    assert shown.texts(f"{chart('curves_3-optimizer')} .role-legend-label text") == []
