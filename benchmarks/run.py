@@ -42,7 +42,7 @@ def main() -> None:
 
 def run(script: str, *arguments: str) -> None:
     """Run a part to its end; when this process is stopped, the part's own end with it."""
-    command = [sys.executable, Path(__file__).with_name(script), *arguments]
+    command = [sys.executable, str(Path(__file__).with_name(script)), *arguments]
     part = subprocess.Popen(command, start_new_session=True)
     try:
         if status := part.wait():
