@@ -114,7 +114,7 @@ def test_noisy_candidate_needs_its_own_proof() -> None:
 def test_winner_is_never_worse_than_the_incumbent() -> None:
     random = np.random.default_rng(2)
     adopted = 0
-    for _ in range(300):
+    for _ in range(150):
         count, repeats = random.integers(1, 8), random.integers(1, 6)
         spreads = 0.001 * 10 ** random.uniform(0, 2, size=count + 1)
         scores = 0.8 + spreads[:, None] * random.normal(size=(count + 1, repeats))
@@ -122,7 +122,7 @@ def test_winner_is_never_worse_than_the_incumbent() -> None:
         verdict = judge(old, *others, risk=random.choice([0.05, 0.2, 0.5, 0.9]))
         adopted += verdict.verdict == "adopted"
         assert verdict.winner.scores.mean() >= old.scores.mean()
-    assert adopted > 50
+    assert adopted > 25
 
 
 # --- the simplest of equals ----------------------------------------------------------------------
@@ -303,10 +303,18 @@ def test_collapsed_incumbent_loses_to_the_simplest_of_the_best() -> None:
     assert row(verdict, "gone").role == "incumbent"
 
 
-def test_collapsed_incumbents_noise_is_not_the_others() -> None:
-    # With it the tolerance would let `weak` pass as equal to the best.
-    gone = contender("gone", [0.83, 0.02, 0.83], collapsed=True)
-    assert judge(gone, contender("weak", [0.5, 0.51, 0.5]), BETTER).winner is BETTER
+def test_collapsed_incumbent_is_left_though_its_mean_is_higher() -> None:
+    gone = contender("gone", [0.95, 0.02, 0.95], collapsed=True)
+    weak = contender("weak", [0.50, 0.51, 0.50])
+    assert judge(gone, weak, contender("weaker", [0.40, 0.40, 0.41])).winner is weak
+
+
+def test_noise_of_failed_contenders_is_not_that_of_the_others() -> None:
+    # With theirs `weak` would count as equal to the best.
+    gone = [
+        contender(f"gone {n}", np.roll([0.83, 0.02, 0.83], n), collapsed=True) for n in range(3)
+    ]
+    assert judge(*gone, contender("weak", [0.5, 0.51, 0.5]), BETTER).winner is BETTER
 
 
 def test_failures_are_findings() -> None:

@@ -63,6 +63,13 @@ def test_interaction_of_three_is_a_mean_over_what_else_is_there() -> None:
     assert worth.interactions[0].gain == pytest.approx(2.0)
 
 
+def test_technique_that_does_nothing_does_not_change_the_others_interaction() -> None:
+    three = score_all({"": 0, "a": 0, "b": 0, "c": 0, "ab": 1, "ac": 0, "bc": 0, "abc": 3})
+    scores = {some | rest: gain for some, gain in three.items() for rest in (named(""), named("d"))}
+    worth = weigh_techniques(scores, "abcd", pairs=2, seed=0, val_to_train=0.25)
+    assert worth.interactions[0].gain == pytest.approx(2.0)
+
+
 @pytest.mark.parametrize("techniques", ["a", "ab", "abc", "abcd", "abcdef"])
 def test_shapley_values_add_up_to_the_whole(techniques: str) -> None:
     scores = random_scores(techniques, seed=1, noise=0.1)

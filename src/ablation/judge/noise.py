@@ -203,10 +203,12 @@ def dunnett_bound(rivals: int, freedom: float, risk: float) -> float:
         reach = math.sqrt(2) * bound * spread[:, None] + incumbent
         return 1 - float(spread_weight @ scipy.special.ndtr(reach) ** rivals @ incumbent_weight)
 
-    incumbent, incumbent_weight = np.polynomial.hermite_e.hermegauss(64)
+    incumbent, incumbent_weight = np.polynomial.hermite_e.hermegauss(48)
     incumbent_weight = incumbent_weight / incumbent_weight.sum()
-    nodes, node_weight = np.polynomial.legendre.leggauss(128)
-    spread = (1 + nodes) / 2 * (1 + 8 / math.sqrt(2 * freedom))
+    nodes, node_weight = np.polynomial.legendre.leggauss(96)
+    width = 8 / math.sqrt(2 * freedom)
+    lowest = max(1 - width, 0.0)
+    spread = lowest + (1 + nodes) / 2 * (1 + width - lowest)
     log_density = (freedom - 1) * np.log(spread) - freedom * spread**2 / 2
     spread_weight = node_weight * np.exp(log_density - log_density.max())
     spread_weight = spread_weight / spread_weight.sum()
@@ -214,7 +216,7 @@ def dunnett_bound(rivals: int, freedom: float, risk: float) -> float:
     # One comparison is exceeded less often; as many as there are, each at its share, more often.
     low = float(scipy.special.stdtrit(freedom, 1 - risk))
     high = float(scipy.special.stdtrit(freedom, 1 - risk / rivals))
-    while high - low > 1e-6:
+    while high - low > 1e-5:
         middle = (low + high) / 2
         low, high = (middle, high) if exceeds(middle) > risk else (low, middle)
     return (low + high) / 2

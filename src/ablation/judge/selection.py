@@ -261,6 +261,7 @@ def decide(
     proven = able & ((gain > bound + SAME) | lost[..., None])
     best = np.where(proven, gain, -np.inf).max(-1)
     enough = best - tolerance(noise, scores.shape[-1], val_to_train, risk)
+    # The bound is wider than the tolerance in all but freak tables; nothing rests on that here.
     enough = np.where(lost, enough, np.maximum(enough, 0.0))[..., None]
     winner = (able & (noise.in_line | proven) & (gain >= enough - SAME)).argmax(-1)
     return np.where(proven.any(-1), winner, 0)
