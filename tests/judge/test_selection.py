@@ -5,16 +5,16 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import ArrayLike
 
+from ablation.base.errors import UserError
 from ablation.judge.selection import (
     Contender,
     Evidence,
     Verdict,
-    corrected_error,
-    corrected_interval,
+    decide,
+    has_collapsed,
     judge_stage,
-    raced_out,
-    simplest_within_noise,
 )
 
 NAN = math.nan
@@ -22,17 +22,21 @@ NAN = math.nan
 
 def contender(
     setting: str,
-    scores: list[float],
+    scores: ArrayLike,
     *,
     candidate: str | None = None,
     rate: float | None = None,
     diverged: bool = False,
+    collapsed: bool = False,
 ) -> Contender:
-    return Contender(candidate or setting, setting, np.array(scores, float), diverged, rate)
+    floats = np.array(scores, float)
+    return Contender(candidate or setting, setting, floats, diverged, rate, collapsed)
 
 
-def judge(incumbent: Contender, *contenders: Contender, standard_errors: float = 1.0) -> Verdict:
-    return judge_stage(incumbent, contenders, 0.25, standard_errors)
+def judge(
+    incumbent: Contender, *contenders: Contender, risk: float = 0.2, equal_within: float = 0.01
+) -> Verdict:
+    return judge_stage(incumbent, contenders, 0.25, risk, equal_within)
 
 
 def row(verdict: Verdict, setting: str) -> Evidence:
@@ -44,39 +48,7 @@ OLD = contender("old", [0.80, 0.80, 0.80])
 BETTER = contender("better", [0.81, 0.82, 0.83])
 
 
-# --- the standard error and the interval ---------------------------------------------------------
-
-
-def test_error_by_hand() -> None:
-    error = corrected_error(np.array([0.01, 0.02, 0.03]), 0.25)
-    assert float(error) == pytest.approx(0.00763763, abs=1e-8)
-
-
-def test_interval_by_hand() -> None:
-    # t with two degrees of freedom leaves 2.5 % above 4.30265; 4.30265 * 0.00763763 = 0.0328621.
-    low, high = corrected_interval(np.array([0.01, 0.02, 0.03]), 0.25, 0.95)
-    assert (low, high) == pytest.approx((-0.0128621, 0.0528621), abs=1e-6)
-
-
-def test_interval_widens_with_the_share_of_validation() -> None:
-    gains = np.array([0.01, 0.02, 0.03])
-    narrow, wide = (corrected_interval(gains, ratio, 0.95) for ratio in (0.1, 0.5))
-    assert wide[0] < narrow[0] < narrow[1] < wide[1]
-
-
-def test_one_repeat_says_nothing_about_noise() -> None:
-    assert corrected_interval(np.array([0.5]), 0.25, 0.95) == (-math.inf, math.inf)
-    assert corrected_error(np.array([0.5]), 0.25) == math.inf
-
-
-def test_errors_of_many_stages_at_once() -> None:
-    gains = np.random.default_rng(0).normal(size=(4, 3, 5))
-    errors = corrected_error(gains, 0.25)
-    assert errors.shape == (4, 3)
-    assert errors[2, 1] == corrected_error(gains[2, 1], 0.25)
-
-
-# --- the winner ----------------------------------------------------------------------------------
+# --- leaving the incumbent -----------------------------------------------------------------------
 
 
 def test_clear_gain_is_adopted() -> None:
@@ -85,27 +57,80 @@ def test_clear_gain_is_adopted() -> None:
 
 
 def test_gain_within_the_noise_is_not() -> None:
-    verdict = judge(OLD, BETTER, standard_errors=3.0)
+    verdict = judge(OLD, BETTER, risk=0.01)
     assert (verdict.winner, verdict.verdict) == (OLD, "kept")
 
 
-def test_shortfall_of_just_the_tolerance_is_within_the_noise() -> None:
-    in_errors = 0.02 / 0.00763763
-    assert judge(OLD, BETTER, standard_errors=in_errors - 1e-5).verdict == "adopted"
-    assert judge(OLD, BETTER, standard_errors=in_errors + 1e-5).verdict == "kept"
+def test_bound_for_one_candidate_is_students() -> None:
+    # Of 0.02 / 0.00763763 with two degrees of freedom the one-sided p is 1/2 - t / 2 sqrt(2 + t^2).
+    assert judge(OLD, BETTER, risk=0.0601).verdict == "adopted"
+    assert judge(OLD, BETTER, risk=0.0599).verdict == "kept"
+
+
+def test_what_is_enough_for_one_candidate_is_not_for_the_best_of_many() -> None:
+    random = np.random.default_rng(0)
+    old, *others = (contender(f"{n}", 0.8 + 0.01 * random.normal(size=5)) for n in range(12))
+    best = max(others, key=lambda c: c.scores.mean())
+    assert judge(old, best).verdict == "adopted"
+    assert judge(old, *others).verdict == "kept"
+
+
+def test_every_point_of_a_grid_counts_as_a_candidate() -> None:
+    random = np.random.default_rng(0)
+    old, *points = (0.8 + 0.01 * random.normal(size=5) for _ in range(12))
+    grid = [contender(f"lr={n}", scores, candidate="sgd") for n, scores in enumerate(points)]
+    assert judge(contender("old", old), *grid).verdict == "kept"
 
 
 def test_worse_candidate_is_not_adopted() -> None:
     assert judge(BETTER, OLD).winner is BETTER
+    assert judge(BETTER, OLD, risk=0.99).winner is BETTER
+
+
+def test_equal_candidate_is_not_adopted() -> None:
+    assert judge(OLD, contender("same", [0.80, 0.80, 0.80]), risk=0.99).verdict == "kept"
 
 
 def test_no_candidates_keep_the_incumbent() -> None:
     assert judge(OLD).verdict == "kept"
 
 
-# `best` is ahead of `simple` by (-0.01, 0.02, 0), a mean of 0.0033 with an error of 0.0117, and of
-# the incumbent by 0.0333, which is 2.9 errors.
-SIMPLE = contender("simple", [0.83, 0.83, 0.83])
+def test_noisy_loser_listed_first_is_not_adopted() -> None:
+    # Its own noise makes any shortfall look like chance: the rule before adopted it at -16 points.
+    old = contender("old", [0.870, 0.871, 0.869, 0.870, 0.871])
+    shaky = contender("shaky", [0.880, 0.881, 0.879, 0.880, 0.020])
+    best = contender("best", [0.880, 0.880, 0.881, 0.879, 0.880])
+    assert judge(old, shaky, best).winner is best
+
+
+def test_noisy_candidate_needs_its_own_proof() -> None:
+    # As good as the best on average, and no worse than the incumbent, but by luck for all we know.
+    old = contender("old", [0.870, 0.871, 0.869, 0.870, 0.871])
+    shaky = contender("shaky", [0.940, 0.800, 0.930, 0.810, 0.920])
+    best = contender("best", [0.880, 0.880, 0.881, 0.879, 0.880])
+    assert judge(old, shaky, best).winner is best
+
+
+def test_winner_is_never_worse_than_the_incumbent() -> None:
+    random = np.random.default_rng(2)
+    adopted = 0
+    for _ in range(150):
+        count, repeats = random.integers(1, 8), random.integers(1, 6)
+        spreads = 0.001 * 10 ** random.uniform(0, 2, size=count + 1)
+        scores = 0.8 + spreads[:, None] * random.normal(size=(count + 1, repeats))
+        old, *others = (contender(f"{n}", row) for n, row in enumerate(scores))
+        verdict = judge(old, *others, risk=random.choice([0.05, 0.2, 0.5, 0.9]))
+        adopted += verdict.verdict == "adopted"
+        assert verdict.winner.scores.mean() >= old.scores.mean()
+    assert adopted > 25
+
+
+# --- the simplest of equals ----------------------------------------------------------------------
+
+# `best` is ahead of `simple` by 0.0033 and of the incumbent by 0.0333. The three share a spread of
+# 0.01054 with four degrees of freedom, so that one comparison at a risk of 0.2 allows
+# 0.941 * 0.01054 * sqrt(2 (1/3 + 1/4)) = 0.0107.
+SIMPLE = contender("simple", [0.835, 0.825, 0.83])
 BEST = contender("best", [0.82, 0.85, 0.83])
 
 
@@ -114,8 +139,12 @@ def test_simplest_of_two_equals_wins() -> None:
     assert judge(OLD, BEST, SIMPLE).winner is BEST
 
 
-def test_zero_standard_errors_asks_for_the_highest_mean() -> None:
-    assert judge(OLD, SIMPLE, BEST, standard_errors=0).winner is BEST
+def test_simpler_but_clearly_behind_the_best_does_not_win() -> None:
+    assert judge(OLD, contender("behind", [0.82, 0.81, 0.815]), BEST).winner is BEST
+
+
+def test_higher_risk_allows_less_of_a_shortfall() -> None:
+    assert judge(OLD, SIMPLE, BEST, risk=0.45).winner is BEST
 
 
 def test_highest_mean_shared_goes_to_the_first() -> None:
@@ -123,19 +152,29 @@ def test_highest_mean_shared_goes_to_the_first() -> None:
     first, same = contender("a", [0.3, 0.9, 0.2]), contender("b", [0.9, 0.2, 0.3])
     assert same.scores.mean() > first.scores.mean()
     for pair in ([first, same], [same, first]):
-        assert judge(contender("old", [0, 0, 0]), *pair, standard_errors=0).winner is pair[0]
+        assert judge(contender("old", [0.01, 0, 0]), *pair, risk=0.5).winner is pair[0]
 
 
 def test_single_repeat_goes_to_the_highest_mean() -> None:
     one = [contender("old", [0.80]), contender("a", [0.82]), contender("b", [0.81])]
     assert judge(*one).winner is one[1]
+    assert judge(contender("old", [0.83]), *one[1:]).verdict == "kept"
+
+
+def test_two_repeats_are_enough_for_a_verdict() -> None:
+    old, new = contender("old", [0.80, 0.81]), contender("new", [0.90, 0.91])
+    assert judge(old, new, contender("bad", [0.70, 0.72])).winner is new
 
 
 def test_many_stages_at_once_are_judged_as_one_by_one() -> None:
-    scores = np.random.default_rng(0).normal(size=(200, 4, 5))
-    together = simplest_within_noise(scores, 0.25, 1.0)
-    assert together.tolist() == [int(simplest_within_noise(s, 0.25, 1.0)) for s in scores]
-    assert len(set(together.tolist())) == 4
+    scores = np.random.default_rng(0).normal(size=(200, 5, 4))
+    failed = np.random.default_rng(1).uniform(size=(200, 5)) < 0.1
+    scores[::3, 4, 2:] = NAN
+    grids = np.array([0, 1, 1, 2, 3])
+    together = decide(scores, failed, grids, 0.25, 0.3)
+    apart = [int(decide(s, f, grids, 0.25, 0.3)) for s, f in zip(scores, failed, strict=True)]
+    assert together.tolist() == apart
+    assert set(apart) == {0, 1, 2, 3, 4}
 
 
 # --- the grid inside a candidate -----------------------------------------------------------------
@@ -236,13 +275,54 @@ def test_half_diverged_incumbent_is_not_kept_for_its_noise() -> None:
 
 def test_all_diverged_is_an_error_that_names_them() -> None:
     wild = [contender(name, [0, 0, 0], diverged=True) for name in ("sgd lr=9", "adam lr=9")]
-    with pytest.raises(ValueError, match=r"sgd lr=9, adam lr=9.*Lower the learning rates"):
+    with pytest.raises(UserError, match=r"sgd lr=9, adam lr=9.*Lower the learning rates"):
         judge(*wild)
 
 
 def test_diverged_contender_that_was_stopped_was_not_raced_out() -> None:
     found = row(judge(OLD, contender("wild", [0.8, 0.0, NAN], diverged=True)), "wild")
     assert (found.diverged, found.raced_out, found.repeats) == (True, False, 2)
+
+
+def test_worse_than_twice_guessing_has_collapsed() -> None:
+    assert has_collapsed([0.8, 0.019], classes=100)
+    assert not has_collapsed([0.8, 0.021, NAN], classes=100)
+
+
+def test_collapsed_contender_never_wins() -> None:
+    gone = contender("gone", [0.95, 0.95, 0.02], collapsed=True)
+    verdict = judge(OLD, gone, BETTER)
+    assert verdict.winner is BETTER
+    assert row(verdict, "gone").collapsed and not row(verdict, "gone").won_grid
+
+
+def test_collapsed_incumbent_loses_to_the_simplest_of_the_best() -> None:
+    gone = contender("gone", [0.83, 0.02, 0.83], collapsed=True)
+    verdict = judge(gone, contender("weak", [0.5, 0.51, 0.5]), SIMPLE, BEST)
+    assert (verdict.winner, verdict.verdict) == (SIMPLE, "adopted")
+    assert row(verdict, "gone").role == "incumbent"
+
+
+def test_collapsed_incumbent_is_left_though_its_mean_is_higher() -> None:
+    gone = contender("gone", [0.95, 0.02, 0.95], collapsed=True)
+    weak = contender("weak", [0.50, 0.51, 0.50])
+    assert judge(gone, weak, contender("weaker", [0.40, 0.40, 0.41])).winner is weak
+
+
+def test_noise_of_failed_contenders_is_not_that_of_the_others() -> None:
+    # With theirs `weak` would count as equal to the best.
+    gone = [
+        contender(f"gone {n}", np.roll([0.83, 0.02, 0.83], n), collapsed=True) for n in range(3)
+    ]
+    assert judge(*gone, contender("weak", [0.5, 0.51, 0.5]), BETTER).winner is BETTER
+
+
+def test_failures_are_findings() -> None:
+    wild = contender("wild", [0.0, 0.8, 0.8], diverged=True)
+    gone = contender("gone", [0.02, 0.8, 0.8], collapsed=True)
+    verdict = judge(OLD, wild, gone)
+    assert [found.finding for found in verdict.evidence] == ["", "diverged", "collapsed"]
+    assert all(math.isnan(found.low) for found in verdict.evidence)
 
 
 # --- evidence ------------------------------------------------------------------------------------
@@ -264,7 +344,7 @@ def test_incumbent_gains_nothing_over_itself() -> None:
 
 
 def test_kept_incumbent_has_the_role_of_winner() -> None:
-    verdict = judge(OLD, BETTER, standard_errors=9)
+    verdict = judge(OLD, BETTER, risk=0.01)
     assert [row.role for row in verdict.evidence] == ["winner", "candidate"]
     assert verdict.won.setting == "old"
 
@@ -272,14 +352,47 @@ def test_kept_incumbent_has_the_role_of_winner() -> None:
 def test_single_repeat_leaves_noise_undefined() -> None:
     found = row(judge(contender("old", [0.80]), contender("new", [0.82])), "new")
     assert found.gain == pytest.approx(0.02)
-    assert all(math.isnan(value) for value in (found.spread, found.low, found.high))
+    assert found.finding == "unknown"
+    undefined = (found.spread, found.low, found.high, found.p_better, found.p_equal)
+    assert all(math.isnan(value) for value in undefined)
+
+
+# Paired with `OLD`, a spread of 0.001 has an error of 0.000764 and an interval of +-0.0033.
+@pytest.mark.parametrize(
+    "gain, equal_within, finding",
+    [
+        (0.010, 0.0001, "better"),
+        (-0.010, 0.0001, "worse"),
+        (0.002, 0.0001, "within the noise"),
+        (0.002, 0.0100, "practically equal"),
+        # Surely better, but by nothing that anybody would pay for.
+        (0.004, 0.0100, "practically equal"),
+        # Not surely too small to matter, but surely better.
+        (0.010, 0.0100, "better"),
+    ],
+)
+def test_gain_in_a_word(gain: float, equal_within: float, finding: str) -> None:
+    new = contender("new", [0.799 + gain, 0.80 + gain, 0.801 + gain])
+    assert row(judge(OLD, new, equal_within=equal_within), "new").finding == finding
+
+
+def test_probabilities_are_of_the_gain_that_matters() -> None:
+    found = row(judge(OLD, BETTER, equal_within=0.02), "better")
+    assert found.p_better == pytest.approx(0.5)
+    assert found.p_worse + found.p_equal + found.p_better == pytest.approx(1)
+
+
+def test_interval_learns_from_the_other_contenders() -> None:
+    others = [contender(f"{n}", 0.80 + 0.01 * np.roll([0, 1, -1], n)) for n in range(3)]
+    alone, together = (row(judge(OLD, BETTER, *more), "better") for more in ([], others))
+    assert together.high - together.low < 0.8 * (alone.high - alone.low)
 
 
 def test_evidence_is_a_table_with_the_columns_of_candidates_csv() -> None:
     table = pd.DataFrame(judge(OLD, BETTER).evidence)
     assert ", ".join(table) == (
-        "candidate, setting, role, accuracy, spread, gain, low, high, repeats, diverged, "
-        "won_grid, grid_edge, raced_out"
+        "candidate, setting, role, accuracy, spread, gain, low, high, p_worse, p_equal, "
+        "p_better, finding, repeats, diverged, collapsed, won_grid, grid_edge, raced_out"
     )
 
 
@@ -315,7 +428,8 @@ def test_grid_that_was_raced_out_whole_still_shows_its_edge() -> None:
     "stage, complaint",
     [
         ([OLD, contender("short", [0.8, 0.8])], r"'short': scores have shape \(2,\)"),
-        ([OLD, contender("idle", [NAN, NAN, NAN])], "'idle': no repeat was run"),
+        ([OLD, contender("idle", [NAN, NAN, NAN])], "'idle'.*must start with the first"),
+        ([OLD, contender("hole", [0.8, NAN, 0.8])], "'hole'.*have no gap"),
         ([contender("gap", [0.8, NAN, 0.8]), BETTER], "'gap'.*runs on every repeat"),
         ([contender("none", [])], "'none'.*runs on every repeat"),
         ([OLD, contender("old", [0.8, 0.8, 0.8])], "setting 'old' is given twice"),
@@ -324,55 +438,3 @@ def test_grid_that_was_raced_out_whole_still_shows_its_edge() -> None:
 def test_what_is_wrong_is_named(stage: list[Contender], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         judge(*stage)
-
-
-# --- racing --------------------------------------------------------------------------------------
-
-
-def race(incumbent: Contender, *contenders: Contender) -> list[bool]:
-    return raced_out(incumbent, contenders, 0.25)
-
-
-def test_clearly_behind_is_out() -> None:
-    # Behind by (0.2, 0.2, 0.21): the interval is -0.2033 -+ 4.30 * 0.00441.
-    far = contender("far", [0.60, 0.60, 0.59, NAN])
-    assert race(contender("old", [0.80, 0.80, 0.80, NAN]), far) == [True]
-
-
-def test_behind_within_the_noise_goes_on() -> None:
-    near = contender("near", [0.79, 0.81, 0.78, NAN])
-    assert race(contender("old", [0.80, 0.80, 0.80, NAN]), near) == [False]
-
-
-def test_nobody_is_out_after_a_single_repeat() -> None:
-    assert race(contender("old", [0.8, NAN]), contender("far", [0.1, NAN])) == [False]
-
-
-def test_leader_may_be_a_contender() -> None:
-    old = contender("old", [0.60, 0.61, 0.60])
-    assert race(old, contender("lead", [0.90, 0.90, 0.90]), contender("b", [0.6, 0.6, 0.61])) == [
-        False,
-        True,
-    ]
-
-
-def test_out_stays_out_and_does_not_lead() -> None:
-    stopped = contender("stopped", [0.99, 0.99, NAN])
-    assert race(OLD, stopped, BETTER) == [True, False]
-
-
-def test_diverged_is_out_at_once_and_does_not_lead() -> None:
-    wild = contender("wild", [0.99, NAN, NAN], diverged=True)
-    assert race(contender("old", [0.8, NAN, NAN]), wild, contender("b", [0.1, NAN, NAN])) == [
-        True,
-        False,
-    ]
-
-
-def test_diverged_incumbent_does_not_lead() -> None:
-    gone = contender("gone", [0.99, 0.99, 0.99], diverged=True)
-    assert race(gone, contender("a", [0.70, 0.71, 0.70]), BETTER) == [True, False]
-
-
-def test_equal_scores_race_on() -> None:
-    assert race(OLD, contender("same", [0.80, 0.80, 0.80])) == [False]

@@ -1,8 +1,8 @@
 """The verdict of a stage: which setting wins, and how sure one can be.
 
-Every contender of a stage runs on the same repeats, so contenders are compared by *paired*
-differences. Repeats share training data, so the spread of these differences is widened as Nadeau
-and Bengio showed. The winner is the simplest setting that is not clearly worse than the best.
+The incumbent is left only where the gain of some candidate is more than the best of so many equal
+candidates would show by chance. The winner is then the simplest candidate that is no worse than the
+incumbent and within the noise of the best.
 """
 
 import math
@@ -12,19 +12,35 @@ from typing import Literal
 
 import numpy as np
 import scipy.special
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ablation.base.errors import UserError
+from ablation.judge.noise import (
+    SAME,
+    Bools,
+    Estimate,
+    Floats,
+    Noise,
+    against_first,
+    dunnett_bounds,
+    estimate,
+    measure_noise,
+)
 
-Floats = NDArray[np.float64]
+Role = Literal["winner", "incumbent", "candidate"]
+Finding = Literal[
+    "",
+    "diverged",
+    "collapsed",
+    "unknown",
+    "practically equal",
+    "worse",
+    "better",
+    "within the noise",
+]
 
-CONFIDENCE = 0.95
-
-# Two repeats have one difference between them: two lucky ones would stop anything.
-RACING_REPEATS = 3
-
-# Means of the same scores in another order differ by some 1e-17: less than this is no difference.
-SAME = 1e-12
+# A gain is called practically equal where its probability to be so is at least this.
+SURE = 0.95
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,10 +50,12 @@ class Contender:
     Attributes:
         candidate: the entry of the list in params.yaml that it belongs to, such as `sgd`.
         setting: its own label, the grid point: `sgd lr=0.1`. Unique within a stage.
-        scores: (repeats,) validation accuracy as a fraction, 0 for a diverged trial, nan for a
-            repeat that was not run.
+        scores: (repeats,) validation accuracy as a fraction, 0 for a diverged trial, nan from the
+            first repeat on that was not run.
         diverged: whether any of its trials diverged; it can then never win.
         learning_rate: its place in the candidate's grid of learning rates; None where it has none.
+        collapsed: whether any of its trials ended no better than guessing (`has_collapsed`); it can
+            then never win either.
     """
 
     candidate: str
@@ -45,11 +63,17 @@ class Contender:
     scores: Floats
     diverged: bool = False
     learning_rate: float | None = None
+    collapsed: bool = False
+
+    @property
+    def failed(self) -> bool:
+        """Whether it cannot win, however well its other repeats went."""
+        return self.diverged or self.collapsed
 
     @property
     def raced_out(self) -> bool:
-        """Whether it was stopped before the last repeat because it was clearly behind."""
-        return not self.diverged and bool(np.isnan(self.scores).any())
+        """Whether it was stopped before the last repeat because it could not win any more."""
+        return not self.failed and bool(np.isnan(self.scores).any())
 
 
 @dataclass(frozen=True)
@@ -62,9 +86,16 @@ class Evidence:
         accuracy: mean score over the repeats that it ran.
         spread: their standard deviation; nan for one repeat.
         gain: mean of its score minus the incumbent's, on the repeats that both ran.
-        low, high: 95 % interval of the gain; nan for the incumbent and for one repeat.
+        low, high: 95 % interval of the gain. Like the probabilities nan for the
+            incumbent, for one repeat, and where it or the incumbent failed.
+        p_worse, p_equal, p_better: probabilities that the true gain is a loss, too small to matter
+            (`equal_within`), or a gain.
+        finding: the gain in a word. `practically equal`: it is too small to matter, with a
+            probability of `SURE`. Else `better` or `worse`: its interval lies above or below zero.
+            Else `within the noise`: neither a difference nor its absence was shown. `unknown` with
+            one repeat, `diverged`, `collapsed`, and nothing for the incumbent.
         repeats: number of repeats that it ran.
-        diverged: whether any of its trials diverged.
+        diverged, collapsed: as in `Contender`.
         won_grid: whether it stands for its candidate: the best grid point, or the only one.
         grid_edge: whether it won with the smallest or largest of two or more learning rates, so
             that a wider grid might have served it better.
@@ -73,14 +104,19 @@ class Evidence:
 
     candidate: str
     setting: str
-    role: Literal["winner", "incumbent", "candidate"]
+    role: Role
     accuracy: float
     spread: float
     gain: float
     low: float
     high: float
+    p_worse: float
+    p_equal: float
+    p_better: float
+    finding: Finding
     repeats: int
     diverged: bool
+    collapsed: bool
     won_grid: bool
     grid_edge: bool
     raced_out: bool
@@ -107,125 +143,24 @@ class Verdict:
         return next(row for row in self.evidence if row.role == "winner")
 
 
-def corrected_error(gains: Floats, val_to_train: float) -> Floats:
-    """Standard error of the mean paired gain over repeats that share training data.
+def has_collapsed(scores: ArrayLike, classes: int) -> bool:
+    """Whether any trial ended no better than guessing: below twice the share of one class.
 
     Args:
-        gains: (..., repeats) differences of score, per repeat.
-        val_to_train: size of a repeat's validation part over its training part.
-
-    Returns:
-        (...) in the unit of the gains; infinite for a single repeat, which says nothing about
-        noise.
-
-    Source:
-        Nadeau & Bengio, "Inference for the Generalization Error", Machine Learning 52, 2003.
+        scores: (repeats,) accuracies as fractions; nan where not run.
+        classes: number of classes.
     """
-    repeats = gains.shape[-1]
-    if repeats < 2:
-        return np.full(gains.shape[:-1], math.inf)
-    spread: Floats = np.std(gains, axis=-1, ddof=1)
-    return spread * math.sqrt(1 / repeats + val_to_train)
-
-
-def corrected_interval(
-    gains: Floats, val_to_train: float, confidence: float
-) -> tuple[float, float]:
-    """Interval for the mean paired gain over repeats that share training data.
-
-    Args:
-        gains: (repeats,) score of the candidate minus score of the incumbent, per repeat.
-        val_to_train: size of a repeat's validation part over its training part.
-        confidence: two-sided, in (0, 1).
-
-    Returns:
-        (low, high); infinite for a single repeat, which says nothing about noise.
-
-    Source:
-        Nadeau & Bengio, "Inference for the Generalization Error", Machine Learning 52, 2003.
-    """
-    repeats = len(gains)
-    if repeats < 2:
-        return -math.inf, math.inf
-    error = float(corrected_error(gains, val_to_train))
-    reach = float(scipy.special.stdtrit(repeats - 1, (1 + confidence) / 2)) * error
-    gain = float(gains.mean())
-    return gain - reach, gain + reach
-
-
-def simplest_within_noise(
-    scores: Floats, val_to_train: float, standard_errors: float
-) -> NDArray[np.intp]:
-    """The first contender not clearly worse than the best: the one-standard-error rule, paired.
-
-    Args:
-        scores: (..., contenders, repeats), simplest contender first, nan nowhere.
-        val_to_train: size of a repeat's validation part over its training part.
-        standard_errors: the mean shortfall from the best that still counts as equal, in standard
-            errors of that shortfall; 0 asks for the highest mean (the first of several such).
-
-    Returns:
-        (...) position of the winner. A single repeat has no standard error: the highest mean wins.
-    """
-    best = scores.mean(axis=-1).argmax(axis=-1)
-    shortfalls = np.take_along_axis(scores, best[..., None, None], axis=-2) - scores
-    tolerance = np.full(shortfalls.shape[:-1], SAME)
-    if scores.shape[-1] > 1:
-        tolerance += standard_errors * corrected_error(shortfalls, val_to_train)
-    first: NDArray[np.intp] = np.argmax(shortfalls.mean(axis=-1) <= tolerance, axis=-1)
-    return first
-
-
-def raced_out(
-    incumbent: Contender,
-    contenders: Sequence[Contender],
-    val_to_train: float,
-    confidence: float = CONFIDENCE,
-) -> list[bool]:
-    """Which contenders need no further repeats, asked after each round of a stage.
-
-    A contender is out when the interval of its score minus the leader's lies wholly below zero,
-    when it diverged, or when it was out before: it lacks a repeat that the incumbent has run. The
-    leader has the highest mean on the repeats run so far, the incumbent among them. The incumbent
-    itself always runs to the end, since every gain is measured against it.
-
-    Args:
-        incumbent: its scores are nan on the repeats still to come.
-        contenders: the others, on the same repeats.
-        val_to_train: size of a repeat's validation part over its training part.
-        confidence: two-sided, in (0, 1), of the interval.
-
-    Returns:
-        (contenders,) True where one is out. Never before `RACING_REPEATS`, except for divergence.
-    """
-    run = ~np.isnan(incumbent.scores)
-    live = [c for c in contenders if not c.diverged and not np.isnan(c.scores[run]).any()]
-    leaders = live if incumbent.diverged else [incumbent, *live]
-    if not run.any() or not leaders:
-        return [contender not in live for contender in contenders]
-    if run.sum() < RACING_REPEATS:
-        return [contender not in live for contender in contenders]
-    leader = max(leaders, key=lambda contender: float(contender.scores[run].mean()))
-
-    def is_behind(contender: Contender) -> bool:
-        deficits = contender.scores[run] - leader.scores[run]
-        return corrected_interval(deficits, val_to_train, confidence)[1] < -SAME
-
-    return [contender not in live or is_behind(contender) for contender in contenders]
+    return bool((np.asarray(scores, float) < 2 / classes).any())
 
 
 def judge_stage(
     incumbent: Contender,
     contenders: Sequence[Contender],
     val_to_train: float,
-    standard_errors: float,
+    risk: float,
+    equal_within: float,
 ) -> Verdict:
-    """The winner of a stage and the evidence for it.
-
-    The best grid point of every candidate stands for it. Incumbent first, then these in the order
-    given, the winner is the first that is not clearly worse than the best
-    (`simplest_within_noise`). Contenders that diverged or were raced out cannot win; where the
-    incumbent diverged, the others are judged without it.
+    """The winner of a stage (`decide` has the rule) and the evidence for it.
 
     A grid point equal to the incumbent's setting *is* the incumbent: pass it once, as `incumbent`,
     with the candidate's name and learning rate, and it takes its place in that candidate's grid.
@@ -235,73 +170,149 @@ def judge_stage(
         incumbent: the setting that the stage starts from, run on every repeat, 0 where diverged.
         contenders: the others, simplest candidate first, on the same repeats; nan where raced out.
         val_to_train: size of a repeat's validation part over its training part.
-        standard_errors: as in `simplest_within_noise`.
+        risk: how often a stage may leave an incumbent for candidates that all equal it.
+        equal_within: difference of score, as a fraction, that nobody would pay for.
 
     Raises:
-        UserError: nobody could win, since all diverged.
+        UserError: nobody could win, since all failed or were raced out.
         ValueError: scores that do not line up, or a setting given twice.
     """
     everyone = [incumbent, *contenders]
+    scores, failed, grids = as_table(everyone)
     _check(everyone)
-    champions = _champions(everyone)
-    order = [incumbent, *(c for c in contenders if c in champions)]
-    able = [c for c in order if not c.diverged and not np.isnan(c.scores).any()]
-    if not able:
+    if (failed | np.isnan(scores).any(-1)).all():
         raise UserError(
             "no setting of this stage trained to the end, so none can win: "
             + ", ".join(contender.setting for contender in everyone)
-            + " diverged or were raced out. Lower the learning rates in params.yaml."
+            + " diverged, collapsed or were raced out. Lower the learning rates in params.yaml."
         )
-    scores = np.stack([contender.scores for contender in able])
-    winner = able[int(simplest_within_noise(scores, val_to_train, standard_errors))]
+    winner = everyone[int(decide(scores, failed, grids, val_to_train, risk))]
+    noise = measure_noise(scores, ~failed)
+    gains = estimate(scores, against_first(len(everyone)), noise, val_to_train)
+    champions = find_champions(scores, failed, grids)
     return Verdict(
         winner=winner,
         verdict="kept" if winner is incumbent else "adopted",
         evidence=[
-            _evidence(c, incumbent, winner, c in champions, everyone, val_to_train)
-            for c in everyone
+            _evidence(place, everyone, winner, bool(champions[place]), gains, equal_within)
+            for place in range(len(everyone))
         ],
     )
 
 
-def _check(everyone: Sequence[Contender]) -> None:
-    incumbent = everyone[0]
-    repeats = incumbent.scores.shape
-    if len(repeats) != 1 or repeats[0] == 0 or np.isnan(incumbent.scores).any():
-        raise ValueError(
-            f"incumbent {incumbent.setting!r}: scores {incumbent.scores} must be (repeats,), no "
-            "nan; it runs on every repeat, since every gain is measured against it."
-        )
+def as_table(everyone: Sequence[Contender]) -> tuple[Floats, Bools, NDArray[np.int_]]:
+    """(contenders, repeats) scores, (contenders,) who failed, (contenders,) number of its grid.
+
+    Raises:
+        ValueError: scores of different lengths.
+    """
+    repeats = everyone[0].scores.shape
     for contender in everyone:
         if contender.scores.shape != repeats:
             raise ValueError(
                 f"{contender.setting!r}: scores have shape {contender.scores.shape}, the "
                 f"incumbent's {repeats}; all run on the same repeats, nan where one was not run."
             )
-        if np.isnan(contender.scores).all():
-            raise ValueError(f"{contender.setting!r}: no repeat was run; leave it out.")
+    candidates = [contender.candidate for contender in everyone]
+    return (
+        np.stack([contender.scores for contender in everyone]).astype(float),
+        np.array([contender.failed for contender in everyone]),
+        np.array([candidates.index(candidate) for candidate in candidates]),
+    )
+
+
+def decide(
+    scores: Floats, failed: Bools, grids: NDArray[np.int_], val_to_train: float, risk: float
+) -> NDArray[np.intp]:
+    """The winner of each of many stages.
+
+    Each candidate is represented by its champion, the best of its grid. The incumbent is left if
+    any champion's gain over it exceeds what the best of all contenders' gains, were they equal to
+    it, exceeds with probability `risk` (`dunnett_bound`; every grid point counts, since the best of
+    a grid was picked as well). The best of these champions is then the measure: the winner is the
+    first champion that is no worse than the incumbent and no further behind the best than one
+    comparison at the same risk allows, by the noise that all share: a tolerance of its own would
+    grow with a contender's noise and let the noisiest in. For the same reason one whose noise is
+    out of line must pass the incumbent's bound itself.
+
+    An incumbent that failed is left, and every champion counts as better than it. A single repeat
+    knows no noise: the highest mean wins.
+
+    Args:
+        scores: (..., contenders, repeats), incumbent first, then the simplest; nan where raced out.
+        failed: (..., contenders) who cannot win.
+        grids: (contenders,) number of the candidate that each contender belongs to.
+        val_to_train: size of a repeat's validation part over its training part.
+        risk: in (0, 1).
+
+    Returns:
+        (...) place of the winner; the incumbent's where nobody is able to win.
+    """
+    noise = measure_noise(scores, ~failed)
+    gains = estimate(scores, against_first(scores.shape[-2]), noise, val_to_train)
+    able = find_champions(scores, failed, grids) & ~np.isnan(scores).any(-1)
+    able[..., 0] = False
+    lost = failed[..., 0]
+    gain = gains.gain
+    together = noise.in_line & noise.in_line[..., :1]
+    freedom = np.where(together, noise.freedom[..., None], gains.freedom)
+    rivals = (~failed[..., 1:]).sum(-1)[..., None]
+    bound = np.nan_to_num(dunnett_bounds(rivals, freedom, risk) * gains.error)
+    proven = able & ((gain > bound + SAME) | lost[..., None])
+    best = np.where(proven, gain, -np.inf).max(-1)
+    enough = best - tolerance(noise, scores.shape[-1], val_to_train, risk)
+    # The bound is wider than the tolerance in all but freak tables; nothing rests on that here.
+    enough = np.where(lost, enough, np.maximum(enough, 0.0))[..., None]
+    winner = (able & (noise.in_line | proven) & (gain >= enough - SAME)).argmax(-1)
+    return np.where(proven.any(-1), winner, 0)
+
+
+def tolerance(noise: Noise, repeats: int, val_to_train: float, risk: float) -> Floats:
+    """(...) how far behind the best counts as equal to it, after so many repeats; 0 if unknown."""
+    error = np.sqrt(2 * noise.variance * (1 / repeats + val_to_train))
+    errors: Floats = np.maximum(scipy.special.stdtrit(noise.freedom, 1 - risk), 0.0)
+    return np.nan_to_num(errors * error)
+
+
+def find_champions(scores: Floats, failed: Bools, grids: NDArray[np.int_]) -> Bools:
+    """(..., contenders) who stands for its candidate; nobody where the whole grid failed.
+
+    Those who ran to the end come first, since the others' means are over other repeats.
+    """
+    ended = ~np.isnan(scores).any(-1)
+    gain = np.nanmean(scores - scores[..., :1, :], axis=-1)
+    champions = np.zeros_like(ended)
+    for grid in np.unique(grids):
+        eligible = (grids == grid) & ~failed
+        finished = eligible & ended
+        pool = np.where(finished.any(-1, keepdims=True), finished, eligible)
+        # Equal means go to the first, whatever the order of their sums makes of them.
+        best = np.where(pool, gain, -np.inf).max(-1, keepdims=True)
+        first = (pool & (gain >= best - SAME)).argmax(-1)[..., None]
+        np.put_along_axis(champions, first, pool.any(-1, keepdims=True), -1)
+    return champions
+
+
+def _check(everyone: Sequence[Contender]) -> None:
+    scores = everyone[0].scores
+    if scores.ndim != 1 or len(scores) == 0 or np.isnan(scores).any():
+        raise ValueError(
+            f"incumbent {everyone[0].setting!r}: scores {scores} must be (repeats,), no nan; it "
+            "runs on every repeat, since every gain is measured against it."
+        )
     settings = [contender.setting for contender in everyone]
-    for setting in settings:
-        if settings.count(setting) > 1:
-            raise ValueError(
-                f"setting {setting!r} is given twice; pass it once, as the incumbent if it is that."
-            )
-
-
-def _champions(everyone: Sequence[Contender]) -> list[Contender]:
-    """The contender that stands for each candidate; none where the whole grid diverged."""
-    incumbent = everyone[0]
-
-    def strength(contender: Contender) -> tuple[bool, float]:
-        # Those who ran to the end first: others' means are over other repeats.
-        finished = not np.isnan(contender.scores).any()
-        return finished, float(np.nanmean(contender.scores - incumbent.scores))
-
-    grids: dict[str, list[Contender]] = {}
     for contender in everyone:
-        if not contender.diverged:
-            grids.setdefault(contender.candidate, []).append(contender)
-    return [max(grid, key=strength) for grid in grids.values()]
+        run = ~np.isnan(contender.scores)
+        if not run[0] or (np.diff(run.astype(int)) > 0).any():
+            raise ValueError(
+                f"{contender.setting!r}: scores {contender.scores} must start with the first "
+                "repeat and have no gap; leave out what was not run."
+            )
+        if settings.count(contender.setting) > 1:
+            raise ValueError(
+                f"setting {contender.setting!r} is given twice; pass it once, as the incumbent if "
+                "it is that."
+            )
 
 
 def _at_grid_edge(contender: Contender, everyone: Sequence[Contender]) -> bool:
@@ -314,34 +325,54 @@ def _at_grid_edge(contender: Contender, everyone: Sequence[Contender]) -> bool:
 
 
 def _evidence(
-    contender: Contender,
-    incumbent: Contender,
+    place: int,
+    everyone: Sequence[Contender],
     winner: Contender,
     won_grid: bool,
-    everyone: Sequence[Contender],
-    val_to_train: float,
+    gains: Estimate,
+    equal_within: float,
 ) -> Evidence:
-    run = ~np.isnan(contender.scores)
-    scores, gains = contender.scores[run], (contender.scores - incumbent.scores)[run]
-    low, high = corrected_interval(gains, val_to_train, CONFIDENCE)
-    interval_exists = contender is not incumbent and len(scores) > 1
-    role: Literal["winner", "incumbent", "candidate"] = "candidate"
+    contender, incumbent = everyone[place], everyone[0]
+    role: Role = "candidate"
     if contender is winner:
         role = "winner"
     elif contender is incumbent:
         role = "incumbent"
+    ran = contender.scores[~np.isnan(contender.scores)]
+    low = high = worse = equal = better = math.nan
+    if not (contender is incumbent or contender.failed or incumbent.failed):
+        low, high = (float(end[place]) for end in gains.interval())
+        worse, equal, better = (float(chance[place]) for chance in gains.chances(equal_within))
     return Evidence(
         candidate=contender.candidate,
         setting=contender.setting,
         role=role,
-        accuracy=float(scores.mean()),
-        spread=float(scores.std(ddof=1)) if len(scores) > 1 else math.nan,
-        gain=float(gains.mean()),
-        low=low if interval_exists else math.nan,
-        high=high if interval_exists else math.nan,
-        repeats=len(scores),
+        accuracy=float(ran.mean()),
+        spread=float(ran.std(ddof=1)) if len(ran) > 1 else math.nan,
+        gain=float(gains.gain[place]),
+        low=low,
+        high=high,
+        p_worse=worse,
+        p_equal=equal,
+        p_better=better,
+        finding="" if contender is incumbent else _finding(contender, low, high, equal),
+        repeats=len(ran),
         diverged=contender.diverged,
+        collapsed=contender.collapsed,
         won_grid=won_grid,
         grid_edge=won_grid and _at_grid_edge(contender, everyone),
         raced_out=contender.raced_out,
     )
+
+
+def _finding(contender: Contender, low: float, high: float, equal: float) -> Finding:
+    cases: dict[Finding, bool] = {
+        "diverged": contender.diverged,
+        "collapsed": contender.collapsed,
+        "unknown": math.isnan(low),
+        "practically equal": equal >= SURE,
+        "better": low > 0,
+        "worse": high < 0,
+        "within the noise": True,
+    }
+    return next(finding for finding, holds in cases.items() if holds)

@@ -1,0 +1,209 @@
+"""How much can be chance: steps, contrasts, bounds, on cases that can be worked out."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from ablation.judge.noise import (
+    TRUST,
+    against_first,
+    corrected_interval,
+    dunnett_bound,
+    dunnett_bounds,
+    estimate,
+    measure_noise,
+)
+
+NAN = math.nan
+
+
+def random_scores(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+# --- the noise of a table ------------------------------------------------------------------------
+
+
+def test_noise_is_what_contender_and_repeat_leave() -> None:
+    scores = random_scores(4, 5)
+    rows, columns = scores.mean(1, keepdims=True), scores.mean(0, keepdims=True)
+    left = scores - rows - columns + scores.mean()
+    noise = measure_noise(scores)
+    assert float(noise.total) == pytest.approx((left**2).sum())
+    assert noise.freedom == 3 * 4
+
+
+def test_unbalanced_noise_is_that_of_least_squares() -> None:
+    scores = random_scores(4, 5)
+    scores[1, 3:] = scores[3, 2:] = NAN
+    contender, repeat = np.nonzero(~np.isnan(scores))
+    design = np.hstack([np.eye(4)[contender], np.eye(5)[repeat]])
+    values = scores[contender, repeat]
+    solution, _, rank, _ = np.linalg.lstsq(design, values, rcond=None)
+    noise = measure_noise(scores)
+    assert float(noise.total) == pytest.approx(((values - design @ solution) ** 2).sum())
+    assert noise.freedom == len(values) - rank
+
+
+def test_levels_of_contenders_and_repeats_are_no_noise() -> None:
+    scores = random_scores(4, 5)
+    moved = scores + random_scores(4, 1, seed=1) + random_scores(5, seed=2)
+    assert float(measure_noise(moved).total) == pytest.approx(float(measure_noise(scores).total))
+
+
+def test_failed_contenders_tell_nothing_about_noise() -> None:
+    scores = random_scores(4, 5)
+    scores[3] *= 3
+    noise = measure_noise(scores, np.array([True, True, True, False]))
+    assert float(noise.total) == pytest.approx(float(measure_noise(scores[:3]).total))
+
+
+def test_contender_out_of_line_keeps_its_noise_to_itself() -> None:
+    scores = random_scores(5, 5)
+    wild = scores.copy()
+    wild[2] *= 100
+    noise = measure_noise(wild)
+    assert noise.in_line.tolist() == [True, True, False, True, True]
+    assert float(noise.total) == pytest.approx(float(measure_noise(scores[[0, 1, 3, 4]]).total))
+
+
+def test_two_out_of_line_do_not_hide_each_other() -> None:
+    scores = random_scores(6, 5)
+    scores[[2, 4]] *= 100
+    assert measure_noise(scores).in_line.tolist() == [True, True, False, True, False, True]
+
+
+def test_equal_noise_is_hardly_ever_called_out_of_line() -> None:
+    assert measure_noise(random_scores(1_000, 6, 5)).in_line.all(-1).mean() >= 0.997
+
+
+def test_of_two_contenders_nobody_is_out_of_line() -> None:
+    scores = random_scores(2, 5)
+    scores[1] *= 1_000
+    assert measure_noise(scores).in_line.all()
+
+
+# --- estimates -----------------------------------------------------------------------------------
+
+
+def test_two_contenders_have_the_paired_interval() -> None:
+    scores = random_scores(2, 5)
+    found = estimate(scores, against_first(2)[1:], measure_noise(scores), 0.25)
+    low, high = found.interval()
+    assert (low[0], high[0]) == pytest.approx(corrected_interval(scores[1] - scores[0], 0.25, 0.95))
+
+
+def test_paired_interval_by_hand() -> None:
+    # t with two degrees of freedom leaves 2.5 % above 4.30265; the error is
+    # 0.01 * sqrt(1/3 + 1/4) = 0.00763763, their product 0.0328621.
+    low, high = corrected_interval(np.array([0.01, 0.02, 0.03]), 0.25, 0.95)
+    assert (low, high) == pytest.approx((-0.0128621, 0.0528621), abs=1e-6)
+
+
+def test_one_repeat_says_nothing_about_noise() -> None:
+    assert corrected_interval(np.array([0.5]), 0.25, 0.95) == (-math.inf, math.inf)
+    scores = random_scores(3, 1)
+    assert np.isnan(estimate(scores, against_first(3), measure_noise(scores), 0.25).error).all()
+
+
+def test_error_widens_with_the_share_of_validation() -> None:
+    scores = random_scores(3, 5)
+    noise = measure_noise(scores)
+    errors = [estimate(scores, against_first(3)[1:], noise, q).error[0] for q in (0.0, 0.8)]
+    assert errors[1] / errors[0] == pytest.approx(math.sqrt((0.2 + 0.8) / 0.2))
+
+
+def test_own_and_others_noise_are_averaged_by_freedom() -> None:
+    scores = random_scores(4, 5)
+    noise = measure_noise(scores)
+    gains = scores[1] - scores[0]
+    own = gains.var(ddof=1) / 2
+    rest = (float(noise.total) - 4 * own) / 8
+    trust = 1 / (1 / TRUST + 1 / 8)
+    found = estimate(scores, against_first(4)[1:2], noise, 0.0)
+    variance = 2 * (4 * own + trust * rest) / (4 + trust)
+    assert found.error[0] == pytest.approx(math.sqrt(variance / 5))
+    assert found.freedom[0] == pytest.approx(4 + trust)
+
+
+def test_estimate_uses_the_repeats_that_all_of_it_ran() -> None:
+    scores = np.array([[1.0, 2.0, 9.0], [2.0, 5.0, NAN], [0.0, 0.0, 0.0]])
+    found = estimate(scores, against_first(3), measure_noise(scores), 0.25)
+    assert found.gain.tolist() == [0.0, 2.0, -4.0]
+
+
+def test_many_tables_at_once_are_estimated_as_one_by_one() -> None:
+    scores = random_scores(50, 4, 5)
+    scores[::2, 3, 2:] = NAN
+    together = estimate(scores, against_first(4)[1:], measure_noise(scores), 0.25)
+    for place, table in enumerate(scores):
+        alone = estimate(table, against_first(4)[1:], measure_noise(table), 0.25)
+        assert np.allclose(together.error[place], alone.error)
+
+
+def test_probabilities_by_hand() -> None:
+    # Gain 0.02, error 0.00763763. With two degrees of freedom P(T > t) is
+    # 1/2 - t / 2 sqrt(2 + t^2), here for t = 0.01 / error and 0.03 / error.
+    scores = np.array([[0.80, 0.80, 0.80], [0.81, 0.82, 0.83]])
+    found = estimate(scores, against_first(2)[1:], measure_noise(scores), 0.25)
+    worse, equal, better = (float(chance[0]) for chance in found.chances(0.01))
+    assert better == pytest.approx(1 - 0.160317, abs=1e-5)
+    assert worse == pytest.approx(0.029562, abs=1e-5)
+    assert worse + equal + better == pytest.approx(1)
+
+
+# --- Dunnett's bound -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "freedom, bounds",
+    [
+        (5, [2.02, 2.44, 2.68, 2.85, 2.98, 3.08]),
+        (10, [1.81, 2.15, 2.34, 2.47, 2.56, 2.64]),
+        (20, [1.72, 2.03, 2.19, 2.30, 2.39, 2.46]),
+    ],
+)
+def test_bound_is_that_of_dunnetts_table(freedom: int, bounds: list[float]) -> None:
+    # Dunnett 1955, table 1a: one-sided, 5 %, for 1 to 6 treatments.
+    found = [dunnett_bound(rivals, freedom, 0.05) for rivals in range(1, 7)]
+    assert found == pytest.approx(bounds, abs=0.0051)
+
+
+@pytest.mark.parametrize("freedom, risk", [(1, 0.2), (4, 0.2), (24, 0.05)])
+def test_bound_for_one_rival_is_students(freedom: int, risk: float) -> None:
+    assert dunnett_bound(1, freedom, risk) == pytest.approx(
+        scipy.stats.t.isf(risk, freedom), abs=1e-5
+    )
+
+
+@pytest.mark.parametrize("rivals, freedom", [(2, 1), (3, 2), (22, 88)])
+def test_bound_is_exceeded_as_often_as_it_says(rivals: int, freedom: int) -> None:
+    random = np.random.default_rng(5)
+    spread = np.sqrt(random.chisquare(freedom, size=100_000) / freedom)
+    scores = random.standard_normal((100_000, 1 + rivals))
+    best = (scores[:, 1:].max(1) - scores[:, 0]) / math.sqrt(2) / spread
+    assert (best > dunnett_bound(rivals, freedom, 0.2)).mean() == pytest.approx(0.2, abs=0.005)
+
+
+def test_bound_agrees_with_scipys_test() -> None:
+    samples = random_scores(4, 6, seed=3)
+    found = scipy.stats.dunnett(*samples[1:], control=samples[0], alternative="greater", rng=1)
+    best = found.statistic.argmax()
+    bound = dunnett_bound(3, 20, float(found.pvalue[best]))
+    assert bound == pytest.approx(float(found.statistic[best]), abs=0.01)
+
+
+def test_bounds_of_many_are_those_of_each() -> None:
+    found = dunnett_bounds(np.array([[1], [6]]), np.array([4.0, 24.0]), 0.2)
+    assert found.shape == (2, 2)
+    assert found[1, 0] == dunnett_bound(6, 4.0, 0.2)
+
+
+def test_no_rival_and_no_noise_have_no_bound() -> None:
+    assert np.isnan(dunnett_bounds([0, 3], [4, 0], 0.2)).all()
+
+
+def test_bound_never_lets_a_loss_pass() -> None:
+    assert dunnett_bounds(1, 4, 0.9) == 0

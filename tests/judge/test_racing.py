@@ -1,0 +1,102 @@
+"""Who is stopped before the last repeat, and who is not."""
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ablation.judge.racing import raced_out
+from ablation.judge.selection import Contender
+
+NAN = math.nan
+
+
+def contender(
+    setting: str, scores: ArrayLike, *, candidate: str | None = None, diverged: bool = False
+) -> Contender:
+    """The first scores of five repeats."""
+    run = np.array(scores, float)
+    padded = np.concatenate([run, np.full(5 - len(run), NAN)])
+    return Contender(candidate or setting, setting, padded, diverged)
+
+
+def race(incumbent: Contender, *contenders: Contender) -> list[bool]:
+    return raced_out(incumbent, contenders, 0.25, risk=0.2)
+
+
+# Spread of the noise about 0.002.
+OLD = contender("old", [0.800, 0.803, 0.801])
+GOOD = contender("good", [0.822, 0.821, 0.823])
+NEAR = contender("near", [0.818, 0.822, 0.820])
+FAR = contender("far", [0.701, 0.700, 0.702])
+
+
+def test_clearly_behind_the_incumbent_is_out() -> None:
+    assert race(OLD, FAR, GOOD) == [True, False]
+
+
+def test_clearly_behind_the_best_is_out_though_ahead_of_the_incumbent() -> None:
+    assert race(OLD, contender("some", [0.805, 0.806, 0.807]), GOOD) == [True, False]
+
+
+def test_within_the_noise_of_the_best_goes_on() -> None:
+    assert race(OLD, NEAR, GOOD) == [False, False]
+
+
+# Behind `HIGH` by 0.003: hardly to be made good, but within what counts as equal to the best.
+HIGH = [0.830, 0.828, 0.829]
+LOW = [0.825, 0.827, 0.826]
+
+
+def test_simpler_may_stay_a_little_behind() -> None:
+    assert race(OLD, contender("low", LOW), contender("high", HIGH)) == [False, False]
+
+
+def test_more_complex_must_be_better_to_go_on() -> None:
+    assert race(OLD, contender("high", HIGH), contender("low", LOW)) == [False, True]
+
+
+def test_lesser_point_of_a_grid_must_be_better_too() -> None:
+    low, high = (
+        contender(name, scores, candidate="sgd") for name, scores in (("low", LOW), ("high", HIGH))
+    )
+    assert race(OLD, low, high) == [True, False]
+
+
+def test_nobody_goes_on_where_nobody_can_leave_the_incumbent() -> None:
+    # Each may still end ahead of the incumbent, but not by as much as the best of three must.
+    same = [contender(f"{n}", 0.8 + 0.002 * np.roll([0, 1, -1], n)) for n in range(3)]
+    assert race(contender("old", [0.802, 0.802, 0.802]), *same) == [True, True, True]
+
+
+def test_nobody_is_out_after_a_single_repeat() -> None:
+    assert race(contender("old", [0.8]), contender("far", [0.1])) == [False]
+
+
+def test_two_repeats_can_tell() -> None:
+    old, far, good = (contender(c.setting, c.scores[:2]) for c in (OLD, FAR, GOOD))
+    assert race(old, far, good, contender("near", NEAR.scores[:2])) == [True, False, False]
+
+
+def test_out_stays_out_and_does_not_lead() -> None:
+    assert race(OLD, contender("stopped", [0.99, 0.99]), GOOD) == [True, False]
+
+
+def test_diverged_is_out_at_once_and_does_not_lead() -> None:
+    wild = contender("wild", [0.99], diverged=True)
+    assert race(contender("old", [0.8]), wild, contender("b", [0.1])) == [True, False]
+
+
+def test_diverged_incumbent_does_not_lead() -> None:
+    gone = contender("gone", [0.99, 0.99, 0.99], diverged=True)
+    assert race(gone, FAR, NEAR, GOOD) == [True, False, False]
+
+
+def test_leader_goes_on_where_the_incumbent_diverged() -> None:
+    gone = contender("gone", [0.0, 0.0, 0.0], diverged=True)
+    assert race(gone, FAR) == [False]
+
+
+def test_nobody_is_stopped_after_the_last_repeat() -> None:
+    last = [contender(c.setting, np.tile(c.scores[:1], 5)) for c in (OLD, FAR, GOOD)]
+    assert race(*last) == [False, False]

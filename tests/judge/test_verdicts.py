@@ -1,0 +1,93 @@
+"""What a verdict is worth, on the simulated stages of benchmarks/verdicts.py."""
+
+import numpy as np
+import pytest
+from verdicts import (
+    BATCH,
+    CANDIDATES,
+    REPEATS,
+    VALIDATION,
+    adoption,
+    coverage,
+    former_rule,
+    neighbours_width,
+    race,
+    simulate,
+    standard_error,
+    this_rule,
+    verdict_table,
+)
+
+STAGES = 10_000
+
+
+@pytest.mark.parametrize("count", CANDIDATES)
+def test_equal_candidates_are_adopted_as_often_as_the_risk_says(count: int) -> None:
+    left = 1 - adoption(this_rule, [0.0] * count, 5, STAGES, spreads="equal")[0]
+    assert left == pytest.approx(0.2, abs=0.015)
+
+
+@pytest.mark.parametrize("repeats", REPEATS)
+def test_risk_is_bounded_where_spreads_differ(repeats: int) -> None:
+    assert 1 - adoption(this_rule, [0.0] * 22, repeats, STAGES)[0] < 0.25
+
+
+@pytest.mark.parametrize("gain, least", [(2.0, 0.82), (3.0, 0.945)])
+def test_real_gain_is_adopted(gain: float, least: float) -> None:
+    assert adoption(this_rule, [gain], 5, STAGES)[1] >= least
+
+
+@pytest.mark.parametrize("gain, least", [(2.0, 0.44), (3.0, 0.79), (4.0, 0.945)])
+def test_real_gain_among_equals_is_adopted(gain: float, least: float) -> None:
+    assert adoption(this_rule, [0.0] * 5 + [gain], 5, STAGES)[6] >= least
+
+
+def test_rule_before_could_be_fooled_by_many() -> None:
+    assert 1 - adoption(former_rule, [0.0] * 22, 5, STAGES)[0] > 0.65
+
+
+@pytest.mark.parametrize("repeats, narrower", [(3, 0.35), (5, 0.15)])
+def test_interval_is_narrower_and_holds_the_true_gain(repeats: int, narrower: float) -> None:
+    before, _, now = coverage(6, repeats, "equal", STAGES).values()
+    assert 0.94 <= now[0] <= 0.962
+    assert now[1] < (1 - narrower) * before[1]
+
+
+@pytest.mark.parametrize("repeats", REPEATS)
+def test_interval_holds_where_spreads_differ_by_a_factor_of_two(repeats: int) -> None:
+    assert list(coverage(6, repeats, "1 and 2 in turn", STAGES).values())[2][0] >= 0.93
+
+
+def test_near_collapse_does_not_widen_the_others_intervals() -> None:
+    assert neighbours_width(100.0, 5, BATCH) < 0.02
+
+
+def test_simulated_repeats_are_correlated_as_nadeau_and_bengio_assume() -> None:
+    scores = simulate(STAGES, np.zeros(1), 5, "equal", np.random.default_rng(7))
+    gains = scores[:, 1] - scores[:, 0]
+    assert np.corrcoef(gains[:, 0], gains[:, 4])[0, 1] == pytest.approx(VALIDATION, abs=0.03)
+    assert gains.mean(axis=1).std() == pytest.approx(standard_error(5), rel=0.02)
+
+
+@pytest.mark.parametrize("repeats, saved", [(3, 0.10), (5, 0.19), (10, 0.27)])
+def test_racing_saves_trials_and_hardly_ever_the_winners(repeats: int, saved: float) -> None:
+    found = race(4, 1, spread=1.0, repeats=repeats, stages=2_000)
+    assert found["saved"] > saved
+    assert found["stopped"] < 0.01
+
+
+def test_racing_in_a_large_stage_costs_no_gain() -> None:
+    found = race(6, 3, spread=1.0, repeats=5, stages=BATCH)
+    assert found["saved"] > 0.3
+    assert found["stopped"] < 0.015
+    assert abs(found["loss"]) < 0.05
+
+
+def test_racing_keeps_the_risk() -> None:
+    assert race(4, 1, spread=0.0, repeats=5, stages=4_000)["leaves"] < 0.225
+
+
+def test_table_has_a_column_for_each_number_of_repeats() -> None:
+    table = verdict_table(this_rule, stages=BATCH)
+    assert list(table) == ["3 repeats", "5 repeats", "10 repeats"]
+    assert table.to_numpy().min() >= 0 and table.to_numpy().max() <= 1
