@@ -376,6 +376,15 @@ def test_gain_in_a_word(gain: float, equal_within: float, finding: str) -> None:
     assert row(judge(OLD, new, equal_within=equal_within), "new").finding == finding
 
 
+def test_near_collapse_is_worse_though_its_own_noise_reaches_zero() -> None:
+    # `sgd lr=1` of the study in git.
+    old = contender("old", [0.8709, 0.8771, 0.8697, 0.8764, 0.8712])
+    shaky = contender("shaky", [0.4983, 0.3506, 0.8610, 0.2199, 0.2584])
+    found = row(judge(old, shaky, equal_within=0.0025), "shaky")
+    assert found.gain_high > 0
+    assert found.finding == "worse"
+
+
 def test_probabilities_are_of_the_gain_that_matters() -> None:
     found = row(judge(OLD, BETTER, equal_within=0.02), "better")
     assert found.p_better == pytest.approx(0.5)

@@ -39,7 +39,7 @@ Finding = Literal[
     "within the noise",
 ]
 
-# A gain is called practically equal where its probability to be so is at least this.
+# A gain is called worse, practically equal or better where it is so with this probability.
 SURE = 0.95
 
 
@@ -91,9 +91,10 @@ class Evidence:
         p_worse, p_equal, p_better: probabilities that the true gain is a loss, too small to matter
             (`equal_within`), or a gain.
         finding: the gain in a word. `practically equal`: it is too small to matter, with a
-            probability of `SURE`. Else `better` or `worse`: its interval lies above or below zero.
-            Else `within the noise`: neither a difference nor its absence was shown. `unknown` with
-            one repeat, `diverged`, `collapsed`, and nothing for the incumbent.
+            probability of `SURE`. Else `better` or `worse`: its interval lies above or below zero,
+            or it is so, by more than matters, with that probability. Else `within the noise`:
+            neither a difference nor its absence was shown. `unknown` with one repeat, `diverged`,
+            `collapsed`, and nothing for the incumbent.
         repeats: number of repeats that it ran.
         diverged, collapsed: as in `Contender`.
         won_grid: whether it stands for its candidate: the best grid point, or the only one.
@@ -355,7 +356,9 @@ def _evidence(
         p_worse=worse,
         p_equal=equal,
         p_better=better,
-        finding="" if contender is incumbent else _finding(contender, low, high, equal),
+        finding=""
+        if contender is incumbent
+        else _finding(contender, (low, high), (worse, equal, better)),
         repeats=len(ran),
         diverged=contender.diverged,
         collapsed=contender.collapsed,
@@ -365,14 +368,17 @@ def _evidence(
     )
 
 
-def _finding(contender: Contender, low: float, high: float, equal: float) -> Finding:
+def _finding(
+    contender: Contender, interval: tuple[float, float], chances: tuple[float, float, float]
+) -> Finding:
+    (low, high), (worse, equal, better) = interval, chances
     cases: dict[Finding, bool] = {
         "diverged": contender.diverged,
         "collapsed": contender.collapsed,
         "unknown": math.isnan(low),
         "practically equal": equal >= SURE,
-        "better": low > 0,
-        "worse": high < 0,
+        "better": low > 0 or better >= SURE,
+        "worse": high < 0 or worse >= SURE,
         "within the noise": True,
     }
     return next(finding for finding, holds in cases.items() if holds)
