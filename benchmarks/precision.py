@@ -16,7 +16,7 @@ from rich.table import Table
 
 from ablation.base.console import console, percent, points
 from ablation.data.splits import Repeat, make_repeats, val_to_train
-from ablation.judge.selection import CONFIDENCE, Floats, corrected_interval
+from ablation.judge.noise import CONFIDENCE, Floats, corrected_interval
 from ablation.params import Params, load_params
 from ablation.run.hardware import Hardware
 from ablation.run.laboratory import Laboratory

@@ -39,9 +39,11 @@ def compare(params: Params, model: str, before: str, technique: str) -> dict[str
     trials = read_csv(PLOTS / model / technique / "trials.csv")
     incumbent = load_recipe(RECIPES / model / f"{before}.yaml")
     entries, repeats = list_entries(params, technique, incumbent), repeats_for(params)
-    results = run_entries(laboratory(params), params, model, entries, repeats, racing=False)
-    first, *others = weigh(entries, results, len(repeats))
-    verdict = judge_stage(first, others, val_to_train(repeats[0]), params.selection.standard_errors)
+    lab = laboratory(params)
+    results = run_entries(lab, params, model, entries, repeats, racing=False)
+    first, *others = weigh(entries, results, len(repeats), len(lab.classes))
+    rule = params.selection
+    verdict = judge_stage(first, others, val_to_train(repeats[0]), rule.risk, rule.equal_within)
     return {
         "model": model,
         "technique": technique,

@@ -1,4 +1,4 @@
-"""Train the chain's final recipe on all training characters, with every declared seed."""
+"""Train the final recipe and the baseline on all training characters, with every declared seed."""
 
 import argparse
 import shutil
@@ -9,16 +9,16 @@ import pandas as pd
 from ablation.base.console import announce, console, plain_errors, progress
 from ablation.base.errors import UserError
 from ablation.base.files import write_bytes, write_csv
-from ablation.data.characters import Characters
 from ablation.model_file import pack
 from ablation.params import load_params
 from ablation.recipe import load_recipe
 from ablation.run.hardware import Hardware
-from ablation.study import TRAINING_CHARACTERS, fit_repeats, laboratory
+from ablation.study import fit_repeats, laboratory
 from ablation.trial.families import FAMILIES
 from ablation.trial.trials import Result, Trial
 
 MODELS_FOLDER = Path("data/models")
+RECIPES = {"seeds": "final", "baseline": "baseline"}  # folder to what it holds
 
 
 def main() -> None:
@@ -31,31 +31,36 @@ def main() -> None:
     announce(f"fit of the {model}", params.dataset.note)
     recipe = load_recipe(arguments.recipe)
 
-    trials = [Trial(model, params.spec(model), recipe, repeat) for repeat in fit_repeats(params)]
+    trials = {
+        (kind, seed): Trial(model, params.spec(model), made, repeat)
+        for kind, made in (("seeds", recipe), ("baseline", params.baseline))
+        for seed, repeat in enumerate(fit_repeats(params), start=1)
+    }
     lab = laboratory(params)
-    runs = progress(lab.fit(trials), len(trials), f"{model} fits")
+    wanted = list(dict.fromkeys(trials.values()))  # the final recipe may be the baseline
+    runs = progress(lab.fit(wanted), len(wanted), f"{model} fits")
     fits = {trial: (result, learnt) for trial, result, learnt in runs}
-    results = [fits[trial][0] for trial in trials]
-    if any(result.diverged for result in results):
+    results = {place: fits[trial][0] for place, trial in trials.items()}
+    if any(result.diverged for result in results.values()):
         raise UserError(
-            f"{arguments.recipe}: diverged on all training characters, though not on a split of "
-            "them; lower the learning rates in params.yaml"
+            f"{arguments.recipe}: it or the baseline diverged on all training characters, though "
+            "not on a split of them; lower the learning rates in params.yaml"
         )
-    classes = Characters.load(TRAINING_CHARACTERS).classes
-    files = [pack(trial, fits[trial][1], classes, params.dataset.conversion) for trial in trials]
-    seeds = MODELS_FOLDER / f"{model}-seeds"
-    shutil.rmtree(seeds, ignore_errors=True)
-    for number, content in enumerate(files, start=1):
-        write_bytes(content, seeds / f"{number}.safetensors")
+    for kind in ("seeds", "baseline"):
+        shutil.rmtree(MODELS_FOLDER / f"{model}-{kind}", ignore_errors=True)
+    for (kind, seed), trial in trials.items():
+        content = pack(trial, fits[trial][1], lab.classes, params.dataset.conversion)
+        write_bytes(content, MODELS_FOLDER / f"{model}-{kind}" / f"{seed}.safetensors")
     # The first seed is released: declared before anything was seen, not picked as the best.
     released = MODELS_FOLDER / f"{model}.safetensors"
-    write_bytes(files[0], released)
+    write_bytes((MODELS_FOLDER / f"{model}-seeds/1.safetensors").read_bytes(), released)
 
-    write_csv(curves_table(results[0]), Path("plots", model, "fit/curves.csv"))
+    first = results["seeds", 1]
+    write_csv(curves_table(first), Path("plots", model, "fit/curves.csv"))
     write_csv(times_table(results, lab.hardware), Path("data/times", model, "fit.csv"))
     console.print(
-        f"{results[0].parameters:,} parameters trained in {results[0].train_seconds:.1f} s on one "
-        f"{'core' if lab.hardware.device == 'cpu' else 'GPU'}; {len(trials)} seeds; {released}"
+        f"{first.parameters:,} parameters trained in {first.train_seconds:.1f} s on one "
+        f"{'core' if lab.hardware.device == 'cpu' else 'GPU'}; {params.fit.seeds} seeds; {released}"
     )
 
 
@@ -67,10 +72,12 @@ def curves_table(result: Result) -> pd.DataFrame:
     return table
 
 
-def times_table(results: list[Result], hardware: Hardware) -> pd.DataFrame:
+def times_table(results: dict[tuple[str, int], Result], hardware: Hardware) -> pd.DataFrame:
     """What the training of each seed took, on one core or one GPU, and on what."""
-    table = pd.DataFrame({"train_seconds": [result.train_seconds for result in results]})
-    table.insert(0, "seed", table.index + 1)
+    table = pd.DataFrame(
+        {"recipe": RECIPES[kind], "seed": seed, "train_seconds": result.train_seconds}
+        for (kind, seed), result in results.items()
+    )
     return table.assign(precision=hardware.precision, computer=hardware.computer)
 
 

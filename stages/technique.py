@@ -44,8 +44,9 @@ def main() -> None:
     lab = laboratory(params)
     repeats = repeats_for(params)
     results = run_entries(lab, params, model, entries, repeats, params.selection.racing)
-    first, *others = contenders = weigh(entries, results, len(repeats))
-    verdict = judge_stage(first, others, val_to_train(repeats[0]), params.selection.standard_errors)
+    first, *others = contenders = weigh(entries, results, len(repeats), len(lab.classes))
+    rule = params.selection
+    verdict = judge_stage(first, others, val_to_train(repeats[0]), rule.risk, rule.equal_within)
 
     recipes = {entry.setting: entry.recipe for entry in entries}
     numbers = metrics(verdict)
@@ -130,7 +131,7 @@ def remarks(row: Evidence, verdict: Verdict) -> list[str]:
     said = {
         "winner": row.role == "winner",
         "incumbent": row is verdict.evidence[0],
-        "diverged": row.diverged,
+        row.finding: bool(row.finding),
         "raced out": row.raced_out,
         "best at its grid's edge: widen the grid": row.grid_edge,
     }

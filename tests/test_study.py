@@ -28,11 +28,12 @@ from ablation.study import (
 )
 
 ROOT = Path(__file__).parents[1]
-TRIALS = ["candidate", "setting", "repeat", "score", "diverged", "raced_out"]
+TRIALS = ["candidate", "setting", "repeat", "score", "diverged", "collapsed", "raced_out"]
 CURVES = ["setting", "epoch", "train_loss", "validation_loss", "train_accuracy"]
 CANDIDATES = [
     *("candidate", "setting", "role", "accuracy", "spread", "gain", "low", "high"),
-    *("repeats", "diverged", "won_grid", "grid_edge", "raced_out"),
+    *("p_worse", "p_equal", "p_better", "finding", "repeats", "diverged", "collapsed"),
+    *("won_grid", "grid_edge", "raced_out"),
 ]
 REPEATS = 6
 METRICS = ["accuracy", "gain", "low", "high", "verdict", "winner"]
@@ -43,7 +44,7 @@ def write_params(epochs: int = 2, repeats: int = 4, **techniques: Any) -> Params
     content = yaml.safe_load((ROOT / "params.yaml").read_text())
     content["data"]["dataset"] = "glyphs"
     content["validation"] = {"scheme": "shuffle", "fraction": 0.25, "repeats": repeats}
-    content["selection"] = {"standard_errors": 1.0, "racing": True}
+    content["selection"] = {"risk": 0.2, "equal_within": 0.0025, "racing": True}
     content["training"] |= {"batch_size": 25, "precision": "float32", "workers": 1}
     content["models"]["mlp"] = {"hidden": [16, 12, 8], "epochs": epochs}
     content["baseline"]["optimizer"] = {"name": "sgd", "lr": 0.03}
@@ -168,7 +169,7 @@ def test_the_judge_sees_nan_where_a_setting_was_stopped(
     results = run_entries(
         laboratory(params), params, "mlp", entries, repeats_for(params), racing=True
     )
-    first, slow, *_ = weigh(entries, results, REPEATS)
+    first, slow, *_ = weigh(entries, results, REPEATS, 4)
     assert not np.isnan(first.scores).any()
     assert np.isnan(slow.scores[len(results[slow.setting]) :]).all()
     assert slow.scores[0] == results[slow.setting][0].score
@@ -178,7 +179,7 @@ def test_the_tables_have_the_columns_of_the_contract(params: Params, entries: li
     results = run_entries(
         laboratory(params), params, "mlp", entries, repeats_for(params), racing=True
     )
-    trials = trials_table(weigh(entries, results, REPEATS), results)
+    trials = trials_table(weigh(entries, results, REPEATS, 4), results)
     curves = curves_table(results)
     assert list(trials.columns) == TRIALS
     assert list(curves.columns) == [*CURVES, "validation_accuracy"]

@@ -74,9 +74,15 @@ class Validation(Checked):
 
 
 class Selection(Checked):
-    """How far from the best still counts as equal, and whether hopeless candidates stop early."""
+    """How a stage is decided.
 
-    standard_errors: Annotated[float, Field(ge=0, le=10)]
+    risk: how often a stage may leave an incumbent for candidates that all equal it; equal_within:
+    the difference of accuracy, as a fraction, that nobody would pay for; racing: whether candidates
+    that cannot win any more stop early.
+    """
+
+    risk: Annotated[float, Field(gt=0, le=0.5)]
+    equal_within: Annotated[float, Field(ge=0, le=1)]
     racing: bool
 
 
@@ -94,6 +100,12 @@ class Training(Checked):
         if workers != "auto" and (not isinstance(workers, int) or workers < 1):
             raise PydanticCustomError("neither", "should be auto or a number, 1 or more")
         return workers
+
+
+class Worth(Checked):
+    """Pairs of random orders that share out the gain, where more than four techniques changed."""
+
+    order_pairs: Annotated[int, Field(ge=2)] = 10
 
 
 class Fit(Checked):
@@ -144,6 +156,7 @@ class Params(Checked):
     selection: Selection
     training: Training
     fit: Fit
+    worth: Worth = Worth()
     models: Models  # type: ignore[valid-type]
     baseline: Recipe
     techniques: Techniques  # type: ignore[valid-type]

@@ -1,6 +1,6 @@
 """One stage of the study: its contenders, their trials, and the tables they fill."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -9,7 +9,8 @@ import pandas as pd
 
 from ablation.base.console import console, progress
 from ablation.data.splits import Repeat, make_repeats, val_to_train
-from ablation.judge.selection import RACING_REPEATS, Contender, raced_out
+from ablation.judge.racing import raced_out
+from ablation.judge.selection import Contender, has_collapsed
 from ablation.params import Params
 from ablation.recipe import Recipe, label
 from ablation.run.hardware import Hardware
@@ -88,40 +89,59 @@ def run_entries(
 ) -> Results:
     """Run every entry on every repeat.
 
-    Racing stops the entries that cannot win any more, after the first repeats that can tell and
-    after each one from then on; the first entry, which the others are measured against, always
-    runs to the end.
+    Racing stops the entries that cannot win any more: it looks after every repeat that all have
+    finished who were still in the race. The first entry, which the others are measured against,
+    always runs to the end. No core waits for the end of a repeat: the next one's trials start
+    early, and are remembered even where they come to count for nothing.
 
     Returns:
         For each entry's setting its results in the order of the repeats, fewer if it was stopped.
+        They depend neither on the number of workers nor on the order in which trials end.
 
     Raises:
         SplitError: the splits that params.yaml asks for cannot be made from these characters.
     """
-    start = RACING_REPEATS if racing and len(entries) > 1 else len(repeats)
-    rounds = [list(repeats[:start]), *([repeat] for repeat in repeats[start:])]
+    spec = params.spec(model)
+    finished: dict[Trial, Result] = {}
     results: Results = {entry.setting: [] for entry in entries}
     running = list(entries)
-    for turn in rounds:
-        if turn is not rounds[0]:
-            first, *others = weigh(running, results, len(repeats))
-            out = raced_out(first, others, val_to_train(repeats[0]))
-            running = [running[0], *(e for e, o in zip(running[1:], out, strict=True) if not o)]
-        # Entries of equal recipes share a trial, which is run once.
-        trials = {
-            (entry.setting, repeat): Trial(model, params.spec(model), entry.recipe, repeat)
-            for repeat in turn
-            for entry in running
-        }
-        unique = list(dict.fromkeys(trials.values()))
-        what = f"{model}, repeats {turn[0].index + 1} to {turn[-1].index + 1}"
-        finished = dict(progress(lab.run(unique), len(unique), what))
-        for (setting, _), trial in trials.items():
-            results[setting].append(finished[trial])
+
+    def trial(entry: Entry, repeat: Repeat) -> Trial:
+        return Trial(model, spec, entry.recipe, repeat)
+
+    def count_what_is_complete() -> None:
+        """Take over the repeats that all have finished who run, and stop who is out after each."""
+        for repeat in repeats[len(results[entries[0].setting]) :]:
+            row = {entry.setting: finished.get(trial(entry, repeat)) for entry in running}
+            complete = {setting: result for setting, result in row.items() if result}
+            if len(complete) < len(row):
+                return
+            for setting, result in complete.items():
+                results[setting].append(result)
+            if racing and len(entries) > 1:
+                first, *others = weigh(entries, results, len(repeats), len(lab.classes))
+                out = raced_out(first, others, val_to_train(repeat), params.selection.risk)
+                running[1:] = [e for e, o in zip(entries[1:], out, strict=True) if not o]
+
+    def ahead() -> Iterator[Trial]:
+        given = set()  # entries of equal recipes share a trial
+        for repeat in repeats:
+            for entry in entries:
+                count_what_is_complete()
+                if entry in running and (each := trial(entry, repeat)) not in given:
+                    given.add(each)
+                    yield each
+
+    most = len({trial(entry, repeat) for entry in entries for repeat in repeats})
+    for done, result in progress(lab.run(ahead()), most, model):
+        finished[done] = result
+    count_what_is_complete()
     return results
 
 
-def weigh(entries: Sequence[Entry], results: Results, repeats: int) -> list[Contender]:
+def weigh(
+    entries: Sequence[Entry], results: Results, repeats: int, classes: int
+) -> list[Contender]:
     """The entries as the judge sees them: scores over `repeats` repeats, nan where stopped."""
     contenders = []
     for entry in entries:
@@ -129,8 +149,16 @@ def weigh(entries: Sequence[Entry], results: Results, repeats: int) -> list[Cont
         outcomes = results[entry.setting]
         scores[: len(outcomes)] = [outcome.score for outcome in outcomes]
         diverged = any(outcome.diverged for outcome in outcomes)
+        trained = [outcome.score for outcome in outcomes if not outcome.diverged]
         contenders.append(
-            Contender(entry.candidate, entry.setting, scores, diverged, entry.learning_rate)
+            Contender(
+                entry.candidate,
+                entry.setting,
+                scores,
+                diverged,
+                entry.learning_rate,
+                collapsed=has_collapsed(trained, classes),
+            )
         )
     return contenders
 
@@ -144,6 +172,7 @@ def trials_table(contenders: Sequence[Contender], results: Results) -> pd.DataFr
             "repeat": repeat,
             "score": result.score,
             "diverged": result.diverged,
+            "collapsed": contender.collapsed,
             "raced_out": contender.raced_out,
         }
         for contender in contenders

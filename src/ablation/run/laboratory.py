@@ -54,10 +54,20 @@ class Laboratory:
             result, _, learnt = payload.partition(b"\n")
             yield trial, Result.from_bytes(result), Learnt.from_bytes(learnt)
 
-    @cached_property
+    @property
     def digest(self) -> str:
-        """SHA-256 of the characters, as they were when it was first asked for."""
-        return Characters.load(self.characters).digest()
+        """SHA-256 of the characters, as they were when something was first asked of them."""
+        return self._read[0]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes of the characters, in label order."""
+        return self._read[1]
+
+    @cached_property
+    def _read(self) -> tuple[str, tuple[str, ...]]:
+        characters = Characters.load(self.characters)
+        return characters.digest(), characters.classes
 
     def _each(self, trials: Iterable[Trial], work: Work) -> Iterator[tuple[Trial, bytes]]:
         ahead = iter(trials)
