@@ -75,7 +75,7 @@ def worth_of(study: Path, model: str) -> pd.DataFrame:
 
 def worth_cell(study: Path, model: str, row: pd.Series) -> str:
     if row.name == "all":
-        return gain_with_interval(row)
+        return gain_with_interval(row) if pd.notna(row["gain"]) else "nothing changed"
     before, after = row["baseline_setting"], row["final_setting"]
     if before == after:
         return f"`{after}` stays; {best_of_the_others(study, model, str(row.name), after)}"
@@ -97,6 +97,22 @@ def failed(candidates: pd.DataFrame) -> pd.Series:
     """Which settings diverged or collapsed."""
     marks = candidates.reindex(columns=["diverged", "collapsed"], fill_value=False)
     return marks.astype(bool).any(axis=1)
+
+
+def shares(study: Path) -> str:
+    """The share of each changed technique in the whole gain, and what pairs do beyond their own."""
+    columns = {}
+    for model, title in zip(families(study), titles(study), strict=True):
+        folder = study / "plots" / model / "leave_one_out"
+        parts = read_csv(folder / "shapley.csv").set_index("technique")
+        pairs = read_csv(folder / "interactions.csv")
+        pairs.index = pd.Index(pairs["first"] + " x " + pairs["second"])
+        whole = worth_of(study, model).loc[["all"]].rename({"all": "the whole"})
+        rows = pd.concat([parts, whole, pairs])[["gain", "low", "high"]]
+        columns[title] = {name: gain_with_interval(row) for name, row in rows.iterrows()}
+    names = dict.fromkeys(name for column in columns.values() for name in column)
+    rows = [[name, *(column.get(name, "") for column in columns.values())] for name in names]
+    return markdown(["technique", *columns], rows)
 
 
 def chain(study: Path) -> str:
@@ -134,8 +150,17 @@ def test(study: Path) -> str:
             f"**{percent(row.accuracy)}** ({bounds(row.low, row.high, percent)})"
             for row in models.itertuples()
         ],
+        "more than the baseline recipe": [
+            gain_with_interval(pd.Series(read_json(study / f"metrics/{m}/test_over_baseline.json")))
+            for m in models.index
+        ],
         "over all seeds: mean, spread": [
             percent(row.seeds_mean) + ("" if pd.isna(row.seeds_spread) else spread(row))
+            for row in models.itertuples()
+        ],
+        "the baseline over all seeds": [
+            percent(row.baseline_mean)
+            + ("" if pd.isna(row.baseline_spread) else f", {100 * row.baseline_spread:.2f}")
             for row in models.itertuples()
         ],
         "right within two guesses": map(percent, models["top2"]),
@@ -216,8 +241,7 @@ def metrics_cells(numbers: dict[str, Any]) -> Iterable[str]:
 def cost(study: Path) -> str:
     """How many trainings every stage asked for, and the time that they took on one core or GPU.
 
-    A training that an earlier stage has made is not counted again: the incumbent's, and in
-    leave-one-out those of a technique that is as in the baseline.
+    A training that an earlier stage has made, the incumbent's, is not counted again.
     """
     models = families(study)
     stages = [*next(iter(last_chain(study, model) for model in models)).index]
@@ -231,12 +255,8 @@ def cost(study: Path) -> str:
 
 def new_times(study: Path, model: str, stage: str) -> pd.DataFrame:
     times = read_csv(study / f"data/times/{model}/{stage}.csv")
-    if stage in ("baseline", "fit"):
+    if stage in ("baseline", "leave_one_out", "fit"):
         return times
-    if stage == "leave_one_out":
-        worth = worth_of(study, model)
-        known = worth.index[worth["baseline_setting"] == worth["final_setting"]]
-        return times[~times["setting"].isin(known)]
     return times[times["setting"] != times["setting"].iloc[0]]
 
 
@@ -315,6 +335,7 @@ def verdicts(study: Path) -> str:
 
 TABLES: dict[str, Callable[[Path], str]] = {
     "answer": answer,
+    "shares": shares,
     "chain": chain,
     "test": test,
     "pairs": pairs,

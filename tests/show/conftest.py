@@ -118,9 +118,16 @@ def _leave_one_out(root: Path, model: str, dice: np.random.Generator) -> None:
         rows.append({
             "technique": technique, "baseline_setting": before, "final_setting": winner,
             "gain": gain, "low": None if gain is None else gain - 0.003,
-            "high": None if gain is None else gain + 0.003, "repeats": 5, "diverged": False,
+            "high": None if gain is None else gain + 0.003, "repeats": 5, "failed": False,
         })  # fmt: skip
     _csv(root / f"plots/{model}/leave_one_out/gains.csv", rows[1:])
+    tested = [row for row in rows[1:-1] if row["gain"] is not None]
+    parts = [{k: row[k] for k in ("technique", "gain", "low", "high")} for row in tested]
+    _csv(root / f"plots/{model}/leave_one_out/shapley.csv", parts)
+    first, second = parts[:2]
+    pair = {"first": first["technique"], "second": second["technique"]}
+    numbers = {"gain": 0.001, "low": -0.002, "high": 0.004}
+    _csv(root / f"plots/{model}/leave_one_out/interactions.csv", [pair | numbers])
 
 
 def _test_results(

@@ -177,21 +177,60 @@ def test_long_settings_of_the_chain_do_not_overlap(study: Study) -> None:
 def test_leave_one_out_ranks_what_was_tested_above_what_is_unchanged() -> None:
     gains = pd.DataFrame(
         {
-            "technique": ["dropout", "batchnorm", "optimizer", "all"],
-            "baseline_setting": ["0.0", "on", "adam", "baseline"],
-            "final_setting": ["0.2", "on", "sgd", "final"],
-            "gain": [-0.001, np.nan, 0.02, 0.03],
-            "low": [-0.002, np.nan, 0.01, 0.02],
-            "high": [0.0, np.nan, 0.03, 0.04],
+            "technique": ["dropout", "batchnorm", "optimizer", "scheduler", "all"],
+            "baseline_setting": ["0.0", "on", "adam", "constant", "baseline"],
+            "final_setting": ["0.2", "on", "sgd", "cosine", "final"],
+            "gain": [-0.001, np.nan, 0.02, np.nan, 0.03],
+            "low": [-0.002, np.nan, 0.01, np.nan, 0.02],
+            "high": [0.0, np.nan, 0.03, np.nan, 0.04],
+            "failed": [False, False, False, True, False],
         }
     )
     figure = figures.leave_one_out({"mlp": gains})
     axes = figure.axes[0]
-    assert labels(axes, "y") == ["optimizer", "dropout", "batchnorm", "whole study"]
+    names = ["optimizer", "dropout", "batchnorm", "scheduler", "whole study"]
+    assert labels(axes, "y") == names
     said = texts(figure)
     assert {"unchanged", "adam → sgd", "+2.00 points [+1.00, +3.00]"} <= set(said)
+    assert "fails without it" in said
     points = [line for line in axes.lines if line.get_marker() == "o"]
-    assert [np.asarray(point.get_ydata()).item() for point in points] == [0, 1, 3]
+    assert [np.asarray(point.get_ydata()).item() for point in points] == [0, 1, 4]
+
+
+def test_each_share_starts_where_the_one_before_ended_and_the_last_at_the_whole() -> None:
+    gains = pd.DataFrame(
+        {
+            "technique": ["optimizer", "dropout", "all"],
+            "baseline_setting": ["adam", "0.0", "baseline"],
+            "final_setting": ["sgd", "0.2", "final"],
+            "gain": [0.02, 0.004, 0.03],
+            "low": [0.01, 0.0, 0.02],
+            "high": [0.03, 0.01, 0.04],
+            "failed": False,
+        }
+    )
+    numbers = {"low": [0.0, 0.0], "high": [0.04, 0.01]}
+    shapley = pd.DataFrame(
+        {"technique": ["optimizer", "dropout"], "gain": [0.024, 0.006]} | numbers
+    )
+    pair = {"first": ["optimizer"], "second": ["dropout"], "gain": [0.002]}
+    interactions = pd.DataFrame(pair | {"low": [-0.001], "high": [0.005]})
+    figure = figures.shares({"mlp": gains}, {"mlp": shapley}, {"mlp": interactions})
+    (axes,) = figure.axes
+    ends = [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in axes.patches]
+    assert np.allclose(ends, [(0, 0.024), (0.024, 0.03), (0, 0.03)])
+    assert labels(axes, "y") == ["optimizer", "dropout", "all of them", "optimizer x dropout"]
+
+
+def test_a_chain_that_changed_nothing_has_no_shares() -> None:
+    nothing = {name: [np.nan] for name in ("gain", "low", "high")}
+    settings = {"baseline_setting": ["baseline"], "final_setting": ["final"], "failed": [False]}
+    gains = pd.DataFrame({"technique": ["all"]} | settings | nothing)
+    shapley = pd.DataFrame(columns=["technique", "gain", "low", "high"], dtype=float)
+    interactions = pd.DataFrame(columns=["first", "second", "gain", "low", "high"], dtype=float)
+    figure = figures.shares({"mlp": gains}, {"mlp": shapley}, {"mlp": interactions})
+    assert labels(figure.axes[0], "y") == ["all of them"]
+    assert "unchanged" in texts(figure)
 
 
 def test_comparison_says_of_every_pair_how_large_and_how_sure(study: Study) -> None:

@@ -13,7 +13,15 @@ import numpy as np
 import pandas as pd
 
 from ablation.base.console import percent
-from ablation.show.style import INK, LINES, change_text, family_colours, family_title, gain_text
+from ablation.show.style import (
+    INK,
+    LINES,
+    change_text,
+    family_colours,
+    family_title,
+    gain_text,
+    untested_text,
+)
 
 MOST_LINES = 8
 FAR = 5  # times the distance that the nearer ones have: out of the panel
@@ -127,7 +135,7 @@ def _techniques(table: pd.DataFrame) -> pd.DataFrame:
     )
     changes = zip(table["baseline_setting"], table["final_setting"], strict=True)
     drawn["detail"] = [change_text(before, after) for before, after in changes]
-    drawn.loc[~tested, "said"] = "unchanged"
+    drawn.loc[~tested, "said"] = table.loc[~tested, "failed"].map(untested_text)
     return drawn
 
 

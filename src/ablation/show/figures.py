@@ -32,6 +32,7 @@ from ablation.show.style import (
     row_labels,
     short,
     stacked,
+    untested_text,
 )  # fmt: skip
 
 
@@ -213,8 +214,9 @@ def leave_one_out(gains: dict[str, pd.DataFrame]) -> Figure:
 
     Args:
         gains: model to a table with columns technique, baseline_setting, final_setting, gain,
-            low and high, the last three NaN where the setting is the baseline's; the row "all" is
-            the final recipe against the baseline recipe.
+            low, high and failed, the three numbers NaN where the setting is the baseline's or the
+            recipe fails without the technique; the row "all" is the final recipe against the
+            baseline recipe.
     """
     height = 0.8 + sum(0.36 * len(table) + 0.3 for table in gains.values())
     figure = canvas(height=height)
@@ -232,7 +234,10 @@ def leave_one_out(gains: dict[str, pd.DataFrame]) -> Figure:
         row_labels(
             axes,
             ["whole study" if name == "all" else name for name in rows["technique"]],
-            [gain_text(row.gain, row.low, row.high) or "unchanged" for row in rows.itertuples()],
+            [
+                gain_text(row.gain, row.low, row.high) or untested_text(row.failed)
+                for row in rows.itertuples()
+            ],
             [change_text(row.baseline_setting, row.final_setting) for row in rows.itertuples()],
         )
         axes.xaxis.set_major_formatter(in_points())
@@ -242,6 +247,34 @@ def leave_one_out(gains: dict[str, pd.DataFrame]) -> Figure:
     axes.set_xlabel(
         "gain in validation accuracy, points; bar: 95 % interval, on repeats no stage selected on\n"
         "unchanged: the setting is the baseline's, so there is nothing to test"
+    )
+    return figure
+
+
+def shares(
+    gains: dict[str, pd.DataFrame],
+    shapley: dict[str, pd.DataFrame],
+    interactions: dict[str, pd.DataFrame],
+) -> Figure:
+    """The techniques' shares (Shapley values), which add up to the whole, and their interactions.
+
+    Args:
+        gains: model to the table of `leave_one_out`, for the settings and the whole.
+        shapley: model to a table with columns technique, gain, low and high.
+        interactions: model to a table with columns first, second, gain, low and high.
+    """
+    rows = sum(len(shapley[model]) + 1 + len(interactions[model]) for model in gains)
+    figure = canvas(height=0.9 + 0.36 * rows + 0.4 * len(gains))
+    colours = family_colours(gains)
+    for axes, (model, table) in zip(
+        stacked(figure, len(gains), sharex=True), gains.items(), strict=True
+    ):
+        _share_rows(axes, colours[model], table, shapley[model], interactions[model])
+        axes.xaxis.set_major_formatter(in_points())
+        axes.set_title(f"{family_title(model)}: the shares add up to the whole", loc="left")
+    axes.set_xlabel(
+        "gain in validation accuracy, points; line: 95 % interval, on fresh repeats\n"
+        "share: mean gain over all orders of putting the techniques in; x: beyond the sum of both"
     )
     return figure
 
@@ -319,6 +352,41 @@ def pair_texts(pairs: pd.DataFrame) -> list[str]:
         + (f"= {pair.mcnemar_p:.3f}" if pair.mcnemar_p >= 0.001 else "< 0.001")
         for pair in pairs.itertuples()
     ]
+
+
+def _share_rows(
+    axes: Axes,
+    colour: str,
+    gains: pd.DataFrame,
+    shapley: pd.DataFrame,
+    interactions: pd.DataFrame,
+) -> None:
+    """A bar a share, each from where the one before ended; the whole; a point an interaction."""
+    settings = gains.set_index("technique")
+    whole = settings.loc[["all"]].rename_axis("technique").reset_index()
+    pairs = [f"{row.first} x {row.second}" for row in interactions.itertuples()]
+    bars = pd.concat([shapley, whole[shapley.columns]], ignore_index=True)
+    starts = bars["gain"].cumsum().shift(fill_value=0.0)
+    starts.iloc[-1] = 0.0
+    axes.axvline(0, color=QUIET, linewidth=1)
+    axes.barh(bars.index, bars["gain"], left=starts, color=colour, alpha=0.35, height=0.6)
+    axes.axhline(len(shapley) - 0.5, color=QUIET, linewidth=0.8)
+    every = pd.concat([bars, interactions], ignore_index=True)
+    shift = starts.reindex(every.index, fill_value=0.0)
+    interval_points(
+        axes, colour, every["gain"] + shift, every["low"] + shift, every["high"] + shift,
+        filled=every.index < len(bars),
+    )  # fmt: skip
+    changes = [
+        change_text(*settings.loc[name, ["baseline_setting", "final_setting"]])
+        for name in bars["technique"]
+    ]
+    row_labels(
+        axes,
+        [*shapley["technique"], "all of them", *pairs],
+        [gain_text(row.gain, row.low, row.high) or "unchanged" for row in every.itertuples()],
+        [*changes, *["beyond the sum of both"] * len(pairs)],
+    )
 
 
 def _ranked(table: pd.DataFrame) -> pd.DataFrame:

@@ -172,6 +172,7 @@ def _drawings(study: Study) -> dict[str, Figure]:
     samples = study.arrays("data/prepared/samples.npz")
     predictions = study.tables("test/predictions.csv")
     details = study.tables("test/details.csv")
+    worth = study.tables("leave_one_out/gains.csv")
     return {
         "class_distribution": figures.class_distribution(
             study.table("plots/data/class_counts.csv")
@@ -180,7 +181,12 @@ def _drawings(study: Study) -> dict[str, Figure]:
             samples["images"], [str(samples["classes"][label]) for label in samples["labels"]]
         ),
         "accuracy_chain": figures.accuracy_chain(study.table("plots/comparison/chain.csv")),
-        "leave_one_out": figures.leave_one_out(study.tables("leave_one_out/gains.csv")),
+        "leave_one_out": figures.leave_one_out(worth),
+        "shares": figures.shares(
+            worth,
+            study.tables("leave_one_out/shapley.csv"),
+            study.tables("leave_one_out/interactions.csv"),
+        ),
         "training_curves": figures.training_curves(
             {model: _winner_curves(study, model) for model in study.models}
         ),

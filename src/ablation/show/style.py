@@ -129,6 +129,11 @@ def gain_text(gain: float, low: float, high: float) -> str:
     return f"{points(gain)} points [{points(low)}, {points(high)}]"
 
 
+def untested_text(failed: bool) -> str:
+    """Why there is no gain: without the technique the training fails, or nothing had changed."""
+    return "fails without it" if failed else "unchanged"
+
+
 def change_text(before: str, after: str) -> str:
     """relu, gelu -> relu → gelu"""
     return after if before == after else f"{before} → {after}"
