@@ -217,7 +217,8 @@ def test_each_share_starts_where_the_one_before_ended_and_the_last_at_the_whole(
     interactions = pd.DataFrame(pair | {"low": [-0.001], "high": [0.005]})
     figure = figures.shares({"mlp": gains}, {"mlp": shapley}, {"mlp": interactions})
     (axes,) = figure.axes
-    ends = [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in axes.patches]
+    bars = [bar for bar in axes.patches if isinstance(bar, Rectangle)]
+    ends = [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in bars]
     assert np.allclose(ends, [(0, 0.024), (0.024, 0.03), (0, 0.03)])
     assert labels(axes, "y") == ["optimizer", "dropout", "all of them", "optimizer x dropout"]
 
