@@ -19,7 +19,7 @@ from safetensors import safe_open
 from ablation.base.files import read_csv
 from ablation.recipe import TECHNIQUES, load_recipe
 from ablation.trial.families import FAMILIES
-from tests.clones import EVERYTHING, ROOT, TINY, Clone, copy_project, make_tiny
+from tests.clones import ROOT, TINY, Clone, copy_project, make_tiny
 
 PAGES = ("add-a-technique", "add-a-family", "add-a-dataset")
 FENCED = re.compile(r"^```(?P<language>\w*)\n(?P<block>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -104,7 +104,7 @@ def output(extended: Clone) -> str:
     """What a small study of it prints."""
     make_tiny(extended, SMALL)
     extended.edit("models", "resnet", "epochs", value=1)
-    return extended.run("dvc", "repro", *EVERYTHING)
+    return extended.run("dvc", "repro")
 
 
 def about(project: Clone, model: str) -> dict[str, Any]:
@@ -136,9 +136,8 @@ def test_a_new_technique_has_its_stage_and_its_rows(
     assert set(candidates["setting"]) == {"none", "0.1", "0.2"}
     assert (extended.path / f"metrics/{model}/smoothing.json").exists()
     assert "smoothing" in about(extended, model)["recipe"]
-    if not EVERYTHING:  # TODO(report): always, when the new stage has landed
-        for charts in ("gains", "curves"):
-            assert list((extended.path / "plots/charts" / charts).glob("*smoothing*.csv")), charts
+    for charts in ("gains", "curves"):
+        assert list((extended.path / "plots/charts" / charts).glob("*smoothing*.csv")), charts
 
 
 def test_a_new_technique_leaves_what_was_as_it_was(extended: Clone) -> None:

@@ -14,12 +14,9 @@ import yaml
 from ablation.data.characters import Characters
 from ablation.recipe import CHAIN, load_recipe
 from ablation.trial.families import FAMILIES
-from tests.clones import EVERYTHING, Clone, copy_project, make_tiny, stages_run
+from tests.clones import Clone, copy_project, make_tiny, stages_run
 
 UP_TO_DATE = "Data and pipelines are up to date."
-# TODO(report): goes with EVERYTHING.
-needs_report = pytest.mark.skipif(bool(EVERYTHING), reason="the stage report is being rebuilt")
-REPORT = set() if EVERYTHING else {"report"}
 
 
 def of_all_families(*stages: str) -> set[str]:
@@ -41,7 +38,7 @@ def studies(tmp_path_factory: pytest.TempPathFactory) -> tuple[Clone, Clone]:
     one_worker = replace(two_workers.duplicate(folder / "one"), memory=folder / "one-memory")
     one_worker.edit("training", "workers", value=1)
 
-    runs = [study.start("dvc", "repro", *EVERYTHING) for study in (two_workers, one_worker)]
+    runs = [study.start("dvc", "repro") for study in (two_workers, one_worker)]
     for run in runs:
         output, _ = run.communicate()
         assert run.returncode == 0, output
@@ -76,7 +73,7 @@ def branches(study: Clone, tmp_path_factory: pytest.TempPathFactory) -> tuple[Cl
 def test_every_output_of_every_stage_is_there(study: Clone) -> None:
     stages = yaml.safe_load((study.path / "dvc.lock").read_text())["stages"]
     of_each = of_all_families(*CHAIN, "leave_one_out", "fit", "evaluate")
-    assert stages.keys() == {"check", "prepare", "compare", *REPORT, *of_each}
+    assert stages.keys() == {"check", "prepare", "compare", "report", *of_each}
     outputs = [out["path"] for stage in stages.values() for out in stage["outs"]]
     assert all((study.path / output).exists() for output in outputs)
 
@@ -84,7 +81,7 @@ def test_every_output_of_every_stage_is_there(study: Clone) -> None:
 def test_nothing_to_do_is_said(study: Clone) -> None:
     for left_behind in (".training.py.swp", "training.py~", "#training.py#", ".DS_Store"):
         (study.path / "src/ablation/trial" / left_behind).touch()
-    output = study.run("dvc", "repro", *EVERYTHING)
+    output = study.run("dvc", "repro")
     assert UP_TO_DATE in output
     assert stages_run(output) == set()
 
@@ -106,7 +103,7 @@ def test_every_recipe_names_the_characters_it_was_chosen_on(study: Clone) -> Non
 def test_what_people_look_at_is_in_git(fresh: Clone) -> None:
     for model in FAMILIES:
         stages = {path.stem for path in (fresh.path / "metrics" / model).iterdir()}
-        assert stages == {*CHAIN, "leave_one_out", "test"}
+        assert stages == {*CHAIN, "leave_one_out", "test", "test_over_baseline"}
         assert (fresh.path / f"data/models/{model}.safetensors").stat().st_size < 2**20
 
 
@@ -115,7 +112,6 @@ def test_a_fresh_clone_shows_every_metric(fresh: Clone) -> None:
     assert {name: file["data"] for name, file in shown[""]["data"].items()} == fresh.metrics()
 
 
-@needs_report
 def test_a_fresh_clone_shows_its_plots(fresh: Clone) -> None:
     output = fresh.run("dvc", "plots", "show")
     page = (fresh.path / "dvc_plots/index.html").read_text()
@@ -131,7 +127,7 @@ def test_a_fresh_clone_trains_nothing_and_stays_clean(fresh: Clone) -> None:
 
 def test_an_edit_reruns_what_depends_on_it(branches: tuple[Clone, set[str]]) -> None:
     again = of_all_families("dropout", "leave_one_out", "fit", "evaluate")
-    assert branches[1] == {"check", "compare", *REPORT, *again}
+    assert branches[1] == {"check", "compare", "report", *again}
 
 
 def test_the_diff_names_what_changed(study: Clone, branches: tuple[Clone, set[str]]) -> None:
@@ -175,7 +171,7 @@ def test_branches_that_both_ran_are_merged_by_running_once_more(
     clone.commit("Both")
     assert clone.trained() == trained
     assert clone.changes() == ""
-    assert UP_TO_DATE in clone.run("dvc", "status", *EVERYTHING)
+    assert UP_TO_DATE in clone.run("dvc", "status")
     assert load_recipe(clone.path / "data/recipes/mlp/dropout.yaml").dropout == winner
     assert len([*clone.path.glob("data/models/mlp-seeds/*")]) == 1
 
