@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from ablation.study import (
     list_entries,
     repeats_for,
     run_entries,
+    times_table,
     trials_table,
     weigh,
 )
@@ -183,7 +185,9 @@ def test_the_tables_have_the_columns_of_the_contract(params: Params, entries: li
     curves = curves_table(results)
     assert list(trials.columns) == TRIALS
     assert list(curves.columns) == [*CURVES, "validation_accuracy"]
-    assert trials["raced_out"].tolist() == (trials["setting"] == "sgd lr=1e-06").tolist()
+    stopped = trials.groupby("setting")["repeat"].transform("size") < REPEATS
+    assert trials["raced_out"].tolist() == stopped.tolist()
+    assert "sgd lr=1e-06" in trials.loc[stopped, "setting"].tolist()
     assert len(trials) == sum(len(runs) for runs in results.values())
 
 
@@ -242,3 +246,33 @@ def test_an_incumbent_that_stays_has_no_gain(toy_study: Path) -> None:
 def test_a_technique_that_is_not_listed_is_not_explored(toy_study: Path) -> None:
     params = write_params(dropout=[])
     assert [entry.setting for entry in list_entries(params, "dropout", params.baseline)] == ["0.2"]
+
+
+def test_times_stand_apart_and_say_what_computed_them(params: Params, entries: list[Entry]) -> None:
+    lab = laboratory(params)
+    results = run(params, entries[:1], repeats_for(params), racing=False)
+    times = times_table(results, lab.hardware)
+    assert list(times.columns) == ["setting", "repeat", "train_seconds", "precision", "computer"]
+    assert len(times) == REPEATS
+    assert set(times["precision"]) == {"float32"}
+
+
+def test_racing_gives_the_same_results_for_any_number_of_workers(
+    params: Params, entries: list[Entry], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    one = run(params, entries, repeats_for(params), racing=True)
+    monkeypatch.setenv("ABLATION_CACHE", str(tmp_path / "another"))
+    two_workers = params.model_copy(
+        update={"training": params.training.model_copy(update={"workers": 2})}
+    )
+    two = run(two_workers, entries, repeats_for(params), racing=True)
+    assert scores(two) == scores(one)
+    assert any(len(runs) < REPEATS for runs in one.values())
+
+
+def test_a_setting_that_ends_at_chance_is_collapsed(params: Params, entries: list[Entry]) -> None:
+    results = run(params, entries[:2], repeats_for(params), racing=False)
+    guessing = {setting: runs[:1] for setting, runs in results.items()}
+    guessing[entries[1].setting] = [replace(results[entries[1].setting][0], score=0.25)]
+    first, slow = weigh(entries[:2], guessing, REPEATS, classes=4)
+    assert (first.collapsed, slow.collapsed) == (False, True)
