@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ablation.base.files import write_bytes
-from ablation.data.glyphs import load_glyphs
+from ablation.data.datasets import DATASETS
 from ablation.params import Params
 from ablation.run.hardware import cores, processor_name
 from ablation.study import TRAINING_CHARACTERS
@@ -46,13 +46,14 @@ def machine(device: str) -> dict[str, str | int]:
 
 
 def find_characters(params: Params, folder: Path) -> tuple[Path, str]:
-    """The prepared training characters, or glyphs drawn into `folder` where there are none.
+    """The prepared training characters, or a stand-in's, in `folder`, where there are none.
 
     Returns:
         the file and what a person calls its content.
     """
     if TRAINING_CHARACTERS.exists():
         return TRAINING_CHARACTERS, params.data.dataset
-    drawn = folder / "glyphs.npz"
-    load_glyphs()[0].save(drawn)
-    return drawn, "glyphs"
+    name, stand_in = next((name, dataset) for name, dataset in DATASETS.items() if dataset.note)
+    drawn = folder / "stand_in.npz"
+    stand_in.load(folder)[0].save(drawn)
+    return drawn, name

@@ -10,6 +10,6 @@ dvc repro --quiet
 echo
 dvc metrics show
 echo
-echo "All of this is made from glyphs: characters drawn from fonts, a stand-in for handwriting."
+PYTHONPATH=src python -c "from ablation.params import load_params; print(load_params().dataset.note)"
 echo "The curves and pictures, for a browser:"
 dvc plots show

@@ -11,6 +11,7 @@ from ablation.base.errors import UserError
 from ablation.base.files import write_bytes
 from ablation.params import PARAMS, load_params
 from ablation.run.precision import settle
+from ablation.trial.families import FAMILIES
 
 CHECKED = Path("data/prepared/checked.txt")
 PIPELINE = Path("dvc.yaml")
@@ -50,8 +51,8 @@ def all_families_are_waited_for(stages: dict[str, Any], families: Iterable[str])
         UserError: they list the files of other families than params.yaml.
     """
     for name in ("compare", "report"):
-        metrics = [dep.split("/")[1] for dep in stages[name]["deps"] if dep.startswith("metrics/")]
-        if (listed := {*metrics} - {"comparison"}) != {*families}:
+        parts = {part for dep in stages[name]["deps"] for part in dep.split("/")}
+        if (listed := parts & FAMILIES.keys()) != {*families}:
             raise UserError(
                 f"{PIPELINE}: stages.{name}.deps: the files of {', '.join(sorted(listed))}, but "
                 f"the models of {PARAMS} are {', '.join(sorted(families))}; list the files of "

@@ -40,8 +40,10 @@ def main() -> None:
     torch.set_num_threads(1)
     test = Characters.load(TEST_CHARACTERS)
     released = load(arguments.released, test)
-    seeds = [load(path, test) for path in sorted(arguments.seeds.glob("*.safetensors"))]
-    baselines = [load(path, test) for path in sorted(arguments.baseline.glob("*.safetensors"))]
+    seeds, baselines = (
+        [load(path, test) for path in in_order(folder)]
+        for folder in (arguments.seeds, arguments.baseline)
+    )
     predictions = predict(released, test)
     before = [predict(each, test) for each in baselines]
 
@@ -84,6 +86,11 @@ def load(path: Path, test: Characters) -> Fitted:
             f"{TEST_CHARACTERS} has {' '.join(test.classes)}; `dvc repro` fits one of these"
         )
     return fitted
+
+
+def in_order(folder: Path) -> list[Path]:
+    """The model files of a folder by their seeds' numbers."""
+    return sorted(folder.glob("*.safetensors"), key=lambda path: int(path.stem))
 
 
 def predict(fitted: Fitted, test: Characters) -> pd.DataFrame:

@@ -44,7 +44,7 @@ def test_the_projects_own_files_are_sound(tmp_path: Path) -> None:
             "are mlp; list the files of these and of no other",
         ),
         (
-            {"dvc.yaml": ("      - metrics/cnn\n", "")},
+            {"dvc.yaml": ("      - data/evaluated/cnn\n      - plots/cnn\n", "")},
             "dvc.yaml: stages.report.deps: the files of mlp, but the models of params.yaml are "
             "cnn, mlp; list the files of these and of no other",
         ),

@@ -107,8 +107,8 @@ def test_an_unknown_name(place: Place, value: str, said: str, tmp_path: Path) ->
         ),
         (
             ("selektion",),
-            "'selektion' is not one of seed, data, validation, selection, training, fit, models, "
-            "baseline, techniques (did you mean 'selection'?)",
+            "'selektion' is not one of seed, data, validation, selection, training, fit, worth, "
+            "models, baseline, techniques (did you mean 'selection'?)",
         ),
     ],
 )

@@ -30,7 +30,7 @@ from ablation.study import (
 )
 
 ROOT = Path(__file__).parents[1]
-TRIALS = ["candidate", "setting", "repeat", "score", "diverged", "collapsed", "raced_out"]
+TRIALS = ["candidate", "setting", "repeat", "score", "diverged", "raced_out"]
 CURVES = ["setting", "epoch", "train_loss", "validation_loss", "train_accuracy"]
 CANDIDATES = [
     *("candidate", "setting", "role", "accuracy", "spread", "gain", "low", "high"),

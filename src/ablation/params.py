@@ -105,7 +105,7 @@ class Training(Checked):
 class Worth(Checked):
     """Pairs of random orders that share out the gain, where more than four techniques changed."""
 
-    order_pairs: Annotated[int, Field(ge=2)] = 10
+    order_pairs: Annotated[int, Field(ge=2)]
 
 
 class Fit(Checked):
@@ -156,7 +156,7 @@ class Params(Checked):
     selection: Selection
     training: Training
     fit: Fit
-    worth: Worth = Worth()
+    worth: Worth
     models: Models  # type: ignore[valid-type]
     baseline: Recipe
     techniques: Techniques  # type: ignore[valid-type]

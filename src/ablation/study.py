@@ -172,7 +172,6 @@ def trials_table(contenders: Sequence[Contender], results: Results) -> pd.DataFr
             "repeat": repeat,
             "score": result.score,
             "diverged": result.diverged,
-            "collapsed": contender.collapsed,
             "raced_out": contender.raced_out,
         }
         for contender in contenders

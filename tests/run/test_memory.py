@@ -149,6 +149,15 @@ def test_comments_and_docstrings_change_no_key(source: Path) -> None:
     assert digest(source) == before
 
 
+def test_the_text_of_an_error_changes_no_key(source: Path) -> None:
+    before = digest(source)
+    for name, text in (("trial/weights.py", "leave it out"), ("data/splits.py", "use at most")):
+        path = source / "ablation" / name
+        assert text in path.read_text()
+        path.write_text(path.read_text().replace(text, "mend it"))
+    assert digest(source) == before
+
+
 @pytest.mark.parametrize(
     ("name", "old", "new"),
     [

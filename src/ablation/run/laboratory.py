@@ -102,9 +102,9 @@ class Laboratory:
                 batch_size=1,
             )
             for finished in pool(jobs()):
-                yield finished
                 while recalled:
                     yield recalled.popleft()
+                yield finished
         yield from recalled
 
     def _key(self, work: Work, trial: Trial) -> str:

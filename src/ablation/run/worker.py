@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from ablation.base.errors import UserError
 from ablation.data.characters import Characters
 from ablation.run.hardware import Hardware
 from ablation.trial import scoring
@@ -42,6 +43,8 @@ def fit(characters: Path, digest: str, batch_size: int, hardware: Hardware, tria
 @lru_cache(maxsize=1)
 def _load(path: Path, digest: str, device: str) -> tuple[Part, int]:
     characters = Characters.load(path)
+    if characters.digest() != digest:
+        raise UserError(f"{path}: it changed while a study ran; start `dvc repro` again")
     images, labels = (
         torch.from_numpy(array).to(device) for array in (characters.images, characters.labels)
     )

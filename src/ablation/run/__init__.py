@@ -1,0 +1,1 @@
+"""What runs trials: the laboratory, its workers and memory, and the hardware."""
