@@ -89,7 +89,8 @@ def best_of_the_others(study: Path, model: str, technique: str, setting: str) ->
     others = table[(table["setting"] != setting) & ~failed(table)]
     if others.empty:
         return "nothing else was tried" if len(table) == 1 else "all others failed"
-    best = others.loc[others["gain"].idxmax()]
+    finished = others[others["repeats"] == table["repeats"].max()]
+    best = others.loc[(others if finished.empty else finished)["gain"].idxmax()]
     return f"`{best['setting']}`: {gain_with_interval(best)}"
 
 

@@ -1,5 +1,6 @@
 """One stage of the study: its contenders, their trials, and the tables they fill."""
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -101,6 +102,7 @@ def run_entries(
     Raises:
         SplitError: the splits that params.yaml asks for cannot be made from these characters.
     """
+    started = time.monotonic()
     spec = params.spec(model)
     finished: dict[Trial, Result] = {}
     results: Results = {entry.setting: [] for entry in entries}
@@ -128,14 +130,22 @@ def run_entries(
         for repeat in repeats:
             for entry in entries:
                 count_what_is_complete()
-                if entry in running and (each := trial(entry, repeat)) not in given:
-                    given.add(each)
+                if entry not in running or (each := trial(entry, repeat)) in given:
+                    continue
+                given.add(each)
+                if known := lab.recall(each):
+                    finished[each] = known
+                else:
                     yield each
 
     most = len({trial(entry, repeat) for entry in entries for repeat in repeats})
     for done, result in progress(lab.run(ahead()), most, model):
         finished[done] = result
     count_what_is_complete()
+    counted = sum(map(len, results.values()))
+    trained = f"{lab.trained} trials trained in {time.monotonic() - started:,.0f} s"
+    spared = f"{len(entries) * len(repeats) - counted} spared by racing"
+    console.print(f"{model}: {trained}, {len(finished) - lab.trained} remembered, {spared}")
     return results
 
 

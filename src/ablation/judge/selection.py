@@ -36,6 +36,7 @@ Finding = Literal[
     "practically equal",
     "worse",
     "better",
+    "unsteady",
     "within the noise",
 ]
 
@@ -147,11 +148,15 @@ class Verdict:
 def has_collapsed(scores: ArrayLike, classes: int) -> bool:
     """Whether any trial ended no better than guessing: below twice the share of one class.
 
+    With two or three classes that would be a good score, so there the limit is half of the way from
+    guessing to reading everything.
+
     Args:
         scores: (repeats,) accuracies as fractions; nan where not run.
         classes: number of classes.
     """
-    return bool((np.asarray(scores, float) < 2 / classes).any())
+    least = min(2 / classes, (1 + 1 / classes) / 2)
+    return bool((np.asarray(scores, float) < least).any())
 
 
 def judge_stage(
@@ -195,7 +200,15 @@ def judge_stage(
         winner=winner,
         verdict="kept" if winner is incumbent else "adopted",
         evidence=[
-            _evidence(place, everyone, winner, bool(champions[place]), gains, equal_within)
+            _evidence(
+                place,
+                everyone,
+                winner,
+                bool(champions[place]),
+                bool(noise.in_line[place] and noise.in_line[0]),
+                gains,
+                equal_within,
+            )
             for place in range(len(everyone))
         ],
     )
@@ -330,6 +343,7 @@ def _evidence(
     everyone: Sequence[Contender],
     winner: Contender,
     won_grid: bool,
+    steady: bool,
     gains: Estimate,
     equal_within: float,
 ) -> Evidence:
@@ -358,7 +372,7 @@ def _evidence(
         p_better=better,
         finding=""
         if contender is incumbent
-        else _finding(contender, (low, high), (worse, equal, better)),
+        else _finding(contender, steady, (low, high), (worse, equal, better)),
         repeats=len(ran),
         diverged=contender.diverged,
         collapsed=contender.collapsed,
@@ -369,7 +383,10 @@ def _evidence(
 
 
 def _finding(
-    contender: Contender, interval: tuple[float, float], chances: tuple[float, float, float]
+    contender: Contender,
+    steady: bool,
+    interval: tuple[float, float],
+    chances: tuple[float, float, float],
 ) -> Finding:
     (low, high), (worse, equal, better) = interval, chances
     cases: dict[Finding, bool] = {
@@ -379,6 +396,7 @@ def _finding(
         "practically equal": equal >= SURE,
         "better": low > 0 or better >= SURE,
         "worse": high < 0 or worse >= SURE,
+        "unsteady": not steady,
         "within the noise": True,
     }
     return next(finding for finding, holds in cases.items() if holds)

@@ -6,7 +6,7 @@ remembered, so that waits until there is something to train.
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -30,13 +30,14 @@ class Laboratory:
     characters: Path
     batch_size: int
     hardware: Hardware
+    _trainings: list[str] = field(default_factory=list, compare=False, repr=False)
 
     def run(self, trials: Iterable[Trial]) -> Iterator[tuple[Trial, Result]]:
         """Each trial with its result, as they finish; a finished trial is remembered at once.
 
         Yields in no fixed order. A trial's result depends neither on the order nor on the number
-        of workers. The trials may come from a generator: it is asked for the next one when a worker
-        is free, so it can decide by what has been yielded up to then.
+        of workers. The trials may come from a generator, which can decide by what has been yielded
+        up to then: it is asked at most as many trials ahead as there are workers.
 
         Raises:
             SplitError: the characters cannot be split as a trial's repeat asks.
@@ -53,6 +54,16 @@ class Laboratory:
         for trial, payload in self._each(trials, "fit"):
             result, _, learnt = payload.partition(b"\n")
             yield trial, Result.from_bytes(result), Learnt.from_bytes(learnt)
+
+    def recall(self, trial: Trial) -> Result | None:
+        """The result of a trial on its split, if it is remembered."""
+        payload = memory.recall(self._key("validate", trial))
+        return None if payload is None else Result.from_bytes(payload)
+
+    @property
+    def trained(self) -> int:
+        """How many trainings were not remembered, up to now."""
+        return len(self._trainings)
 
     @property
     def digest(self) -> str:
@@ -81,15 +92,16 @@ class Laboratory:
     def _train(self, trials: Iterable[Trial], work: Work) -> Iterator[tuple[Trial, bytes]]:
         recalled: deque[tuple[Trial, bytes]] = deque()
         # Workers outlive a study: all that a training depends on is told to them.
-        lab = replace(self, characters=self.characters.absolute())
+        lab = replace(self, characters=self.characters.absolute(), _trainings=[])
         place, code = memory.folder(), memory.code_digest()
 
         def jobs() -> Iterator[Any]:
-            """Asked for one whenever a worker is free, so that `trials` may decide till then."""
+            """Asked for the next ones when a worker is free, so that `trials` may decide late."""
             for trial in trials:
                 key = self._key(work, trial)
                 payload = memory.recall(key)
                 if payload is None:
+                    self._trainings.append(key)
                     yield joblib.delayed(_do)(lab, self.digest, work, trial, key, place, code)
                 else:
                     recalled.append((trial, payload))

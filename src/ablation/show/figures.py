@@ -384,7 +384,11 @@ def _share_rows(
     row_labels(
         axes,
         [*shapley["technique"], "all of them", *pairs],
-        [gain_text(row.gain, row.low, row.high) or "unchanged" for row in every.itertuples()],
+        [
+            gain_text(row.gain, row.low, row.high)
+            or ("unknown: a recipe failed" if len(shapley) else "unchanged")
+            for row in every.itertuples()
+        ],
         [*changes, *["beyond the sum of both"] * len(pairs)],
     )
 
