@@ -1,9 +1,12 @@
 """What is committed holds together: the study in git is a finished one."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from tables import METRICS
 
 from ablation.base.files import read_csv
 from ablation.fitted import Fitted
@@ -40,3 +43,11 @@ def test_every_seed_is_there_and_the_first_is_released(model: str) -> None:
     released = (ROOT / f"data/models/{model}.safetensors").read_bytes()
     assert len(seeds) == PARAMS.fit.seeds
     assert (ROOT / f"data/models/{model}-seeds/1.safetensors").read_bytes() == released
+
+
+def test_every_metric_fits_a_terminal() -> None:
+    command = [sys.executable, "-m", "dvc", "metrics", "show"]
+    shown = subprocess.check_output(command, cwd=ROOT, text=True).splitlines()
+    assert len(shown[0].split()) == 1 + len(METRICS)
+    assert max(map(len, shown)) <= 136
+    assert len(shown) == 1 + len([*(ROOT / "metrics").rglob("*.json")])

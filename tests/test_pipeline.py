@@ -125,6 +125,16 @@ def test_a_fresh_clone_trains_nothing_and_stays_clean(fresh: Clone) -> None:
     assert fresh.changes() == ""
 
 
+def test_after_a_pull_nothing_is_stale(study: Clone, tmp_path: Path) -> None:
+    owner = study.duplicate(tmp_path / "owner")
+    owner.run("dvc", "remote", "add", "--default", "store", str(tmp_path / "store"))
+    owner.commit("A remote")
+    owner.run("dvc", "push")
+    clone = owner.clone(tmp_path / "clone")
+    clone.run("dvc", "pull")
+    assert UP_TO_DATE in clone.run("dvc", "status")
+
+
 def test_an_edit_reruns_what_depends_on_it(branches: tuple[Clone, set[str]]) -> None:
     again = of_all_families("dropout", "leave_one_out", "fit", "evaluate")
     assert branches[1] == {"check", "compare", "report", *again}

@@ -1,10 +1,11 @@
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 from racing import compare
 
-from ablation.base.files import write_json
+from ablation.base.files import write_csv, write_json
 from ablation.params import load_params
 from ablation.recipe import save_recipe
 
@@ -21,7 +22,8 @@ def small_study(toy_study: Path) -> None:
     content["baseline"]["optimizer"] = {"name": "sgd", "lr": 0.03}
     Path("params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     save_recipe(load_params().baseline, Path("data/recipes/mlp/activation.yaml"), "for a test")
-    write_json({"trials": 7, "winner": "a winner"}, Path("metrics/mlp/optimizer.json"))
+    write_json({"winner": "a winner"}, Path("metrics/mlp/optimizer.json"))
+    write_csv(pd.DataFrame({"repeat": range(7)}), Path("plots/mlp/optimizer/trials.csv"))
 
 
 def test_without_racing_every_candidate_runs_to_the_end() -> None:

@@ -289,6 +289,14 @@ def test_worse_than_twice_guessing_has_collapsed() -> None:
     assert not has_collapsed([0.8, 0.021, NAN], classes=100)
 
 
+@pytest.mark.parametrize(("classes", "least"), [(2, 0.75), (3, 2 / 3), (4, 0.5)])
+def test_few_classes_need_more_than_guessing_and_less_than_everything(
+    classes: int, least: float
+) -> None:
+    assert has_collapsed([least - 0.01], classes)
+    assert not has_collapsed([least + 0.01], classes)
+
+
 def test_collapsed_contender_never_wins() -> None:
     gone = contender("gone", [0.95, 0.95, 0.02], collapsed=True)
     verdict = judge(OLD, gone, BETTER)
@@ -383,6 +391,16 @@ def test_near_collapse_is_worse_though_its_own_noise_reaches_zero() -> None:
     found = row(judge(old, shaky, equal_within=0.0025), "shaky")
     assert found.high > 0
     assert found.finding == "worse"
+
+
+def test_too_few_repeats_of_a_near_collapse_are_unsteady_and_no_noise() -> None:
+    old = contender("old", [0.8709, 0.8771, 0.8697, 0.8764, 0.8712])
+    shaky = contender("shaky", [0.4983, 0.3506, 0.8610, 0.2199, NAN])  # racing stopped it
+    steps = 0.001 * np.array([0, 1, -1, 2, -2])
+    others = [contender(f"{n}", old.scores + np.roll(steps, n)) for n in range(4)]
+    verdict = judge(old, shaky, *others, equal_within=0.0025)
+    assert row(verdict, "shaky").finding == "unsteady"
+    assert row(verdict, "0").finding != "unsteady"
 
 
 def test_probabilities_are_of_the_gain_that_matters() -> None:

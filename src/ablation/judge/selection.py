@@ -93,9 +93,10 @@ class Evidence:
             (`equal_within`), or a gain.
         finding: the gain in a word. `practically equal`: it is too small to matter, with a
             probability of `SURE`. Else `better` or `worse`: its interval lies above or below zero,
-            or it is so, by more than matters, with that probability. Else `within the noise`:
-            neither a difference nor its absence was shown. `unknown` with one repeat, `diverged`,
-            `collapsed`, and nothing for the incumbent.
+            or it is so, by more than matters, with that probability. Else `unsteady`: its scores
+            or the incumbent's vary far more than the others', so that few repeats show nothing.
+            Else `within the noise`: neither a difference nor its absence was shown. `unknown` with
+            one repeat, `diverged`, `collapsed`, and nothing for the incumbent.
         repeats: number of repeats that it ran.
         diverged, collapsed: as in `Contender`.
         won_grid: whether it stands for its candidate: the best grid point, or the only one.
