@@ -37,7 +37,7 @@ from numpy.typing import NDArray
 from results import keep, machine
 from rich.table import Table
 
-from ablation.base.console import console, percent, plain_errors, points
+from ablation.base.console import console, plain_errors, points
 from ablation.data.characters import Characters
 from ablation.data.emnist import load_left_over
 from ablation.data.splits import Repeat, make_repeats, split, val_to_train
@@ -246,18 +246,18 @@ def tell(world: int, worlds: int, accuracies: Floats, ratio: float) -> None:
 def show(content: dict[str, Any]) -> None:
     """Print the section as a table; all but shares in percentage points."""
     table = Table(title=f"Intervals in {content['worlds']} worlds of real characters")
-    table.add_column("against relu")
-    table.add_column("noise from")
-    for head in ("truth", "held", "share", "95 % interval", "width", "claimed error", "real error"):
-        table.add_column(head, justify="right")
+    table.add_column("minus relu", no_wrap=True)
+    table.add_column("noise from", no_wrap=True)
+    for head in ("truth", "outside", "held", "share (95 %)", "width", "claimed", "real"):
+        table.add_column(head, justify="right", no_wrap=True)
     for row in content["rows"]:
         table.add_row(
             row["contender"],
             row["interval"],
-            f"{points(row['truth'])} (outside {points(row['outside'])})",
-            f"{row['held']}/{content['worlds']}",
-            percent(row["share"]),
-            f"{percent(row['low'])} to {percent(row['high'])}",
+            points(row["truth"]),
+            points(row["outside"]),
+            str(row["held"]),
+            f"{100 * row['share']:.0f} ({100 * row['low']:.0f} to {100 * row['high']:.0f}) %",
             *(f"{100 * row[name]:.2f}" for name in ("width", "claimed", "real")),
         )
     console.print(table)
@@ -285,7 +285,7 @@ def main() -> None:
         "outside": OUTSIDE,
         "repeats": params.validation.repeats,
         "validation": round(ratio / (1 + ratio), 6),
-        "mlp": {**SPEC.model_dump(mode="json"), "batch_size": BATCH_SIZE},
+        "mlp": {**SPEC.model_dump(mode="json"), "batch_size": BATCH_SIZE, "lr": OPTIMIZER.lr},
         "accuracy": {
             name: round(float(accuracy), 6)
             for name, accuracy in zip(CONTENDERS, np.mean(found, axis=(0, 3))[1], strict=True)

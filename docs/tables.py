@@ -327,7 +327,7 @@ def coverage(study: Path) -> str:
         ]
         for row in content["rows"]
     ]
-    heads = ["gain", "interval", "truth", "holds it", "share (95 % interval)", "mean width"]
+    heads = ["gain", "interval", "truth", "held", "share (95 % interval)", "mean width"]
     return markdown([*heads, "error claimed", "real error"], rows)
 
 
