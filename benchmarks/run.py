@@ -3,7 +3,8 @@
     python benchmarks/run.py [--only PART ...]
 
 Each part is a program with processes of its own, so that none inherits what another one has set.
-`racing` runs only when asked for: it belongs to the study in git and needs what that has trained.
+Two run only when asked for: `racing`, which belongs to the study in git and needs what that has
+trained, and `coverage`, which needs the real characters and says nothing of speed.
 """
 
 import argparse
@@ -22,12 +23,14 @@ PARTS = {
     "precision": ("precision.py",),
     "study-time": ("study_time.py",),
     "racing": ("racing.py",),
+    "coverage": ("coverage.py",),
 }
+WHEN_ASKED = {"racing", "coverage"}
 
 
 def available() -> list[str]:
     """The parts that this machine can run in minutes."""
-    left_out = {"racing"} if has_gpu() else {"racing", "throughput-cuda"}
+    left_out = WHEN_ASKED if has_gpu() else {*WHEN_ASKED, "throughput-cuda"}
     return [part for part in PARTS if part not in left_out]
 
 

@@ -334,6 +334,24 @@ def verdicts(study: Path) -> str:
     return tables.strip().split("\n\n", maxsplit=1)[0]
 
 
+def coverage(study: Path) -> str:
+    """How often the intervals hold the truth in worlds of real characters."""
+    content = benchmark(study, "coverage")
+    rows = [
+        [
+            f"`{row['contender']}` minus `relu`",
+            row["interval"],
+            points(row["truth"]),
+            f"{row['held']} of {content['worlds']}",
+            f"{100 * row['share']:.0f} % ({100 * row['low']:.0f} to {100 * row['high']:.0f} %)",
+            *(f"{100 * row[name]:.2f}" for name in ("width", "claimed", "real")),
+        ]
+        for row in content["rows"]
+    ]
+    heads = ["gain", "interval", "truth", "held", "share (95 % interval)", "mean width"]
+    return markdown([*heads, "error claimed", "real error"], rows)
+
+
 TABLES: dict[str, Callable[[Path], str]] = {
     "answer": answer,
     "shares": shares,
@@ -350,6 +368,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "precision": precision,
     "racing": racing,
     "verdicts": verdicts,
+    "coverage": coverage,
 }
 
 

@@ -16,7 +16,10 @@ from ablation.data.emnist import (
     NEEDED,
     PARTITIONS,
     Published,
+    join_tests,
+    left_over,
     load_emnist,
+    load_left_over,
     make_mini,
     verify,
 )
@@ -157,6 +160,16 @@ def test_mini_of_too_few_characters_is_an_error() -> None:
         make_mini(every_class(rounds=2), mini_of([1], [9]), train_per_class=2, test_per_class=1)
 
 
+def test_what_mini_leaves_over_and_mini_are_the_whole() -> None:
+    whole = join_tests(every_class(rounds=4), mini_of([1], [9]))
+    train, test = make_mini(every_class(rounds=4), mini_of([1], [9]), 2, 1)
+    rest = left_over(whole, per_class=3)
+    assert np.array_equal(rest.labels, [*range(47), 1])
+    together = np.concatenate([part.images for part in (test, train, rest)])
+    assert np.array_equal(np.unique(together, axis=0), np.unique(whole.images, axis=0))
+    assert len(together) == len(whole)
+
+
 @pytest.mark.parametrize("dataset", ["emnist-mini", "emnist-balanced"])
 @pytest.mark.parametrize("raw", ["raw", "there"])
 def test_without_files_and_network_the_error_says_what_to_do(
@@ -212,6 +225,15 @@ def test_mini_has_the_documented_checksums(tmp_path: Path) -> None:
     arrays = (train.images, train.labels, test.images, test.labels)
     checksums = [hashlib.sha256(array.tobytes()).hexdigest() for array in arrays]
     assert checksums == documented_checksums()
+
+
+@real
+@pytest.mark.real
+def test_mini_leaves_the_documented_number_of_characters(tmp_path: Path) -> None:
+    link_packed(tmp_path / "raw")
+    rest = load_left_over(tmp_path / "raw")
+    assert len(rest) == 216_168 - 47 * (600 + 150)
+    assert rest.counts().min() == 9  # of `f`
 
 
 @real

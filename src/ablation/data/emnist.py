@@ -117,19 +117,23 @@ def load_emnist(
     Raises:
         DataError: if the files are missing and cannot be downloaded, or are not NIST's.
     """
-    partitions = {name: find_partition(raw, name) for name in NEEDED[dataset]}
-    missing = [name for name, partition in partitions.items() if partition is None]
-    if missing:
-        _download(dataset, missing, raw)
-        partitions |= {name: find_partition(raw, name) for name in missing}
-    first, second = (
-        verify(partition, name, PARTITIONS[name])
-        for name, partition in partitions.items()
-        if partition is not None
-    )
+    first, second = _read(dataset, raw)
     if dataset == "emnist-mini":
         return make_mini(first, second, MINI_TRAIN_PER_CLASS, MINI_TEST_PER_CLASS)
     return Characters(*first, CLASSES), Characters(*second, CLASSES)
+
+
+def load_left_over(raw: Path) -> Characters:
+    """The real characters that EMNIST Mini leaves: 180,918, of very unequal classes.
+
+    Args:
+        raw: as for `load_emnist`.
+
+    Raises:
+        DataError: as `load_emnist`.
+    """
+    whole = join_tests(*_read("emnist-mini", raw))
+    return left_over(whole, MINI_TRAIN_PER_CLASS + MINI_TEST_PER_CLASS)
 
 
 def verify(partition: Partition, name: str, published: Published) -> tuple[np.ndarray, np.ndarray]:
@@ -179,22 +183,54 @@ def make_mini(
     Raises:
         DataError: if a class has too few characters.
     """
+    whole = join_tests(bymerge, byclass)
+    ranks = _ranks_within_class(whole.labels)
+    test = _rows(whole, ranks < test_per_class)
+    after = ranks - test_per_class
+    train = _rows(whole, (after >= 0) & (after < train_per_class))
+    for part, per_class in ((train, train_per_class), (test, test_per_class)):
+        counts = part.counts()
+        if counts.min() < per_class:
+            name = CLASSES[counts.argmin()]
+            raise DataError(f"class {name}: {counts.min()} characters, expected {per_class}")
+    return train, test
+
+
+def join_tests(
+    bymerge: tuple[np.ndarray, np.ndarray], byclass: tuple[np.ndarray, np.ndarray]
+) -> Characters:
+    """Both test partitions in file order and 47 classes, byte-identical images once.
+
+    Args:
+        bymerge, byclass: as for `make_mini`.
+    """
     merged = [CLASSES.index(name.upper() if name in MERGED else name) for name in BYCLASS]
     images = np.concatenate([bymerge[0], byclass[0]])
     labels = np.concatenate([bymerge[1], np.array(merged, np.uint8)[byclass[1]]])
     first_places = _first_places(images)
-    ranks = _ranks_within_class(labels[first_places])
-    test = first_places[ranks < test_per_class]
-    train = first_places[(ranks >= test_per_class) & (ranks < test_per_class + train_per_class)]
-    for part, per_class in ((train, train_per_class), (test, test_per_class)):
-        counts = np.bincount(labels[part], minlength=len(CLASSES))
-        if counts.min() < per_class:
-            name = CLASSES[counts.argmin()]
-            raise DataError(f"class {name}: {counts.min()} characters, expected {per_class}")
-    return (
-        Characters(images[train], labels[train], CLASSES),
-        Characters(images[test], labels[test], CLASSES),
-    )
+    return Characters(images[first_places], labels[first_places], CLASSES)
+
+
+def left_over(whole: Characters, per_class: int) -> Characters:
+    """All characters but the first `per_class` of each class, in the same order."""
+    return _rows(whole, _ranks_within_class(whole.labels) >= per_class)
+
+
+def _read(dataset: str, raw: Path) -> list[tuple[np.ndarray, np.ndarray]]:
+    partitions = {name: find_partition(raw, name) for name in NEEDED[dataset]}
+    missing = [name for name, partition in partitions.items() if partition is None]
+    if missing:
+        _download(dataset, missing, raw)
+        partitions |= {name: find_partition(raw, name) for name in missing}
+    return [
+        verify(partition, name, PARTITIONS[name])
+        for name, partition in partitions.items()
+        if partition is not None
+    ]
+
+
+def _rows(characters: Characters, rows: np.ndarray) -> Characters:
+    return Characters(characters.images[rows], characters.labels[rows], characters.classes)
 
 
 def _first_places(images: np.ndarray) -> np.ndarray:
