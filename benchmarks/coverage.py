@@ -5,8 +5,8 @@
 EMNIST Mini leaves 180,918 of the real characters of NIST's two test partitions. They are dealt into
 45 disjoint *worlds* of about 4,000, every class evenly; a class with too few for a stratified split
 in every world is left out, and the result says which. Each world is a study of its own: three
-contenders run as one stage on the study's own repeats, with small MLPs on the study's baseline
-recipe:
+contenders run as one stage on the study's own repeats: small MLPs, trained by the study's baseline
+recipe at a higher rate.
 
     relu          the incumbent
     relu-again    the same recipe and splits with other dice: the truth is no difference at all
