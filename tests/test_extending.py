@@ -32,7 +32,8 @@ STUDIED = ("mlp", "resnet")
 # Nothing is explored but what the pages add. One worker: two would load torch in every stage.
 SMALL = {
     "validation": TINY["validation"],
-    "training": TINY["training"] | {"workers": 1},
+    "training": TINY["training"] | {"batch_size": 16, "workers": 1},
+    "baseline": {"optimizer": {"name": "adam", "lr": 0.01}, "dropout": 0.0},
     "fit": {"seeds": 1},
     "techniques": {technique: [] for technique in TECHNIQUES},
 }

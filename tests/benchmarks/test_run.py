@@ -35,7 +35,8 @@ def test_a_benchmark_that_is_stopped_leaves_nothing(stop: int, tmp_path: Path) -
     env = os.environ | {"PYTHONPATH": "src", "TMPDIR": str(tmp_path)}
     running = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL)
     (part,) = wait_for(psutil.Process(running.pid).children)
-    wait_for(lambda: list(SHARED_MEMORY.glob(f"*loky-{part.pid}-*")))
+    wait_for(lambda: [p for p in processes_of(part.pid) if "popen_loky" in "".join(p.cmdline())])
+    assert list(SHARED_MEMORY.glob(f"*loky-{part.pid}-*"))
     running.send_signal(stop)
     running.wait()
     wait_for(lambda: not processes_of(part.pid))
