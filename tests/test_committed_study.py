@@ -1,5 +1,6 @@
 """What is committed holds together: the study in git is a finished one."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,10 @@ from ablation.base.files import read_csv
 from ablation.fitted import Fitted
 from ablation.params import load_params
 from ablation.recipe import CHAIN, load_recipe
+from tests.clones import Clone
 
 ROOT = Path(__file__).parents[1]
+RAW = ROOT.parent / "shared/emnist"
 PARAMS = load_params(ROOT / "params.yaml")
 (LAST,) = (
     given["last"]
@@ -51,3 +54,16 @@ def test_every_metric_fits_a_terminal() -> None:
     assert len(shown[0].split()) == 1 + len(METRICS)
     assert max(map(len, shown)) <= 136
     assert len(shown) == 1 + len([*(ROOT / "metrics").rglob("*.json")])
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not RAW.is_dir(), reason=f"the real characters are not in {RAW}")
+def test_a_fresh_clone_with_raw_files_trains_nothing_and_stays_clean(tmp_path: Path) -> None:
+    """Of what is committed: who changes code without running the study again is told here."""
+    clone = Clone(tmp_path / "clone", tmp_path / "memory")
+    subprocess.run(["git", "clone", "--quiet", ROOT, clone.path], check=True)
+    for path in RAW.glob("*.gz"):
+        shutil.copy(path, clone.path / "data/raw")
+    assert clone.repro() == {"check", "prepare"}
+    assert clone.trained() == {}
+    assert clone.changes() == ""
