@@ -110,7 +110,7 @@ class Clone:
         """The folder as it is, with its data and trials."""
         shutil.copytree(self.path, folder)
         if self.memory.exists():
-            shutil.copytree(self.memory, folder / ".cache/trials")
+            shutil.copytree(self.memory, folder / ".cache/trials", dirs_exist_ok=True)
         return Clone(folder, folder / ".cache/trials")
 
     def results(self) -> dict[str, bytes]:
