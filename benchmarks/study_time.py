@@ -47,10 +47,12 @@ def repro(study: Path, memory: Path, *options: str) -> dict[str, Any]:
     before = trainings(memory)
     started = time.perf_counter()
     subprocess.run(["dvc", "repro", "--quiet", *options], cwd=study, env=environment, check=True)
-    return {
+    found = {
         "seconds": round(time.perf_counter() - started, 1),
         "trainings": trainings(memory) - before,
     }
+    console.print(f"dvc repro: {found['seconds']} s, {found['trainings']} trainings")
+    return found
 
 
 def trainings(memory: Path) -> int:
