@@ -81,7 +81,9 @@ def main() -> None:
                 scores(params, model, path, precision, repeats) for precision in ("bf16", "float32")
             )
             rows.append({"model": model, **compare(bf16, float32, val_to_train(repeats[0]))})
-            console.print(f"{model}: bf16 {percent(bf16.mean())}, float32 {percent(float32.mean())}")
+            console.print(
+                f"{model}: bf16 {percent(bf16.mean())}, float32 {percent(float32.mean())}"
+            )
     content = {"machine": machine(device), "characters": name, "rows": rows}
     keep("precision", content)
     show(content)
