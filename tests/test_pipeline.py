@@ -125,6 +125,13 @@ def test_a_fresh_clone_trains_nothing_and_stays_clean(fresh: Clone) -> None:
     assert fresh.changes() == ""
 
 
+def test_raw_files_can_be_added_to_dvc(study: Clone, tmp_path: Path) -> None:
+    clone = study.clone(tmp_path / "clone", "before")
+    (clone.path / "data/raw/some.gz").write_bytes(b"raw characters")
+    clone.run("dvc", "add", "data/raw/some.gz")
+    assert clone.changes() == "?? data/raw/some.gz.dvc\n"
+
+
 def test_after_a_pull_nothing_is_stale(study: Clone, tmp_path: Path) -> None:
     owner = study.duplicate(tmp_path / "owner")
     owner.run("dvc", "remote", "add", "--default", "store", str(tmp_path / "store"))

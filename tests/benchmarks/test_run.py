@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,14 @@ def wait_for(found: Callable[[], Any]) -> Any:
     raise AssertionError("waited for minutes")
 
 
-def processes_of(session: int) -> list[psutil.Process]:
-    processes = [p for p in psutil.process_iter() if p.status() != psutil.STATUS_ZOMBIE]
-    return [p for p in processes if psutil.pid_exists(p.pid) and os.getsid(p.pid) == session]
+def commands_of(session: int) -> list[str]:
+    """What the processes of a session run; one may end while it is looked at."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, ProcessLookupError):
+            if os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(" ".join(process.cmdline()))
+    return found
 
 
 @pytest.mark.skipif(not SHARED_MEMORY.is_dir(), reason="no /dev/shm to look into")
@@ -34,10 +40,12 @@ def test_a_benchmark_that_is_stopped_leaves_nothing(stop: int, tmp_path: Path) -
     command = [sys.executable, "benchmarks/run.py", "--only", "throughput-cpu"]
     env = os.environ | {"PYTHONPATH": "src", "TMPDIR": str(tmp_path)}
     running = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL)
-    (part,) = wait_for(psutil.Process(running.pid).children)
-    wait_for(lambda: [p for p in processes_of(part.pid) if "popen_loky" in "".join(p.cmdline())])
-    assert list(SHARED_MEMORY.glob(f"*loky-{part.pid}-*"))
-    running.send_signal(stop)
-    running.wait()
-    wait_for(lambda: not processes_of(part.pid))
+    try:
+        (part,) = wait_for(psutil.Process(running.pid).children)
+        wait_for(lambda: any("popen_loky" in command for command in commands_of(part.pid)))
+        assert list(SHARED_MEMORY.glob(f"*loky-{part.pid}-*"))
+    finally:
+        running.send_signal(stop)
+        running.wait()
+    wait_for(lambda: not commands_of(part.pid))
     assert not list(SHARED_MEMORY.glob(f"*{part.pid}*"))
