@@ -79,9 +79,13 @@ def test_every_output_of_every_stage_is_there(study: Clone) -> None:
 
 
 def test_nothing_to_do_is_said(study: Clone) -> None:
-    for left_behind in (".training.py.swp", "training.py~", "#training.py#", ".DS_Store"):
-        (study.path / "src/ablation/trial" / left_behind).touch()
+    names = (".training.py.swp", "training.py~", "#training.py#", ".DS_Store")
+    left_behind = [study.path / "src/ablation/trial" / name for name in names]
+    for path in left_behind:
+        path.touch()
     output = study.run("dvc", "repro")
+    for path in left_behind:
+        path.unlink()
     assert UP_TO_DATE in output
     assert stages_run(output) == set()
 
