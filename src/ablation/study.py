@@ -105,6 +105,7 @@ def run_entries(
     started = time.monotonic()
     spec = params.spec(model)
     finished: dict[Trial, Result] = {}
+    remembered: set[Trial] = set()
     results: Results = {entry.setting: [] for entry in entries}
     running = list(entries)
 
@@ -135,6 +136,7 @@ def run_entries(
                 given.add(each)
                 if known := lab.recall(each):
                     finished[each] = known
+                    remembered.add(each)
                 else:
                     yield each
 
@@ -143,9 +145,11 @@ def run_entries(
         finished[done] = result
     count_what_is_complete()
     counted = sum(map(len, results.values()))
-    trained = f"{lab.trained} trials trained in {time.monotonic() - started:,.0f} s"
-    spared = f"{len(entries) * len(repeats) - counted} spared by racing"
-    console.print(f"{model}: {trained}, {len(finished) - lab.trained} remembered, {spared}")
+    console.print(
+        f"{model}: {len(finished) - len(remembered)} trials trained in "
+        f"{time.monotonic() - started:,.0f} s, {len(remembered)} remembered, "
+        f"{len(entries) * len(repeats) - counted} spared by racing"
+    )
     return results
 
 

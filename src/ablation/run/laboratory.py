@@ -6,7 +6,7 @@ remembered, so that waits until there is something to train.
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -30,7 +30,6 @@ class Laboratory:
     characters: Path
     batch_size: int
     hardware: Hardware
-    _trainings: list[str] = field(default_factory=list, compare=False, repr=False)
 
     def run(self, trials: Iterable[Trial]) -> Iterator[tuple[Trial, Result]]:
         """Each trial with its result, as they finish; a finished trial is remembered at once.
@@ -61,11 +60,6 @@ class Laboratory:
         return None if payload is None else Result.from_bytes(payload)
 
     @property
-    def trained(self) -> int:
-        """How many trainings were not remembered, up to now."""
-        return len(self._trainings)
-
-    @property
     def digest(self) -> str:
         """SHA-256 of the characters, as they were when something was first asked of them."""
         return self._read[0]
@@ -92,7 +86,7 @@ class Laboratory:
     def _train(self, trials: Iterable[Trial], work: Work) -> Iterator[tuple[Trial, bytes]]:
         recalled: deque[tuple[Trial, bytes]] = deque()
         # Workers outlive a study: all that a training depends on is told to them.
-        lab = replace(self, characters=self.characters.absolute(), _trainings=[])
+        lab = replace(self, characters=self.characters.absolute())
         place, code = memory.folder(), memory.code_digest()
 
         def jobs() -> Iterator[Any]:
@@ -101,7 +95,6 @@ class Laboratory:
                 key = self._key(work, trial)
                 payload = memory.recall(key)
                 if payload is None:
-                    self._trainings.append(key)
                     yield joblib.delayed(_do)(lab, self.digest, work, trial, key, place, code)
                 else:
                     recalled.append((trial, payload))
