@@ -38,7 +38,7 @@ def compare(params: Params, model: str, before: str, technique: str) -> dict[str
     raced = read_json(METRICS / model / f"{technique}.json")
     trials = read_csv(PLOTS / model / technique / "trials.csv")
     incumbent = load_recipe(RECIPES / model / f"{before}.yaml")
-    entries, repeats = list_entries(params, technique, incumbent), repeats_for(params)
+    entries, repeats = list_entries(params, model, technique, incumbent), repeats_for(params)
     lab = laboratory(params)
     results = run_entries(lab, params, model, entries, repeats, racing=False)
     first, *others = weigh(entries, results, len(repeats), len(lab.classes))

@@ -13,9 +13,9 @@ from ablation.model_file import pack
 from ablation.params import load_params
 from ablation.recipe import load_recipe
 from ablation.run.hardware import Hardware
-from ablation.study import fit_repeats, laboratory
+from ablation.study import fit_repeats, laboratory, make_trial
 from ablation.trial.families import FAMILIES
-from ablation.trial.trials import Result, Trial
+from ablation.trial.trials import Result
 
 MODELS_FOLDER = Path("data/models")
 RECIPES = {"seeds": "final", "baseline": "baseline"}  # folder to what it holds
@@ -32,7 +32,7 @@ def main() -> None:
     recipe = load_recipe(arguments.recipe)
 
     trials = {
-        (kind, seed): Trial(model, params.spec(model), made, repeat)
+        (kind, seed): make_trial(params, model, made, repeat)
         for kind, made in (("seeds", recipe), ("baseline", params.baseline))
         for seed, repeat in enumerate(fit_repeats(params), start=1)
     }

@@ -39,7 +39,7 @@ def main() -> None:
     if arguments.incumbent is None:
         entries = [Entry(BASELINE, BASELINE, params.baseline)]
     else:
-        entries = list_entries(params, technique, load_recipe(arguments.incumbent))
+        entries = list_entries(params, model, technique, load_recipe(arguments.incumbent))
 
     lab = laboratory(params)
     repeats = repeats_for(params)

@@ -180,7 +180,9 @@ def test_out_of_range(place: Place, value: object, said: str, tmp_path: Path) ->
 
 @pytest.mark.parametrize("value", [[], MISSING])
 def test_a_technique_without_candidates_is_not_explored(value: object, tmp_path: Path) -> None:
-    assert load(changed(("techniques", "dropout"), value), tmp_path).candidates("dropout") == ()
+    assert (
+        load(changed(("techniques", "dropout"), value), tmp_path).candidates("dropout", "mlp") == ()
+    )
 
 
 def test_a_family_that_is_not_listed_is_not_studied(tmp_path: Path) -> None:
@@ -300,7 +302,9 @@ def test_a_missing_file_names_the_remedy(tmp_path: Path) -> None:
 
 def test_lists_in_a_candidate_make_a_grid(tmp_path: Path) -> None:
     entry = {"name": "sgd", "lr": [0.1, 0.3], "momentum": [0.0, 0.9]}
-    (sgd,) = load(changed(("techniques", "optimizer"), [entry]), tmp_path).candidates("optimizer")
+    (sgd,) = load(changed(("techniques", "optimizer"), [entry]), tmp_path).candidates(
+        "optimizer", "mlp"
+    )
     assert [(setting.lr, setting.momentum) for setting in sgd.settings] == [
         (0.1, 0.0),
         (0.1, 0.9),
@@ -312,7 +316,9 @@ def test_lists_in_a_candidate_make_a_grid(tmp_path: Path) -> None:
 
 def test_a_candidate_without_lists_is_one_setting(tmp_path: Path) -> None:
     entry = {"name": "sgd", "lr": [0.1]}
-    (sgd,) = load(changed(("techniques", "optimizer"), [entry]), tmp_path).candidates("optimizer")
+    (sgd,) = load(changed(("techniques", "optimizer"), [entry]), tmp_path).candidates(
+        "optimizer", "mlp"
+    )
     assert sgd.settings == (Sgd(name="sgd", lr=0.1),)
     assert (sgd.label, sgd.grid) == ("sgd lr=0.1", ())
 
@@ -320,7 +326,7 @@ def test_a_candidate_without_lists_is_one_setting(tmp_path: Path) -> None:
 def test_candidates_stand_in_the_order_of_the_file(tmp_path: Path) -> None:
     entries = [{"l1": 0.0, "l2": 0.0}, {"l1": [1e-6, 1e-5], "l2": 0.0}, {"l1": 0.0, "l2": [0.1]}]
     params = load(changed(("techniques", "regularization"), entries), tmp_path)
-    candidates = params.candidates("regularization")
+    candidates = params.candidates("regularization", "mlp")
     assert [candidate.label for candidate in candidates] == ["none", "l1", "l2=0.1"]
     labels = [label(setting) for candidate in candidates for setting in candidate.settings]
     assert labels == ["none", "l1=1e-06", "l1=1e-05", "l2=0.1"]
@@ -343,7 +349,7 @@ def every_recipe() -> list[Recipe]:
     return [
         params.baseline.having(technique, setting)
         for technique in Recipe.model_fields
-        for candidate in params.candidates(technique)
+        for candidate in params.candidates(technique, "mlp")
         for setting in candidate.settings
     ]
 

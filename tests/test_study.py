@@ -65,7 +65,7 @@ def params(toy_study: Path) -> Params:
 
 @pytest.fixture
 def entries(params: Params) -> list[Entry]:
-    return list_entries(params, "optimizer", params.baseline)
+    return list_entries(params, "mlp", "optimizer", params.baseline)
 
 
 def run(params: Params, entries: list[Entry], repeats: list[Repeat], *, racing: bool) -> Results:
@@ -95,7 +95,7 @@ def test_an_incumbent_takes_its_place_in_its_grid(entries: list[Entry]) -> None:
 
 def test_an_incumbent_that_is_no_candidate_stands_alone(params: Params) -> None:
     recipe = params.baseline.having("optimizer", Adam(name="adam", lr=0.5))
-    first, *others = list_entries(params, "optimizer", recipe)
+    first, *others = list_entries(params, "mlp", "optimizer", recipe)
     assert first == Entry("adam lr=0.5", "adam lr=0.5", recipe)
     assert len(others) == 4
 
@@ -110,14 +110,14 @@ def test_entries_differ_from_the_incumbent_in_one_technique(
 
 def test_only_learning_rates_have_a_place(toy_study: Path) -> None:
     params = write_params(regularization=[{"l1": 0.0, "l2": [0.001, 0.01]}])
-    entries = list_entries(params, "regularization", params.baseline)
+    entries = list_entries(params, "mlp", "regularization", params.baseline)
     assert [entry.learning_rate for entry in entries] == [None, None, None]
 
 
 def test_a_setting_that_stands_twice_is_run_once(toy_study: Path) -> None:
     grids = [{"name": "sgd", "lr": [0.1, 0.1]}, {"name": "sgd", "lr": 0.1}]
     params = write_params(optimizer=grids)
-    labels = [entry.setting for entry in list_entries(params, "optimizer", params.baseline)]
+    labels = [entry.setting for entry in list_entries(params, "mlp", "optimizer", params.baseline)]
     assert labels == ["sgd lr=0.03", "sgd lr=0.1"]
 
 
@@ -148,7 +148,7 @@ def test_a_split_that_cannot_be_made_is_said(params: Params, entries: list[Entry
 
 def test_racing_lets_the_incumbent_run_to_the_end(params: Params) -> None:
     slow = params.baseline.having("optimizer", Sgd(name="sgd", lr=1e-6))
-    entries = list_entries(params, "optimizer", slow)
+    entries = list_entries(params, "mlp", "optimizer", slow)
     raced = run_entries(
         laboratory(params), params, "mlp", entries, repeats_for(params), racing=True
     )
@@ -245,7 +245,9 @@ def test_an_incumbent_that_stays_has_no_gain(toy_study: Path) -> None:
 
 def test_a_technique_that_is_not_listed_is_not_explored(toy_study: Path) -> None:
     params = write_params(dropout=[])
-    assert [entry.setting for entry in list_entries(params, "dropout", params.baseline)] == ["0.2"]
+    assert [entry.setting for entry in list_entries(params, "mlp", "dropout", params.baseline)] == [
+        "0.2"
+    ]
 
 
 def test_times_stand_apart_and_say_what_computed_them(params: Params, entries: list[Entry]) -> None:

@@ -47,7 +47,7 @@ class About:
         return json.dumps(
             {
                 "model": self.model,
-                "spec": self.spec.model_dump(mode="json"),
+                "spec": self.spec.model_dump(mode="json", exclude_defaults=True),
                 "recipe": self.recipe.model_dump(mode="json"),
                 "classes": self.classes,
                 "conversion": self.conversion,

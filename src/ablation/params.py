@@ -5,13 +5,20 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar, get_type_hints
 
-from pydantic import AfterValidator, Field, create_model, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    create_model,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from ablation.base.checked import Checked, Count, ParamsError, Share, load, one_of
 from ablation.data.datasets import DATASETS, Dataset
 from ablation.recipe import Recipe, label
-from ablation.trial.families import FAMILIES, Spec
+from ablation.trial.families import FAMILIES, SIZES, Spec
 
 Setting = TypeVar("Setting")
 
@@ -114,8 +121,12 @@ class Fit(Checked):
     seeds: Count
 
 
-def _named_apart(candidates: tuple[Candidate[Any], ...]) -> tuple[Candidate[Any], ...]:
-    for name, times in Counter(candidate.label for candidate in candidates).items():
+Entries = TypeVar("Entries", bound=tuple[Any, ...])
+
+
+def _named_apart(candidates: Entries) -> Entries:
+    names = (each.label if isinstance(each, Candidate) else label(each) for each in candidates)
+    for name, times in Counter(names).items():
         if times > 1:
             raise PydanticCustomError(
                 "twice",
@@ -132,7 +143,20 @@ Models = create_model(  # type: ignore[call-overload]
     **{name: (spec, None) for name, spec in FAMILIES.items()},
 )
 
-Techniques = create_model(  # type: ignore[call-overload]
+Architectures = create_model(  # type: ignore[call-overload]
+    "Architectures",
+    __base__=Checked,
+    __doc__="The sizes to try for each family; a list inside an entry is its sizes, and no grid.",
+    **{
+        name: (
+            Annotated[tuple[sizes, ...], AfterValidator(_named_apart)],  # type: ignore[valid-type]
+            Field(default=(), strict=False),
+        )
+        for name, sizes in SIZES.items()
+    },
+)
+
+Techniques = create_model(
     "Techniques",
     __base__=Checked,
     __doc__="The candidates of every technique; one that is not listed is not explored.",
@@ -143,6 +167,12 @@ Techniques = create_model(  # type: ignore[call-overload]
         )
         for technique, setting in get_type_hints(Recipe, include_extras=True).items()
         if technique in Recipe.model_fields
+    }
+    | {
+        "architecture": (
+            Annotated[Architectures, BeforeValidator(lambda listed: listed or {})],  # [] is none
+            Architectures(),
+        )
     },
 )
 
@@ -170,6 +200,14 @@ class Params(Checked):
             )
         return models
 
+    @field_validator("baseline")
+    @classmethod
+    def _stands_under_models(cls, baseline: Recipe) -> Recipe:
+        for key in ("architecture", "epochs"):
+            if key in baseline.model_fields_set:
+                raise PydanticCustomError("at", "stands under `models`; take it out", {"key": key})
+        return baseline
+
     @property
     def dataset(self) -> Dataset:
         """What is known of the data set that is studied."""
@@ -180,20 +218,38 @@ class Params(Checked):
         """The families that are studied, in the order of the table of families."""
         return tuple(name for name in FAMILIES if getattr(self.models, name) is not None)
 
-    def spec(self, model: str) -> Spec:
-        """The sizes of a family.
+    def spec(self, model: str, recipe: Recipe | None = None) -> Spec:
+        """The sizes of a family and for how long it trains: as `models` has it, or a recipe's.
 
         Raises:
-            ParamsError: params.yaml does not list it.
+            ParamsError: params.yaml does not list it, or the recipe is of another family.
         """
         spec: Spec | None = getattr(self.models, model, None)
         if spec is None:
             raise ParamsError(f"{PARAMS}: models: {one_of(model, self.families)}")
-        return spec
+        if recipe is None:
+            return spec
+        sizes = self.full(model, recipe).architecture
+        if not isinstance(sizes, SIZES[model]):
+            raise ParamsError(
+                f"architecture: {label(sizes)!r}: not the sizes of a network of {model}"
+            )
+        return type(spec)(epochs=spec.epochs * recipe.epochs, **dict(sizes))
 
-    def candidates(self, technique: str) -> tuple[Candidate[Any], ...]:
-        """A technique's candidates, simplest first; none if it is not explored."""
-        candidates: tuple[Candidate[Any], ...] = getattr(self.techniques, technique)
+    def full(self, model: str, recipe: Recipe) -> Recipe:
+        """The recipe with the sizes of its network, also where they are those of `models`."""
+        if recipe.architecture is not None:
+            return recipe
+        sizes = {size: getattr(self.spec(model), size) for size in SIZES[model].model_fields}
+        return recipe.having("architecture", SIZES[model](**sizes))
+
+    def candidates(self, technique: str, model: str) -> tuple[Candidate[Any], ...]:
+        """A technique's candidates for a family, simplest first; none if it is not explored."""
+        candidates: tuple[Any, ...] | Any = getattr(self.techniques, technique)
+        if technique == "architecture":
+            candidates = tuple(
+                Candidate(settings=(sizes,), grid=()) for sizes in getattr(candidates, model)
+            )
         return candidates
 
 

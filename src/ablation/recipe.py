@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from ablation.base.checked import Checked, Momentum, Rate, Share, Strength, load, save
+from ablation.base.checked import Checked, Count, Momentum, Rate, Share, Strength, load, save
+from ablation.trial.families import Sizes
 
 
 class Constant(Checked):
@@ -89,19 +90,69 @@ class Regularization(Checked):
     l2: Strength
 
 
+class Same(Checked):
+    """Every epoch sees the same images."""
+
+    name: Literal["none"] = "none"
+
+
+class Affine(Checked):
+    """Every image is turned, sheared, scaled and shifted anew each time, by up to so much.
+
+    rotation, shear: degrees; scale: a share of the size; shift: pixels of 28.
+    """
+
+    name: Literal["affine"]
+    rotation: Annotated[float, Field(ge=0, le=180)] = 10.0
+    shear: Annotated[float, Field(ge=0, le=45)] = 10.0
+    scale: Momentum = 0.1
+    shift: Annotated[float, Field(ge=0, le=14)] = 2.0
+
+
+class Elastic(Affine):
+    """Affine, and bent: each knot of a coarse grid is pushed by a normal draw.
+
+    push: its standard deviation in pixels of 28.
+    """
+
+    name: Literal["elastic"]  # type: ignore[assignment]
+    push: Annotated[float, Field(gt=0, le=7)] = 1.0
+
+
+class LastWeights(Checked):
+    """The network has the weights of the last step."""
+
+    name: Literal["none"] = "none"
+
+
+class Ema(Checked):
+    """The network has an exponential moving average of the weights.
+
+    horizon: how far it looks back, in epochs: a weight of that age counts 1/e of the newest.
+    """
+
+    name: Literal["ema"]
+    horizon: Rate = 1.0
+
+
 Scheduler = Annotated[Constant | Step | Plateau | Cosine | OneCycle, Field(discriminator="name")]
 Activation = Literal["relu", "leaky_relu", "elu", "gelu", "tanh"]
 Optimizer = Annotated[
     Sgd | Adam | AdamW | RmsProp | Adagrad | Adadelta, Field(discriminator="name")
 ]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
+Augmentation = Annotated[Same | Affine | Elastic, Field(discriminator="name")]
+Averaging = Annotated[LastWeights | Ema, Field(discriminator="name")]
 
 
 class Recipe(Checked):
     """One setting for every technique, in the order of tables; the chain's order is dvc.yaml's.
 
     A new field has a neutral default, one that changes nothing: recipes, models and parameter files
-    from before it stay valid.
+    from before it stay valid. A recipe says nothing of what is as the default has it.
+
+    architecture: sizes of the family's network, None for those under `models` in params.yaml;
+    epochs: how many times the family's `epochs` it trains.
     """
 
     scheduler: Scheduler
@@ -110,6 +161,19 @@ class Recipe(Checked):
     batchnorm: bool
     regularization: Regularization
     dropout: Dropout
+    architecture: Sizes | None = None
+    augmentation: Augmentation = Same()
+    smoothing: Momentum = 0.0
+    averaging: Averaging = LastWeights()
+    epochs: Count = 1
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        said: dict[str, Any] = dump(self)
+        for name, field in Recipe.model_fields.items():
+            if name in said and getattr(self, name) == field.default:
+                del said[name]
+        return said
 
     def setting(self, technique: str) -> Any:
         """The setting of one technique."""
@@ -139,8 +203,14 @@ def save_recipe(recipe: Recipe, path: Path, comment: str) -> None:
     save(recipe, path, comment)
 
 
+def plain(recipe: Recipe) -> Recipe:
+    """The recipe without what is told to the network's `Spec`: its sizes and its epochs."""
+    return recipe.having("architecture", None).having("epochs", 1)
+
+
 def label(setting: Any, without: Iterable[str] = ()) -> str:
-    """What a person would call a setting: `cosine`, `sgd lr=0.1`, `l2=0.0001`, `on`, `0.2`.
+    """What a person would call a setting: `cosine`, `sgd lr=0.1`, `l2=0.0001`, `on`, `0.2`, `2x`,
+    `512-256-128`, `16-32-64 dense=128`.
 
     Values that are a field's default go unsaid, and so do the fields in `without`.
     """
@@ -150,9 +220,19 @@ def label(setting: Any, without: Iterable[str] = ()) -> str:
         penalties = {"l1": setting.l1, "l2": setting.l2}
         said = [name if name in without else f"{name}={v:g}" for name, v in penalties.items() if v]
         return " ".join(said) or "none"
+    if isinstance(setting, int):
+        return f"{setting}x"
     if isinstance(setting, Checked):
+        # Its name, or, of sizes, which have none, the first of them; then what is no default.
+        first, *others = type(setting).model_fields
         defaults = {name: field.default for name, field in type(setting).model_fields.items()}
-        values = setting.model_dump(exclude={"name", *without})
-        said = [f"{name}={v:g}" for name, v in values.items() if v != defaults[name]]
-        return " ".join([setting.model_dump()["name"], *said])
+        values = {name: getattr(setting, name) for name in others if name not in without}
+        said = [f"{name}={_short(v)}" for name, v in values.items() if v != defaults[name]]
+        return " ".join([_short(getattr(setting, first)), *said])
     return "none" if setting == 0 else str(setting)
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "-".join(map(str, value)) or "none"
+    return value if isinstance(value, str) else f"{value:g}"

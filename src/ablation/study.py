@@ -13,7 +13,7 @@ from ablation.data.splits import Repeat, make_repeats, val_to_train
 from ablation.judge.racing import raced_out
 from ablation.judge.selection import Contender, has_collapsed
 from ablation.params import Params
-from ablation.recipe import Recipe, label
+from ablation.recipe import Recipe, label, plain
 from ablation.run.hardware import Hardware
 from ablation.run.laboratory import Laboratory
 from ablation.run.precision import hardware_for
@@ -38,13 +38,15 @@ class Entry:
     learning_rate: float | None = None
 
 
-def list_entries(params: Params, technique: str, incumbent: Recipe) -> list[Entry]:
+def list_entries(params: Params, model: str, technique: str, incumbent: Recipe) -> list[Entry]:
     """The incumbent, then every grid point of the technique's candidates, each setting once.
 
     An incumbent that is also in the list takes its place in that candidate's grid.
     """
+    if technique == "architecture":
+        incumbent = params.full(model, incumbent)
     listed: dict[str, Entry] = {}
-    for candidate in params.candidates(technique):
+    for candidate in params.candidates(technique, model):
         for setting in candidate.settings:
             rate = setting.lr if "lr" in candidate.grid else None
             recipe = incumbent.having(technique, setting)
@@ -66,6 +68,15 @@ def repeats_for(params: Params, purpose: str = "selection") -> list[Repeat]:
 def fit_repeats(params: Params) -> list[Repeat]:
     """The seeds of the final fits, which use all characters: of the repeats only the dice count."""
     return make_repeats(params.seed, "shuffle", 0.5, params.fit.seeds, "fit")
+
+
+def make_trial(params: Params, model: str, recipe: Recipe, repeat: Repeat) -> Trial:
+    """A recipe on a repeat; recipes that train the same network alike share their trials.
+
+    Raises:
+        ParamsError: the recipe is of another family.
+    """
+    return Trial(model, params.spec(model, recipe), plain(recipe), repeat)
 
 
 def laboratory(params: Params) -> Laboratory:
@@ -103,14 +114,13 @@ def run_entries(
         SplitError: the splits that params.yaml asks for cannot be made from these characters.
     """
     started = time.monotonic()
-    spec = params.spec(model)
     finished: dict[Trial, Result] = {}
     remembered: set[Trial] = set()
     results: Results = {entry.setting: [] for entry in entries}
     running = list(entries)
 
     def trial(entry: Entry, repeat: Repeat) -> Trial:
-        return Trial(model, spec, entry.recipe, repeat)
+        return make_trial(params, model, entry.recipe, repeat)
 
     def count_what_is_complete() -> None:
         """Take over the repeats that all have finished who run, and stop who is out after each."""

@@ -13,9 +13,9 @@ ROOT = Path(__file__).parents[2]
 def test_added_candidate_is_one_more_optimizer(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     shutil.copy(ROOT / "params.yaml", path)
-    before = load_params(path).candidates("optimizer")
+    before = load_params(path).candidates("optimizer", "mlp")
     add_candidate(path)
-    assert load_params(path).candidates("optimizer")[:-1] == before
+    assert load_params(path).candidates("optimizer", "mlp")[:-1] == before
 
 
 def test_only_finished_trainings_are_counted(tmp_path: Path) -> None:
@@ -28,6 +28,8 @@ def test_scratch_copy_holds_the_code_and_the_small_study(tmp_path: Path) -> None
     subprocess.run([sys.executable, SCRATCH, tmp_path / "study"], cwd=ROOT, check=True)
     params, demo = load_params(ROOT / "params.yaml"), load_params(tmp_path / "study/params.yaml")
     assert (demo.data.dataset, demo.validation.repeats) == ("glyphs", 3)
-    assert demo.candidates("dropout") == params.candidates("dropout")  # what it says nothing of
-    assert len(demo.candidates("optimizer")[0].settings) == 1
+    assert demo.candidates("dropout", "mlp") == params.candidates(
+        "dropout", "mlp"
+    )  # what it says nothing of
+    assert len(demo.candidates("optimizer", "mlp")[0].settings) == 1
     assert (tmp_path / "study/benchmarks/study_time.py").exists()

@@ -27,7 +27,7 @@ class Repeat:
         scheme: `shuffle` or `kfold`.
         fraction: validation characters over all characters (1 / folds under kfold).
         folds: number of folds under kfold, 0 under shuffle.
-        split_seed, init_seed, order_seed, dropout_seed: each in [0, 2**32).
+        split_seed, init_seed, order_seed, dropout_seed, augmentation_seed: each in [0, 2**32).
     """
 
     index: int
@@ -38,6 +38,7 @@ class Repeat:
     init_seed: int
     order_seed: int
     dropout_seed: int
+    augmentation_seed: int
 
 
 def make_repeats(
@@ -116,7 +117,7 @@ def _repeat(
 
 
 def _seeds(seed: int, key: tuple[int, ...]) -> list[int]:
-    return [int(word) for word in np.random.SeedSequence(seed, spawn_key=key).generate_state(4)]
+    return [int(word) for word in np.random.SeedSequence(seed, spawn_key=key).generate_state(5)]
 
 
 def _check_enough(labels: np.ndarray, repeat: Repeat) -> None:

@@ -116,7 +116,7 @@ class Laboratory:
         return memory.key(
             work=work,
             model=trial.model,
-            spec=trial.spec.model_dump(mode="json"),
+            spec=trial.spec.model_dump(mode="json", exclude_defaults=True),
             recipe=trial.recipe.model_dump(mode="json"),
             repeat=asdict(trial.repeat),
             batch_size=self.batch_size,

@@ -3,6 +3,7 @@
 import ctypes
 import math
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -11,12 +12,13 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from ablation.data.splits import Repeat
-from ablation.recipe import Recipe
+from ablation.recipe import Ema, Recipe
+from ablation.trial.augmentation import make_augment
 from ablation.trial.families import Spec
 from ablation.trial.models import build
 from ablation.trial.techniques import make_optimizer, make_schedule
 from ablation.trial.trials import Curves
-from ablation.trial.weights import MasterWeights
+from ablation.trial.weights import Average, MasterWeights
 
 SLICE = 1024  # images that are normalised, or predicted, at a time
 
@@ -105,6 +107,12 @@ def train(
     schedule = make_schedule(recipe.scheduler, optimizer, recipe.optimizer.lr, steps * spec.epochs)
     on_plateau = isinstance(schedule, ReduceLROnPlateau)
     l1, l2 = recipe.regularization.l1, recipe.regularization.l2
+    smoothing = recipe.smoothing
+    average = None
+    if isinstance(recipe.averaging, Ema):
+        average = Average(network, weights, recipe.averaging.horizon * steps)
+    side = training.images.shape[-1]
+    augment = make_augment(recipe.augmentation, repeat.augmentation_seed, side, device)
     order_dice = torch.Generator().manual_seed(repeat.order_seed)
     torch.manual_seed(repeat.dropout_seed)
     curves = Curves([], [], [], [])
@@ -117,10 +125,11 @@ def train(
         right = torch.zeros((), dtype=torch.int64, device=device)
 
         for rows in shuffled.split(batch_size)[:steps]:
-            logits = network(training.images.index_select(0, rows)).float()
+            logits = network(augment(training.images.index_select(0, rows))).float()
             labels = training.labels.index_select(0, rows)
             loss = F.cross_entropy(logits, labels)
-            loss.backward()
+            aim = F.cross_entropy(logits, labels, label_smoothing=smoothing) if smoothing else loss
+            aim.backward()
             weights.collect()
             if l2:
                 weights.kernel_gradients.add_(weights.kernels, alpha=l2)
@@ -128,6 +137,8 @@ def train(
                 weights.kernel_gradients.add_(weights.kernels.sign(), alpha=l1)
             optimizer.step()
             weights.spread()
+            if average:
+                average.update()
             if not on_plateau:
                 schedule.step()
             loss_sum += loss.detach()
@@ -143,7 +154,8 @@ def train(
         if isinstance(schedule, ReduceLROnPlateau):
             schedule.step(train_loss)
         if validation is not None:
-            logits = predict(network, validation.images)
+            with average.shown() if average else nullcontext():
+                logits = predict(network, validation.images)
             validation_loss = F.cross_entropy(logits, validation.labels).item()
             diverged = not math.isfinite(validation_loss)
             curves.validation_loss.append(validation_loss)
@@ -153,6 +165,8 @@ def train(
             if diverged:
                 break
 
+    if average:
+        average.swap()
     if validation is None:
         # Nothing else has looked at the network since its last step.
         logits = predict(network, training.images[:SLICE])
