@@ -247,9 +247,7 @@ class Params(Checked):
         """A technique's candidates for a family, simplest first; none if it is not explored."""
         candidates: tuple[Any, ...] | Any = getattr(self.techniques, technique)
         if technique == "architecture":
-            candidates = tuple(
-                Candidate(settings=(sizes,), grid=()) for sizes in getattr(candidates, model)
-            )
+            candidates = tuple(map(Candidate.model_validate, getattr(candidates, model)))
         return candidates
 
 
