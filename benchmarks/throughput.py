@@ -33,11 +33,11 @@ from ablation.base.console import console
 from ablation.data.characters import Characters
 from ablation.data.splits import make_repeats
 from ablation.params import load_params
-from ablation.recipe import Adam, Constant, Recipe
+from ablation.recipe import Adam, Constant, Recipe, label
 from ablation.run.hardware import Hardware, cores
 from ablation.run.laboratory import Laboratory
 from ablation.run.memory import FOLDER_VARIABLE
-from ablation.trial.families import FAMILIES, Spec
+from ablation.trial.families import FAMILIES, Spec, sizes_of
 from ablation.trial.models import build
 from ablation.trial.trials import Trial
 
@@ -155,15 +155,9 @@ def measure(work: Work, rounds: int) -> dict[str, list[float]]:
                 rates[name].append(side(work, turn))
                 figure = f"{rates[name][-1]:,.0f} images/s"
                 console.print(
-                    f"{work.model} {sizes(work.spec)}, round {turn + 1}, {name}: {figure}"
+                    f"{work.model} {label(sizes_of(work.model, work.spec))}, round {turn + 1}, {name}: {figure}"
                 )
     return rates
-
-
-def sizes(spec: Spec) -> str:
-    """`512-256-128`, or channels and dense layers: `16-32-64 + 128`."""
-    layers = spec.model_dump(exclude={"epochs"}).values()
-    return " + ".join("-".join(map(str, widths)) for widths in layers if widths)
 
 
 def summary(work: Work, rates: dict[str, list[float]]) -> dict[str, Any]:
@@ -171,7 +165,7 @@ def summary(work: Work, rates: dict[str, list[float]]) -> dict[str, Any]:
     plain, engine, ceiling = (median(rates[name]) for name in ("plain", "engine", "ceiling"))
     return {
         "model": work.model,
-        "sizes": sizes(work.spec),
+        "sizes": label(sizes_of(work.model, work.spec)),
         "images": work.images,
         "candidates": work.candidates,
         "epochs": work.spec.epochs,

@@ -4,8 +4,25 @@ import pytest
 from pydantic import ValidationError
 
 from ablation.base.checked import one_of
-from ablation.recipe import AdamW, Cosine, OneCycle, Recipe, Regularization, Sgd, Step, label
-from ablation.trial.families import CnnSpec, MlpSpec
+from ablation.recipe import (
+    AdamW,
+    Affine,
+    Cosine,
+    Elastic,
+    Ema,
+    LastWeights,
+    OneCycle,
+    Recipe,
+    Regularization,
+    Same,
+    Sgd,
+    Step,
+    label,
+    plain,
+)
+from ablation.trial.families import SIZES, CnnSpec, MlpSpec, sizes_of
+
+MlpSizes, CnnSizes = SIZES["mlp"], SIZES["cnn"]
 
 
 @pytest.mark.parametrize(
@@ -23,6 +40,15 @@ from ablation.trial.families import CnnSpec, MlpSpec
         (Regularization(l1=1e-5, l2=1e-4), "l1=1e-05 l2=0.0001"),
         (True, "on"),
         (False, "off"),
+        (MlpSizes(hidden=(512, 256, 128)), "512-256-128"),
+        (CnnSizes(channels=(16, 32), dense=(64,)), "16-32 dense=64"),
+        (CnnSizes(channels=(16, 32), dense=(), convolutions=2), "16-32 dense=none convolutions=2"),
+        (Same(), "none"),
+        (Affine(name="affine"), "affine"),
+        (Elastic(name="elastic", push=0.5, shift=1.0), "elastic shift=1 push=0.5"),
+        (LastWeights(), "none"),
+        (Ema(name="ema", horizon=2.0), "ema horizon=2"),
+        (4, "4x"),
         (0.0, "none"),
         (0.2, "0.2"),
         ("leaky_relu", "leaky_relu"),
@@ -46,9 +72,35 @@ def test_another_setting_of_one_technique_leaves_the_others(recipe: Recipe) -> N
 
 def test_a_new_technique_leaves_old_recipes_valid(recipe: Recipe) -> None:
     class Newer(Recipe):
-        smoothing: float = 0.0
+        noise: float = 0.0
 
-    assert Newer.model_validate(recipe.model_dump()).smoothing == 0.0
+    assert Newer.model_validate(recipe.model_dump()).noise == 0.0
+
+
+def test_a_recipe_says_nothing_of_what_changes_nothing(recipe: Recipe) -> None:
+    said = {"scheduler", "activation", "optimizer", "batchnorm", "regularization", "dropout"}
+    assert recipe.model_dump().keys() == said
+    other = recipe.having("smoothing", 0.1).having("averaging", Ema(name="ema"))
+    assert other.model_dump().keys() == said | {"smoothing", "averaging"}
+    assert Recipe.model_validate(other.model_dump()) == other
+
+
+@pytest.mark.parametrize("sizes", [MlpSizes(hidden=(9, 8, 7)), CnnSizes(channels=(4, 5), dense=())])
+def test_sizes_of_any_family_come_back_as_they_were(sizes: Any, recipe: Recipe) -> None:
+    other = recipe.having("architecture", sizes)
+    assert Recipe.model_validate(other.model_dump()) == other
+    assert hash(other) != hash(recipe)
+
+
+def test_a_plain_recipe_leaves_sizes_and_epochs_to_the_spec(recipe: Recipe) -> None:
+    longer = recipe.having("architecture", MlpSizes(hidden=(9, 8, 7))).having("epochs", 4)
+    assert plain(longer) == recipe
+
+
+def test_the_sizes_of_a_spec_are_all_but_its_epochs() -> None:
+    assert sizes_of("mlp", MlpSpec(hidden=(9, 8, 7), epochs=5)) == MlpSizes(hidden=(9, 8, 7))
+    cnn = CnnSpec(channels=(4, 5), dense=(6,), convolutions=2, epochs=5)
+    assert sizes_of("cnn", cnn) == CnnSizes(channels=(4, 5), dense=(6,), convolutions=2)
 
 
 def test_one_of_guesses_what_was_meant() -> None:

@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError
 from ablation.base.checked import Checked, Count, ParamsError, Share, load, one_of
 from ablation.data.datasets import DATASETS, Dataset
 from ablation.recipe import Recipe, label
-from ablation.trial.families import FAMILIES, SIZES, Spec
+from ablation.trial.families import FAMILIES, SIZES, Spec, sizes_of
 
 Setting = TypeVar("Setting")
 
@@ -240,8 +240,7 @@ class Params(Checked):
         """The recipe with the sizes of its network, also where they are those of `models`."""
         if recipe.architecture is not None:
             return recipe
-        sizes = {size: getattr(self.spec(model), size) for size in SIZES[model].model_fields}
-        return recipe.having("architecture", SIZES[model](**sizes))
+        return recipe.having("architecture", sizes_of(model, self.spec(model)))
 
     def candidates(self, technique: str, model: str) -> tuple[Candidate[Any], ...]:
         """A technique's candidates for a family, simplest first; none if it is not explored."""

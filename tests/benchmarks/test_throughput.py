@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from throughput import Work, measure, sizes, summary
+from throughput import Work, measure, summary
 
 from ablation.data.characters import CLASSES, Characters
 from ablation.data.glyphs import write
@@ -57,7 +57,3 @@ def test_summary_takes_medians_and_their_ratios() -> None:
     assert row["images"] == 2 * 2 * 16
     assert row["sizes"] == "8-8-8"
     assert (row["engine_over_plain"], row["engine_over_ceiling"]) == (10.0, 0.8)
-
-
-def test_sizes_of_a_cnn_name_its_convolutions_and_dense_layers() -> None:
-    assert sizes(CnnSpec(channels=(16, 32), dense=(64,), epochs=1)) == "16-32 + 64"

@@ -6,11 +6,17 @@ import pytest
 from ablation.data.splits import Repeat, make_repeats, split, val_to_train
 
 LABELS = np.random.default_rng(0).permutation(np.repeat(np.arange(6, dtype=np.uint8), 40))
-SEEDS_OF_1729 = (2248742872, 2756388605, 1963567772, 2625966904)
+SEEDS_OF_1729 = (2248742872, 2756388605, 1963567772, 2625966904, 1676937989)
 
 
 def seeds(repeat: Repeat) -> tuple[int, ...]:
-    return repeat.split_seed, repeat.init_seed, repeat.order_seed, repeat.dropout_seed
+    return (
+        repeat.split_seed,
+        repeat.init_seed,
+        repeat.order_seed,
+        repeat.dropout_seed,
+        repeat.augmentation_seed,
+    )
 
 
 @pytest.mark.parametrize("scheme", ["shuffle", "kfold"])

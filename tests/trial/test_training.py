@@ -7,7 +7,16 @@ import torch
 import torch.nn.functional as F
 
 from ablation.data.splits import Repeat
-from ablation.recipe import Plateau, Recipe, Regularization, Sgd
+from ablation.recipe import (
+    Affine,
+    Elastic,
+    Ema,
+    Plateau,
+    Recipe,
+    Regularization,
+    Same,
+    Sgd,
+)
 from ablation.trial.families import CnnSpec, MlpSpec
 from ablation.trial.models import build, compute_in, kernels
 from ablation.trial.training import Normalisation, Part, Trained, predict, train
@@ -66,11 +75,11 @@ def test_another_repeat_gives_another_training(
     assert one.curves != other.curves
 
 
-@pytest.mark.parametrize("seed", ["init_seed", "order_seed", "dropout_seed"])
+@pytest.mark.parametrize("seed", ["init_seed", "order_seed", "dropout_seed", "augmentation_seed"])
 def test_every_seed_of_a_repeat_counts(
     seed: str, mlp: MlpSpec, recipe: Recipe, repeats: list[Repeat], parts: Parts
 ) -> None:
-    recipe = recipe.having("dropout", 0.3)
+    recipe = recipe.having("dropout", 0.3).having("augmentation", Affine(name="affine"))
     other = Repeat(**{**dataclasses.asdict(repeats[0]), seed: 1})
     assert not equal(run(mlp, recipe, repeats[0], parts), run(mlp, recipe, other, parts))
 
@@ -80,6 +89,79 @@ def test_dropouts_dice_are_not_those_of_the_order(
 ) -> None:
     other = dataclasses.replace(repeats[0], dropout_seed=1)
     assert equal(run(mlp, recipe, repeats[0], parts), run(mlp, recipe, other, parts))
+
+
+def test_augmentation_moves_no_other_dice(
+    mlp: MlpSpec, recipe: Recipe, repeats: list[Repeat], parts: Parts
+) -> None:
+    """Affine by nothing draws as any other, and every image comes out as it was."""
+    nothing = Affine(name="affine", rotation=0.0, shear=0.0, scale=0.0, shift=0.0)
+    recipe = recipe.having("dropout", 0.3)
+    plain, drawn = (
+        run(mlp, each, repeats[0], parts)
+        for each in (recipe, recipe.having("augmentation", nothing))
+    )
+    assert plain.curves.train_loss == pytest.approx(drawn.curves.train_loss, abs=1e-4)
+
+
+def test_augmentation_is_for_training_alone(
+    mlp: MlpSpec, recipe: Recipe, repeats: list[Repeat], parts: Parts
+) -> None:
+    """Without steps that learn, the validation part gives what it gave."""
+    still = recipe.having("optimizer", Sgd(name="sgd", lr=1e-12)).having("batchnorm", False)
+    plain, drawn = (
+        run(mlp, still.having("augmentation", each), repeats[0], parts)
+        for each in (Same(), Elastic(name="elastic"))
+    )
+    assert plain.curves.validation_loss == drawn.curves.validation_loss
+    assert plain.curves.train_loss != drawn.curves.train_loss
+
+
+def test_smoothing_is_learnt_and_not_reported(
+    mlp: MlpSpec, recipe: Recipe, repeats: list[Repeat], parts: Parts
+) -> None:
+    """One step, by torch's own smoothed loss."""
+    recipe = recipe.having("optimizer", Sgd(name="sgd", lr=0.01))
+    smooth = recipe.having("smoothing", 0.2)
+    one_step = mlp.model_copy(update={"epochs": 1})
+    plain, trained = (
+        run(one_step, each, repeats[0], (parts[0], None), batch_size=300)
+        for each in (recipe, smooth)
+    )
+    assert trained.curves.train_loss == plain.curves.train_loss
+
+    network = build(one_step, smooth, 4, repeats[0].init_seed)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.01)
+    logits = network(Normalisation.of(parts[0].images)(parts[0].images))
+    F.cross_entropy(logits, parts[0].labels, label_smoothing=0.2).backward()
+    optimizer.step()
+    for ours, theirs in zip(trained.network.parameters(), network.parameters(), strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-6)
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_the_averaged_network_is_scored_and_the_other_one_trained(
+    bf16: bool, spec: MlpSpec | CnnSpec, recipe: Recipe, repeats: list[Repeat], parts: Parts
+) -> None:
+    averaging = recipe.having("averaging", Ema(name="ema", horizon=0.5))
+    plain, averaged = (
+        run(spec, each, repeats[0], parts, bf16=bf16) for each in (recipe, averaging)
+    )
+    assert averaged.curves.train_loss == plain.curves.train_loss
+    assert averaged.curves.validation_loss != plain.curves.validation_loss
+    assert not equal(plain, averaged)
+    validation = parts[1].normalised(averaged.normalisation, torch.float32)
+    loss = F.cross_entropy(predict(averaged.network, validation.images), validation.labels)
+    assert loss.item() == pytest.approx(averaged.curves.validation_loss[-1], rel=0.02)
+
+
+def test_an_average_that_looks_back_a_step_is_the_network_itself(
+    mlp: MlpSpec, recipe: Recipe, repeats: list[Repeat], parts: Parts
+) -> None:
+    short = recipe.having("averaging", Ema(name="ema", horizon=0.001))
+    plain, averaged = (run(mlp, each, repeats[0], parts) for each in (recipe, short))
+    assert averaged.curves == plain.curves
+    assert equal(plain, averaged)
 
 
 @pytest.mark.parametrize("l1", [0.0, 0.03])

@@ -1,4 +1,5 @@
 import copy
+import math
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from ablation.recipe import Recipe
 from ablation.trial.families import CnnSpec, MlpSpec
 from ablation.trial.models import NetworkError, build, kernels
 from ablation.trial.techniques import ACTIVATIONS
-from ablation.trial.weights import MasterWeights
+from ablation.trial.weights import Average, MasterWeights
 
 DTYPES = [torch.float32, torch.bfloat16]
 
@@ -128,3 +129,49 @@ def test_a_parameter_without_gradient_is_named(unused: str) -> None:
     torch.stack([values.sum() for values in used]).sum().backward()
     with pytest.raises(NetworkError, match=rf"models\.py: {unused} got no gradient"):
         weights.collect()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_an_average_forgets_by_its_horizon(network: nn.Module, dtype: torch.dtype) -> None:
+    """After a long time at one place, a move counts as much as the formula says."""
+    weights = MasterWeights(network, dtype)
+    average = Average(network, weights, horizon=5.0)
+    weights.all.fill_(1.0)
+    for _ in range(400):
+        average.update()
+    weights.all.fill_(2.0)
+    for _ in range(5):
+        average.update()
+    with average.shown():
+        assert torch.allclose(weights.all, torch.tensor(2 - math.exp(-1)), atol=1e-4)
+
+
+def test_an_average_begins_with_what_there_is(network: nn.Module) -> None:
+    weights = MasterWeights(network, torch.float32)
+    before = weights.all.clone()
+    average = Average(network, weights, horizon=1000.0)
+    weights.all.add_(1.0)
+    average.update()
+    with average.shown():
+        assert torch.allclose(weights.all, before + 1 - 2 / 11, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_network_shows_the_average_and_comes_back(
+    network: nn.Module, dtype: torch.dtype
+) -> None:
+    weights = MasterWeights(network, dtype)
+    average = Average(network, weights, horizon=3.0)
+    weights.all.add_(1.0)
+    weights.spread()
+    for statistics in network.buffers():
+        if statistics.is_floating_point():
+            statistics.add_(1.0)
+    average.update()
+    present = {name: value.clone() for name, value in network.state_dict().items()}
+    with average.shown():
+        shown = {name: value.clone() for name, value in network.state_dict().items()}
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, present[name])
+        if value.is_floating_point():
+            assert not torch.equal(shown[name], present[name]), name

@@ -52,3 +52,9 @@ SIZES: dict[str, type[Checked]] = {
     for name, spec in FAMILIES.items()
 }
 Sizes: Any = Union[tuple(SIZES.values())]  # noqa: UP007
+
+
+def sizes_of(model: str, spec: Spec) -> Checked:
+    """The sizes of a family's network, without how long it trains."""
+    sizes = SIZES[model]
+    return sizes(**{size: getattr(spec, size) for size in sizes.model_fields})
