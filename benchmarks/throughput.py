@@ -154,10 +154,13 @@ def measure(work: Work, rounds: int) -> dict[str, list[float]]:
             for name, side in sides.items():
                 rates[name].append(side(work, turn))
                 figure = f"{rates[name][-1]:,.0f} images/s"
-                console.print(
-                    f"{work.model} {label(sizes_of(work.model, work.spec))}, round {turn + 1}, {name}: {figure}"
-                )
+                console.print(f"{work.model} {sizes(work)}, round {turn + 1}, {name}: {figure}")
     return rates
+
+
+def sizes(work: Work) -> str:
+    """`512-256-128`, or `16-32-64 dense=128`."""
+    return label(sizes_of(work.model, work.spec))
 
 
 def summary(work: Work, rates: dict[str, list[float]]) -> dict[str, Any]:
@@ -165,7 +168,7 @@ def summary(work: Work, rates: dict[str, list[float]]) -> dict[str, Any]:
     plain, engine, ceiling = (median(rates[name]) for name in ("plain", "engine", "ceiling"))
     return {
         "model": work.model,
-        "sizes": label(sizes_of(work.model, work.spec)),
+        "sizes": sizes(work),
         "images": work.images,
         "candidates": work.candidates,
         "epochs": work.spec.epochs,

@@ -43,7 +43,7 @@ import sys
 from pathlib import Path
 import torch
 from ablation.data.splits import make_repeats
-from ablation.recipe import load_recipe
+from ablation.recipe import Sgd, load_recipe
 from ablation.trial.families import MlpSpec
 from ablation.trial.training import Part, train
 
@@ -60,6 +60,7 @@ def step(recipe):
     weights = torch.cat([values.flatten() for values in done.network.parameters()])
     return [done.curves.train_loss, weights.double().sum().item()]
 
+recipe = recipe.having("optimizer", Sgd(name="sgd", lr=0.1))
 print(step(recipe))
 """
 MORE = """
@@ -68,8 +69,8 @@ from ablation.fitted import Fitted
 from ablation.trial.models import LayerNorm, _refuse_what_is_unknown
 from ablation.trial.weights import MasterWeights
 
-print(step(recipe.having("smoothing", 0.2)))
-print([Fitted.load(root / "data/models/mlp.safetensors").about.recipe.smoothing])
+print(step(recipe.having("clipping", 0.001)))
+print([Fitted.load(root / "data/models/mlp.safetensors").about.recipe.clipping])
 network = nn.Sequential(nn.Flatten(), nn.Linear(784, 8), LayerNorm(8), nn.Linear(8, 4))
 _refuse_what_is_unknown(network)
 MasterWeights(network, torch.bfloat16)
@@ -143,27 +144,26 @@ def test_the_project_is_as_clean_as_before(extended: Clone) -> None:
 def test_a_new_technique_has_its_stage_and_its_rows(
     model: str, extended: Clone, output: str
 ) -> None:
-    assert f"Running stage 'smoothing@{model}'" in output
+    assert f"Running stage 'clipping@{model}'" in output
     plots = extended.path / "plots" / model
     chain, gains, candidates = (
         read_csv(plots / name)
-        for name in ("smoothing/chain.csv", "leave_one_out/gains.csv", "smoothing/candidates.csv")
+        for name in ("clipping/chain.csv", "leave_one_out/gains.csv", "clipping/candidates.csv")
     )
-    assert chain["technique"].tolist() == ["baseline", *TECHNIQUES, "smoothing"]
-    assert gains["technique"].tolist() == [*TECHNIQUES, "smoothing", "all"]
-    assert set(candidates["setting"]) == {"none", "0.1", "0.2"}
-    assert (extended.path / f"metrics/{model}/smoothing.json").exists()
-    assert "smoothing" in about(extended, model)["recipe"]
+    assert chain["technique"].tolist() == ["baseline", *TECHNIQUES[:-1], "clipping", "epochs"]
+    assert gains["technique"].tolist() == [*TECHNIQUES[:-1], "clipping", "all"]
+    assert set(candidates["setting"]) == {"none", "1", "5"}
+    assert (extended.path / f"metrics/{model}/clipping.json").exists()
     for charts in ("gains", "curves"):
-        assert list((extended.path / "plots/charts" / charts).glob("*smoothing*.csv")), charts
+        assert list((extended.path / "plots/charts" / charts).glob("*clipping*.csv")), charts
 
 
 def test_the_engine_learns_what_is_new_and_leaves_what_was(extended: Clone) -> None:
     (before,) = in_python(ROOT, STEP)
-    plain, smoothed, old_model, taught = in_python(extended.path, STEP + MORE)
+    plain, clipped, old_model, taught = in_python(extended.path, STEP + MORE)
     assert plain == before
-    assert smoothed[0] == plain[0], "the loss that is reported is smoothed"
-    assert smoothed[1] != plain[1], "the weights are not"
+    assert clipped[0] == plain[0], "the loss before the first step"
+    assert clipped[1] != plain[1], "the weights after it"
     assert old_model == [0.0]
     assert taught == ["torch.bfloat16", "torch.float32"], "a layer norm between layers in bf16"
 

@@ -22,7 +22,8 @@ from ablation.recipe import (
 )
 from ablation.trial.families import SIZES, CnnSpec, MlpSpec, sizes_of
 
-MlpSizes, CnnSizes = SIZES["mlp"], SIZES["cnn"]
+MlpSizes: Any = SIZES["mlp"]
+CnnSizes: Any = SIZES["cnn"]
 
 
 @pytest.mark.parametrize(
