@@ -10,7 +10,7 @@ from ablation.base.checked import ParamsError
 from ablation.data.datasets import DATASETS
 from ablation.params import Params, load_params
 from ablation.recipe import Recipe, Sgd, label, load_recipe, save_recipe
-from ablation.trial.families import FAMILIES
+from ablation.trial.families import FAMILIES, SIZES, MlpSpec
 
 ROOT = Path(__file__).parents[1]
 FILE = yaml.safe_load((ROOT / "params.yaml").read_text())
@@ -183,6 +183,74 @@ def test_a_technique_without_candidates_is_not_explored(value: object, tmp_path:
     assert (
         load(changed(("techniques", "dropout"), value), tmp_path).candidates("dropout", "mlp") == ()
     )
+
+
+MLP_SIZES: Any = SIZES["mlp"]
+WIDE, DEEP = {"hidden": [64, 32, 16]}, {"hidden": [32, 24, 16, 16]}
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        (
+            {"mpl": [WIDE]},
+            "techniques.architecture: 'mpl' is not one of mlp, cnn (did you mean 'mlp'?)",
+        ),
+        (
+            {"mlp": [{"width": [9, 8, 7]}]},
+            "techniques.architecture.mlp[0]: 'width' is not one of hidden",
+        ),
+        ({"mlp": [WIDE | {"epochs": 3}]}, "techniques.architecture.mlp[0]: 'epochs' is not one of"),
+        (
+            {"mlp": [{"hidden": [9, 8]}]},
+            "techniques.architecture.mlp[0].hidden: (9, 8): the least number of entries is 3",
+        ),
+        (
+            {"mlp": [WIDE, DEEP, WIDE]},
+            "techniques.architecture.mlp: 2 candidates are called '64-32-16'; keep one",
+        ),
+        ({"mlp": WIDE}, "techniques.architecture.mlp: {'hidden': [64, 32, 16]}: should be a list"),
+        (
+            {"cnn": [{"channels": [4, 5], "dense": [], "convolutions": 0}]},
+            "techniques.architecture.cnn[0].convolutions: 0: should be greater than or equal to 1",
+        ),
+    ],
+)
+def test_sizes_that_cannot_be_tried(sizes: object, said: str, tmp_path: Path) -> None:
+    assert complaint(("techniques", "architecture"), sizes, tmp_path).startswith(said)
+
+
+@pytest.mark.parametrize("key", ["architecture", "epochs"])
+def test_the_baseline_has_its_sizes_and_epochs_from_the_models(key: str, tmp_path: Path) -> None:
+    value = {"architecture": WIDE, "epochs": 2}[key]
+    said = f"baseline.{key}: stands under `models`; take it out"
+    assert complaint(("baseline", key), value, tmp_path) == said
+
+
+@pytest.mark.parametrize("value", [[], {}, {"cnn": []}])
+def test_each_family_has_architectures_of_its_own(value: object, tmp_path: Path) -> None:
+    params = load(changed(("techniques", "architecture"), {"mlp": [WIDE, DEEP]}), tmp_path)
+    labels = [each.label for each in params.candidates("architecture", "mlp")]
+    assert labels == ["64-32-16", "32-24-16-16"]
+    assert params.candidates("architecture", "cnn") == ()
+    none = load(changed(("techniques", "architecture"), value), tmp_path)
+    assert none.candidates("architecture", "cnn") == ()
+
+
+def test_a_recipes_sizes_and_epochs_are_those_of_its_network(tmp_path: Path) -> None:
+    params = load(changed(("models", "mlp"), {"hidden": [9, 8, 7], "epochs": 5}), tmp_path)
+    baseline = params.baseline
+    assert params.spec("mlp", baseline) == params.spec("mlp") == MlpSpec(hidden=(9, 8, 7), epochs=5)
+    assert params.full("mlp", baseline).architecture == MLP_SIZES(hidden=(9, 8, 7))
+    other = baseline.having("architecture", MLP_SIZES(hidden=(6, 5, 4))).having("epochs", 3)
+    assert params.full("mlp", other) == other
+    assert params.spec("mlp", other) == MlpSpec(hidden=(6, 5, 4), epochs=15)
+
+
+def test_a_recipe_of_another_family_is_refused(tmp_path: Path) -> None:
+    params = load(FILE, tmp_path)
+    with pytest.raises(ParamsError, match=r"^architecture: '9-8-7' are no sizes of a cnn; found"):
+        params.spec("cnn", params.baseline.having("architecture", MLP_SIZES(hidden=(9, 8, 7))))
 
 
 def test_a_family_that_is_not_listed_is_not_studied(tmp_path: Path) -> None:

@@ -22,12 +22,14 @@ from ablation.study import (
     fit_repeats,
     laboratory,
     list_entries,
+    make_trial,
     repeats_for,
     run_entries,
     times_table,
     trials_table,
     weigh,
 )
+from ablation.trial.families import MlpSpec
 
 ROOT = Path(__file__).parents[1]
 TRIALS = ["candidate", "setting", "repeat", "score", "diverged", "raced_out"]
@@ -38,17 +40,18 @@ CANDIDATES = [
     *("won_grid", "grid_edge", "raced_out"),
 ]
 REPEATS = 6
+REPEAT = make_repeats(1, "shuffle", 0.25, 1)[0]
 METRICS = ["accuracy", "gain", "low", "high", "verdict", "winner"]
 
 
-def write_params(epochs: int = 2, repeats: int = 4, **techniques: Any) -> Params:
+def write_params(budget: int = 2, repeats: int = 4, **techniques: Any) -> Params:
     """A study of the toy, in the working folder."""
     content = yaml.safe_load((ROOT / "params.yaml").read_text())
     content["data"]["dataset"] = "glyphs"
     content["validation"] = {"scheme": "shuffle", "fraction": 0.25, "repeats": repeats}
     content["selection"] = {"risk": 0.2, "equal_within": 0.0025, "racing": True}
     content["training"] |= {"batch_size": 25, "precision": "float32", "workers": 1}
-    content["models"]["mlp"] = {"hidden": [16, 12, 8], "epochs": epochs}
+    content["models"]["mlp"] = {"hidden": [16, 12, 8], "epochs": budget}
     content["baseline"]["optimizer"] = {"name": "sgd", "lr": 0.03}
     content["techniques"] |= techniques
     Path("params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
@@ -106,6 +109,27 @@ def test_entries_differ_from_the_incumbent_in_one_technique(
     for entry in entries:
         assert entry.recipe.having("optimizer", params.baseline.optimizer) == params.baseline
     assert len({entry.recipe for entry in entries}) == len(entries)
+
+
+def test_the_sizes_of_the_models_are_the_first_to_be_tried(toy_study: Path) -> None:
+    """Also where they are among the candidates, in whatever place."""
+    sizes = [{"hidden": [9, 8, 7]}, {"hidden": [16, 12, 8]}]
+    params = write_params(architecture={"mlp": sizes})
+    entries = list_entries(params, "mlp", "architecture", params.baseline)
+    assert [entry.setting for entry in entries] == ["16-12-8", "9-8-7"]
+    first, other = (make_trial(params, "mlp", e.recipe, REPEAT) for e in entries)
+    assert first == make_trial(params, "mlp", params.baseline, REPEAT)
+    assert other.spec == MlpSpec(hidden=(9, 8, 7), epochs=2)
+    assert other.recipe == first.recipe
+
+
+def test_epochs_are_times_those_of_the_models(toy_study: Path) -> None:
+    params = write_params(epochs=[1, 3])
+    entries = list_entries(params, "mlp", "epochs", params.baseline)
+    assert [entry.setting for entry in entries] == ["1x", "3x"]
+    first, other = (make_trial(params, "mlp", e.recipe, REPEAT) for e in entries)
+    assert (first.spec.epochs, other.spec.epochs) == (2, 6)
+    assert other.recipe == first.recipe
 
 
 def test_only_learning_rates_have_a_place(toy_study: Path) -> None:

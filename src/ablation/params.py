@@ -232,7 +232,8 @@ class Params(Checked):
         sizes = self.full(model, recipe).architecture
         if not isinstance(sizes, SIZES[model]):
             raise ParamsError(
-                f"architecture: {label(sizes)!r}: not the sizes of a network of {model}"
+                f"architecture: {label(sizes)!r} are no sizes of a {model}; found in a recipe that "
+                "was written for another family"
             )
         return type(spec)(epochs=spec.epochs * recipe.epochs, **dict(sizes))
 

@@ -51,6 +51,16 @@ def test_every_family_of_the_study_is_built_at_its_sizes(model: str, recipe: Rec
     assert build(STUDY.spec(model), recipe, 47, seed=1)(IMAGES).shape == (5, 47)
 
 
+@pytest.mark.parametrize("model", STUDY.families)
+def test_the_study_tries_architectures_from_the_smallest_up(model: str, recipe: Recipe) -> None:
+    counts = []
+    for candidate in STUDY.candidates("architecture", model):
+        spec = STUDY.spec(model, recipe.having("architecture", *candidate.settings))
+        counts.append(sum(p.numel() for p in build(spec, recipe, 47, seed=1).parameters()))
+    assert len(counts) >= 3
+    assert counts == sorted(counts)
+
+
 @pytest.mark.parametrize("spec", FAMILIES.values())
 def test_every_family_has_a_builder(spec: type[Spec]) -> None:
     assert spec in layers.registry
@@ -64,6 +74,13 @@ def test_the_mlp_has_the_hidden_layers_of_its_sizes(recipe: Recipe) -> None:
 def test_the_cnn_has_the_layers_of_its_sizes(recipe: Recipe) -> None:
     shapes = [tuple(weights.shape) for weights in kernels(build(CNN, recipe, 47, seed=1))]
     assert shapes == [(4, 1, 3, 3), (6, 4, 3, 3), (16, 6 * 7 * 7), (47, 16)]
+
+
+def test_a_block_may_have_several_convolutions_and_halves_the_image_once(recipe: Recipe) -> None:
+    network = build(CNN.model_copy(update={"convolutions": 2}), recipe, 47, seed=1)
+    shapes = [tuple(weights.shape) for weights in kernels(network)]
+    convolutions = [(4, 1, 3, 3), (4, 4, 3, 3), (6, 4, 3, 3), (6, 6, 3, 3)]
+    assert shapes == [*convolutions, (16, 6 * 7 * 7), (47, 16)]
 
 
 @pytest.mark.parametrize("spec", [MLP, CNN])
