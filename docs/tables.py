@@ -3,20 +3,24 @@
     python docs/tables.py
 
 A table stands between two marks, `<!-- table: NAME -->` and `<!-- end -->`. What is between them is
-written anew from metrics/, plots/, data/times/ and benchmarks/; everything else stays as it is.
+written anew from params.yaml, metrics/, plots/, data/times/ and benchmarks/; everything else stays
+as it is.
 """
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Any
 
 import pandas as pd
 
 from ablation.base.console import percent, points
 from ablation.base.files import read_csv, read_json
+from ablation.judge.evaluation import look_alike_errors
+from ablation.params import PARAMS, load_params
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -43,7 +47,7 @@ def renew(text: str, study: Path) -> str:
 
     Args:
         text: the page.
-        study: the folder that holds metrics/, plots/, data/times/ and benchmarks/.
+        study: the folder that holds params.yaml, metrics/, plots/, data/times/ and benchmarks/.
 
     Raises:
         KeyError: the page asks for a table that is not in `TABLES`.
@@ -181,6 +185,26 @@ def spread(row: Any) -> str:
     return f", {100 * row.seeds_spread:.2f}"
 
 
+def ours(study: Path) -> str:
+    """The released models as a table of published results would list them."""
+    dataset = load_params(study / PARAMS).data.dataset
+    counts = read_csv(study / "plots/data/class_counts.csv")
+    rows = [
+        [
+            f"{title}, this project",
+            f"{dataset}: {counts['train'].sum():,}",
+            f"{counts['test'].sum():,}",
+            percent(row.accuracy),
+            f"{row.parameters:,}",
+        ]
+        for title, row in zip(
+            titles(study), tuples(read_csv(study / "plots/comparison/models.csv")), strict=True
+        )
+    ]
+    heads = ["model", "training characters", "test characters", "test accuracy", "parameters"]
+    return markdown(heads, rows)
+
+
 def pairs(study: Path) -> str:
     """Every two families on the same test characters."""
     table = read_csv(study / "plots/comparison/pairs.csv")
@@ -216,6 +240,52 @@ def look_alikes(study: Path) -> str:
     return markdown(["look-alikes", *(f"of the {title}'s errors" for title in titles(study))], rows)
 
 
+def kinds(study: Path) -> str:
+    """How many errors are between look-alikes, between the cases of a letter, and all else."""
+    look_alikes = load_params(study / PARAMS).dataset.look_alikes
+    columns = [
+        kinds_of_errors(read_csv(study / "plots" / model / "test/predictions.csv"), look_alikes)
+        for model in families(study)
+    ]
+    rows = [
+        [
+            kind,
+            *(
+                f"{column[kind]:,} ({100 * column[kind] / column['all']:.1f} %)"
+                for column in columns
+            ),
+        ]
+        for kind in columns[0]
+    ]
+    return markdown(["errors", *(f"the {title}'s" for title in titles(study))], rows)
+
+
+def kinds_of_errors(predictions: pd.DataFrame, look_alikes: Mapping[str, str]) -> dict[str, int]:
+    """The errors of one model by what makes them hard; a look-alike is not counted as a case.
+
+    Args:
+        predictions: columns actual and predicted, one row a test character.
+        look_alikes: name of a group to its characters; no character is in two groups.
+    """
+    cases = {
+        letter: letter + letter.lower()
+        for letter in ascii_uppercase
+        if not any({letter, letter.lower()} <= {*group} for group in look_alikes.values())
+    }
+    actual, predicted = predictions["actual"], predictions["predicted"]
+    alike, case = (
+        int(look_alike_errors(actual, predicted, groups)["errors"].iloc[-1])
+        for groups in (look_alikes, cases)
+    )
+    errors = int((actual != predicted).sum())
+    return {
+        "between look-alikes": alike,
+        "between upper and lower case of one letter": case,
+        "all else: a person could tell": errors - alike - case,
+        "all": errors,
+    }
+
+
 def confused(study: Path) -> str:
     """The pairs of characters that each model takes for each other most often."""
     columns = [
@@ -239,30 +309,38 @@ def metrics_cells(numbers: dict[str, Any]) -> Iterable[str]:
     return (f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in cells)
 
 
-def cost(study: Path) -> str:
-    """How many trainings every stage asked for, and the time that they took on one core or GPU.
+def times(study: Path) -> str:
+    """How many trainings every stage made, their time on one core or GPU, and what computed them.
 
-    A training that an earlier stage has made, the incumbent's, is not counted again.
+    A training that an earlier stage has made, the incumbent's, is counted there alone.
     """
     models = families(study)
-    stages = [*next(iter(last_chain(study, model) for model in models)).index]
+    stages = [*last_chain(study, models[0]).index, "leave_one_out", "fit"]
+    made = {stage: [new_times(study, model, stage) for model in models] for stage in stages}
+    made["all of them"] = [pd.concat(tables) for tables in zip(*made.values(), strict=True)]
     rows = [
-        [stage, *(cell for model in models for cell in cost_cells(new_times(study, model, stage)))]
-        for stage in (*stages, "leave_one_out", "fit")
+        [stage, *(cell for table in tables for cell in time_cells(table)), computed_on(tables)]
+        for stage, tables in made.items()
     ]
     heads = [head for title in titles(study) for head in (f"{title}: trainings", "minutes")]
-    return markdown(["stage", *heads], rows)
+    return markdown(["stage", *heads, "computed on"], rows)
 
 
 def new_times(study: Path, model: str, stage: str) -> pd.DataFrame:
-    times = read_csv(study / f"data/times/{model}/{stage}.csv")
+    table = read_csv(study / f"data/times/{model}/{stage}.csv")
     if stage in ("baseline", "leave_one_out", "fit"):
-        return times
-    return times[times["setting"] != times["setting"].iloc[0]]
+        return table
+    return table[table["setting"] != table["setting"].iloc[0]]
 
 
-def cost_cells(times: pd.DataFrame) -> tuple[str, str]:
-    return str(len(times)), f"{times['train_seconds'].sum() / MINUTE:.1f}"
+def time_cells(table: pd.DataFrame) -> tuple[str, str]:
+    return str(len(table)), f"{table['train_seconds'].sum() / MINUTE:.1f}"
+
+
+def computed_on(tables: Sequence[pd.DataFrame]) -> str:
+    """`AMD EPYC (Zen 5), bf16`; several where a stage was not computed in one place."""
+    together = pd.concat(tables)
+    return "; ".join((together["computer"] + ", " + together["precision"]).unique())
 
 
 def throughput(study: Path) -> str:
@@ -357,12 +435,14 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "shares": shares,
     "chain": chain,
     "test": test,
+    "ours": ours,
     "pairs": pairs,
     "agreement": agreement,
     "look_alikes": look_alikes,
+    "kinds": kinds,
     "confused": confused,
     "metrics": metrics,
-    "cost": cost,
+    "times": times,
     "throughput": throughput,
     "study_time": study_time,
     "precision": precision,

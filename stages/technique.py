@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 from rich.table import Table
 
-from ablation.base.console import announce, console, percent, plain_errors, points
+from ablation.base.console import announce, console, percent, plain_errors, points, short
 from ablation.base.files import read_csv, write_csv, write_json
 from ablation.data.splits import val_to_train
 from ablation.judge.selection import Evidence, Verdict, judge_stage
@@ -19,6 +19,7 @@ from ablation.params import load_params
 from ablation.recipe import BASELINE, CHAIN, load_recipe, save_recipe
 from ablation.study import (
     Entry,
+    Results,
     curves_table,
     laboratory,
     list_entries,
@@ -52,7 +53,7 @@ def main() -> None:
     numbers = metrics(verdict)
     plots = Path("plots", model, technique)
     write_csv(trials_table(contenders, results), plots / "trials.csv")
-    write_csv(candidates_table(verdict), plots / "candidates.csv")
+    write_csv(candidates_table(verdict, results), plots / "candidates.csv")
     write_csv(curves_table(results), plots / "curves.csv")
     write_csv(chain_table(arguments.chain, technique, numbers), plots / "chain.csv")
     times = times_table(results, lab.hardware)
@@ -64,7 +65,7 @@ def main() -> None:
         Path("data/recipes", model, f"{technique}.yaml"),
         f"chosen on training characters with SHA-256 {lab.digest}",
     )
-    show(verdict, times)
+    show(verdict, results, times)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -97,16 +98,24 @@ def chain_table(
     return row if before is None else pd.concat([read_csv(before), row])
 
 
-def candidates_table(verdict: Verdict) -> pd.DataFrame:
-    """Every contender's evidence."""
-    return pd.DataFrame([asdict(row) for row in verdict.evidence])
+def candidates_table(verdict: Verdict, results: Results) -> pd.DataFrame:
+    """Every contender's evidence, and how many values its network learns."""
+    table = pd.DataFrame([asdict(row) for row in verdict.evidence])
+    parameters = [count_parameters(results, setting) for setting in table["setting"]]
+    table.insert(table.columns.get_loc("gain"), "parameters", parameters)
+    return table
 
 
-def show(verdict: Verdict, times: pd.DataFrame) -> None:
+def count_parameters(results: Results, setting: str) -> int:
+    """Number of values that a setting's network learns: the same in all its repeats."""
+    return results[setting][0].parameters
+
+
+def show(verdict: Verdict, results: Results, times: pd.DataFrame) -> None:
     """Print the evidence as a person reads it; gains are in percentage points."""
     seconds = times.groupby("setting")["train_seconds"].mean()
     table = Table("setting", box=None, header_style="bold")
-    for head in ("accuracy", "spread", "gain", "95 % interval", "repeats", "seconds"):
+    for head in ("accuracy", "spread", "gain", "95 % interval", "repeats", "parameters", "seconds"):
         table.add_column(head, justify="right")
     table.add_column("")
     for row in verdict.evidence:
@@ -118,6 +127,7 @@ def show(verdict: Verdict, times: pd.DataFrame) -> None:
             points(row.gain) if challenger else "",
             "" if math.isnan(row.low) else f"{points(row.low)} to {points(row.high)}",
             str(row.repeats),
+            short(count_parameters(results, row.setting)),
             f"{seconds[row.setting]:.1f}",
             ", ".join(remarks(row, verdict)),
             style="bold" if row.role == "winner" else None,

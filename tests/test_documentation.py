@@ -14,10 +14,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import tables
 import yaml
 
+from ablation.base.files import write_csv
+from ablation.data.datasets import LOOK_ALIKES
 from ablation.params import PARAMS
 from ablation.recipe import TECHNIQUES
 from ablation.trial.families import FAMILIES
@@ -222,6 +225,31 @@ def test_set_param_names_a_key_of_params_yaml(page: Path) -> None:
 def test_tables_are_those_of_the_study_in_git(page: Path) -> None:
     text = page.read_text()
     assert tables.renew(text, ROOT) == text, "the study has changed: run `make docs`"
+
+
+def test_a_training_counts_once_in_the_stage_that_made_it(tmp_path: Path) -> None:
+    made = {"baseline": ["baseline"], "scheduler": ["constant", "cosine"], "leave_one_out": ["all"]}
+    for stage, settings in made.items():
+        rows = [{"setting": name, "train_seconds": 60, "precision": "bf16"} for name in settings]
+        table = pd.DataFrame(rows).assign(computer="a" if stage == "baseline" else "b")
+        write_csv(table, tmp_path / f"data/times/mlp/{stage}.csv")
+    shutil.copy(tmp_path / "data/times/mlp/leave_one_out.csv", tmp_path / "data/times/mlp/fit.csv")
+    chain = {"model": "mlp", "technique": ["baseline", "scheduler"]}
+    write_csv(pd.DataFrame(chain), tmp_path / "plots/comparison/chain.csv")
+    write_csv(pd.DataFrame({"model": ["mlp"]}), tmp_path / "plots/comparison/models.csv")
+    assert tables.times(tmp_path).splitlines()[2:] == [
+        "| baseline | 1 | 1.0 | a, bf16 |",
+        "| scheduler | 1 | 1.0 | b, bf16 |",
+        "| leave_one_out | 1 | 1.0 | b, bf16 |",
+        "| fit | 1 | 1.0 | b, bf16 |",
+        "| all of them | 4 | 4.0 | a, bf16; b, bf16 |",
+    ]
+
+
+def test_an_error_between_look_alikes_is_none_between_cases() -> None:
+    pairs = ["Ff", "fF", "Aa", "gG", "g9", "A0", "AA"]
+    predictions = pd.DataFrame([[*pair] for pair in pairs], columns=["actual", "predicted"])
+    assert [*tables.kinds_of_errors(predictions, LOOK_ALIKES).values()] == [3, 2, 1, 6]
 
 
 def test_every_table_stands_on_a_page() -> None:

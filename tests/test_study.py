@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from ablation.base.console import short
 from ablation.base.errors import UserError
 from ablation.data.splits import Repeat, make_repeats
 from ablation.params import Params, load_params
@@ -35,7 +36,8 @@ ROOT = Path(__file__).parents[1]
 TRIALS = ["candidate", "setting", "repeat", "score", "diverged", "raced_out"]
 CURVES = ["setting", "epoch", "train_loss", "validation_loss", "train_accuracy"]
 CANDIDATES = [
-    *("candidate", "setting", "role", "accuracy", "spread", "gain", "low", "high"),
+    *("candidate", "setting", "role", "accuracy", "spread", "parameters"),
+    *("gain", "low", "high"),
     *("p_worse", "p_equal", "p_better", "finding", "repeats", "diverged", "collapsed"),
     *("won_grid", "grid_edge", "raced_out"),
 ]
@@ -79,10 +81,10 @@ def scores(results: Results) -> dict[str, list[float]]:
     return {setting: [result.score for result in runs] for setting, runs in results.items()}
 
 
-def run_stage(*options: str) -> subprocess.Popen[bytes]:
+def run_stage(*options: str, stdout: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
     command = [sys.executable, str(ROOT / "stages/technique.py"), "--model", "mlp", *options]
     env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
-    return subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, start_new_session=True)
+    return subprocess.Popen(command, env=env, stdout=stdout, start_new_session=True)
 
 
 def test_the_incumbent_comes_first_and_once(params: Params, entries: list[Entry]) -> None:
@@ -241,6 +243,17 @@ def test_a_stage_writes_what_the_contract_says(params: Params, toy_study: Path) 
     assert pd.read_csv(plots / "chain.csv")["technique"].tolist() == ["baseline", "optimizer"]
     metrics = json.loads((toy_study / "metrics/mlp/optimizer.json").read_text())
     assert list(metrics) == [name for name in METRICS if name not in ("low", "high")]
+
+
+def test_parameters_and_seconds_stand_beside_each_score(toy_study: Path) -> None:
+    write_params()
+    printed, _ = run_stage("--technique", "baseline", stdout=subprocess.PIPE).communicate()
+    candidates = pd.read_csv(toy_study / "plots/mlp/baseline/candidates.csv")
+    lines = [line.split() for line in printed.decode().splitlines()]
+    head, row = (words for words in lines if words[:1] in (["setting"], ["baseline"]))
+    assert head[-2:] == ["parameters", "seconds"]
+    assert short(candidates["parameters"].item()) in " ".join(row)
+    assert candidates["parameters"].item() > 28 * 28 * 16
 
 
 def test_a_stage_that_finds_everything_remembered_starts_no_training_library(

@@ -76,6 +76,7 @@ def _candidates(technique: str, score: float, dice: np.random.Generator) -> list
             "candidate": setting.split()[0], "setting": setting,
             "role": "winner" if setting == winner else "incumbent" if first else "candidate",
             "accuracy": score if first else score + gain, "spread": 0.003,
+            "parameters": 575_663,
             "gain": None if first else gain, "low": None if first else gain - reach,
             "high": None if first else gain + reach, "repeats": 5, "diverged": setting == DIVERGED,
             "won_grid": not broken, "grid_edge": False, "raced_out": setting == "none",

@@ -14,6 +14,7 @@ CANDIDATES = pd.DataFrame(
         "setting": ["relu", "tanh", "gelu"],
         "role": ["incumbent", "candidate", "winner"],
         "accuracy": [0.80, 0.81, 0.82],
+        "parameters": 160_799,
         "gain": [np.nan, 0.01, 0.02],
         "low": [np.nan, -0.005, 0.01],
         "high": [np.nan, 0.025, 0.03],
@@ -91,6 +92,12 @@ def test_what_is_far_outside_stands_at_the_edge_and_says_so(
 def test_a_stopped_candidate_and_its_finding_are_told() -> None:
     told = contenders(raced_out=True, repeats=3, finding="worse").iloc[1]["detail"]
     assert told == "stopped after 3 repeats, worse"
+
+
+def test_where_networks_differ_in_size_their_parameters_are_told() -> None:
+    details = contenders(parameters=573_103)["detail"]
+    assert list(details) == ["161 k parameters", "573 k parameters", "winner, 161 k parameters"]
+    assert list(contenders()["detail"]) == ["", "", "winner"]
 
 
 def test_an_untested_technique_is_unchanged_and_has_no_mark(study: Study) -> None:

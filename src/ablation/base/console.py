@@ -60,3 +60,10 @@ def percent(fraction: float) -> str:
 def points(fraction: float) -> str:
     """A difference of two fractions in percentage points: 0.0031 -> +0.31"""
     return f"{100 * fraction:+.2f}"
+
+
+def short(value: float) -> str:
+    """A count for people: 573103 -> 573 k"""
+    if value >= 1e6:
+        return f"{value / 1e6:.3g} M"
+    return f"{value / 1e3:.3g} k" if value >= 1e4 else f"{value:,.0f}"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ablation.base.console import percent
+from ablation.base.console import percent, short
 from ablation.show.style import (
     INK,
     LINES,
@@ -120,9 +120,16 @@ def _panels(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 def _contenders(table: pd.DataFrame) -> pd.DataFrame:
     gain = table["gain"].where(table.index > 0, 0.0)
     drawn = _placed(table.assign(name=table["setting"], gain=gain))
-    drawn["detail"] = [_remarks(row) for row in table.fillna({"finding": ""}).to_dict("records")]
+    told = table.fillna({"finding": ""}).assign(size=_sizes(table))
+    drawn["detail"] = [_remarks(row) for row in told.to_dict("records")]
     drawn.loc[0, "said"] = "incumbent"
     return drawn
+
+
+def _sizes(table: pd.DataFrame) -> pd.Series:
+    """How large each network is in words; empty where all are of one size."""
+    sizes = table["parameters"].map(lambda count: f"{short(count)} parameters")
+    return sizes if sizes.nunique() > 1 else pd.Series("", table.index)
 
 
 def _techniques(table: pd.DataFrame) -> pd.DataFrame:
@@ -190,6 +197,7 @@ def _broken(table: pd.DataFrame) -> pd.Series:
 def _remarks(row: dict[Hashable, Any]) -> str:
     remarks = [
         "winner" if row["role"] == "winner" else "",
+        row["size"],
         f"stopped after {row['repeats']} repeats" if row["raced_out"] else "",
         "at the edge of its grid" if row["won_grid"] and row["grid_edge"] else "",
         row.get("finding", ""),

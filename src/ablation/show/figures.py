@@ -15,7 +15,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
-from ablation.base.console import percent
+from ablation.base.console import percent, short
 from ablation.show.style import (
     PARTS,
     QUIET,
@@ -30,7 +30,6 @@ from ablation.show.style import (
     in_points,
     interval_points,
     row_labels,
-    short,
     stacked,
     untested_text,
 )  # fmt: skip

@@ -113,13 +113,6 @@ def in_points() -> FuncFormatter:
     return FuncFormatter(lambda fraction, _: f"{round(100 * fraction, 6):g}")
 
 
-def short(value: float) -> str:
-    """A count for people: 573103 -> 573 k"""
-    if value >= 1e6:
-        return f"{value / 1e6:.3g} M"
-    return f"{value / 1e3:.3g} k" if value >= 1e4 else f"{value:,.0f}"
-
-
 def gain_text(gain: float, low: float, high: float) -> str:
     """A gain with its interval: +0.31 points [+0.10, +0.52]; empty where nothing was tested."""
     if not np.isfinite(gain):
