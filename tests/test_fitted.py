@@ -50,6 +50,30 @@ def test_equal_models_are_equal_files(trial: Trial, learnt: Learnt, file: Path) 
     assert contents == {file.read_bytes()}
 
 
+def test_kernels_are_kept_in_half_precision_and_all_else_in_full(
+    learnt: Learnt, file: Path
+) -> None:
+    _, kept = unpack(file)
+    for name, values in learnt.tensors.items():
+        if values.ndim > 1:
+            assert kept[name].dtype == np.float16
+            assert np.allclose(kept[name], values, rtol=2**-11, atol=1e-7)
+        else:
+            assert np.array_equal(kept[name], values)
+            assert kept[name].dtype == values.dtype
+    network = Fitted.load(file).network
+    assert {str(values.dtype) for values in network.parameters()} == {"torch.float32"}
+
+
+def test_a_kernel_too_large_for_half_precision_stays_as_it_is(
+    trial: Trial, learnt: Learnt, file: Path
+) -> None:
+    name = next(name for name, values in learnt.tensors.items() if values.ndim > 1)
+    large = Learnt(0.17, 0.33, learnt.tensors | {name: learnt.tensors[name] + np.float32(1e6)})
+    file.write_bytes(pack(trial, large, CLASSES, "emnist"))
+    assert np.array_equal(unpack(file)[1][name], large.tensors[name])
+
+
 def test_what_a_network_learnt_survives_being_remembered(learnt: Learnt) -> None:
     again = Learnt.from_bytes(learnt.to_bytes())
     assert (again.mean, again.deviation) == (learnt.mean, learnt.deviation)
