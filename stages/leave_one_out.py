@@ -9,7 +9,6 @@ stage that asks how long to train: every training here takes the epochs of `mode
 import argparse
 import math
 import time
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +23,7 @@ from ablation.judge.selection import has_collapsed
 from ablation.judge.worth import Changed, Part, Worth, list_trials, weigh_techniques
 from ablation.params import load_params
 from ablation.recipe import BASELINE, Recipe, label, load_recipe
+from ablation.run.hardware import Hardware
 from ablation.run.laboratory import Laboratory
 from ablation.study import laboratory, make_trial, repeats_for
 from ablation.trial.families import FAMILIES
@@ -32,8 +32,8 @@ from ablation.trial.trials import Result, Trial
 EVERYTHING = "all"
 UNKNOWN = Part((), math.nan, math.nan, math.nan)
 
-# Of each recipe, the results on the repeats that it runs on, in their order.
-Results = dict[Changed, dict[int, Result]]
+# A recipe and the index of a repeat that it runs on.
+Run = tuple[Changed, int]
 
 
 def main() -> None:
@@ -48,21 +48,20 @@ def main() -> None:
 
     repeats = repeats_for(params, "leave-one-out")
     pairs, seed = params.worth.order_pairs, params.seed
-    trials = {
-        recipe: {
-            repeat: make_trial(params, model, having(final, recipe, baseline), repeats[repeat])
-            for repeat in ran
-        }
-        for recipe, ran in list_trials(changed, len(repeats), pairs, seed).items()
-    }
+    needed = list_trials(changed, len(repeats), pairs, seed)
     lab = laboratory(params)
-    found = run_trials(lab, model, (trial for each in trials.values() for trial in each.values()))
-    results = {
-        recipe: {repeat: found[trial] for repeat, trial in each.items()}
-        for recipe, each in trials.items()
-    }
+    results = run_trials(
+        lab,
+        {
+            (recipe, index): make_trial(
+                params, model, having(final, recipe, baseline), repeats[index]
+            )
+            for recipe, ran in needed.items()
+            for index in ran
+        },
+    )
     scores = {
-        recipe: scores_of(each, len(repeats), len(lab.classes)) for recipe, each in results.items()
+        recipe: scores_of(recipe, results, len(repeats), len(lab.classes)) for recipe in needed
     }
     if np.isnan(scores[frozenset(changed)]).any():
         raise UserError(
@@ -70,17 +69,15 @@ def main() -> None:
             "lower the learning rates in params.yaml"
         )
     worth = weigh_techniques(scores, changed, pairs, seed, val_to_train(repeats[0]))
-    ran = trials_table(results, changed)
     tables = {
-        "trials": ran.drop(columns="train_seconds"),
+        "trials": trials_table(results, changed),
         "gains": gains_table(worth, chain, changed, baseline, final, len(repeats)),
         "shapley": parts_table(worth.shapley, ["technique"]),
         "interactions": parts_table(worth.interactions, ["first", "second"]),
     }
     for file, table in tables.items():
         write_csv(table, Path("plots", model, "leave_one_out", f"{file}.csv"))
-    times = ran.rename(columns={"recipe": "setting"}).drop(columns="score")
-    times = times.assign(precision=lab.hardware.precision, computer=lab.hardware.computer)
+    times = times_table(results, changed, lab.hardware)
     write_csv(times, Path("data/times", model, "leave_one_out.csv"))
     write_json(metrics(tables["gains"]), Path("metrics", model, "leave_one_out.json"))
     show(tables)
@@ -103,46 +100,59 @@ def having(final: Recipe, kept: Changed, baseline: Recipe) -> Recipe:
     return recipe
 
 
-def run_trials(lab: Laboratory, model: str, trials: Iterable[Trial]) -> dict[Trial, Result]:
-    """The result of every trial: recalled where it is remembered, else trained; each once.
+def run_trials(lab: Laboratory, trials: dict[Run, Trial]) -> dict[Run, Result]:
+    """Recall the trials that are remembered and train the others; equal recipes share a trial.
 
     Raises:
         SplitError: the splits that params.yaml asks for cannot be made from these characters.
     """
     started = time.monotonic()
-    each = dict.fromkeys(trials)
+    each = dict.fromkeys(trials.values())
     remembered = {trial: known for trial in each if (known := lab.recall(trial))}
     missing = [trial for trial in each if trial not in remembered]
+    model = next(iter(each)).model
     trained = dict(progress(lab.run(missing), len(missing), model))
     console.print(
         f"{model}: {len(trained)} trials trained in {time.monotonic() - started:,.0f} s, "
         f"{len(remembered)} remembered"
     )
-    return remembered | trained
+    finished = remembered | trained
+    return {run: finished[trial] for run, trial in trials.items()}
 
 
-def scores_of(results: dict[int, Result], repeats: int, classes: int) -> np.ndarray:
-    """(repeats,) scores of a recipe; nan where it did not run, and everywhere if it failed."""
+def scores_of(
+    recipe: Changed, results: dict[Run, Result], repeats: int, classes: int
+) -> np.ndarray:
+    """(repeats,) its scores; nan where it does not run, and everywhere if it failed."""
+    found = {index: result.score for (each, index), result in results.items() if each == recipe}
     scores = np.full(repeats, np.nan)
-    # A trial that diverged scores 0, so it counts as collapsed.
-    if not has_collapsed([result.score for result in results.values()], classes):
-        scores[list(results)] = [result.score for result in results.values()]
+    # What diverged scores 0, which is no better than guessing either.
+    if not has_collapsed(list(found.values()), classes):
+        scores[list(found)] = list(found.values())
     return scores
 
 
-def trials_table(results: Results, changed: list[str]) -> pd.DataFrame:
-    """One row a trial; a recipe is named by its techniques that differ from the baseline's."""
+def name(recipe: Changed, changed: list[str]) -> str:
+    """What a recipe is called here: its techniques that are not as in the baseline."""
+    return " + ".join(technique for technique in changed if technique in recipe) or BASELINE
+
+
+def trials_table(results: dict[Run, Result], changed: list[str]) -> pd.DataFrame:
+    """One row a trial; times are apart."""
     rows = [
-        (
-            " + ".join(technique for technique in changed if technique in recipe) or BASELINE,
-            repeat,
-            result.score,
-            result.train_seconds,
-        )
-        for recipe, each in results.items()
-        for repeat, result in each.items()
+        (name(recipe, changed), index, result.score) for (recipe, index), result in results.items()
     ]
-    return pd.DataFrame(rows, columns=["recipe", "repeat", "score", "train_seconds"])
+    return pd.DataFrame(rows, columns=["recipe", "repeat", "score"])
+
+
+def times_table(results: dict[Run, Result], changed: list[str], hardware: Hardware) -> pd.DataFrame:
+    """What each training took on one core or one GPU, and which; in the order of the trials."""
+    rows = [
+        (name(recipe, changed), index, result.train_seconds)
+        for (recipe, index), result in results.items()
+    ]
+    table = pd.DataFrame(rows, columns=["setting", "repeat", "train_seconds"])
+    return table.assign(precision=hardware.precision, computer=hardware.computer)
 
 
 def gains_table(
@@ -209,7 +219,7 @@ def show(tables: dict[str, pd.DataFrame]) -> None:
         )
     console.print(
         "without it: what the final recipe gains by it. Its share (Shapley value): its mean gain "
-        "over all orders; the shares add up to the whole\n"
+        "over the orders of putting techniques in; the shares add up to the whole\n"
     )
 
 

@@ -218,7 +218,8 @@ def _of_drawn_orders(
     of all. That mean has (R - 1) (sum of v)^2 / (sum of v^2) degrees of freedom: K (R - 1) where K
     techniques vary alike, R - 1 where one of them varies alone. All techniques use them. The term
     n_val/n_train is for repeats that share training data. Orders share nothing, so where their luck
-    prevails the intervals are too wide rather than too narrow.
+    prevails the intervals are too wide rather than too narrow. Many pairs shrink v, but not what
+    the studied characters do to a technique in all recipes alike: then they are too narrow.
 
     Source:
         Nadeau & Bengio, "Inference for the Generalization Error", Machine Learning 52, 2003, for
