@@ -2,74 +2,94 @@
 
 Greedy order hides interactions and winners are flattered by having been chosen. Here recipes that
 differ in which of the changed techniques are put back to the baseline run on fresh repeats: those
-that no stage has selected on, of the same training characters.
+that no stage has selected on, of the same training characters. The recipe comes from before the
+stage that asks how long to train: every training here takes the epochs of `models`.
 """
 
 import argparse
 import math
+import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from rich.table import Table
 
-from ablation.base.console import announce, console, plain_errors, points
+from ablation.base.console import announce, console, plain_errors, points, progress
 from ablation.base.errors import UserError
-from ablation.base.files import write_csv, write_json
+from ablation.base.files import read_csv, write_csv, write_json
 from ablation.data.splits import val_to_train
-from ablation.judge.worth import Changed, Part, Worth, list_recipes, weigh_techniques
-from ablation.params import Params, load_params
-from ablation.recipe import TECHNIQUES, Recipe, label, load_recipe
-from ablation.study import Entry, laboratory, repeats_for, run_entries, times_table, weigh
+from ablation.judge.selection import has_collapsed
+from ablation.judge.worth import Changed, Part, Worth, list_trials, weigh_techniques
+from ablation.params import load_params
+from ablation.recipe import BASELINE, Recipe, label, load_recipe
+from ablation.run.hardware import Hardware
+from ablation.run.laboratory import Laboratory
+from ablation.study import laboratory, make_trial, repeats_for
 from ablation.trial.families import FAMILIES
+from ablation.trial.trials import Result, Trial
 
 EVERYTHING = "all"
 UNKNOWN = Part((), math.nan, math.nan, math.nan)
 
+# A recipe and the index of a repeat that it runs on.
+Run = tuple[Changed, int]
+
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", required=True, choices=FAMILIES)
-    parser.add_argument("--recipe", required=True, type=Path, help="the chain's final recipe")
-    arguments = parser.parse_args()
+    arguments = parse_arguments()
     model = arguments.model
     params = load_params()
     announce(f"leave one out of the {model}", params.dataset.note)
-    final, baseline = load_recipe(arguments.recipe), params.baseline
+    final = params.full(model, load_recipe(arguments.recipe))
+    baseline = params.full(model, params.baseline)
+    chain = [name for name in read_csv(arguments.chain)["technique"] if name != BASELINE]
+    changed = [each for each in chain if final.setting(each) != baseline.setting(each)]
 
-    changed = [t for t in TECHNIQUES if final.setting(t) != baseline.setting(t)]
-    recipes = {
-        recipe: having(final, recipe, baseline)
-        for recipe in list_recipes(changed, params.worth.order_pairs, params.seed)
-    }
-    entries = [Entry(name(recipe), name(recipe), made) for recipe, made in recipes.items()]
     repeats = repeats_for(params, "leave-one-out")
+    pairs, seed = params.worth.order_pairs, params.seed
+    needed = list_trials(changed, len(repeats), pairs, seed)
     lab = laboratory(params)
-    results = run_entries(lab, params, model, entries, repeats, racing=False)
-    contenders = weigh(entries, results, len(repeats), len(lab.classes))
-    if contenders[-1].failed:
+    results = run_trials(
+        lab,
+        {
+            (recipe, index): make_trial(
+                params, model, having(final, recipe, baseline), repeats[index]
+            )
+            for recipe, ran in needed.items()
+            for index in ran
+        },
+    )
+    scores = {
+        recipe: scores_of(recipe, results, len(repeats), len(lab.classes)) for recipe in needed
+    }
+    if np.isnan(scores[frozenset(changed)]).any():
         raise UserError(
             f"{arguments.recipe}: diverged or collapsed on repeats that it was not chosen on; "
             "lower the learning rates in params.yaml"
         )
-    scores = {
-        recipe: np.full(len(repeats), np.nan) if contender.failed else contender.scores
-        for recipe, contender in zip(recipes, contenders, strict=True)
-    }
-    worth = weigh_techniques(
-        scores, changed, params.worth.order_pairs, params.seed, val_to_train(repeats[0])
-    )
+    worth = weigh_techniques(scores, changed, pairs, seed, val_to_train(repeats[0]))
     tables = {
-        "trials": trials_table(scores),
-        "gains": gains_table(worth, changed, final, params),
+        "trials": trials_table(results, changed),
+        "gains": gains_table(worth, chain, changed, baseline, final, len(repeats)),
         "shapley": parts_table(worth.shapley, ["technique"]),
         "interactions": parts_table(worth.interactions, ["first", "second"]),
     }
     for file, table in tables.items():
         write_csv(table, Path("plots", model, "leave_one_out", f"{file}.csv"))
-    write_csv(times_table(results, lab.hardware), Path("data/times", model, "leave_one_out.csv"))
+    times = times_table(results, changed, lab.hardware)
+    write_csv(times, Path("data/times", model, "leave_one_out.csv"))
     write_json(metrics(tables["gains"]), Path("metrics", model, "leave_one_out.json"))
     show(tables)
+    console.print(f"every training took {params.spec(model).epochs} epochs, as `models` says\n")
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", required=True, choices=FAMILIES)
+    parser.add_argument("--recipe", required=True, type=Path, help="the chain's final recipe")
+    parser.add_argument("--chain", required=True, type=Path, help="what its stages concluded")
+    return parser.parse_args()
 
 
 def having(final: Recipe, kept: Changed, baseline: Recipe) -> Recipe:
@@ -80,39 +100,84 @@ def having(final: Recipe, kept: Changed, baseline: Recipe) -> Recipe:
     return recipe
 
 
-def name(kept: Changed) -> str:
+def run_trials(lab: Laboratory, trials: dict[Run, Trial]) -> dict[Run, Result]:
+    """Recall the trials that are remembered and train the others; equal recipes share a trial.
+
+    Raises:
+        SplitError: the splits that params.yaml asks for cannot be made from these characters.
+    """
+    started = time.monotonic()
+    each = dict.fromkeys(trials.values())
+    remembered = {trial: known for trial in each if (known := lab.recall(trial))}
+    missing = [trial for trial in each if trial not in remembered]
+    model = next(iter(each)).model
+    trained = dict(progress(lab.run(missing), len(missing), model))
+    console.print(
+        f"{model}: {len(trained)} trials trained in {time.monotonic() - started:,.0f} s, "
+        f"{len(remembered)} remembered"
+    )
+    finished = remembered | trained
+    return {run: finished[trial] for run, trial in trials.items()}
+
+
+def scores_of(
+    recipe: Changed, results: dict[Run, Result], repeats: int, classes: int
+) -> np.ndarray:
+    """(repeats,) its scores; nan where it does not run, and everywhere if it failed."""
+    found = {index: result.score for (each, index), result in results.items() if each == recipe}
+    scores = np.full(repeats, np.nan)
+    # What diverged scores 0, which is no better than guessing either.
+    if not has_collapsed(list(found.values()), classes):
+        scores[list(found)] = list(found.values())
+    return scores
+
+
+def name(recipe: Changed, changed: list[str]) -> str:
     """What a recipe is called here: its techniques that are not as in the baseline."""
-    return " + ".join(technique for technique in TECHNIQUES if technique in kept) or "baseline"
+    return " + ".join(technique for technique in changed if technique in recipe) or BASELINE
 
 
-def trials_table(scores: dict[Changed, np.ndarray]) -> pd.DataFrame:
-    """One row a trial; a recipe is named by its techniques that differ from the baseline's."""
+def trials_table(results: dict[Run, Result], changed: list[str]) -> pd.DataFrame:
+    """One row a trial; times are apart."""
     rows = [
-        (name(recipe), repeat, score)
-        for recipe, each in scores.items()
-        for repeat, score in enumerate(each)
+        (name(recipe, changed), index, result.score) for (recipe, index), result in results.items()
     ]
     return pd.DataFrame(rows, columns=["recipe", "repeat", "score"])
 
 
-def gains_table(worth: Worth, changed: list[str], final: Recipe, params: Params) -> pd.DataFrame:
+def times_table(results: dict[Run, Result], changed: list[str], hardware: Hardware) -> pd.DataFrame:
+    """What each training took on one core or one GPU, and which; in the order of the trials."""
+    rows = [
+        (name(recipe, changed), index, result.train_seconds)
+        for (recipe, index), result in results.items()
+    ]
+    table = pd.DataFrame(rows, columns=["setting", "repeat", "train_seconds"])
+    return table.assign(precision=hardware.precision, computer=hardware.computer)
+
+
+def gains_table(
+    worth: Worth,
+    chain: list[str],
+    changed: list[str],
+    baseline: Recipe,
+    final: Recipe,
+    repeats: int,
+) -> pd.DataFrame:
     """The final recipe's gain over itself without each technique; last, over the baseline.
 
     A technique that is as in the baseline was not tested: it has no gain. Neither has one without
     which the recipe fails (`failed`), and the gain of a single repeat has no interval.
     """
-    baseline = params.baseline
     left_out = dict(zip(changed, worth.left_out, strict=True))
     left_out[EVERYTHING] = worth.whole if changed else UNKNOWN
     rows = []
-    for technique in [*TECHNIQUES, EVERYTHING]:
+    for technique in [*chain, EVERYTHING]:
         settings = ("baseline recipe", "final recipe")
         if technique != EVERYTHING:
             settings = (label(baseline.setting(technique)), label(final.setting(technique)))
         part = left_out.get(technique, UNKNOWN)
         failed = technique in left_out and bool(changed) and math.isnan(part.gain)
-        numbers = (part.gain, part.low, part.high, params.validation.repeats, failed)
-        rows.append((technique, *settings, *numbers))
+        rows.append((technique, *settings, part.gain, part.low, part.high, repeats, failed))
     settings_columns = ["technique", "baseline_setting", "final_setting"]
     return pd.DataFrame(
         rows, columns=[*settings_columns, "gain", "low", "high", "repeats", "failed"]
@@ -154,7 +219,7 @@ def show(tables: dict[str, pd.DataFrame]) -> None:
         )
     console.print(
         "without it: what the final recipe gains by it. Its share (Shapley value): its mean gain "
-        "over all orders; the shares add up to the whole\n"
+        "over the orders of putting techniques in; the shares add up to the whole\n"
     )
 
 

@@ -204,6 +204,16 @@ def test_the_chain_ends_in_the_last_techniques_recipe(
 
 
 @pytest.mark.parametrize("model", MODELS)
+def test_leave_one_out_is_told_the_chain_that_led_to_its_recipe(
+    model: str, stages: dict[str, Stage]
+) -> None:
+    stage = stages[f"leave_one_out@{model}"]
+    last = Path(stage.option("--recipe")).stem
+    assert stage.option("--chain") == f"plots/{model}/{last}/chain.csv"
+    assert stage.option("--chain") in stage.deps
+
+
+@pytest.mark.parametrize("model", MODELS)
 def test_the_comparison_tells_what_the_whole_chain_concluded(
     model: str, stages: dict[str, Stage]
 ) -> None:

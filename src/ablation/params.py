@@ -110,9 +110,12 @@ class Training(Checked):
 
 
 class Worth(Checked):
-    """Pairs of random orders that share out the gain, where more than four techniques changed."""
+    """How the gain is shared out between the techniques, where more than four changed.
 
-    order_pairs: Annotated[int, Field(ge=2)]
+    order_pairs: random orders that each repeat draws, each with its reverse.
+    """
+
+    order_pairs: Count
 
 
 class Fit(Checked):

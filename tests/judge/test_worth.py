@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from ablation.judge.worth import Changed, list_orders, list_recipes, weigh_techniques
+from ablation.judge.worth import Changed, Worth, draw_orders, list_trials, weigh_techniques
 
 Scores = dict[Changed, np.ndarray]
 
@@ -117,68 +117,143 @@ def test_intervals_hold_the_truth() -> None:
     assert 0.93 <= held / 900 <= 0.97
 
 
+def test_up_to_four_techniques_run_all_recipes_on_all_repeats() -> None:
+    trials = list_trials("abcd", repeats=3, pairs=2, seed=0)
+    assert len(trials) == 2**4
+    assert set(trials.values()) == {(0, 1, 2)}
+
+
 # --- more techniques than all recipes are trained for --------------------------------------------
 
+SIX = "abcdef"
+REPEATS_OF_SIX = 5
 
-def test_up_to_four_techniques_need_all_recipes() -> None:
-    assert len(list_recipes("abcd", pairs=2, seed=0)) == 2**4
+
+def gain_of(some: Changed) -> float:
+    """Each of the six is worth its place, and more beside some of the others."""
+    alone = sum(SIX.index(letter) + 1.0 for letter in some)
+    return alone + 2 * ({"a", "b"} <= some) + 3 * ({"b", "c", "d"} <= some)
 
 
-def test_more_need_the_recipes_on_the_way() -> None:
-    recipes = list_recipes("abcdef", pairs=3, seed=0)
-    assert recipes[0] == named("") and recipes[-1] == named("abcdef")
-    assert {named("abcdef") - {letter} for letter in "abcdef"} <= set(recipes)
-    assert len(recipes) == len(set(recipes)) < 2**6
+# What letters do together is shared out evenly between them.
+SHARES_OF_SIX = {"a": 2.0, "b": 4.0, "c": 4.0, "d": 5.0, "e": 5.0, "f": 6.0}
+
+
+def weigh_six(scores: Scores, seed: int = 0, pairs: int = 1) -> Worth:
+    return weigh_techniques(scores, SIX, pairs, seed, val_to_train=0.25)
+
+
+def scores_of_six(random: np.random.Generator, seed: int, pairs: int = 1) -> Scores:
+    """What the trials of one study score; nothing stands where a recipe does not run.
+
+    Repeats are correlated by 0.2, as a quarter of validation to training gives: what the studied
+    characters make of a technique is the same on all repeats.
+    """
+    luck = dict(zip(SIX, math.sqrt(0.2) * random.normal(size=len(SIX)), strict=True))
+    scores = {}
+    for some, ran in list_trials(SIX, REPEATS_OF_SIX, pairs, seed).items():
+        scores[some] = np.full(REPEATS_OF_SIX, math.nan)
+        noise = math.sqrt(0.8) * random.normal(size=len(ran))
+        scores[some][list(ran)] = gain_of(some) + sum(luck[letter] for letter in some) + noise
+    return scores
+
+
+def test_ends_and_each_left_out_run_on_all_repeats_and_the_rest_on_some() -> None:
+    trials = list_trials(SIX, repeats=3, pairs=1, seed=0)
+    ends = [named(""), *(named(SIX) - {letter} for letter in SIX), named(SIX)]
+    first, *_, last = trials
+    assert (first, last) == (named(""), named(SIX))
+    assert all(trials[recipe] == (0, 1, 2) for recipe in ends)
+    # The way of an order has four recipes more, and so has that of its reverse.
+    assert sum(map(len, trials.values())) == 3 * (len(ends) + 2 * 4)
+
+
+def test_a_repeat_runs_the_recipes_on_the_way_of_its_own_orders() -> None:
+    trials = list_trials(SIX, repeats=3, pairs=2, seed=0)
+    for repeat in range(3):
+        for order in draw_orders(SIX, repeat, pairs=2, seed=0):
+            assert all(repeat in trials[frozenset(order[:length])] for length in range(7))
 
 
 def test_orders_come_with_their_reverse_and_from_the_seed() -> None:
-    orders = list_orders("abcdef", pairs=3, seed=0)
+    orders = draw_orders(SIX, repeat=1, pairs=3, seed=0)
     assert [order[::-1] for order in orders[::2]] == orders[1::2]
-    assert orders == list_orders("abcdef", pairs=3, seed=0) != list_orders("abcdef", 3, seed=1)
+    assert orders == draw_orders(SIX, 1, 3, seed=0) != draw_orders(SIX, 1, 3, seed=1)
+    assert orders != draw_orders(SIX, 2, 3, seed=0)
 
 
-def test_one_pair_of_orders_tells_nothing_about_sampling() -> None:
-    with pytest.raises(ValueError, match="1 pair of orders is too few"):
-        list_orders("abcdef", pairs=1, seed=0)
+def test_more_repeats_and_more_pairs_only_add_trials() -> None:
+    few = list_trials(SIX, repeats=3, pairs=1, seed=0)
+    for more in (list_trials(SIX, 5, 1, seed=0), list_trials(SIX, 3, 2, seed=0)):
+        assert all(set(ran) <= set(more[recipe]) for recipe, ran in few.items())
 
 
-def exact_shapley(scores: Scores, techniques: str) -> list[float]:
-    orders = list(itertools.permutations(techniques))
-    return [
-        float(
-            np.mean(
-                [
-                    scores[named("".join(order[: place + 1]))].mean()
-                    - scores[named("".join(order[:place]))].mean()
-                    for order in orders
-                    for place in [order.index(technique)]
-                ]
-            )
-        )
-        for technique in techniques
-    ]
+def test_techniques_that_work_in_pairs_are_shared_out_without_luck() -> None:
+    scores = {
+        some: np.full(2, 2.0 * len(some & named("ab")) + 3 * ({"c", "d"} <= some))
+        for some in list_trials(SIX, repeats=2, pairs=1, seed=0)
+    }
+    worth = weigh_six(scores)
+    assert [part.gain for part in worth.shapley] == pytest.approx([2, 2, 1.5, 1.5, 0, 0])
 
 
-def test_many_sampled_orders_approach_the_exact_values() -> None:
-    scores = random_scores("abcde", seed=6, noise=0.01)
-    worth = weigh_techniques(scores, "abcde", pairs=500, seed=7, val_to_train=0.25)
-    found = [part.gain for part in worth.shapley]
-    assert found == pytest.approx(exact_shapley(scores, "abcde"), abs=0.1)
+def test_many_repeats_approach_the_exact_values() -> None:
+    trials = list_trials(SIX, repeats=1000, pairs=1, seed=7)
+    scores = {some: np.full(1000, gain_of(some)) for some in trials}
+    found = [part.gain for part in weigh_six(scores, seed=7).shapley]
+    assert found == pytest.approx(list(SHARES_OF_SIX.values()), abs=0.1)
 
 
-def test_interval_of_few_sampled_orders_holds_the_exact_value() -> None:
-    scores = random_scores("abcde", seed=6, noise=0.01)
-    exact = exact_shapley(scores, "abcde")
-    held = [
-        part.low <= true <= part.high
-        for seed in range(100)
-        for part, true in zip(
-            weigh_techniques(scores, "abcde", 4, seed, 0.25).shapley, exact, strict=True
-        )
-    ]
-    assert np.mean(held) >= 0.95
+def test_shares_are_unbiased_and_their_intervals_hold_the_truth() -> None:
+    random = np.random.default_rng(8)
+    truth = np.array(list(SHARES_OF_SIX.values()))
+    studies = [weigh_six(scores_of_six(random, seed), seed).shapley for seed in range(500)]
+    gains, low, high = (
+        np.array([[getattr(part, name) for part in parts] for parts in studies])
+        for name in ("gain", "low", "high")
+    )
+    assert np.abs(gains.mean(0) - truth).max() < 3.5 * gains.std(0).max() / math.sqrt(500)
+    assert 0.94 <= ((low <= truth) & (truth <= high)).mean() <= 0.98
 
 
-def test_sampled_orders_say_nothing_about_pairs() -> None:
-    scores = random_scores("abcde", seed=6)
-    assert weigh_techniques(scores, "abcde", 4, 0, 0.25).interactions == []
+def test_technique_without_luck_of_its_own_is_no_surer_than_the_others() -> None:
+    scores = {
+        some: np.full(5, gain_of(some)) for some in list_trials(SIX, REPEATS_OF_SIX, 1, seed=0)
+    }
+    parts = dict(zip(SIX, weigh_six(scores).shapley, strict=True))
+    # Only b, c and d have luck in their orders.
+    assert parts["e"].gain == pytest.approx(5.0)
+    assert 0 < parts["e"].high - parts["e"].low < parts["c"].high - parts["c"].low
+
+
+def test_whole_and_left_out_do_not_depend_on_the_orders() -> None:
+    scores = scores_of_six(np.random.default_rng(9), seed=0)
+    worth = weigh_six(scores)
+    for recipe, score in scores.items():
+        if np.isnan(score).any():
+            scores[recipe] = score + 1.0
+    assert weigh_six(scores).whole == worth.whole
+    assert weigh_six(scores).left_out == worth.left_out
+    assert weigh_six(scores).shapley != worth.shapley
+
+
+def test_failed_recipe_on_the_way_makes_nan_of_the_shares_beside_it_alone() -> None:
+    scores = scores_of_six(np.random.default_rng(10), seed=0)
+    first, second, third, *_ = draw_orders(SIX, repeat=2, pairs=1, seed=0)[0]
+    scores[named(first + second)][2] = math.nan
+    worth = weigh_six(scores)
+    undefined = {part.techniques[0] for part in worth.shapley if math.isnan(part.gain)}
+    assert undefined == {second, third}
+    assert not math.isnan(worth.shapley[SIX.index(first)].low)
+    assert not any(math.isnan(part.low) for part in [worth.whole, *worth.left_out])
+
+
+def test_a_single_repeat_has_shares_and_no_interval() -> None:
+    scores = {some: np.array([gain_of(some)]) for some in list_trials(SIX, 1, 1, seed=0)}
+    worth = weigh_six(scores)
+    assert sum(part.gain for part in worth.shapley) == pytest.approx(worth.whole.gain)
+    assert all(math.isnan(part.low) for part in worth.shapley)
+
+
+def test_drawn_orders_say_nothing_about_pairs() -> None:
+    assert weigh_six(scores_of_six(np.random.default_rng(11), seed=0)).interactions == []

@@ -1,15 +1,18 @@
 """What the techniques that a chain changed are worth together.
 
-A technique's worth depends on what else is in the recipe. Its Shapley value is its mean gain over
-all orders in which the techniques could have been put in, so that the values add up to the gain of
-the final recipe over the baseline. All numbers here are contrasts of one table, recipe x repeat; a
-recipe is named by the techniques that have their final setting in it, the others are at baseline.
+A technique's worth depends on what else is in the recipe. Its share, the Shapley value, is its mean
+gain over all orders in which the techniques could have been put in. So the shares add up to the
+gain of the final recipe over the baseline. A recipe is named by the techniques that have their
+final setting in it, the others are at baseline.
+
+Where few techniques changed, all recipes run on all repeats. Where many did, every repeat draws a
+few orders of its own, and the recipes on their way run on that repeat alone.
 """
 
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +22,7 @@ from ablation.judge.noise import Estimate, Floats, estimate, measure_noise
 Changed = frozenset[str]
 Contrast = dict[Changed, float]
 
-# Up to so many techniques all recipes are trained: 16 of them, where orders would ask for most.
+# Up to so many techniques all recipes are trained: 16 of them on every repeat.
 COMPLETE = 4
 
 
@@ -47,7 +50,7 @@ class Worth:
         shapley: a part for each technique, in the order given; they add up to `whole`.
         left_out: what the final recipe loses without each technique.
         interactions: of each pair, the gain of both together beyond the sum of their own, a mean
-            over what else is in the recipe; empty where not all recipes were run.
+            over what else is in the recipe; empty where more than `COMPLETE` techniques changed.
     """
 
     whole: Part
@@ -56,42 +59,51 @@ class Worth:
     interactions: list[Part]
 
 
-def list_orders(techniques: Sequence[str], pairs: int, seed: int) -> list[tuple[str, ...]]:
-    """The orders that Shapley values average over: all, or random ones, each with its reverse.
+def draw_orders(
+    techniques: Sequence[str], repeat: int, pairs: int, seed: int
+) -> list[tuple[str, ...]]:
+    """The random orders of one repeat, each followed by its reverse.
+
+    An order and its reverse together are free of the luck that comes from techniques which work in
+    pairs: each of two goes in before the other once. What is left comes from three and more.
 
     Args:
         techniques: those that changed, in any fixed order.
-        pairs: number of random orders, each followed by its reverse, for more than `COMPLETE`
-            techniques; 2 or more, since one tells nothing about the error of having sampled.
-        seed: of the random orders.
+        repeat: its index; each has orders of its own, whatever the number of repeats.
+        pairs: number of random orders before their reverses are added, 1 or more.
+        seed: the study's, 0 or more.
 
     Source:
         Mitchell et al., "Sampling Permutations for Shapley Value Estimation", JMLR 23, 2022.
     """
-    if len(techniques) <= COMPLETE:
-        return list(itertools.permutations(techniques))
-    if pairs < 2:
-        raise ValueError(f"{pairs} pair of orders is too few: their spread needs 2 or more.")
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(repeat,)))
     drawn = [
         tuple(techniques[i] for i in random.permutation(len(techniques))) for _ in range(pairs)
     ]
     return [order for one in drawn for order in (one, one[::-1])]
 
 
-def list_recipes(techniques: Sequence[str], pairs: int, seed: int) -> list[Changed]:
-    """The recipes that `weigh_techniques` needs, each once, from the baseline to the final one.
+def list_trials(
+    techniques: Sequence[str], repeats: int, pairs: int, seed: int
+) -> dict[Changed, tuple[int, ...]]:
+    """The recipes that `weigh_techniques` needs, each with the indices of the repeats it runs on.
 
-    Among them are always the final recipe, the baseline, and the final one without each technique.
+    The baseline comes first and the final recipe last. These two and the final recipe without each
+    technique run on all repeats.
+
+    Args:
+        techniques: those that changed, in any fixed order.
+        repeats: number of repeats, 1 or more.
+        pairs, seed: of the orders that each repeat draws where more than `COMPLETE` techniques
+            changed (`draw_orders`).
     """
-    on_the_way = {
-        frozenset(order[:length])
-        for order in list_orders(techniques, pairs, seed)
-        for length in range(len(order) + 1)
-    }
-    without_one = {frozenset(techniques) - {technique} for technique in techniques}
-    places = {technique: place for place, technique in enumerate(techniques)}
-    return sorted(on_the_way | without_one, key=lambda r: (len(r), sorted(places[t] for t in r)))
+    runs = {recipe: set(range(repeats)) for recipe in _on_all_repeats(techniques)}
+    if len(techniques) > COMPLETE:
+        for repeat in range(repeats):
+            for order in draw_orders(techniques, repeat, pairs, seed):
+                for recipe in _way(order):
+                    runs.setdefault(recipe, set()).add(repeat)
+    return {recipe: tuple(sorted(runs[recipe])) for recipe in _in_order(runs, techniques)}
 
 
 def weigh_techniques(
@@ -103,22 +115,24 @@ def weigh_techniques(
 ) -> Worth:
     """What each of the techniques, each pair and all of them are worth.
 
+    With at most `COMPLETE` techniques every number is a contrast of one table, recipe x repeat
+    (`estimate`). With more, this holds for `whole` and `left_out`; `_of_drawn_orders` has the
+    formula for the shares.
+
     Args:
-        scores: (repeats,) of each of `list_recipes`; nan for a recipe that failed, which makes nan
-            of every gain that it belongs to.
-        techniques, pairs, seed: as given to `list_recipes`.
+        scores: (repeats,) of each recipe of `list_trials`; nan on the repeats that it does not run
+            on, and on all where it failed, which makes nan of every gain that it belongs to.
+        techniques, pairs, seed: as given to `list_trials`.
         val_to_train: size of a repeat's validation part over its training part.
 
     Source:
         Shapley, "A Value for n-Person Games", 1953; Grabisch & Roubens, "An Axiomatic Approach to
         the Concept of Interaction", International Journal of Game Theory 28, 1999.
     """
-    orders = list_orders(techniques, pairs, seed)
-    recipes = list_recipes(techniques, pairs, seed)
+    recipes = _on_all_repeats(techniques)
     table = np.stack([scores[recipe] for recipe in recipes]).astype(float)
     table[np.isnan(table).any(-1)] = math.nan
     noise = measure_noise(table)
-    complete = len(techniques) <= COMPLETE
 
     def weigh(contrasts: list[Contrast]) -> Estimate:
         weights = [[contrast.get(recipe, 0.0) for recipe in recipes] for contrast in contrasts]
@@ -126,12 +140,13 @@ def weigh_techniques(
 
     final = frozenset(techniques)
     singles = [(technique,) for technique in techniques]
-    couples = list(itertools.combinations(techniques, 2)) if complete else []
-    shares = [_share(technique, orders) for technique in techniques]
-    shapley = weigh(shares)
-    if not complete:
-        means = dict(zip(recipes, table.mean(-1).tolist(), strict=True))
-        shapley = _of_sampled_orders(shapley, shares, means, techniques, orders)
+    if len(techniques) <= COMPLETE:
+        orders = list(itertools.permutations(techniques))
+        shapley = weigh([_share(technique, orders) for technique in techniques])
+        couples = list(itertools.combinations(techniques, 2))
+    else:
+        shapley = _of_drawn_orders(scores, techniques, pairs, seed, val_to_train)
+        couples = []
     (whole,) = _parts([tuple(techniques)], weigh([_minus(final, frozenset())]))
     return Worth(
         whole=whole,
@@ -141,6 +156,24 @@ def weigh_techniques(
     )
 
 
+def _on_all_repeats(techniques: Sequence[str]) -> list[Changed]:
+    """All recipes; of more than `COMPLETE` techniques the two ends and who lacks one technique."""
+    count = len(techniques)
+    sizes = range(count + 1) if count <= COMPLETE else (0, count - 1, count)
+    sets = (itertools.combinations(techniques, size) for size in sizes)
+    return _in_order(map(frozenset, itertools.chain.from_iterable(sets)), techniques)
+
+
+def _in_order(recipes: Iterable[Changed], techniques: Sequence[str]) -> list[Changed]:
+    places = {technique: place for place, technique in enumerate(techniques)}
+    return sorted(recipes, key=lambda r: (len(r), sorted(places[t] for t in r)))
+
+
+def _way(order: tuple[str, ...]) -> list[Changed]:
+    """The recipes from the baseline to the final one, as the techniques go in one by one."""
+    return [frozenset(order[:length]) for length in range(len(order) + 1)]
+
+
 def _minus(recipe: Changed, other: Changed) -> Contrast:
     return {recipe: 1.0, other: -1.0} if recipe != other else {}
 
@@ -148,14 +181,10 @@ def _minus(recipe: Changed, other: Changed) -> Contrast:
 def _share(technique: str, orders: Sequence[tuple[str, ...]]) -> Contrast:
     contrast: Contrast = defaultdict(float)
     for order in orders:
-        before = _before(technique, order)
+        before = frozenset(order[: order.index(technique)])
         contrast[before | {technique}] += 1 / len(orders)
         contrast[before] -= 1 / len(orders)
     return contrast
-
-
-def _before(technique: str, order: tuple[str, ...]) -> Changed:
-    return frozenset(order[: order.index(technique)])
 
 
 def _interaction(first: str, second: str, final: Changed) -> Contrast:
@@ -170,38 +199,51 @@ def _interaction(first: str, second: str, final: Changed) -> Contrast:
     return contrast
 
 
-def _of_sampled_orders(
-    seen: Estimate,
-    shares: Sequence[Contrast],
-    means: Mapping[Changed, float],
+def _of_drawn_orders(
+    scores: Mapping[Changed, Floats],
     techniques: Sequence[str],
-    orders: Sequence[tuple[str, ...]],
+    pairs: int,
+    seed: int,
+    val_to_train: float,
 ) -> Estimate:
-    """Shapley values with the error of having sampled orders added to that of the scores.
+    """Shapley values where each of R repeats has drawn its own orders.
 
-    The mean over sampled orders differs from that over all by the spread between pairs of orders,
-    and this one from the truth by the scores' noise, weighed as all orders weigh it. A few pairs
-    tell little about their own spread: a technique's counts as no less than that of all.
+    On one repeat, a technique's share is its mean gain over the orders of this repeat. The estimate
+    is the mean over the repeats. Let v be the variance of a technique's share between repeats; it
+    holds both the noise of scores and the luck of orders. The standard error is
+
+        sqrt(max(v, mean of v over the techniques) * (1/R + n_val/n_train))
+
+    A few repeats tell little about one technique's variance, so it counts as no less than the mean
+    of all. That mean has (R - 1) (sum of v)^2 / (sum of v^2) degrees of freedom: K (R - 1) where K
+    techniques vary alike, R - 1 where one of them varies alone. All techniques use them. The term
+    n_val/n_train is for repeats that share training data. Orders share nothing, so where their luck
+    prevails the intervals are too wide rather than too narrow. Many pairs shrink v, but not what
+    the studied characters do to a technique in all recipes alike: then they are too narrow.
+
+    Source:
+        Nadeau & Bengio, "Inference for the Generalization Error", Machine Learning 52, 2003, for
+        repeats that share training data; Satterthwaite, "An Approximate Distribution of Estimates
+        of Variance Components", Biometrics Bulletin 2, 1946, for the degrees of freedom.
     """
-    count = len(techniques)
-    all_weights = 2 / count**2 * sum(1 / math.comb(count - 1, size) for size in range(count))
-    weights = np.array([sum(weight**2 for weight in share.values()) for share in shares])
-    noise = seen.error**2 * all_weights / weights
-    gains = np.array(
-        [
-            [
-                means[_before(technique, order) | {technique}] - means[_before(technique, order)]
-                for technique in techniques
-            ]
-            for order in orders
-        ]
+    repeats = len(scores[frozenset()])
+    shares = np.zeros((repeats, len(techniques)))
+    for repeat in range(repeats):
+        orders = draw_orders(techniques, repeat, pairs, seed)
+        for order in orders:
+            gains = np.diff([scores[recipe][repeat] for recipe in _way(order)])
+            shares[repeat, [techniques.index(t) for t in order]] += gains / len(orders)
+    own = shares.var(0, ddof=1) if repeats > 1 else np.full(len(techniques), math.nan)
+    variance, freedom = own, repeats - 1.0
+    known = own[~np.isnan(own)]
+    if known.any():
+        variance = np.maximum(own, known.mean())
+        freedom *= known.sum() ** 2 / (known**2).sum()
+    return Estimate(
+        gain=shares.mean(0),
+        error=np.sqrt(variance * (1 / repeats + val_to_train)),
+        freedom=np.full(len(techniques), freedom),
     )
-    # An order and its reverse are not independent; pairs of them are.
-    pairs = gains.reshape(-1, 2, len(techniques)).mean(1)
-    spread = pairs.var(0, ddof=1)
-    sampled = np.maximum(spread, spread.mean()) / len(pairs)
-    freedom = (sampled + noise) ** 2 / (sampled**2 / (len(pairs) - 1) + noise**2 / seen.freedom)
-    return Estimate(seen.gain, np.sqrt(sampled + noise), freedom)
 
 
 def _parts(techniques: Sequence[tuple[str, ...]], estimates: Estimate) -> list[Part]:

@@ -1,0 +1,117 @@
+"""The stage leave_one_out on a chain that changed more techniques than all recipes are run for."""
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from ablation.base.files import read_csv, write_csv
+from ablation.data.characters import Characters
+
+ROOT = Path(__file__).parents[1]
+CHAIN = [
+    *("scheduler", "optimizer", "batchnorm", "regularization"),
+    *("dropout", "architecture", "smoothing"),
+]
+CHANGED = ["scheduler", "batchnorm", "dropout", "architecture", "smoothing"]
+REPEATS = 2
+BASELINE = {
+    "scheduler": {"name": "constant"},
+    "activation": "relu",
+    "optimizer": {"name": "sgd", "lr": 0.03},
+    "batchnorm": True,
+    "regularization": {"l1": 0.0, "l2": 0.0},
+    "dropout": 0.0,
+}
+FINAL = BASELINE | {
+    "scheduler": {"name": "cosine"},
+    "batchnorm": False,
+    "dropout": 0.1,
+    "architecture": {"hidden": [20, 12, 8]},
+    "smoothing": 0.1,
+}
+
+
+@dataclass(frozen=True)
+class Study:
+    """A folder that the stage has run in, and what it said."""
+
+    folder: Path
+    said: str
+
+    def table(self, name: str) -> pd.DataFrame:
+        return read_csv(self.folder / "plots/mlp/leave_one_out" / f"{name}.csv")
+
+
+def run_stage(folder: Path) -> str:
+    """The stage in a folder; returns what it prints."""
+    options = ["--model", "mlp", "--recipe", "final.yaml", "--chain", "chain.csv"]
+    command = [sys.executable, str(ROOT / "stages/leave_one_out.py"), *options]
+    env = {"PYTHONPATH": str(ROOT / "src"), "ABLATION_CACHE": str(folder / "memory")}
+    done = subprocess.run(
+        command, cwd=folder, env=os.environ | env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def study(toy: Characters, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """The stage on a recipe with five changes, in a study of the toy."""
+    folder = tmp_path_factory.mktemp("study")
+    toy.save(folder / "data/prepared/train.npz")
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content["data"]["dataset"] = "glyphs"
+    content["validation"] = {"scheme": "shuffle", "fraction": 0.25, "repeats": REPEATS}
+    content["training"] |= {"batch_size": 25, "precision": "float32", "workers": 1}
+    content["models"]["mlp"] = {"hidden": [16, 12, 8], "epochs": 2}
+    content["worth"] = {"order_pairs": 1}
+    content["baseline"] = BASELINE
+    (folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    (folder / "final.yaml").write_text(yaml.safe_dump(FINAL, sort_keys=False))
+    write_csv(pd.DataFrame({"technique": ["baseline", *CHAIN]}), folder / "chain.csv")
+    return Study(folder, run_stage(folder))
+
+
+def test_every_technique_of_the_chain_has_a_row_in_its_order(study: Study) -> None:
+    gains = study.table("gains").set_index("technique")
+    assert list(gains.index) == [*CHAIN, "all"]
+    tested = gains["gain"].notna()
+    assert list(gains.index[tested]) == [*CHANGED, "all"]
+    sizes = gains.loc["architecture"]
+    assert (sizes["baseline_setting"], sizes["final_setting"]) == ("16-12-8", "20-12-8")
+
+
+def test_the_tables_hold_what_ran_and_nothing_else(study: Study) -> None:
+    trials = study.table("trials")
+    runs = trials.groupby("recipe", sort=False)["repeat"].apply(list)
+    without = [" + ".join(each for each in CHANGED if each != out) for out in CHANGED]
+    everywhere = ["baseline", *without, " + ".join(CHANGED)]
+    assert all(runs[recipe] == [0, 1] for recipe in everywhere)
+    # On the way of an order and of its reverse: six recipes more for each repeat.
+    assert len(trials) == REPEATS * (len(everywhere) + 6)
+    assert trials["score"].notna().all()
+    times = read_csv(study.folder / "data/times/mlp/leave_one_out.csv")
+    assert list(times["setting"]) == list(trials["recipe"])
+    assert list(times["repeat"]) == list(trials["repeat"])
+
+
+def test_shares_add_up_to_the_gain_of_all(study: Study) -> None:
+    shapley = study.table("shapley")
+    gains = study.table("gains").set_index("technique")
+    assert list(shapley["technique"]) == CHANGED
+    assert shapley["gain"].sum() == pytest.approx(gains.loc["all", "gain"], abs=1e-6)
+
+
+def test_it_says_for_how_long_it_trained_and_what_it_remembered(study: Study) -> None:
+    count = len(study.table("trials"))
+    assert "every training took 2 epochs" in study.said
+    assert re.search(rf"mlp: {count} trials trained in \d+ s, 0 remembered", study.said)
+    again = run_stage(study.folder)
+    assert re.search(rf"mlp: 0 trials trained in \d+ s, {count} remembered", again)
