@@ -245,7 +245,8 @@ def leave_one_out(gains: dict[str, pd.DataFrame]) -> Figure:
         )
     axes.set_xlabel(
         "gain in validation accuracy, points; bar: 95 % interval, on repeats no stage selected on\n"
-        "unchanged: the setting is the baseline's, so there is nothing to test"
+        "unchanged: the setting is the baseline's, so there is nothing to test\n"
+        "every training takes the study's budget of epochs"
     )
     return figure
 

@@ -150,7 +150,8 @@ def _charts(study: Study) -> dict[str, tuple[str, pd.DataFrame]]:
     drawn = {
         "chain": ("Validation accuracy along the chain", charts.chain(stages)),
         "leave_one_out": (
-            "What each technique is worth in the final recipe", charts.leave_one_out(worth)
+            "What each technique is worth in the final recipe, at the study's budget of epochs",
+            charts.leave_one_out(worth),
         ),
         "confusion": ("Confusion matrix on the test set", charts.confusion(predictions)),
     }  # fmt: skip
