@@ -20,6 +20,8 @@ from ablation.run.hardware import has_gpu
 PARTS = {
     "throughput-cpu": ("throughput.py", "cpu"),
     "throughput-cuda": ("throughput.py", "cuda"),
+    "additions-cpu": ("additions.py", "cpu"),
+    "additions-cuda": ("additions.py", "cuda"),
     "precision": ("precision.py",),
     "study-time": ("study_time.py",),
     "racing": ("racing.py",),
@@ -30,7 +32,7 @@ WHEN_ASKED = {"racing", "coverage"}
 
 def available() -> list[str]:
     """The parts that this machine can run in minutes."""
-    left_out = WHEN_ASKED if has_gpu() else {*WHEN_ASKED, "throughput-cuda"}
+    left_out = WHEN_ASKED if has_gpu() else {*WHEN_ASKED, "throughput-cuda", "additions-cuda"}
     return [part for part in PARTS if part not in left_out]
 
 
