@@ -80,11 +80,24 @@ def load(path: Path, model: type[Model]) -> Model:
             f"`git checkout {path}` brings back what was committed"
         )
     try:
+        return checked(content, model)
+    except ParamsError as error:
+        lines = str(error).splitlines()
+        raise ParamsError("\n".join(f"{path}: {line}" for line in lines)) from None
+
+
+def checked(content: Any, model: type[Model]) -> Model:
+    """The content of a file, checked.
+
+    Raises:
+        ParamsError: a line for each mistake: the key, what was found and what is allowed.
+    """
+    try:
         return model.model_validate(content)
     except ValidationError as error:
         # A list whose entries are wrong is, to pydantic, too short as well.
         details = [d for d in error.errors() if d["type"] != "too_short" or not _is_long_enough(d)]
-        lines = dict.fromkeys(f"{path}: {_describe(detail, content)}" for detail in details)
+        lines = dict.fromkeys(_describe(detail, content) for detail in details)
         raise ParamsError("\n".join(lines)) from None
 
 
