@@ -8,6 +8,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FILES = ("dvc.yaml", "params.yaml")
+CNN = next(
+    line
+    for line in (ROOT / "params.yaml").read_text().splitlines(keepends=True)
+    if line.startswith("  cnn: {")
+)
 
 
 def check(folder: Path, edits: dict[str, tuple[str, str]]) -> subprocess.CompletedProcess[str]:
@@ -39,7 +44,7 @@ def test_the_projects_own_files_are_sound(tmp_path: Path) -> None:
             "`batchnorm: []` to explore nothing",
         ),
         (
-            {"params.yaml": ("  cnn: {channels: [16, 32, 64], dense: [128], epochs: 8}\n", "")},
+            {"params.yaml": (CNN, "")},
             "dvc.yaml: stages.compare.deps: the files of cnn, mlp, but the models of params.yaml "
             "are mlp; list the files of these and of no other",
         ),

@@ -121,7 +121,7 @@ def read_yaml(path: Path) -> Any:
         raise ParamsError(f"{path}: brackets within brackets, more than can be read") from None
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
     """PyYAML's safe loader, which also says where a value stands that it cannot make, and refuses
     a key that stands twice, of which it would silently take the last."""
 

@@ -36,8 +36,10 @@ def write_json(content: dict[str, Any], path: Path) -> None:
     write_bytes(f"{text}\n".encode(), path)
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, keys: Iterable[str] = ()) -> dict[str, Any]:
     """What `write_json` wrote.
+
+    keys: those that it has to have.
 
     Raises:
         UserError: it is not there, or not of that form.
@@ -50,6 +52,8 @@ def read_json(path: Path) -> dict[str, Any]:
         raise _not_written(path, one_line(error)) from None
     if not isinstance(content, dict):
         raise _not_written(path, "no keys and values")
+    if missing := [name for name in keys if name not in content]:
+        raise _not_written(path, f"without {', '.join(missing)}")
     return content
 
 
