@@ -56,11 +56,11 @@ def main() -> None:
             epochs += (more + fits) * params.spec(model).epochs
             seconds += a_character * characters * epochs / hardware.workers
     if characters:
-        side_by_side = f"{hardware.workers} at a time on {hardware.computer}"
         print(
-            f"about {duration(seconds)} of training here at most, {side_by_side}, were all "
-            "networks the baseline's; racing and what is remembered spare some"
+            f"about {duration(seconds)} on this machine at most, {hardware.workers} at a time, if "
+            "all train as fast as the baseline"
         )
+        print("racing, and trainings that are remembered, spare some")
 
 
 def count_trials(params: Params, model: str) -> tuple[int, int]:

@@ -136,22 +136,26 @@ def unpack(path: Path) -> tuple[About, dict[str, np.ndarray]]:
         raise ModelError(f"{path}: a folder; name a file that `dvc repro fit` made")
     try:
         with safe_open(path, framework="numpy") as file:
-            if METADATA not in (about := file.metadata() or {}):
-                raise not_a_model(path, f"it has no metadata {METADATA!r}")
-            said = About.from_json(about[METADATA])
+            metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
         raise ModelError(f"{path}: no such file; `dvc repro fit` makes it") from None
     except OSError as error:
         raise ModelError(refused(error, path)) from None
+    except (SafetensorError, TypeError, ValueError) as error:
+        raise not_a_model(path, one_line(error)) from None
+    if METADATA not in metadata:
+        raise not_a_model(path, f"it has no metadata {METADATA!r}")
+    try:
+        about = About.from_json(metadata[METADATA])
     except ParamsError as error:
         raise not_a_model(path, "; ".join(str(error).splitlines())) from None
-    except (SafetensorError, TypeError, ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise not_a_model(path, one_line(error)) from None
     for name, values in tensors.items():
         if values.dtype.kind not in "fiu" or not np.isfinite(values).all():
             raise not_a_model(path, f"{name}: not all of its weights are finite numbers")
-    return said, tensors
+    return about, tensors
 
 
 def _rounded(values: np.ndarray) -> np.ndarray:

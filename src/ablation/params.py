@@ -70,7 +70,8 @@ class Candidate(Checked, Generic[Setting]):
 
     @model_validator(mode="after")
     def _points_apart(self) -> "Candidate[Setting]":
-        _named_apart(self.settings)  # of two with one name, the second would not be tried
+        # Of two with one name the second would not be tried; of two that are equal it need not be.
+        _named_apart(tuple(dict.fromkeys(self.settings)))
         return self
 
     @property

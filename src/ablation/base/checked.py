@@ -42,7 +42,7 @@ class Checked(BaseModel):
     @classmethod
     def _know_every_key(cls, value: Any) -> Any:
         if isinstance(value, dict):
-            for key in value.keys() - cls.model_fields.keys():
+            for key in (key for key in value if key not in cls.model_fields):
                 raise PydanticCustomError(
                     "unknown_key", "{m}", {"m": one_of(key, cls.model_fields)}
                 )
