@@ -43,7 +43,7 @@ def main() -> None:
     )
     prepare_process()
     for model in params.families:
-        refuse_networks_without_memory(params, model, hardware.workers)
+        refuse_networks_without_memory(params, model)
     characters = CHARACTERS.get(params.data.dataset)
     seconds = 0.0
     for model in params.families:
@@ -121,7 +121,7 @@ def measure(params: Params, model: str, device: str, bf16: bool) -> float:
     return min(spent) / count
 
 
-def refuse_networks_without_memory(params: Params, model: str, workers: int) -> None:
+def refuse_networks_without_memory(params: Params, model: str) -> None:
     """Networks that this machine cannot train, whatever else it does.
 
     Raises:
