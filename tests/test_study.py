@@ -1,5 +1,5 @@
-import json
 import importlib
+import json
 import os
 import re
 import subprocess
