@@ -19,6 +19,7 @@ def main() -> None:
     params = load_params()
     announce("prepare", params.dataset.note)
     train, test = params.dataset.load(repository() / params.data.raw)
+    params.refuse_large_batches(len(train))
     train.save(PREPARED / "train.npz")
     test.save(PREPARED / "test.npz")
     first_of_each_class(train).save(PREPARED / "samples.npz")

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,10 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from ablation.base.errors import UserError
-from ablation.cli import read_page
+from ablation.cli import main, read_page
+from ablation.cli import predict as predict_here
 from ablation.data.conversion import PAGE_SIDE
+from ablation.fitted import Fitted
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -67,3 +70,96 @@ def test_a_missing_model_is_one_line_without_a_traceback(tmp_path: Path) -> None
     assert said.returncode == 1
     assert said.stderr.startswith("error: ")
     assert "Traceback" not in said.stderr
+
+
+def png(width: int, height: int) -> bytes:
+    """A picture of hardly any bytes that says it is so large."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        length, check = len(content), zlib.crc32(kind + content)
+        return length.to_bytes(4) + kind + content + check.to_bytes(4)
+
+    header = width.to_bytes(4) + height.to_bytes(4) + bytes([8, 0, 0, 0, 0])
+    chunks = (b"IHDR", header), (b"IDAT", zlib.compress(bytes(100))), (b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*each) for each in chunks)
+
+
+MOST = "make it smaller, 64 million pixels are the most"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (png(60_000, 60_000), f"a picture of far too many pixels; {MOST}"),
+        (png(9000, 8000), f"a picture of 9000 x 8000 pixels; {MOST}"),
+        (
+            png(30, 30),
+            "not an image that can be read (image file is truncated (0 bytes not processed))",
+        ),
+        (png(30, 30)[:40], "not an image that can be read; a PNG or JPEG can"),
+        (b"", "not an image that can be read; a PNG or JPEG can"),
+    ],
+    ids=["far too large", "too large", "cut off", "cut off early", "empty"],
+)
+def test_a_picture_that_cannot_be_used(content: bytes, said: str, tmp_path: Path) -> None:
+    (tmp_path / "seven.png").write_bytes(content)
+    with pytest.raises(UserError) as error:
+        read_page(tmp_path / "seven.png")
+    assert str(error.value) == f"{tmp_path}/seven.png: {said}"
+
+
+def said_by(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> str | int | None:
+    """The status with which `ablation` ends: 0, 2, or the line that it prints before 1."""
+    monkeypatch.chdir(REPOSITORY)
+    monkeypatch.setattr(sys, "argv", ["ablation", *map(str, arguments)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    return end.value.code
+
+
+def test_a_name_in_brackets_is_no_markup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    picture = draw(tmp_path / "[b]seven[x].png", ink=0, ground=255)
+    predict_here([picture], Fitted.load(Path("data/models/mlp.safetensors")))
+    assert "[b]seven[x].png" in capsys.readouterr().out
+
+
+def test_files_that_are_not_there_or_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = draw(tmp_path / "seven.png", ink=0, ground=255)
+    for arguments, said in {
+        ("none.png",): "none.png: No such file or directory; name a picture",
+        (str(tmp_path),): f"{tmp_path}: Is a directory; name a picture",
+        (str(there), "--model", "none"): "none: no such file; `dvc repro fit` makes it",
+        (
+            str(there),
+            "--model",
+            str(tmp_path),
+        ): f"{tmp_path}: a folder; name a file that `dvc repro fit` made",
+        (str(there), "--model", str(there)): f"{there}: not a model that `dvc repro fit` wrote, "
+        "which makes it anew (Error while deserializing header: header too large)",
+    }.items():
+        assert said_by(monkeypatch, "predict", *arguments) == f"error: {said}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "ablation: error: the following arguments are required: COMMAND"),
+        (("paint",), "ablation: error: argument COMMAND: invalid choice: 'paint' (choose from "),
+        (("predict",), "ablation predict: error: the following arguments are required: images"),
+        (("predict", "a.png", "--modell"), "ablation: error: unrecognized arguments: --modell"),
+        (("predict", "a.png", "--model"), "ablation predict: error: argument --model: expected"),
+    ],
+)
+def test_a_command_that_cannot_be_understood(
+    arguments: tuple[str, ...],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert said_by(monkeypatch, *arguments) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith(said)

@@ -1,18 +1,23 @@
 """`ablation predict`: the fitted models on a person's own image."""
 
 import argparse
+import warnings
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from rich.table import Table
+from rich.text import Text
 
+from ablation.base.checked import one_of
 from ablation.base.console import console, percent, plain_errors
-from ablation.base.errors import UserError
+from ablation.base.errors import UserError, one_line
 from ablation.data.conversion import CONVERSIONS, PAGE_SIDE
 from ablation.fitted import Fitted
 
 GUESSES = 3
+# A phone's camera takes 50 millions; a page this large takes a second and 2 GB to read.
+MOST_PIXELS = 64_000_000
 
 
 def main() -> None:
@@ -34,15 +39,17 @@ def main() -> None:
 
 def predict(paths: list[Path], fitted: Fitted) -> None:
     """Print the most probable characters of every image."""
-    convert = CONVERSIONS[fitted.about.conversion]
+    name = fitted.about.conversion
+    if name not in CONVERSIONS:
+        raise UserError(f"{fitted.path}: its metadata: conversion: {one_of(name, CONVERSIONS)}")
+    convert = CONVERSIONS[name]
     images = np.stack([convert(read_page(path)) for path in paths])
     table = Table("image", *(f"guess {n}" for n in range(1, GUESSES + 1)), box=None)
     for path, probabilities in zip(paths, fitted.probabilities(images), strict=True):
         best = np.argsort(-probabilities)[:GUESSES]
-        table.add_row(
-            path.name,
-            *(f"{fitted.about.classes[i]}  {percent(float(probabilities[i]))}" for i in best),
-        )
+        guesses = (f"{fitted.about.classes[i]}  {percent(float(probabilities[i]))}" for i in best)
+        # As it is: brackets in a name are no markup.
+        table.add_row(*map(Text, (path.name.encode(errors="replace").decode(), *guesses)))
     console.print(table)
 
 
@@ -53,12 +60,9 @@ def read_page(path: Path) -> np.ndarray:
     shows.
 
     Raises:
-        UserError: no image, or nothing drawn on it.
+        UserError: no image, one too large, or nothing drawn on it.
     """
-    try:
-        colours = ImageOps.exif_transpose(Image.open(path)).convert("RGBA")
-    except (OSError, UnidentifiedImageError) as error:
-        raise UserError(f"{path}: not an image that can be read ({error})") from None
+    colours = _read_picture(path)
     paper = Image.new("RGBA", colours.size, "white")
     grey = Image.alpha_composite(paper, colours).convert("L")
     pixels = np.asarray(grey, dtype=np.float32) / 255
@@ -67,6 +71,31 @@ def read_page(path: Path) -> np.ndarray:
     if ink.max() < 0.1:
         raise UserError(f"{path}: an empty page; draw one character, darker than the ground")
     return _page(ink / ink.max())
+
+
+def _read_picture(path: Path) -> Image.Image:
+    try:
+        with path.open("rb") as file, warnings.catch_warnings(action="ignore"):
+            picture = Image.open(file)
+            if (width := picture.width) * (height := picture.height) > MOST_PIXELS:
+                raise UserError(
+                    f"{path}: a picture of {width} x {height} pixels; make it smaller, "
+                    f"{MOST_PIXELS // 10**6} million pixels are the most"
+                )
+            return ImageOps.exif_transpose(picture).convert("RGBA")
+    except UserError:
+        raise
+    except Image.DecompressionBombError:
+        raise UserError(
+            f"{path}: a picture of far too many pixels; make it smaller, "
+            f"{MOST_PIXELS // 10**6} million pixels are the most"
+        ) from None
+    except UnidentifiedImageError:
+        raise UserError(f"{path}: not an image that can be read; a PNG or JPEG can") from None
+    except Exception as error:  # broken bytes make Pillow's decoders raise whatever they meet
+        if isinstance(error, OSError) and error.errno is not None:  # the system's own
+            raise UserError(f"{path}: {error.strerror}; name a picture") from None
+        raise UserError(f"{path}: not an image that can be read ({one_line(error)})") from None
 
 
 def _page(ink: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ablation.base.errors import UserError
+from ablation.base.errors import UserError, refused
 
 Item = TypeVar("Item")
 
@@ -28,11 +28,18 @@ def announce(what: str, note: str) -> None:
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Mistakes that a person can mend end the program with their message alone."""
+    """Mistakes that a person can mend end the program with their message alone.
+
+    So does what the system refuses, wherever it does: a missing file, a full disk.
+    """
     try:
         yield
     except UserError as error:
         sys.exit(f"error: {error}")
+    except OSError as error:
+        sys.exit(f"error: {refused(error)}")
+    except MemoryError as error:
+        sys.exit(f"error: out of memory ({error}); make the networks, or training.workers, smaller")
 
 
 def progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:

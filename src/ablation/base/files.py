@@ -3,10 +3,13 @@
 import json
 import math
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+
+from ablation.base.errors import UserError, one_line, refused
 
 DIGITS = 6
 # Columns of characters and of labels: `1` is no number there, and `NA` no missing value.
@@ -33,9 +36,24 @@ def write_json(content: dict[str, Any], path: Path) -> None:
     write_bytes(f"{text}\n".encode(), path)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """What `write_json` wrote."""
-    content: dict[str, Any] = json.loads(path.read_text())
+def read_json(path: Path, keys: Iterable[str] = ()) -> dict[str, Any]:
+    """What `write_json` wrote.
+
+    keys: those that it has to have.
+
+    Raises:
+        UserError: it is not there, or not of that form.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UserError(refused(error, path)) from None
+    except (ValueError, RecursionError) as error:
+        raise _not_written(path, one_line(error)) from None
+    if not isinstance(content, dict):
+        raise _not_written(path, "no keys and values")
+    if missing := [name for name in keys if name not in content]:
+        raise _not_written(path, f"without {', '.join(missing)}")
     return content
 
 
@@ -44,10 +62,25 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
     write_bytes(table.to_csv(index=False, float_format=f"%.{DIGITS}g").encode(), path)
 
 
-def read_csv(path: Path) -> pd.DataFrame:
-    """Read a table that `write_csv` wrote; an empty cell is a missing value."""
+def read_csv(path: Path, columns: Iterable[str] = ()) -> pd.DataFrame:
+    """Read a table that `write_csv` wrote; an empty cell is a missing value.
+
+    columns: those that it has to have, in one row or more; none where it may be empty.
+
+    Raises:
+        UserError: it is not there, no table, empty, or lacks a column.
+    """
     text = dict.fromkeys(TEXT, str)
-    table: pd.DataFrame = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""])
+    try:
+        table: pd.DataFrame = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""])
+    except OSError as error:
+        raise UserError(refused(error, path)) from None
+    except ValueError as error:  # pandas' own are of it: nothing in it, or rows of other lengths
+        raise _not_written(path, one_line(error)) from None
+    if missing := [name for name in columns if name not in table.columns]:
+        raise _not_written(path, f"a table without {', '.join(missing)}")
+    if columns and table.empty:
+        raise _not_written(path, "a table without rows")
     return table
 
 
@@ -57,6 +90,10 @@ def write_bytes(content: bytes, path: Path) -> None:
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
     unfinished.write_bytes(content)
     unfinished.replace(path)
+
+
+def _not_written(path: Path, what: str) -> UserError:
+    return UserError(f"{path}: not as a stage has written it ({what}); `dvc repro` makes it again")
 
 
 def _is_missing(value: Any) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from ablation.base.errors import UserError
 from ablation.base.files import repository
 
 FOLDER_VARIABLE = "ABLATION_CACHE"
@@ -24,8 +25,17 @@ def folder() -> Path:
     """Where things are remembered: $ABLATION_CACHE or the repository's .cache/trials.
 
     Deleting it is always safe.
+
+    Raises:
+        UserError: a file stands there.
     """
-    return Path(os.environ.get(FOLDER_VARIABLE, repository() / ".cache/trials")).absolute()
+    place = Path(os.environ.get(FOLDER_VARIABLE) or repository() / ".cache/trials").absolute()
+    if place.is_file():
+        raise UserError(
+            f"{place}: a file, but trials are remembered in a folder; name one in "
+            f"{FOLDER_VARIABLE}, or move the file away"
+        )
+    return place
 
 
 def key(**determinants: Any) -> str:
