@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from ablation.base.console import console, plain_errors
+from ablation.base.console import console, stage_process
 from ablation.base.errors import UserError
 from ablation.base.files import write_bytes
 from ablation.params import PARAMS, load_params
@@ -61,5 +61,5 @@ def all_families_are_waited_for(stages: dict[str, Any], families: Iterable[str])
 
 
 if __name__ == "__main__":
-    with plain_errors():
+    with stage_process():
         main()
