@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ablation.base.checked import read_yaml
-from ablation.base.console import console, plain_errors
+from ablation.base.console import console, stage_process
 from ablation.base.errors import UserError
 from ablation.base.files import repository, write_bytes
 from ablation.params import PARAMS, load_params
@@ -119,5 +119,5 @@ def raw_files_have_a_folder(raw: Path) -> None:
 
 
 if __name__ == "__main__":
-    with plain_errors():
+    with stage_process():
         main()

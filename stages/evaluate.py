@@ -1,7 +1,6 @@
 """The one stage that opens the test set: how good the fitted model is on it."""
 
 import argparse
-import io
 import time
 from pathlib import Path
 
@@ -10,9 +9,9 @@ import pandas as pd
 import torch
 from rich.table import Table
 
-from ablation.base.console import announce, console, percent, plain_errors, points
+from ablation.base.console import announce, console, percent, points, stage_process
 from ablation.base.errors import UserError
-from ablation.base.files import read_csv, write_bytes, write_csv, write_json
+from ablation.base.files import read_csv, whole_file, write_csv, write_json
 from ablation.data.characters import Characters
 from ablation.fitted import Fitted
 from ablation.judge.evaluation import (
@@ -204,9 +203,8 @@ def test_times(train_seconds: float, released: Fitted, test: Characters) -> pd.D
 
 def save_shown(test: Characters, shown: pd.DataFrame, path: Path) -> None:
     columns = {name: shown[name].to_numpy(dtype=str) for name in ("actual", "predicted")}
-    content = io.BytesIO()
-    np.savez(content, images=test.images[: len(shown)], **columns)
-    write_bytes(content.getvalue(), path)
+    with whole_file(path) as file:
+        np.savez(file, images=test.images[: len(shown)], **columns)
 
 
 def show(
@@ -255,5 +253,5 @@ def show(
 
 
 if __name__ == "__main__":
-    with plain_errors():
+    with stage_process():
         main()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 from rich.table import Table
 
-from ablation.base.console import announce, console, percent, plain_errors, points, short
+from ablation.base.console import announce, console, percent, points, short, stage_process
 from ablation.base.files import write_csv, write_json
 from ablation.data.splits import val_to_train
 from ablation.judge.selection import Evidence, Verdict, judge_stage
@@ -158,5 +158,5 @@ def remarks(row: Evidence, verdict: Verdict) -> list[str]:
 
 
 if __name__ == "__main__":
-    with plain_errors():
+    with stage_process():
         main()
