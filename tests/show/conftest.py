@@ -14,10 +14,20 @@ import pandas as pd
 import pytest
 import yaml
 
-from ablation.show.report import Study, write_charts, write_pictures
+from ablation.data.characters import Characters
+from ablation.data.datasets import Dataset
+from ablation.show.report import write_charts, write_pictures
+from ablation.show.study import Study
 
 REPOSITORY = Path(__file__).parents[2]
-NOTE = "Made from toys: a stand-in for real handwriting."
+NOTE = "Made from toys: a stand-in for real pictures."
+
+
+def _no_toys(_raw: Path) -> tuple[Characters, Characters]:
+    raise NotImplementedError("these numbers are made up")
+
+
+TOYS = Dataset(_no_toys, "none", look_alikes={"1/t": "1t"}, note=NOTE)
 CLASSES = ["0", "1", "A", "N", "b", "t", "q"]
 MODELS = ("mlp", "cnn", "rnn")
 RIGHT = {"mlp": 0.84, "cnn": 0.89, "rnn": 0.86}
@@ -157,7 +167,16 @@ def _test_results(
     folder.mkdir(parents=True, exist_ok=True)
     answers = actual[:6].copy()
     answers[2] = next(name for name in classes if name != answers[2])
-    np.savez(folder / "first_six.npz", images=images[:6], actual=actual[:6], predicted=answers)
+    sure = np.linspace(0.9999, 0.4, 6)
+    np.savez(
+        folder / "first_six.npz", images=images[:6], actual=actual[:6], predicted=answers,
+        confidence=sure,
+    )  # fmt: skip
+    wrong = np.flatnonzero(predicted != actual)[:12]
+    np.savez(
+        folder / "worst.npz", images=np.resize(images, (len(wrong), 28, 28)), actual=actual[wrong],
+        predicted=predicted[wrong], confidence=np.linspace(1, 0.6, len(wrong)),
+    )  # fmt: skip
     accuracy = float((actual == predicted).mean())
     scores = {
         "accuracy": accuracy, "low": accuracy - 0.0085, "high": accuracy + 0.008,
@@ -184,8 +203,8 @@ def write_study(root: Path, classes: Sequence[str], each: int, seed: int = 0) ->
     )
     (root / "data/prepared").mkdir(parents=True, exist_ok=True)
     np.savez(
-        root / "data/prepared/samples.npz", images=images[: len(classes)],
-        labels=np.arange(len(classes), dtype=np.uint8), classes=np.array(classes),
+        root / "data/prepared/samples.npz", images=np.repeat(images[: len(classes)], 10, axis=0),
+        labels=np.repeat(np.arange(len(classes), dtype=np.uint8), 10), classes=np.array(classes),
     )  # fmt: skip
     chain, models = [], []
     for model in MODELS:
@@ -220,7 +239,7 @@ def dvc() -> Callable[..., str]:
 
 @pytest.fixture(scope="session")
 def study(root: Path) -> Study:
-    return Study(root, MODELS, NOTE)
+    return Study(root, MODELS, "toys", TOYS)
 
 
 @pytest.fixture(scope="session")
@@ -245,7 +264,7 @@ def repository(
     (folder / "dvc.yaml").write_text(yaml.safe_dump({"plots": section}))
     for branch, seed in (("main", 0), ("other", 1)):
         write_study(folder, CLASSES, each=20, seed=seed)
-        write_charts(Study(folder, MODELS, NOTE))
+        write_charts(Study(folder, MODELS, "toys", TOYS))
         _git("checkout", "-q", "-B", branch, folder=folder)
         _git("add", "-A", folder=folder)
         _git("commit", "-q", "-m", branch, folder=folder)

@@ -14,7 +14,8 @@ import pytest
 from rich.console import Console
 
 from ablation.base.errors import UserError
-from ablation.show.report import Study, summary, write_charts, write_pictures
+from ablation.show.report import summary, write_charts, write_pictures
+from ablation.show.study import Study
 
 REPOSITORY = Path(__file__).parents[2]
 PNG = b"\x89PNG"
@@ -85,9 +86,10 @@ def test_a_chart_that_is_no_longer_drawn_goes(study: Study, tmp_path: Path) -> N
     assert not stale.exists()
 
 
-def test_characters_are_read_as_text(tmp_path: Path) -> None:
+def test_characters_are_read_as_text(study: Study, tmp_path: Path) -> None:
     (tmp_path / "classes.csv").write_text("index,character\n0,1\n1,NA\n")
-    assert list(Study(tmp_path, (), "").table("classes.csv")["character"]) == ["1", "NA"]
+    read = replace(study, root=tmp_path).table("classes.csv")
+    assert list(read["character"]) == ["1", "NA"]
 
 
 def test_the_summary_gives_every_accuracy_with_its_interval(study: Study) -> None:
