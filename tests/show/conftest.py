@@ -16,6 +16,7 @@ import yaml
 
 from ablation.data.characters import Characters
 from ablation.data.datasets import Dataset
+from ablation.judge.evaluation import most_confused
 from ablation.show.report import write_charts, write_pictures
 from ablation.show.study import Study
 
@@ -86,7 +87,7 @@ def _candidates(technique: str, score: float, dice: np.random.Generator) -> list
             "candidate": setting.split()[0], "setting": setting,
             "role": "winner" if setting == winner else "incumbent" if first else "candidate",
             "accuracy": score if first else score + gain, "spread": 0.003,
-            "parameters": 575_663,
+            "parameters": 575_663, "finding": "" if first or broken else "within the noise",
             "gain": None if first else gain, "low": None if first else gain - reach,
             "high": None if first else gain + reach, "repeats": 5, "diverged": setting == DIVERGED,
             "won_grid": not broken, "grid_edge": False, "raced_out": setting == "none",
@@ -118,7 +119,15 @@ def _stages(root: Path, model: str, dice: np.random.Generator) -> list[dict[str,
             "accuracy": score, "gain": won["gain"], "low": won["low"], "high": won["high"],
         })  # fmt: skip
         _csv(root / f"plots/{model}/{technique}/chain.csv", chain)
+        _times(root, model, technique, [row["setting"] for row in candidates])
     return [{"model": model} | row for row in chain]
+
+
+def _times(root: Path, model: str, stage: str, settings: Sequence[str]) -> None:
+    took = {"setting": settings, "repeat": 0, "train_seconds": 90.0}
+    _csv(
+        root / f"data/times/{model}/{stage}.csv", took | {"precision": "bf16", "computer": "Abacus"}
+    )
 
 
 def _leave_one_out(root: Path, model: str, dice: np.random.Generator) -> None:
@@ -139,6 +148,7 @@ def _leave_one_out(root: Path, model: str, dice: np.random.Generator) -> None:
     pair = {"first": first["technique"], "second": second["technique"]}
     numbers = {"gain": 0.001, "low": -0.002, "high": 0.004}
     _csv(root / f"plots/{model}/leave_one_out/interactions.csv", [pair | numbers])
+    _times(root, model, "leave_one_out", [row["technique"] for row in tested])
 
 
 def _test_results(
@@ -186,10 +196,25 @@ def _test_results(
         "top2": accuracy + 0.06, "calibration_error": 0.0321,
         "parameters": {"mlp": 575_663, "cnn": 421_167}.get(model, 98_765),
         "seeds_mean": accuracy, "seeds_spread": 0.002,
+        "baseline_mean": accuracy - 0.02, "baseline_spread": 0.003,
     }  # fmt: skip
+    over = {"gain": 0.02, "low": 0.013, "high": 0.028}
+    _json(root / f"metrics/{model}/test_over_baseline.json", over)
+    cost = {"train_seconds": 31.4, "predict_seconds": 0.5, "images_per_second": 14_100}
+    _csv(root / f"data/times/{model}/test.csv", [cost])
+    _times(root, model, "fit", ["final", "baseline"])
+    confused = most_confused(actual, predicted)
+    _csv(root / f"plots/{model}/test/confused.csv", confused)
     _json(root / f"metrics/{model}/test.json", scores)
     _csv(root / f"plots/{model}/test/details.csv", [details])
     return {"model": model} | scores | details
+
+
+def copy_templates(root: Path) -> None:
+    """The page and the templates of this repository."""
+    (root / ".dvc/plots").mkdir(parents=True, exist_ok=True)
+    for file in (REPOSITORY / ".dvc/plots").glob("*.*"):
+        shutil.copy(file, root / ".dvc/plots")
 
 
 def write_study(root: Path, classes: Sequence[str], each: int, seed: int = 0) -> None:
@@ -213,6 +238,11 @@ def write_study(root: Path, classes: Sequence[str], each: int, seed: int = 0) ->
         models.append(_test_results(root, model, classes, images, each, dice))
     _csv(root / "plots/comparison/chain.csv", chain)
     _csv(root / "plots/comparison/models.csv", models)
+    alike = [(m, group, 2, 0.1) for m in MODELS for group in ("1/t", "all")]
+    ambiguous = pd.DataFrame(alike, columns=["model", "group", "errors", "share_of_errors"])
+    _csv(root / "plots/comparison/ambiguous.csv", ambiguous)
+    outcomes = {"outcome": ["all right", "all wrong"], "count": [130, 10], "share": [0.93, 0.07]}
+    _csv(root / "plots/comparison/agreement.csv", outcomes)
     recalls = {model: dice.uniform(0.6, 0.98, len(classes)) for model in MODELS}
     _csv(root / "plots/comparison/classes.csv", {"class": classes} | recalls)
     _csv(root / "plots/comparison/pairs.csv", [
@@ -257,9 +287,7 @@ def repository(
     _git("init", "-q", "-b", "main", folder=folder)
     _dvc("init", "-q", folder=folder)
     shutil.copy(REPOSITORY / ".dvc/config", folder / ".dvc/config")
-    for file in (REPOSITORY / ".dvc/plots").glob("*.*"):
-        (folder / ".dvc/plots").mkdir(exist_ok=True)
-        shutil.copy(file, folder / ".dvc/plots")
+    copy_templates(folder)
     section = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["plots"]
     (folder / "dvc.yaml").write_text(yaml.safe_dump({"plots": section}))
     for branch, seed in (("main", 0), ("other", 1)):
