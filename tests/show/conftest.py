@@ -4,7 +4,8 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from ablation.data.characters import Characters
 from ablation.data.datasets import Dataset
 from ablation.judge.evaluation import most_confused
 from ablation.show.report import write_charts, write_pictures
+from ablation.show.story import write_report
 from ablation.show.study import Study
 
 REPOSITORY = Path(__file__).parents[2]
@@ -53,7 +55,28 @@ OTHERS: dict[str, list[str]] = {
     "regularization": ["none", "l1=1e-05", "l2=1e-05"],
     "dropout": ["none", "0.4"],
 }  # fmt: skip
+CHROMIUM = shutil.which("chromium")
+FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
 COLLAPSED, DIVERGED = "tanh", "off"
+
+
+@dataclass
+class Visit:
+    """A page that has drawn its charts, what its console said and what it asked the network for."""
+
+    page: Any
+    said: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+
+    def texts(self, place: str) -> list[str]:
+        texts: list[str] = self.page.locator(place).all_text_contents()
+        return texts
+
+
+Open = Callable[[Path], Visit]
 
 
 def _run(*command: str, folder: Path) -> str:
@@ -278,6 +301,18 @@ def pictures(study: Study) -> list[Path]:
 
 
 @pytest.fixture(scope="session")
+def told(study: Study, pictures: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """The study in a folder of its own, with its report and all that the report needs."""
+    folder = tmp_path_factory.mktemp("told")
+    shutil.copytree(study.root, folder, dirs_exist_ok=True)
+    copy_templates(folder)
+    told = replace(study, root=folder)
+    write_charts(told)
+    write_report(told)
+    return told
+
+
+@pytest.fixture(scope="session")
 def repository(
     study: Study, pictures: list[Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
@@ -297,3 +332,28 @@ def repository(
         _git("add", "-A", folder=folder)
         _git("commit", "-q", "-m", branch, folder=folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def visit() -> Iterator[Open]:
+    """Opens a file in a browser that has no network; skips where there is no browser."""
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="pages are tested with playwright, which is not installed"
+    )
+    if CHROMIUM is None:
+        pytest.skip("chromium is not installed")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        context = browser.new_context(offline=True, viewport={"width": 1280, "height": 900})
+
+        def open_page(file: Path) -> Visit:
+            visit = Visit(context.new_page())
+            visit.page.on("console", lambda message: visit.said.append(message.text))
+            visit.page.on("pageerror", lambda error: visit.said.append(str(error)))
+            visit.page.on("request", lambda request: visit.asked.append(request.url))
+            visit.page.goto(file.as_uri())
+            visit.page.wait_for_selector("body[data-drawn]")
+            return visit
+
+        yield open_page
+        browser.close()

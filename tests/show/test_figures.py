@@ -110,7 +110,9 @@ def test_a_mistake_says_truth_guess_and_confidence() -> None:
     columns = {"actual": ["0", "q"], "predicted": ["O", "9"], "confidence": [0.9999, 0.95]}
     shown = {"images": IMAGES} | {name: np.array(column) for name, column in columns.items()}
     figure = figures.worst_mistakes("mlp", shown)
-    assert {"true: 0", "taken for O, 100.0 %", "taken for 9, 95.0 %"} <= set(texts(figure))
+    assert {"true: 0", "taken for O\n99.99 % sure", "taken for 9\n95.00 % sure"} <= set(
+        texts(figure)
+    )
     assert len([axes for axes in figure.axes if axes.images]) == 2
 
 

@@ -16,6 +16,7 @@ from rich.console import Console
 from ablation.base.errors import UserError
 from ablation.show.report import summary, write_charts, write_pictures
 from ablation.show.study import Study
+from tests.show.conftest import copy_templates
 
 REPOSITORY = Path(__file__).parents[2]
 PNG = b"\x89PNG"
@@ -110,9 +111,11 @@ def test_the_stage_says_what_it_wrote_and_notes_nothing_on_real_characters(
 ) -> None:
     shutil.copytree(study.root, tmp_path, ignore=DRAWN, dirs_exist_ok=True)
     shutil.copy(REPOSITORY / "params.yaml", tmp_path)
+    copy_templates(tmp_path)
     said = python(str(REPOSITORY / "stages/report.py"), folder=tmp_path)
     assert "wrote plots/pictures/confusion_cnn.png" in said
     assert "wrote plots/charts/gains/1-scheduler.csv" in said
+    assert "wrote plots/report.html" in said
     assert "Test set" in said
     assert "stand-in" not in said
     assert not pd.read_csv(tmp_path / "plots/charts/chain.csv")["note"].any()

@@ -187,7 +187,7 @@ def worst_mistakes(model: str, shown: dict[str, np.ndarray]) -> Figure:
             (n,) each, the surest mistake first; n may be 0.
     """
     rows = max(1, -(-len(shown["images"]) // MISTAKES_IN_ROW))
-    figure = canvas(height=0.5 + 1.9 * rows)
+    figure = canvas(height=0.4 + 1.95 * rows)
     grid = figure.subplots(rows, MISTAKES_IN_ROW, squeeze=False).ravel()
     for axes in grid:
         axes.set_axis_off()
@@ -198,7 +198,7 @@ def worst_mistakes(model: str, shown: dict[str, np.ndarray]) -> Figure:
         _picture(axes, image)
         axes.set_title(f"true: {truth}", fontsize=10, pad=3)
         axes.annotate(
-            f"taken for {guess}, {_surely(confidence)}", (0.5, 0), (0, -4),
+            f"taken for {guess}\n{percent(confidence)} sure", (0.5, 0), (0, -4),
             xycoords="axes fraction", textcoords="offset points", ha="center", va="top",
             fontsize=9, color=WRONG,
         )  # fmt: skip

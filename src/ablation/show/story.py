@@ -18,7 +18,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 
-from ablation.base.console import percent
+from ablation.base.console import percent, points
 from ablation.base.files import write_bytes
 from ablation.show import tables
 from ablation.show.charts import file_names
@@ -66,27 +66,22 @@ def answer(study: Study) -> list[str]:
     models = study.table("plots/comparison/models.csv").set_index("model")
     ranked = models.sort_values("accuracy", ascending=False, kind="stable")
     read = [
-        f"the {family_title(model)} reads {percent(row['accuracy'])} of the test characters right "
+        f"the {family_title(model)} reads {percent(row['accuracy'])} right "
         f"({bounds(row['low'], row['high'], percent)})"
         for model, row in ranked.iterrows()
     ]
     gained = [
-        f"{gain_with_interval(tables.over_baseline(study, model))} points for the "
-        f"{family_title(model)}"
+        f"{gain_with_interval(tables.over_baseline(study, model))} for the {family_title(model)}"
         for model in ranked.index
     ]
     worth = {model: tables.worth_of(study, model).drop("all") for model in ranked.index}
-    helped = [_helped(model, table) for model, table in worth.items()]
-    others = [
-        f"for {listed([*table.index[~_helps(table)]])} in the {family_title(model)}"
-        for model, table in worth.items()
-        if not _helps(table).all()
-    ]
+    helped = {model: _helped(table) for model, table in worth.items()}
+    others = {model: _others(table) for model, table in worth.items()}
     return [
-        f"{_capital(listed(read))}.",
-        f"Over the baseline recipe, that is a change of {listed(gained)}.",
-        f"Beyond the noise {listed(helped)}.",
-        f"No gain is shown {listed(others)}." if others else "Every technique shows a gain.",
+        f"Of the test characters, {listed(read)}.",
+        f"In percentage points, this is {listed(gained)} more than with the baseline recipe.",
+        f"Shown to help, the largest gain first: {_for_each(helped)}.",
+        f"No setting was shown to be better than the baseline's: {_for_each(others)}.",
     ]
 
 
@@ -174,16 +169,28 @@ def _helps(worth: pd.DataFrame) -> pd.Series:
     return (worth["low"] > 0) | worth["failed"].astype(bool)
 
 
-def _helped(model: str, worth: pd.DataFrame) -> str:
+def _helped(worth: pd.DataFrame) -> str:
     helping = worth[_helps(worth)].sort_values("gain", ascending=False, na_position="first")
     said = [
         f"{technique} ("
-        + ("without it the training fails" if row["failed"] else gain_with_interval(row))
+        + ("without it the training fails" if row["failed"] else points(row["gain"]))
         + ")"
         for technique, row in helping.iterrows()
     ]
-    verb = "helps" if len(said) == 1 else "help"
-    return f"{listed(said) if said else 'none of them'} {verb} the {family_title(model)}"
+    return listed(said) if said else "no technique"
+
+
+def _others(worth: pd.DataFrame) -> str:
+    others = [*worth.index[~_helps(worth)]]
+    return f"for {listed(others)}" if others else "for no technique"
+
+
+def _for_each(said: dict[str, str]) -> str:
+    """What is said of each family, once where it is the same."""
+    models: dict[str, list[str]] = {}
+    for model, words in said.items():
+        models.setdefault(words, []).append(f"the {family_title(model)}")
+    return "; ".join(f"{words} in {listed(families)}" for words, families in models.items())
 
 
 def _capital(text: str) -> str:
@@ -204,14 +211,16 @@ class _Browser:
         return f'<p><img alt="{html.escape(said)}" src="{source}"></p>'
 
     def chart(self, name: str, of_each: str = "") -> str:
-        """A chart of plots/charts in its template; with the settings of another one alone.
+        """A chart of plots/charts in its template, which DVC fills in the same way.
 
-        DVC fills a template in the same way, with one revision.
+        Args:
+            name: of its table.
+            of_each: of another table; the chart then has the settings of this one alone, ranked.
         """
         rows = self._rows(name)
         if of_each:
             shown = {(row["model"], row["name"]) for row in self._rows(of_each)}
-            rows = [row for row in rows if (row["model"], row["name"]) in shown]
+            rows = _ranked([row for row in rows if (row["model"], row["name"]) in shown])
         template = TEMPLATE_OF.get(name, name.split("/")[0])
         spec = json.loads((self.study.root / TEMPLATES / f"{template}.json").read_text())
         spec["data"]["values"] = [row | {"rev": "workspace"} for row in rows]
@@ -228,6 +237,12 @@ class _Browser:
     def _rows(self, name: str) -> list[dict[str, str]]:
         with (self.study.root / f"plots/charts/{name}.csv").open(newline="") as file:
             return list(csv.DictReader(file))
+
+
+def _ranked(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """The rows of a chart of gains, numbered from the largest gain down."""
+    ranked = sorted(rows, key=lambda row: -float(row["at"]))
+    return [row | {"row": str(place)} for place, row in enumerate(ranked)]
 
 
 def _host_picture(name: str, said: str) -> str:

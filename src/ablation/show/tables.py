@@ -296,7 +296,7 @@ def _ranking(candidates: pd.DataFrame) -> str:
             short(row["parameters"]),
             row["role"] if row["role"] != "candidate" else "",
         ]
-        for place, row in ranked.fillna({"finding": ""}).iterrows()
+        for place, row in ranked.astype(object).fillna({"finding": ""}).iterrows()
     ]
     return markdown(["setting", "accuracy", "gain", "repeats", "parameters", ""], rows)
 
