@@ -160,7 +160,8 @@ def test_links_lead_to_a_file_and_a_heading(page: Path) -> None:
             continue
         name, _, anchor = link.partition("#")
         target = page.parent / name if name else page
-        assert target.exists(), f"{link}: no such file"
+        written = is_written_by_a_stage(os.path.relpath(target, ROOT))
+        assert target.exists() or written, f"{link}: no such file"
         assert not anchor or anchor in anchors(target), f"{link}: no such heading"
 
 

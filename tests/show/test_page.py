@@ -98,6 +98,13 @@ def test_the_wheel_over_a_chart_moves_the_page(shown: Visit) -> None:
     shown.page.wait_for_function("window.scrollY > 0")
 
 
+def test_the_page_begins_with_what_it_is_and_a_link_to_the_report(shown: Visit) -> None:
+    first, second = (shown.page.locator("body > p").nth(place) for place in (0, 1))
+    assert "Which training techniques help" in first.text_content()
+    link = second.locator("a").evaluate("(link) => link.href")
+    assert link == shown.page.url.replace("dvc_plots/index.html", "plots/report.html")
+
+
 def test_two_revisions_have_a_colour_each_and_the_legend_names_them(compared: Visit) -> None:
     for name in ("chain", "gains_3-optimizer", "curves_3-optimizer"):
         legend = compared.texts(f"{chart(name)} .role-legend-label text")

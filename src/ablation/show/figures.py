@@ -17,6 +17,9 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from ablation.base.console import percent, short
 from ablation.show.style import (
+    DARKEST,
+    EDGE,
+    GRID,
     PARTS,
     QUIET,
     RIGHT,
@@ -134,8 +137,8 @@ def confusion_matrix(
     # The square root keeps the few per cent off the diagonal visible beside the 90 % on it.
     sns.heatmap(
         np.sqrt(shares), ax=axes, square=True, vmin=0, vmax=1,
-        cmap=sns.blend_palette(["white", colour, "#26202b"], as_cmap=True),
-        xticklabels=list(names), yticklabels=list(names), linewidths=0.4, linecolor="#edeff2",
+        cmap=sns.blend_palette(["white", colour, DARKEST], as_cmap=True),
+        xticklabels=list(names), yticklabels=list(names), linewidths=0.4, linecolor=GRID,
         cbar_ax=axes.inset_axes((1.03, 0.6, 0.025, 0.4)),
         cbar_kws={"label": "share of the true class"},
     )  # fmt: skip
@@ -515,7 +518,7 @@ def _recall_panel(figure: SubFigure, classes: pd.DataFrame, colours: dict[str, s
     worst = classes[models].mean(axis=1).argsort(kind="stable")
     rows = classes.iloc[worst].reset_index(drop=True)
     axes = figure.subplots()
-    axes.vlines(rows.index, rows[models].min(axis=1), rows[models].max(axis=1), color="#c8cdd3")
+    axes.vlines(rows.index, rows[models].min(axis=1), rows[models].max(axis=1), color=EDGE)
     for model, colour in colours.items():
         axes.plot(rows.index, rows[model], "o", color=colour, label=family_title(model))
     axes.xaxis.set_major_locator(FixedLocator(list(rows.index)))
