@@ -12,6 +12,7 @@ import pytest
 from ablation.base.console import percent, points
 from ablation.base.errors import UserError
 from ablation.show import tables
+from ablation.show.report import write_charts
 from ablation.show.story import answer, listed, write_report
 from ablation.show.study import Study
 from tests.show.conftest import TOYS
@@ -103,6 +104,33 @@ def test_a_stand_in_is_called_one_and_no_other_data_is_spoken_of(text: str, page
     for told in (text, body):
         assert f"{TOYS.note}" in told
         assert not re.search(r"handwrit|emnist", told, re.IGNORECASE)
+
+
+def test_a_chain_that_changed_nothing_is_told_without_a_gap(other: Study) -> None:
+    for model in other.models:
+        folder = f"plots/{model}/leave_one_out"
+        change(other, f"{folder}/gains.csv", gain="", low="", high="")
+        for name in ("shapley", "interactions"):
+            path = other.root / folder / f"{name}.csv"
+            path.write_text(path.read_text().splitlines()[0] + "\n")
+    write_charts(other)
+    text = "\n".join(path.read_text() for path in write_report(other))
+    body = text[: text.index('<script id="vega">')]
+    assert "| all of them | nothing changed |" in body
+    assert "| the whole | not tested |" in body
+    assert not re.search(r"\bnan\b", body, re.IGNORECASE)
+
+
+def test_one_repeat_has_gains_and_no_intervals(other: Study) -> None:
+    for model in other.models:
+        change(other, f"plots/{model}/scheduler/candidates.csv", low="", high="", spread="")
+        change(other, f"plots/{model}/leave_one_out/gains.csv", low="", high="")
+    chain = pd.read_csv(other.root / "plots/comparison/chain.csv", dtype=str)
+    chain.assign(low="", high="").to_csv(other.root / "plots/comparison/chain.csv", index=False)
+    write_charts(other)
+    text = write_report(other)[0].read_text()
+    assert "in place of `constant`: +0.40 points, which makes 84.40 %." in text
+    assert not re.search(r"\bnan\b", text, re.IGNORECASE)
 
 
 def test_data_without_look_alikes_has_no_table_of_them(told: Study) -> None:

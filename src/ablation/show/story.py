@@ -78,7 +78,7 @@ def answer(study: Study) -> list[str]:
     helped = {model: _helped(table) for model, table in worth.items()}
     others = {model: _others(table) for model, table in worth.items()}
     return [
-        f"Of the test characters, {listed(read)}.",
+        f"Of the test characters, with 95 % intervals, {listed(read)}.",
         f"In percentage points, this is {listed(gained)} more than with the baseline recipe.",
         f"Shown to help, the largest gain first: {_for_each(helped)}.",
         f"No setting was shown to be better than the baseline's: {_for_each(others)}.",

@@ -220,6 +220,8 @@ def titles(study: Study) -> list[str]:
 
 def gain_with_interval(row: pd.Series) -> str:
     """`+0.31 (+0.10 to +0.52)` in percentage points; bold where all of it is above zero."""
+    if pd.isna(row["gain"]):
+        return "not tested"
     if pd.isna(row["low"]):
         return points(row["gain"])
     said = f"{points(row['gain'])} ({bounds(row['low'], row['high'], points)})"
