@@ -11,7 +11,7 @@ from rich.table import Table
 
 from ablation.base.console import announce, console, percent, points, stage_process
 from ablation.base.errors import UserError
-from ablation.base.files import read_csv, whole_file, write_csv, write_json
+from ablation.base.files import DIGITS, read_csv, whole_file, write_csv, write_json
 from ablation.data.characters import Characters
 from ablation.fitted import Fitted
 from ablation.judge.evaluation import (
@@ -29,6 +29,7 @@ from ablation.trial.families import FAMILIES
 
 TEST_CHARACTERS = Path("data/prepared/test.npz")
 SHOWN = 6
+WORST = 12
 TIMED_PASSES = 5
 
 
@@ -63,6 +64,7 @@ def main() -> None:
     write_csv(times, Path("data/times", model, "test.csv"))
     shown = predictions.head(SHOWN)
     save_shown(test, shown, Path("data/evaluated", model, "first_six.npz"))
+    save_shown(test, worst(predictions), Path("data/evaluated", model, "worst.npz"))
     show(numbers, gain, tables, times, shown)
 
 
@@ -201,10 +203,18 @@ def test_times(train_seconds: float, released: Fitted, test: Characters) -> pd.D
     return pd.DataFrame([row])
 
 
+def worst(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The mistakes that the model was surest of, the surest first."""
+    wrong = predictions[predictions["actual"] != predictions["predicted"]]
+    return wrong.sort_values("confidence", ascending=False, kind="stable").head(WORST)
+
+
 def save_shown(test: Characters, shown: pd.DataFrame, path: Path) -> None:
+    """Write some predictions with their images, for a picture of them."""
     columns = {name: shown[name].to_numpy(dtype=str) for name in ("actual", "predicted")}
+    confidence = shown["confidence"].to_numpy(dtype=float).round(DIGITS)
     with whole_file(path) as file:
-        np.savez(file, images=test.images[: len(shown)], **columns)
+        np.savez(file, images=test.images[shown.index], confidence=confidence, **columns)
 
 
 def show(

@@ -13,6 +13,7 @@ from ablation.params import load_params
 PREPARED = Path("data/prepared")
 CLASSES = Path("data/classes.csv")
 CLASS_COUNTS = Path("plots/data/class_counts.csv")
+SAMPLES = 10
 
 
 def main() -> None:
@@ -22,7 +23,7 @@ def main() -> None:
     params.refuse_large_batches(len(train))
     train.save(PREPARED / "train.npz")
     test.save(PREPARED / "test.npz")
-    first_of_each_class(train).save(PREPARED / "samples.npz")
+    samples_of_each_class(train).save(PREPARED / "samples.npz")
     write_tables(train, test)
     console.print(
         f"{params.data.dataset}: {len(train):,} training and {len(test):,} test characters, "
@@ -30,10 +31,12 @@ def main() -> None:
     )
 
 
-def first_of_each_class(characters: Characters) -> Characters:
-    """One character of every class, in label order."""
-    first = np.unique(characters.labels, return_index=True)[1]
-    return Characters(characters.images[first], characters.labels[first], characters.classes)
+def samples_of_each_class(characters: Characters) -> Characters:
+    """The first characters of every class, in label order; all of them where there are few."""
+    by_label = np.argsort(characters.labels, kind="stable")
+    ends = np.cumsum(characters.counts())[:-1]
+    kept = np.concatenate([each[:SAMPLES] for each in np.split(by_label, ends)])
+    return Characters(characters.images[kept], characters.labels[kept], characters.classes)
 
 
 def write_tables(train: Characters, test: Characters) -> None:
