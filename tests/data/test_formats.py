@@ -467,3 +467,11 @@ def test_what_is_used_is_not_named(tmp_path: Path) -> None:
     partition = find_partition(tmp_path, NAME)
     assert partition is not None
     assert passed_over(tmp_path, [partition], [NAME]) == []
+
+
+def test_a_name_in_an_archive_cannot_write_on_the_terminal(tmp_path: Path) -> None:
+    names = {f"\x1b[2J\n{'x' * 999}/{name}": b"" for name in CONTENTS}
+    (tmp_path / "gzip.zip").write_bytes(zipped(**names))
+    with pytest.raises(DataError, match=r"gzip\.zip: \?\[2J\?xxx") as caught:
+        find_partition(tmp_path, NAME)
+    assert len(str(caught.value)) < 1000

@@ -20,6 +20,7 @@ FOLDERS_DOWN = 3  # raw/, raw/gzip/, raw/EMNIST/raw/, raw/EMNIST/raw/gzip/
 REMEDY = "replace it with NIST's own, or delete it to have it downloaded"
 UNFINISHED = ".unfinished"
 MOST_OF_A_LIST = 2**20  # bytes of the list of what is in a zip archive; NIST's has 3 KB
+MOST_SHOWN = 300  # characters
 
 # `gzip (1).zip`, `gzip(1).zip`, `gzip - Copy.zip`, `gzip copy 2.zip`
 _COPY = re.compile(r" ?\(\d+\)| - copy| copy( \d+)?(?=\.|$)")
@@ -40,7 +41,7 @@ class Place:
     entry: str | None = None
 
     def __str__(self) -> str:
-        return str(self.path) if self.entry is None else f"{self.path}: {self.entry}"
+        return str(self.path) if self.entry is None else f"{self.path}: {_shown(self.entry)}"
 
     @property
     def name(self) -> str:
@@ -152,6 +153,11 @@ def _parts(entry: str) -> list[str]:
     return entry.replace("\\", "/").removeprefix("./").split("/")
 
 
+def _shown(text: str) -> str:
+    """What a file says of itself, as it may stand in a message: no controls, no end of them."""
+    return "".join(c if c.isprintable() else "?" for c in text[:MOST_SHOWN])
+
+
 def _is_visible(name: str) -> bool:
     hidden = name.startswith((".", "__MACOSX", "$RECYCLE.BIN"))
     return not hidden and not name.endswith(UNFINISHED)
@@ -190,7 +196,7 @@ def unreadable(place: Place, error: Exception) -> DataError:
         )
     if isinstance(error, OSError) and error.errno:
         return DataError(f"{place}: cannot be read ({error.strerror}); {REMEDY}")
-    what = str(error) or type(error).__name__
+    what = _shown(str(error)) or type(error).__name__
     size = place.path.stat().st_size
     return DataError(
         f"{place}, of {size:,} bytes, cannot be read ({what}), it is cut short or damaged; {REMEDY}"
