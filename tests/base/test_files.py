@@ -106,9 +106,7 @@ def test_what_may_not_be_written_is_named(tmp_path: Path) -> None:
 
 def test_a_folder_in_the_place_of_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").mkdir()
-    with pytest.raises(
-        UserError, match=r"file: Is a directory; a folder stands where a file"
-    ):
+    with pytest.raises(UserError, match=r"file: Is a directory; a folder stands where a file"):
         write_bytes(b"", tmp_path / "file")
 
 
