@@ -16,6 +16,7 @@ from ablation.data.emnist import (
     MD5,
     NEEDED,
     PARTITIONS,
+    SPLITS,
     URL,
     Published,
     join_tests,
@@ -50,7 +51,7 @@ def make_partition() -> tuple[Partition, Published]:
         Member("labels.gz", labels, "packed labels", "labels"),
     )
     published = Published(
-        6, 3, 2, packed=("packed images", "packed labels"), unpacked=("images", "labels")
+        6, ("0", "1", "2"), 2, ("packed images", "packed labels"), unpacked=("images", "labels")
     )
     return partition, published
 
@@ -88,7 +89,7 @@ def test_exchanged_members_are_an_error() -> None:
 def test_a_label_out_of_range_is_an_error() -> None:
     partition, published = make_partition()
     with pytest.raises(DataError, match=r"labels\.gz: label 2, expected 0 to 1"):
-        verify(partition, "few", replace(published, classes=2))
+        verify(partition, "few", replace(published, forms=("0", "1")))
 
 
 def test_uneven_classes_are_an_error() -> None:
@@ -103,7 +104,7 @@ def test_uneven_classes_are_an_error() -> None:
 def test_a_wrong_checksum_is_an_error(which: str, packed_sha256: str | None) -> None:
     partition, published = make_partition()
     other = replace(getattr(partition, which), packed_sha256=packed_sha256, sha256="other")
-    error = rf"{which}\.gz: SHA-256 other, expected {which}; replace it with NIST's own"
+    error = rf"{which}\.gz: SHA-256 other, expected {which}; replace it with the original"
     with pytest.raises(DataError, match=error):
         verify(replace(partition, **{which: other}), "few", published)
 
@@ -115,6 +116,51 @@ def test_a_member_packed_again_is_accepted() -> None:
         replace(partition.labels, packed_sha256="another"),
     )
     assert verify(again, "few", published)
+
+
+def test_labels_that_start_at_one_start_at_zero_here() -> None:
+    partition, published = make_partition()
+    from_one = replace(partition.labels, array=np.array([1, 2, 3, 1, 2, 3], np.uint8))
+    labels = verify(replace(partition, labels=from_one), "few", replace(published, first=1))[1]
+    assert labels.tolist() == [0, 1, 2, 0, 1, 2]
+    with pytest.raises(DataError, match=r"labels\.gz: label 0, expected 1 to 3"):
+        verify(partition, "few", replace(published, first=1))
+
+
+def test_a_version_with_fewer_characters_is_accepted_where_there_is_one() -> None:
+    partition, published = make_partition()
+    assert verify(partition, "few", replace(published, characters=9, per_class=3, shorter=6))
+
+
+def test_images_and_labels_of_two_versions_are_an_error() -> None:
+    partition, published = make_partition()
+    longer = replace(partition.labels, array=np.repeat(partition.labels.array, 2))
+    with pytest.raises(DataError, match=r"labels\.gz: 12 characters, expected the 6 of images"):
+        verify(replace(partition, labels=longer), "few", replace(published, shorter=12))
+
+
+def test_the_classes_are_those_of_torchvision() -> None:
+    from torchvision.datasets import EMNIST
+
+    for name, classes in SPLITS.items():
+        known = set(EMNIST.classes_split_dict[name.removeprefix("emnist-")]) - {"N/A"}
+        assert {*classes} == ({c.upper() for c in known} if name == "emnist-letters" else known)
+        for partition in NEEDED[name]:
+            assert len(PARTITIONS[partition].forms) == len(classes)
+
+
+def test_the_counts_are_those_of_the_paper() -> None:
+    """Table II of Cohen et al., arXiv:1702.05373; of Letters, NIST's archive has more."""
+    table = {
+        "byclass": (697_932, 116_323), "bymerge": (697_932, 116_323), "balanced": (112_800, 18_800),
+        "letters": (88_800, 14_800), "digits": (240_000, 40_000), "mnist": (60_000, 10_000),
+    }  # fmt: skip
+    for name, counts in table.items():
+        for part, count in zip(("train", "test"), counts, strict=True):
+            published = PARTITIONS[f"{name}-{part}"]
+            assert count == (published.shorter or published.characters)
+            each = published.per_class
+            assert each is None or each * len(published.forms) == published.characters
 
 
 def mini_of(labels: list[int], numbers: list[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -180,7 +226,7 @@ def test_what_mini_leaves_over_and_mini_are_the_whole() -> None:
     assert len(together) == len(whole)
 
 
-@pytest.mark.parametrize("dataset", ["emnist-mini", "emnist-balanced"])
+@pytest.mark.parametrize("dataset", ["emnist-mini", "emnist-letters"])
 @pytest.mark.parametrize("raw", ["raw", "there"])
 def test_without_files_and_network_the_error_says_what_to_do(
     dataset: str, raw: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -190,7 +236,7 @@ def test_without_files_and_network_the_error_says_what_to_do(
     (tmp_path / "there").mkdir()
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(DataError) as caught:
-        load_emnist(dataset, tmp_path / raw)  # type: ignore[arg-type]
+        load_emnist(dataset, tmp_path / raw)
     message = str(caught.value)
     for partition in NEEDED[dataset]:
         assert all(name in message for name in member_names(partition))
@@ -271,10 +317,11 @@ def sha256_of(array: np.ndarray) -> str:
 @pytest.mark.real
 def test_the_table_holds_the_documented_checksums() -> None:
     documented = (SHARED / "README.md").read_text()
-    for name, published in PARTITIONS.items():
-        for member, sha256 in zip(member_names(name), published.packed, strict=True):
-            assert re.search(rf"{member}\.gz .*{sha256}", documented)
-        assert all(sha256 in documented for sha256 in published.unpacked or ())
+    found = re.findall(r"emnist-(\w+-\w+)-\w+-idx\d-ubyte\.gz .*([0-9a-f]{64})", documented)
+    assert len(found) == 8
+    for name, sha256 in found:
+        assert sha256 in PARTITIONS[name].packed
+        assert all(sha256 in documented for sha256 in PARTITIONS[name].unpacked or ())
 
 
 def balanced_by_hand() -> tuple[np.ndarray, np.ndarray]:
@@ -327,6 +374,34 @@ def test_balanced_without_a_checksum_is_held_to_its_looks(
         write_balanced(raw, *(array.astype(np.uint8) for array in changed))
         with pytest.raises(DataError, match=rf"images-idx3-ubyte: class means .*{error}"):
             read_balanced(raw)
+
+
+@real
+@pytest.mark.real
+@pytest.mark.parametrize("dataset", ["emnist-letters", "emnist-mnist"])
+def test_a_split_by_name_has_its_classes(dataset: str, tmp_path: Path) -> None:
+    """As many real characters as the split has, some several times, in NIST's order of labels."""
+    byclass = find_partition(SHARED, "byclass-test")
+    assert byclass is not None
+    for name in NEEDED[dataset]:
+        published = PARTITIONS[name]
+        assert published.per_class is not None
+        rows = np.concatenate(
+            [
+                np.resize(np.flatnonzero(np.isin(byclass.labels.array, of)), published.per_class)
+                for each in SPLITS[dataset]
+                for of in [[BYCLASS.index(each), BYCLASS.index(each.lower())]]
+            ]
+        )
+        labels = np.repeat(np.arange(len(SPLITS[dataset])), published.per_class) + published.first
+        for member, array in zip(
+            member_names(name), (byclass.images.array[rows], labels.astype(np.uint8)), strict=True
+        ):
+            (tmp_path / member).write_bytes(to_idx(array))
+    train, test = load_emnist(dataset, tmp_path)
+    for characters, name in zip((train, test), NEEDED[dataset], strict=True):
+        assert set(characters.counts()) == {PARTITIONS[name].per_class}
+        assert characters.classes == SPLITS[dataset]
 
 
 @real

@@ -166,7 +166,7 @@ def test_a_member_with_a_flipped_bit_is_an_error(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[2000] ^= 1
     path.write_bytes(content)
-    with pytest.raises(DataError, match=r"ubyte\.gz, of .* cannot be read .* replace it with NIST"):
+    with pytest.raises(DataError, match=r"ubyte\.gz, of .* cannot be read .* replace it with the"):
         find_partition(tmp_path, NAME)
 
 
@@ -186,7 +186,10 @@ def test_a_cut_archive_is_an_error(tmp_path: Path) -> None:
         (bytes([0, 0, 8, 3, 0, 0]), "starts with the bytes 00 00 08 03, expected"),
         (to_idx(IMAGES)[:-1], r"4,719 bytes unpacked, expected 4,720 for the shape \(6, 28, 28"),
         (to_idx(LABELS) + b"\0\0", "15 bytes unpacked or more, expected 14"),
-        (to_idx(LABELS)[:4] + b"\xff" * 4, "states 4,294,967,295 characters, expected at most 1"),
+        (
+            to_idx(LABELS)[:4] + b"\xff" * 4,
+            "states 4,294,967,295 characters, expected at most 7",
+        ),
         (to_idx(IMAGES[:, :27]), r"images of \(27, 28\), expected \(28, 28\)"),
     ],
 )
@@ -216,6 +219,16 @@ def test_what_is_not_kaggles_csv_is_an_error(
     path.write_text(change(csv().decode()))
     with pytest.raises(DataError, match=rf"emnist-bymerge-test\.csv: {error}"):
         read_csv(Place(path), NAME)
+
+
+@pytest.mark.parametrize("write", [write_members, write_csv, write_mat])
+def test_more_characters_than_the_partition_has_are_refused(
+    write: Callable[[Path], None], tmp_path: Path
+) -> None:
+    write(tmp_path)
+    assert find_partition(tmp_path, NAME, most=6)
+    with pytest.raises(DataError, match="states 6 characters, expected at most 5; replace it"):
+        find_partition(tmp_path, NAME, most=5)
 
 
 def test_a_header_row_is_passed_over_without_a_warning(tmp_path: Path) -> None:

@@ -38,3 +38,20 @@ def test_images_with_emnists_class_means_are_accepted() -> None:
 )
 def test_what_does_not_look_like_emnist_is_described(change: Change, error: str) -> None:
     assert error in str(what_is_wrong(change(means_as_images()), np.arange(47)))
+
+
+def test_a_class_of_both_cases_looks_like_the_mean_of_both() -> None:
+    images = means_as_images()
+    both = images[[CLASSES.index("A"), CLASSES.index("a"), CLASSES.index("C")]]
+    assert what_is_wrong(both, np.array([0, 0, 1]), ("Aa", "C")) is None
+    assert "in class C" in str(what_is_wrong(both, np.array([0, 1, 0]), ("Aa", "C")))
+
+
+def test_labels_of_one_form_are_taken_together() -> None:
+    images = means_as_images()[[CLASSES.index("C")] * 2]
+    assert what_is_wrong(images, np.array([0, 1]), ("C", "C")) is None
+
+
+def test_a_class_without_characters_is_named() -> None:
+    labels = np.where(np.arange(47) == 46, 45, np.arange(47))
+    assert what_is_wrong(means_as_images(), labels) == "no character of class t"

@@ -25,7 +25,7 @@ from ablation.data.characters import SIDE, DataError
 from ablation.data.places import REMEDY, Place, entries, files, first, unreadable
 
 ARCHIVE = "gzip.zip"
-MOST_CHARACTERS = 120_000  # no partition that is read has more; byclass-test has 116,323
+MOST_CHARACTERS = 700_000  # no partition has more; byclass-train has 697,932
 MOST_OF_A_MAT = 700 * 2**20  # bytes; the largest, emnist-byclass.mat, has 611 MiB
 MOST_ELEMENTS = 1000  # of a .mat; a matrix has 4 and NIST's files some 60
 SECONDS_OF_A_MAT = 600
@@ -79,7 +79,7 @@ def member_names(partition: str) -> tuple[str, str]:
     return f"emnist-{partition}-images-idx3-ubyte", f"emnist-{partition}-labels-idx1-ubyte"
 
 
-def whole_names(partition: str) -> dict[str, Callable[[Place, str], Partition]]:
+def whole_names(partition: str) -> dict[str, Callable[[Place, str, int], Partition]]:
     """Names of the files that hold images and labels of a partition, and what reads each."""
     return {
         f"emnist-{partition}.csv": read_csv,
@@ -87,7 +87,7 @@ def whole_names(partition: str) -> dict[str, Callable[[Place, str], Partition]]:
     }
 
 
-def find_partition(raw: Path, partition: str) -> Partition | None:
+def find_partition(raw: Path, partition: str, most: int = MOST_CHARACTERS) -> Partition | None:
     """Read a partition from whichever form of it lies under a folder.
 
     Files come before what is in zip archives. NIST's members come before Kaggle's csv, and this
@@ -96,6 +96,7 @@ def find_partition(raw: Path, partition: str) -> Partition | None:
     Args:
         raw: searched with its sub folders, three levels down, and with the zip archives there.
         partition: `balanced-train`, `bymerge-test`, ...
+        most: characters; a file that states or holds more is refused.
 
     Returns:
         None if no form of it is complete.
@@ -104,7 +105,9 @@ def find_partition(raw: Path, partition: str) -> Partition | None:
         DataError: if a file that should hold it cannot be read.
     """
     near = files(raw)
-    return _read_first(near, partition) or _read_first([*near, *entries(near)], partition)
+    return _read_first(near, partition, most) or _read_first(
+        [*near, *entries(near)], partition, most
+    )
 
 
 def passed_over(raw: Path, used: Iterable[Partition], needed: Iterable[str]) -> list[str]:
@@ -125,12 +128,16 @@ def passed_over(raw: Path, used: Iterable[Partition], needed: Iterable[str]) -> 
     ]
 
 
-def read_idx(file: IO[bytes], source: str) -> tuple[np.ndarray, str]:
+def read_idx(
+    file: IO[bytes], source: str, most: int = MOST_CHARACTERS, *, transposed: bool = True
+) -> tuple[np.ndarray, str]:
     """Decode an IDX file of bytes; images come out upright.
 
     Args:
         file: a stream of the unpacked file.
         source: where it is from, for messages.
+        most: characters; a file that states more is refused.
+        transposed: whether it stores its images transposed, as NIST's files do.
 
     Returns:
         (n, 28, 28) or (n,) uint8, and the SHA-256 of the file.
@@ -152,7 +159,7 @@ def read_idx(file: IO[bytes], source: str) -> tuple[np.ndarray, str]:
     shape = struct.unpack(f">{dimensions}I", sizes)
     if shape[1:] not in ((), (SIDE, SIDE)):
         raise DataError(f"{source}: images of {shape[1:]}, expected {(SIDE, SIDE)}; {REMEDY}")
-    _check_number(shape[0], source)
+    _check_number(shape[0], source, most)
     header = magic + sizes
     length = int(np.prod(shape))
     content = file.read(length + 1)
@@ -164,7 +171,8 @@ def read_idx(file: IO[bytes], source: str) -> tuple[np.ndarray, str]:
         )
     digest = hashlib.sha256(header)
     digest.update(content)
-    return _turned(np.frombuffer(content, np.uint8).reshape(shape)), digest.hexdigest()
+    array = np.frombuffer(content, np.uint8).reshape(shape)
+    return _turned(array) if transposed else array, digest.hexdigest()
 
 
 def to_idx(array: np.ndarray) -> bytes:
@@ -172,7 +180,7 @@ def to_idx(array: np.ndarray) -> bytes:
     return b"".join(_idx_pieces(array))
 
 
-def read_csv(place: Place, _partition: str) -> Partition:
+def read_csv(place: Place, _partition: str, most: int = MOST_CHARACTERS) -> Partition:
     """Read Kaggle's form: a row a character, its label and 784 transposed pixels.
 
     A header row, one that starts with a word, is passed over.
@@ -190,13 +198,13 @@ def read_csv(place: Place, _partition: str) -> Partition:
         while lines := list(islice(rows, ROWS_AT_ONCE)):
             block = _parse(lines, place)
             number += len(block)
-            _check_number(number, str(place))
+            _check_number(number, str(place), most)
             labels.append(block[:, 0])
             images.append(_turned(block[:, 1:].reshape(-1, SIDE, SIDE)))
     return _partition_of(place, np.concatenate(images), np.concatenate(labels))
 
 
-def read_mat(place: Place, partition: str) -> Partition:
+def read_mat(place: Place, partition: str, most: int = MOST_CHARACTERS) -> Partition:
     """Read NIST's Matlab form: a struct `dataset` with the partitions `train` and `test`.
 
     scipy.io.loadmat knows no pickles, but a damaged file can crash it or state a table of 51 GB to
@@ -210,7 +218,7 @@ def read_mat(place: Place, partition: str) -> Partition:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         process = multiprocessing.get_context("fork").Process(
-            target=_load_mat, args=(place, partition.partition("-")[2], folder)
+            target=_load_mat, args=(place, partition.partition("-")[2], most, folder)
         )
         process.start()
         process.join(SECONDS_OF_A_MAT)
@@ -223,11 +231,10 @@ def read_mat(place: Place, partition: str) -> Partition:
         images, labels = (
             np.load(folder / f"{what}.npy", allow_pickle=False) for what in ("images", "labels")
         )
-    _check_number(len(images), str(place))
     return _partition_of(place, _turned(images.reshape(-1, SIDE, SIDE)), labels.ravel())
 
 
-def _load_mat(place: Place, part: str, folder: Path) -> None:
+def _load_mat(place: Place, part: str, most: int, folder: Path) -> None:
     """In a process of its own: write images and labels into the folder, or what is wrong."""
     try:
         from scipy.io import loadmat  # here: few need it
@@ -244,23 +251,34 @@ def _load_mat(place: Place, part: str, folder: Path) -> None:
                     f"{place}: {what}: {array.shape} {array.dtype}, expected (n, {columns}) "
                     f"numbers; {REMEDY}"
                 )
-            with np.errstate(invalid="ignore"):
-                narrow = np.ascontiguousarray(array, dtype=np.uint8)
-            if not np.array_equal(array, narrow):
-                raise DataError(f"{place}: {what}: not all are whole numbers in 0..255; {REMEDY}")
-            np.save(folder / f"{what}.npy", narrow, allow_pickle=False)
+            _check_number(len(array), str(place), most)
+            _save_bytes(array, folder / f"{what}.npy", f"{place}: {what}")
     except Exception as error:  # what is no MAT-file makes scipy raise any kind
         plain = error if isinstance(error, DataError) else unreadable(place, error)
         (folder / "error").write_text(str(plain))
 
 
-def _read_first(places: list[Place], partition: str) -> Partition | None:
+def _save_bytes(array: np.ndarray, path: Path, source: str) -> None:
+    """Write numbers in 0..255 as bytes, piece by piece: a copy would take as much again."""
+    header = {"descr": "|u1", "fortran_order": False, "shape": array.shape}
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for start in range(0, len(array), ROWS_AT_ONCE):
+            rows = array[start : start + ROWS_AT_ONCE]
+            with np.errstate(invalid="ignore"):
+                narrow = rows.astype(np.uint8, order="C")
+            if not np.array_equal(rows, narrow):
+                raise DataError(f"{source}: not all are whole numbers in 0..255; {REMEDY}")
+            file.write(narrow.tobytes())
+
+
+def _read_first(places: list[Place], partition: str, most: int) -> Partition | None:
     images, labels = (first(places, name) for name in member_names(partition))
     if images and labels:
-        return Partition(_read_member(images), _read_member(labels))
+        return Partition(_read_member(images, most), _read_member(labels, most))
     for name, read in whole_names(partition).items():
         if place := first(places, name):
-            return read(place, partition)
+            return read(place, partition, most)
     return None
 
 
@@ -269,9 +287,9 @@ def _why_not(place: Place, raw: Path) -> str | None:
     return next((reason for pattern, reason in NOT_USED.items() if re.search(pattern, name)), None)
 
 
-def _read_member(place: Place) -> Member:
+def _read_member(place: Place, most: int) -> Member:
     with place.unpacked() as file:
-        array, sha256 = read_idx(file, str(place))
+        array, sha256 = read_idx(file, str(place), most)
     if not place.is_packed():
         return Member(str(place), array, None, sha256)
     with place.stored() as file:
@@ -281,11 +299,10 @@ def _read_member(place: Place) -> Member:
     return Member(str(place), array, packed.hexdigest(), sha256)
 
 
-def _check_number(characters: int, source: str) -> None:
-    if characters > MOST_CHARACTERS:
+def _check_number(characters: int, source: str, most: int) -> None:
+    if characters > most:
         raise DataError(
-            f"{source}: states {characters:,} characters, expected at most "
-            f"{MOST_CHARACTERS:,}; {REMEDY}"
+            f"{source}: states {characters:,} characters, expected at most {most:,}; {REMEDY}"
         )
 
 
