@@ -15,11 +15,13 @@ import pandas as pd
 import pytest
 import safetensors.numpy
 import yaml
+from PIL import Image
 
 from ablation.base.checked import ParamsError
 from ablation.base.console import plain_errors
 from ablation.base.files import write_csv
 from ablation.data.characters import Characters
+from ablation.data.datasets import DATASETS
 from ablation.data.splits import make_repeats
 from ablation.model_file import METADATA, pack, unpack
 from ablation.params import load_params
@@ -124,8 +126,28 @@ WRONG_PARAMS: dict[str, tuple[str, str]] = {
     "a list of seeds": (seed_of("[1, 2]"), "seed: [1, 2]: should be a valid integer"),
     "a data set that is none": (
         having("data dataset", "emnist_mini"),
-        "data.dataset: 'emnist_mini' is not one of emnist-mini, emnist-balanced, glyphs (did you "
-        "mean 'emnist-mini'?)",
+        f"data.dataset: 'emnist_mini' is not one of {', '.join(DATASETS)} (did you mean "
+        "'emnist-mini'?)",
+    ),
+    "a conversion that is none": (
+        having("data", {"dataset": "folder", "raw": "data/raw", "conversion": "asis"}),
+        "data.conversion: 'asis' is not one of as-is, emnist (did you mean 'as-is'?)",
+    ),
+    "a test set of nearly all": (
+        having("data", {"dataset": "folder", "raw": "data/raw", "test_fraction": 0.9}),
+        "data.test_fraction: 0.9: should be less than or equal to 0.5",
+    ),
+    "a test seed below zero": (
+        having("data", {"dataset": "folder", "raw": "data/raw", "test_seed": -1}),
+        "data.test_seed: -1: should be greater than or equal to 0",
+    ),
+    "a conversion of what has its own": (
+        having("data conversion", "emnist"),
+        "data.conversion: is for the dataset folder alone; take it out",
+    ),
+    "a test set of what has its own": (
+        having("data test_fraction", 0.2),
+        "data.test_fraction: is for the dataset folder alone; take it out",
     ),
     "a folder that is a number": (
         having("data raw", 3),
@@ -554,6 +576,71 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
         "params.yaml: training.batch_size: 301 is more than the 300 characters that a trial trains "
         "on; give 300 or less",
     ),
+    # a person's own pictures
+    "no folders of pictures": (
+        "prepare",
+        lambda: own_pictures({}),
+        "pictures: no folder train and no folder test in it; put the pictures into train/CLASS and "
+        "test/CLASS, or write `test_fraction: 0.2` under `data` in params.yaml to split one folder "
+        "of classes",
+    ),
+    "two folders of pictures, and a share of one": (
+        "prepare",
+        lambda: own_pictures({"train/a/1.png": 1, "test/a/2.png": 2}, test_fraction=0.25),
+        "params.yaml: data.test_fraction: 0.25, but pictures has the folders train and test; take "
+        "test_fraction out, or let data.raw name the folder of the classes",
+    ),
+    "a single class": (
+        "prepare",
+        lambda: own_pictures({"a/1.png": 1, "a/2.png": 2}, test_fraction=0.25),
+        "pictures: 1 folders, expected 2 to 1,000: one for each class, with its name and its "
+        "pictures",
+    ),
+    "classes that the test lacks, or has alone": (
+        "prepare",
+        lambda: own_pictures({"train/a/1.png": 1, "train/b/2.png": 2, "test/c/3.png": 3}),
+        "pictures/train: no folder 'c', which test has; both need pictures of every class\n"
+        "pictures/test: no folder 'a', which train has; both need pictures of every class\n"
+        "pictures/test: no folder 'b', which train has; both need pictures of every class",
+    ),
+    "files that are no pictures, all of them": (
+        "prepare",
+        lambda: (
+            own_pictures({"a/1.png": 1, "a/2.png": 2, "b/3.png": 3}, test_fraction=0.25),
+            write("pictures/a/0.png", "text"),
+            write("pictures/b/notes.txt", "text"),
+        ),
+        "pictures/a/0.png: not an image that can be read; a PNG or JPEG can\n"
+        "pictures/b/notes.txt: not an image that can be read; a PNG or JPEG can",
+    ),
+    "an empty page among drawings": (
+        "prepare",
+        lambda: own_pictures(
+            {"a/1.png": 1, "a/0.png": None, "b/2.png": 2}, test_fraction=0.25, conversion="emnist"
+        ),
+        "pictures/a/0.png: an empty page; draw one character, darker than the ground",
+    ),
+    "a class of one picture": (
+        "prepare",
+        lambda: own_pictures({"a/1.png": 1, "a/2.png": 2, "b/3.png": 3}, test_fraction=0.25),
+        "pictures/b: needs two different pictures, one to train on and one for the test; add one",
+    ),
+    "pictures that are all grey": (
+        "prepare",
+        lambda: own_pictures(
+            {f"{part}/{name}/0.png": None for part in ("train", "test") for name in "ab"}
+        ),
+        "pictures/train/a/0.png, and all others: one and the same grey; nothing to learn",
+    ),
+    "fewer pictures than a batch has": (
+        "prepare",
+        lambda: own_pictures(
+            {f"{name}/{number}.png": number for name in "ab" for number in range(8)},
+            test_fraction=0.25,
+        ),
+        "params.yaml: training.batch_size: 25 is more than the 9 characters that a trial trains "
+        "on; give 9 or less",
+    ),
     # models
     "no model": (
         "evaluate",
@@ -669,6 +756,18 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
         f"metrics/mlp/test.json: {NOT_WRITTEN} (without precision); {AGAIN}",
     ),
 }
+
+
+def own_pictures(pictures: dict[str, int | None], **data: object) -> None:
+    """A study of a folder of pictures: noise by its number, or nothing but white."""
+    edit_yaml("params.yaml", data={"dataset": "folder", "raw": "pictures"} | data)
+    Path("pictures").mkdir()
+    for name, number in pictures.items():
+        path = Path("pictures", name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        dice = np.random.default_rng(number)
+        values = dice.integers(0, 256, (28, 28)) if number is not None else np.full((28, 28), 255)
+        Image.fromarray(values.astype(np.uint8)).save(path)
 
 
 def write_bare_model() -> None:

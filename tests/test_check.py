@@ -10,10 +10,7 @@ import pytest
 import yaml
 
 from ablation.base.errors import UserError
-from ablation.data import glyphs
-from ablation.data.datasets import DATASETS
 from ablation.forecast import (
-    CHARACTERS,
     count_leave_one_out,
     count_trials,
     duration,
@@ -134,12 +131,6 @@ def test_a_setting_of_the_baseline_is_trained_once_and_longer_ones_longer() -> N
 def test_leave_one_out_takes_apart_what_can_have_changed() -> None:
     two = study(dropout=[0.4], batchnorm=[False], activation=["relu"], epochs=[3])
     assert count_leave_one_out(two, "mlp") == 2**2 * 5
-
-
-def test_the_number_of_characters_is_that_of_the_data_sets() -> None:
-    assert CHARACTERS.keys() <= DATASETS.keys()
-    assert CHARACTERS["glyphs"] == 47 * glyphs.TRAIN_PER_CLASS
-    assert CHARACTERS["emnist-mini"] == 47 * 600
 
 
 def test_networks_that_no_machine_can_hold_are_refused() -> None:

@@ -1,16 +1,12 @@
 import subprocess
 import sys
-import zlib
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from ablation.base.errors import UserError
-from ablation.cli import main, read_page
+from ablation.cli import main
 from ablation.cli import predict as predict_here
-from ablation.data.conversion import PAGE_SIDE
 from ablation.fitted import Fitted
 
 REPOSITORY = Path(__file__).parents[1]
@@ -33,26 +29,6 @@ def predict(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_dark_ink_on_paper_and_light_ink_on_slate_are_read_alike(tmp_path: Path) -> None:
-    paper = read_page(draw(tmp_path / "paper.png", ink=20, ground=240))
-    slate = read_page(draw(tmp_path / "slate.png", ink=240, ground=20))
-    assert paper.shape == (PAGE_SIDE, PAGE_SIDE)
-    assert paper.max() == pytest.approx(1, abs=0.01)
-    assert np.abs(paper - slate).max() < 0.01
-
-
-def test_an_empty_page_is_an_error_that_says_so(tmp_path: Path) -> None:
-    Image.new("L", (50, 50), 255).save(tmp_path / "empty.png")
-    with pytest.raises(UserError, match=r"empty\.png: an empty page"):
-        read_page(tmp_path / "empty.png")
-
-
-def test_what_is_no_image_is_an_error_that_says_so(tmp_path: Path) -> None:
-    (tmp_path / "text.png").write_text("not a picture")
-    with pytest.raises(UserError, match=r"text\.png: not an image"):
-        read_page(tmp_path / "text.png")
-
-
 @pytest.mark.parametrize("model", ["mlp", "cnn"])
 def test_the_committed_models_read_a_seven(tmp_path: Path, model: str) -> None:
     said = predict(
@@ -70,42 +46,6 @@ def test_a_missing_model_is_one_line_without_a_traceback(tmp_path: Path) -> None
     assert said.returncode == 1
     assert said.stderr.startswith("error: ")
     assert "Traceback" not in said.stderr
-
-
-def png(width: int, height: int) -> bytes:
-    """A picture of hardly any bytes that says it is so large."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        length, check = len(content), zlib.crc32(kind + content)
-        return length.to_bytes(4) + kind + content + check.to_bytes(4)
-
-    header = width.to_bytes(4) + height.to_bytes(4) + bytes([8, 0, 0, 0, 0])
-    chunks = (b"IHDR", header), (b"IDAT", zlib.compress(bytes(100))), (b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*each) for each in chunks)
-
-
-MOST = "make it smaller, 64 million pixels are the most"
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (png(60_000, 60_000), f"a picture of far too many pixels; {MOST}"),
-        (png(9000, 8000), f"a picture of 9000 x 8000 pixels; {MOST}"),
-        (
-            png(30, 30),
-            "not an image that can be read (image file is truncated (0 bytes not processed))",
-        ),
-        (png(30, 30)[:40], "not an image that can be read; a PNG or JPEG can"),
-        (b"", "not an image that can be read; a PNG or JPEG can"),
-    ],
-    ids=["far too large", "too large", "cut off", "cut off early", "empty"],
-)
-def test_a_picture_that_cannot_be_used(content: bytes, said: str, tmp_path: Path) -> None:
-    (tmp_path / "seven.png").write_bytes(content)
-    with pytest.raises(UserError) as error:
-        read_page(tmp_path / "seven.png")
-    assert str(error.value) == f"{tmp_path}/seven.png: {said}"
 
 
 def said_by(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> str | int | None:

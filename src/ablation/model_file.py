@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 
 from ablation.base.checked import Checked, ParamsError, checked
 from ablation.base.errors import UserError, one_line, refused
+from ablation.data.characters import LONGEST_NAME, MOST_CLASSES
 from ablation.recipe import Recipe
 from ablation.trial.families import FAMILIES, Spec
 from ablation.trial.trials import Learnt, Trial
@@ -50,8 +51,8 @@ class _Metadata(Checked):
     spec: dict[str, Any]
     recipe: Recipe
     classes: Annotated[
-        tuple[Annotated[str, Field(min_length=1, max_length=32)], ...],
-        Field(strict=False, min_length=2, max_length=256),
+        tuple[Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)], ...],
+        Field(strict=False, min_length=2, max_length=MOST_CLASSES),
         AfterValidator(_apart),
     ]
     conversion: str = CONVERSION
@@ -65,8 +66,9 @@ class About:
     Attributes:
         model: the family; spec: its sizes.
         recipe: how it was built and trained.
-        classes: (k,) the characters, in the order of the network's outputs.
-        conversion: the way from a page to an image that its training characters went.
+        classes: (k,) their names, in the order of the network's outputs.
+        conversion: the way to an image that its training pictures went, as in
+            `conversion.CONVERSIONS`.
         mean, deviation: of the training pixels in 0..1, which the network sees normalised by them.
     """
 

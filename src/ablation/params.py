@@ -18,7 +18,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from ablation.base.checked import MOST, Checked, Count, ParamsError, load, one_of
-from ablation.data.datasets import DATASETS, Dataset
+from ablation.data.datasets import DATASETS, FOLDER, Dataset, own_pictures
 from ablation.recipe import Recipe, label
 from ablation.trial.families import FAMILIES, SIZES, Spec, sizes_of
 
@@ -82,10 +82,18 @@ class Candidate(Checked, Generic[Setting]):
 
 
 class Data(Checked):
-    """Which characters to study, and the folder that holds their raw files."""
+    """Which characters to study, and the folder that holds their raw files.
+
+    Of the data set `folder` alone: conversion, how a picture becomes an image; test_fraction, the
+    share of each class that is the test set, where the pictures do not lie in two folders already;
+    test_seed, of that split.
+    """
 
     dataset: Literal[tuple(DATASETS)]  # type: ignore[valid-type]
     raw: Annotated[Path, Field(strict=False)]
+    conversion: Literal["as-is", "emnist"] = "as-is"
+    test_fraction: Annotated[float, Field(gt=0, le=0.5)] | None = None
+    test_seed: Annotated[int, Field(ge=0, le=LARGEST_SEED)] = 0
 
     @field_validator("raw")
     @classmethod
@@ -94,6 +102,15 @@ class Data(Checked):
             home = os.path.expanduser(raw)  # noqa: PTH111  (Path's fails for ~nobody)
             raise PydanticCustomError("home", "DVC does not know `~`; write {at}", {"at": home})
         return raw
+
+    @model_validator(mode="after")
+    def _says_nothing_that_is_not_heeded(self) -> "Data":
+        for key in ("conversion", "test_fraction", "test_seed"):
+            default = Data.model_fields[key].default
+            if self.dataset != FOLDER and getattr(self, key) != default:
+                said = "is for the dataset {folder} alone; take it out"
+                raise PydanticCustomError("at", said, {"key": key, "folder": FOLDER})
+        return self
 
 
 class Validation(Checked):
@@ -292,7 +309,10 @@ class Params(Checked):
     @property
     def dataset(self) -> Dataset:
         """What is known of the data set that is studied."""
-        return DATASETS[self.data.dataset]
+        data = self.data
+        if data.dataset == FOLDER:
+            return own_pictures(data.conversion, data.test_fraction, data.test_seed)
+        return DATASETS[data.dataset]
 
     @property
     def families(self) -> tuple[str, ...]:

@@ -1,22 +1,80 @@
+from pathlib import Path
+
 import pytest
 
-from ablation.data.characters import CLASSES
-from ablation.data.conversion import CONVERSIONS
-from ablation.data.datasets import DATASETS, LOOK_ALIKES
+from ablation.data import emnist, glyphs
+from ablation.data.characters import CLASSES, MERGED
+from ablation.data.conversion import CONVERSIONS, OF_WHOLE_PICTURES
+from ablation.data.datasets import (
+    BYCLASS_LOOK_ALIKES,
+    DATASETS,
+    LETTERS_LOOK_ALIKES,
+    LOOK_ALIKES,
+    own_pictures,
+)
+from ablation.data.mnist import COUNTS, TORCHVISION
+from ablation.params import Data
+
+HANDWRITING = [*emnist.SPLITS, emnist.MINI]
+OTHERS = [name for name in DATASETS if name not in HANDWRITING and name != "glyphs"]
 
 
 @pytest.mark.parametrize("name", DATASETS)
 def test_every_conversion_is_known(name: str) -> None:
     assert DATASETS[name].conversion in CONVERSIONS
+    assert CONVERSIONS.keys() > OF_WHOLE_PICTURES
 
 
-def test_what_is_drawn_from_fonts_says_so_and_handwriting_says_nothing() -> None:
+def test_every_split_of_emnist_has_a_name() -> None:
+    names = ("balanced", "byclass", "bymerge", "letters", "digits", "mnist", "mini")
+    assert {*HANDWRITING} == {f"emnist-{name}" for name in names}
+    assert DATASETS.keys() == {*HANDWRITING, *TORCHVISION, "glyphs", "folder"}
+
+
+def test_what_is_drawn_from_fonts_says_so_and_all_others_say_nothing() -> None:
     assert "drawn from fonts" in DATASETS["glyphs"].note
-    assert DATASETS["emnist-mini"].note == DATASETS["emnist-balanced"].note == ""
+    assert {DATASETS[name].note for name in (*HANDWRITING, *OTHERS)} == {""}
 
 
-def test_look_alikes_are_classes_and_in_one_group_each() -> None:
-    members = "".join(LOOK_ALIKES.values())
-    assert set(members) <= set(CLASSES)
+@pytest.mark.parametrize(
+    ("alike", "classes"),
+    [
+        (LOOK_ALIKES, CLASSES),
+        (BYCLASS_LOOK_ALIKES, emnist.BYCLASS),
+        (LETTERS_LOOK_ALIKES, emnist.SPLITS["emnist-letters"]),
+    ],
+)
+def test_look_alikes_are_classes_and_in_one_group_each(
+    alike: dict[str, str], classes: tuple[str, ...]
+) -> None:
+    members = "".join(alike.values())
+    assert set(members) <= set(classes)
     assert len(set(members)) == len(members)
-    assert all("/".join(alike) == group for group, alike in LOOK_ALIKES.items())
+    assert all("/".join(group) == name for name, group in alike.items())
+
+
+def test_letters_that_emnist_takes_together_are_alike_where_it_does_not() -> None:
+    groups = BYCLASS_LOOK_ALIKES.values()
+    assert all(any({c, c.upper()} <= {*group} for group in groups) for c in MERGED)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_nothing_but_emnist_has_look_alikes(name: str) -> None:
+    assert not DATASETS[name].look_alikes
+
+
+def test_the_number_of_training_images_is_the_data_sets() -> None:
+    for name, dataset in DATASETS.items():
+        if name in emnist.SPLITS:
+            assert dataset.training == emnist.PARTITIONS[emnist.NEEDED[name][0]].characters
+        if name in TORCHVISION:
+            assert dataset.training == COUNTS["train"]
+    assert DATASETS["emnist-mini"].training == 47 * emnist.MINI_TRAIN_PER_CLASS
+    assert DATASETS["glyphs"].training == 47 * glyphs.TRAIN_PER_CLASS
+    assert DATASETS["folder"].training is None
+
+
+def test_own_pictures_are_converted_as_params_say() -> None:
+    assert own_pictures("emnist").conversion == "emnist"
+    data = Data(dataset="folder", raw=Path("mine"))
+    assert own_pictures().conversion == data.conversion == "as-is"

@@ -13,6 +13,8 @@ from ablation.base.files import whole_file
 
 SIDE = 28
 CLASSES = tuple("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt")
+MOST_CLASSES = 1000
+LONGEST_NAME = 64  # characters of a class's name
 MERGED = "cijklmopsuvwxyz"  # lower case that EMNIST's 47 classes file under their upper case
 
 
@@ -26,8 +28,8 @@ class Characters:
 
     Attributes:
         images: (n, 28, 28) uint8, upright, white on black.
-        labels: (n,) uint8, indices into `classes`.
-        classes: (k,) one character each.
+        labels: (n,) indices into `classes`; uint8, or uint16 where there are more than 256.
+        classes: (k,) their names: a character each, or words.
     """
 
     images: np.ndarray
@@ -83,13 +85,19 @@ class Characters:
         images, labels, classes = arrays["images"], arrays["labels"], arrays["classes"]
         if images.dtype != np.uint8 or images.shape[1:] != (SIDE, SIDE):
             raise _wrong(path, f"images: {_kind(images)}, expected (n, {SIDE}, {SIDE}) uint8")
-        if labels.dtype != np.uint8 or labels.shape != images.shape[:1]:
-            raise _wrong(path, f"labels: {_kind(labels)}, expected ({len(images)},) uint8")
         if classes.dtype.kind != "U" or classes.ndim != 1 or len(set(classes)) != len(classes):
-            raise _wrong(path, f"classes: {_kind(classes)}, expected distinct characters, (k,) str")
+            raise _wrong(path, f"classes: {_kind(classes)}, expected distinct names, (k,) str")
+        type_ = label_type(len(classes))
+        if labels.dtype != type_ or labels.shape != images.shape[:1]:
+            raise _wrong(path, f"labels: {_kind(labels)}, expected ({len(images)},) {type_}")
         if labels.size and labels.max() >= len(classes):
             raise _wrong(path, f"label {labels.max()} found, but there are {len(classes)} classes")
         return cls(images, labels, tuple(str(name) for name in classes))
+
+
+def label_type(classes: int) -> np.dtype:
+    """What labels of so many classes are stored as."""
+    return np.dtype(np.uint8 if classes <= 256 else np.uint16)
 
 
 def _kind(array: np.ndarray) -> str:

@@ -1,0 +1,204 @@
+"""A person's own pictures: a folder for each class, whose name is the name of the class.
+
+Nothing is left out without a word. What cannot be used is named, all of it, before anything starts.
+"""
+
+import hashlib
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ablation.base.console import progress
+from ablation.base.errors import UserError
+from ablation.data.characters import (
+    LONGEST_NAME,
+    MOST_CLASSES,
+    SIDE,
+    Characters,
+    DataError,
+    label_type,
+)
+from ablation.data.pictures import SUFFIXES, seen
+
+PARTS = ("train", "test")
+
+# Of each class its pictures; of one folder.
+Pictures = Mapping[str, list[Path]]
+
+
+@dataclass(frozen=True)
+class Images:
+    """Pictures, converted.
+
+    Attributes:
+        images: (n, 28, 28) uint8.
+        labels: (n,) places of the classes in `classes`.
+        order: (n,) uint64, a hash of each image and the seed: equal images have the same one, and
+            their order means nothing.
+        classes: (k,) names.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    order: np.ndarray
+    classes: tuple[str, ...]
+
+    def some(self, mask: np.ndarray) -> Characters:
+        """Those in a mask, (n,) bool, in the order of their hashes."""
+        rows = np.flatnonzero(mask)
+        shuffled = rows[np.argsort(self.order[rows], kind="stable")]
+        return Characters(self.images[shuffled], self.labels[shuffled], self.classes)
+
+
+def load_folder(
+    raw: Path, conversion: str, test_fraction: float | None, test_seed: int
+) -> tuple[Characters, Characters]:
+    """Training and test set from pictures in `train/CLASS` and `test/CLASS`, or in `CLASS`.
+
+    Args:
+        raw: the folder.
+        conversion: one of `conversion.CONVERSIONS`.
+        test_fraction: None where there are folders `train` and `test`; else the share of each
+            class that becomes the test set, in (0, 1). Which pictures that is, their content and
+            the seed decide: neither their names nor what else is there. Equal ones stay together.
+        test_seed: of this split, and of the order of both sets.
+
+    Returns:
+        (train, test), of the same classes in alphabetical order.
+
+    Raises:
+        DataError: naming every file and class that cannot be used, each in a line.
+    """
+    if test_fraction is None:
+        return _of_two_folders(raw, conversion, test_seed)
+    if all((raw / part).is_dir() for part in PARTS):
+        raise DataError(
+            f"params.yaml: data.test_fraction: {test_fraction}, but {raw} has the folders train "
+            "and test; take test_fraction out, or let data.raw name the folder of the classes"
+        )
+    pictures, wrong = _list(raw)
+    _refuse([*wrong, *_wrong_number(raw, pictures)])
+    whole = _read(pictures, conversion, test_seed)
+    is_test = np.zeros(len(whole.labels), bool)
+    for label in range(len(whole.classes)):
+        rows = np.flatnonzero(whole.labels == label)
+        is_test[rows] = _chosen(whole.order[rows], test_fraction)
+    _refuse(
+        f"{raw / name}: needs two different pictures, one to train on and one for the test; add one"
+        for label, name in enumerate(whole.classes)
+        if not is_test[whole.labels == label].any()
+    )
+    return whole.some(~is_test), whole.some(is_test)
+
+
+def _of_two_folders(raw: Path, conversion: str, seed: int) -> tuple[Characters, Characters]:
+    if missing := [part for part in PARTS if not (raw / part).is_dir()]:
+        raise DataError(
+            f"{raw}: no folder {' and no folder '.join(missing)} in it; put the pictures into "
+            "train/CLASS and test/CLASS, or write `test_fraction: 0.2` under `data` in params.yaml "
+            "to split one folder of classes"
+        )
+    (train, wrong), (test, wrong_in_test) = (_list(raw / part) for part in PARTS)
+    lacking = [
+        f"{raw / part}: no folder {name!r}, which {other} has; both need pictures of every class"
+        for part, other, here, there in (
+            ("train", "test", train, test),
+            ("test", "train", test, train),
+        )
+        for name in there
+        if name not in here
+    ]
+    _refuse([*wrong, *wrong_in_test, *lacking, *_wrong_number(raw / "train", train)])
+    whole = _read({name: [*train[name], *test[name]] for name in train}, conversion, seed)
+    is_test = np.concatenate(
+        [np.repeat([False, True], [len(train[name]), len(test[name])]) for name in train]
+    )
+    if twice := np.isin(whole.order[is_test], whole.order[~is_test]).sum():
+        print(
+            f"prepare: {twice:,} of the {is_test.sum():,} test pictures are in the training set as "
+            "well, so the test will flatter the models",
+            flush=True,
+        )
+    return whole.some(~is_test), whole.some(is_test)
+
+
+def _list(folder: Path) -> tuple[Pictures, list[str]]:
+    """The pictures of every class, and what is in the folder that should not be."""
+    found: dict[str, list[Path]] = {}
+    wrong = []
+    for place in _visible(folder):
+        name = unicodedata.normalize("NFC", place.name)  # macOS takes accents apart
+        if not place.is_dir():
+            if place.suffix.lower() in SUFFIXES:
+                wrong.append(f"{place}: a picture outside of the classes' folders; move it")
+            continue
+        inside = _visible(place)
+        found.setdefault(name, []).extend(inside)
+        wrong += [f"{each}: a folder within a class; move it" for each in inside if each.is_dir()]
+        if not inside:
+            wrong.append(f"{place}: without a picture; add some, or delete the folder")
+        if len(name) > LONGEST_NAME or not name.isprintable():
+            wrong.append(
+                f"{place}: is a class's name, so it should be of {LONGEST_NAME} printable "
+                "characters at most; rename the folder"
+            )
+    return {name: found[name] for name in sorted(found)}, wrong
+
+
+def _visible(folder: Path) -> list[Path]:
+    try:
+        return sorted(each for each in folder.iterdir() if not each.name.startswith("."))
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be read ({error.strerror}); mend that") from None
+
+
+def _wrong_number(folder: Path, pictures: Pictures) -> list[str]:
+    if 2 <= len(pictures) <= MOST_CLASSES:
+        return []
+    return [
+        f"{folder}: {len(pictures):,} folders, expected 2 to {MOST_CLASSES:,}: one for each class, "
+        "with its name and its pictures"
+    ]
+
+
+def _read(pictures: Pictures, conversion: str, seed: int) -> Images:
+    """Convert all pictures.
+
+    Raises:
+        DataError: naming all that cannot be read; or there is nothing to see on any of them.
+    """
+    places = [(label, path) for label, paths in enumerate(pictures.values()) for path in paths]
+    images = np.zeros((len(places), SIDE, SIDE), np.uint8)
+    order = np.zeros(len(places), np.uint64)
+    wrong = []
+    for row, (_, path) in enumerate(progress(places, len(places), "reading pictures")):
+        try:
+            images[row] = seen(path, conversion)
+        except UserError as error:
+            wrong.append(str(error))
+        digest = hashlib.blake2b(images[row].data, digest_size=8, key=seed.to_bytes(8))
+        order[row] = int.from_bytes(digest.digest())
+    _refuse(wrong)
+    if images.min() == images.max():
+        raise DataError(f"{places[0][1]}, and all others: one and the same grey; nothing to learn")
+    labels = np.array([label for label, _ in places], label_type(len(pictures)))
+    return Images(images, labels, order, tuple(pictures))
+
+
+def _chosen(order: np.ndarray, fraction: float) -> np.ndarray:
+    """Which pictures of a class are for the test, (n,) bool: one or more, but not all.
+
+    None are where all are equal. The share is as near as equal pictures allow, which stay together.
+    """
+    contents, counts = np.unique(order, return_counts=True)
+    fitting = (np.cumsum(counts) <= round(len(order) * fraction)).sum()
+    return np.isin(order, contents[: min(max(fitting, 1), len(contents) - 1)])
+
+
+def _refuse(lines: Iterable[str]) -> None:
+    """Say all that is wrong; a file's name cannot steer the terminal."""
+    if said := ["".join(c if c.isprintable() else "?" for c in line) for line in lines]:
+        raise DataError("\n".join(said))
