@@ -41,7 +41,7 @@ def compare(params: Params, model: str, before: str, technique: str) -> dict[str
     entries, repeats = list_entries(params, model, technique, incumbent), repeats_for(params)
     lab = laboratory(params)
     results = run_entries(lab, params, model, entries, repeats, racing=False)
-    first, *others = weigh(entries, results, len(repeats), len(lab.classes))
+    first, *others = weigh(entries, results, len(repeats), len(lab.classes), lab.largest)
     rule = params.selection
     verdict = judge_stage(first, others, val_to_train(repeats[0]), rule.risk, rule.equal_within)
     return {

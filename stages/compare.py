@@ -97,15 +97,17 @@ def all_saw_the_same_characters(tested: dict[str, Tested]) -> None:
 
 def comparison_tables(tested: dict[str, Tested], params: Params) -> dict[str, pd.DataFrame]:
     """What stands in plots/comparison, by the name of the file."""
-    return {
+    tables = {
         "models": models_table(tested),
         "pairs": pairs_table(tested, params.seed),
         "chain": together({model: each.chain for model, each in tested.items()}),
         "classes": recalls({model: each.report for model, each in tested.items()}),
         "agreement": agreement({model: each.correct for model, each in tested.items()}),
         "disagreements": disagreements_table(tested),
-        "ambiguous": ambiguous_table(tested, params.dataset),
     }
+    if params.dataset.look_alikes:
+        tables["ambiguous"] = ambiguous_table(tested, params.dataset)
+    return tables
 
 
 def models_table(tested: dict[str, Tested]) -> pd.DataFrame:
@@ -170,12 +172,12 @@ def show(tested: dict[str, Tested], tables: dict[str, pd.DataFrame]) -> None:
     outcomes = tables["agreement"]
     shares = zip(outcomes["outcome"], outcomes["share"], strict=True)
     console.print(", ".join(f"{outcome} {percent(share)}" for outcome, share in shares))
-    ambiguous = tables["ambiguous"]
-    groups = " and ".join([group for group in ambiguous["group"] if group != "all"][:2])
-    alike = ambiguous[ambiguous["group"] == "all"]
-    said = zip(alike["model"], alike["share_of_errors"], strict=True)
-    listed = ", ".join(f"{model} {percent(share)}" for model, share in said)
-    if groups:
+    if "ambiguous" in tables:
+        ambiguous = tables["ambiguous"]
+        groups = " and ".join([group for group in ambiguous["group"] if group != "all"][:2])
+        alike = ambiguous[ambiguous["group"] == "all"]
+        said = zip(alike["model"], alike["share_of_errors"], strict=True)
+        listed = ", ".join(f"{model} {percent(share)}" for model, share in said)
         console.print(f"errors between look-alikes such as {groups}: {listed}\n")
 
 

@@ -2,11 +2,13 @@
 
 import argparse
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from rich.markup import escape
 from rich.table import Table
 
 from ablation.base.console import announce, console, percent, points, stage_process
@@ -30,6 +32,7 @@ from ablation.trial.families import FAMILIES
 TEST_CHARACTERS = Path("data/prepared/test.npz")
 SHOWN = 6
 WORST = 12
+MOST_LISTED = 62  # classes, on one line or in one table of a terminal
 TIMED_PASSES = 5
 
 
@@ -65,7 +68,7 @@ def main() -> None:
     shown = predictions.head(SHOWN)
     save_shown(test, shown, Path("data/evaluated", model, "first_six.npz"))
     save_shown(test, worst(predictions), Path("data/evaluated", model, "worst.npz"))
-    show(numbers, gain, tables, times, shown)
+    show(numbers, gain, tables, times, shown, params.dataset.things)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -90,10 +93,16 @@ def load(path: Path, model: str, test: Characters) -> Fitted:
         raise UserError(f"{path}: a {fitted.about.model}, but --model is {model}; name its file")
     if fitted.about.classes != test.classes:
         raise UserError(
-            f"{path}: a model of the classes {' '.join(fitted.about.classes)}, but "
-            f"{TEST_CHARACTERS} has {' '.join(test.classes)}; `dvc repro` fits one of these"
+            f"{path}: a model of the classes {listed(fitted.about.classes)}, but "
+            f"{TEST_CHARACTERS} has {listed(test.classes)}; `dvc repro` fits one of these"
         )
     return fitted
+
+
+def listed(classes: Sequence[str]) -> str:
+    """The names of classes on one line; of many, the first ones and how many there are."""
+    more = f" and so on, {len(classes)} of them" if len(classes) > MOST_LISTED else ""
+    return " ".join(classes[:MOST_LISTED]) + more
 
 
 def in_order(folder: Path) -> list[Path]:
@@ -223,15 +232,16 @@ def show(
     tables: dict[str, pd.DataFrame],
     times: pd.DataFrame,
     shown: pd.DataFrame,
+    things: str,
 ) -> None:
-    """Print what the test found as a person reads it."""
+    """Print what the test found as a person reads it; of very many classes, the hardest ones."""
     said = {name: percent(value) for name, value in numbers.items()}
     more, took = tables["details"].iloc[0], times.iloc[0]
     console.print(f"accuracy {said['accuracy']}, 95 % interval {said['low']} to {said['high']}")
     console.print(f"precision {said['precision']}, recall {said['recall']}, F1 {said['f1']}")
     console.print(
         f"over the baseline recipe {points(gain['gain'])} points, 95 % interval "
-        f"{points(gain['low'])} to {points(gain['high'])}, by the same characters"
+        f"{points(gain['low'])} to {points(gain['high'])}, by the same {things}"
     )
     for what, mean in (("final recipe", "seeds"), ("baseline recipe", "baseline")):
         spread = more[f"{mean}_spread"]
@@ -249,17 +259,19 @@ def show(
     table = Table("class", box=None, header_style="bold")
     for name in ("precision", "recall", "f1", "support"):
         table.add_column(name, justify="right")
-    for row in tables["report"].itertuples(index=False):
+    report = tables["report"]
+    hardest = report["f1"].sort_values(kind="stable").index[:MOST_LISTED].sort_values()
+    for row in report.loc[hardest].itertuples(index=False):
         rates = (percent(rate) for rate in (row.precision, row.recall, row.f1))
-        table.add_row(row[0], *rates, str(row.support))
+        table.add_row(escape(row[0]), *rates, str(row.support))
     console.print(table)
     confused = tables["confused"]
     pairs = zip(confused["first"], confused["second"], confused["errors"], strict=True)
-    listed = ", ".join(f"{first}/{second} {errors}" for first, second, errors in pairs)
-    console.print(f"most confused, with the number of errors: {listed}")
+    line = ", ".join(f"{first}/{second} {errors}" for first, second, errors in pairs)
+    console.print(f"most confused, with the number of errors: {escape(line)}")
     guesses = zip(shown["actual"], shown["predicted"], strict=True)
-    listed = ", ".join(f"{truth} as {guess}" for truth, guess in guesses)
-    console.print(f"the first {len(shown)} test characters, true as predicted: {listed}\n")
+    line = ", ".join(f"{truth} as {guess}" for truth, guess in guesses)
+    console.print(f"the first {len(shown)} test {things}, true as predicted: {escape(line)}\n")
 
 
 if __name__ == "__main__":

@@ -61,7 +61,8 @@ def main() -> None:
         },
     )
     scores = {
-        recipe: scores_of(recipe, results, len(repeats), len(lab.classes)) for recipe in needed
+        recipe: scores_of(recipe, results, len(repeats), len(lab.classes), lab.largest)
+        for recipe in needed
     }
     if np.isnan(scores[frozenset(changed)]).any():
         raise UserError(
@@ -121,13 +122,13 @@ def run_trials(lab: Laboratory, trials: dict[Run, Trial]) -> dict[Run, Result]:
 
 
 def scores_of(
-    recipe: Changed, results: dict[Run, Result], repeats: int, classes: int
+    recipe: Changed, results: dict[Run, Result], repeats: int, classes: int, largest: float = 0.0
 ) -> np.ndarray:
     """(repeats,) its scores; nan where it does not run, and everywhere if it failed."""
     found = {index: result.score for (each, index), result in results.items() if each == recipe}
     scores = np.full(repeats, np.nan)
     # What diverged scores 0, which is no better than guessing either.
-    if not has_collapsed(list(found.values()), classes):
+    if not has_collapsed(list(found.values()), classes, largest):
         scores[list(found)] = list(found.values())
     return scores
 

@@ -53,7 +53,9 @@ def main() -> None:
     lab = laboratory(params)
     repeats = repeats_for(params)
     results = run_entries(lab, params, model, entries, repeats, params.selection.racing)
-    first, *others = contenders = weigh(entries, results, len(repeats), len(lab.classes))
+    first, *others = contenders = weigh(
+        entries, results, len(repeats), len(lab.classes), lab.largest
+    )
     rule = params.selection
     verdict = judge_stage(first, others, val_to_train(repeats[0]), rule.risk, rule.equal_within)
 

@@ -758,7 +758,7 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
 }
 
 
-def own_pictures(pictures: dict[str, int | None], **data: object) -> None:
+def own_pictures(pictures: dict[str, int | None], **data: object) -> Path:
     """A study of a folder of pictures: noise by its number, or nothing but white."""
     edit_yaml("params.yaml", data={"dataset": "folder", "raw": "pictures"} | data)
     Path("pictures").mkdir()
@@ -768,6 +768,7 @@ def own_pictures(pictures: dict[str, int | None], **data: object) -> None:
         dice = np.random.default_rng(number)
         values = dice.integers(0, 256, (28, 28)) if number is not None else np.full((28, 28), 255)
         Image.fromarray(values.astype(np.uint8)).save(path)
+    return Path("pictures")
 
 
 def write_bare_model() -> None:

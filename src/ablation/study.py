@@ -175,7 +175,9 @@ def run_entries(
             for setting, result in complete.items():
                 results[setting].append(result)
             if racing and len(entries) > 1:
-                first, *others = weigh(entries, results, len(repeats), len(lab.classes))
+                first, *others = weigh(
+                    entries, results, len(repeats), len(lab.classes), lab.largest
+                )
                 out = raced_out(first, others, val_to_train(repeat), params.selection.risk)
                 running[1:] = [e for e, o in zip(entries[1:], out, strict=True) if not o]
 
@@ -207,9 +209,12 @@ def run_entries(
 
 
 def weigh(
-    entries: Sequence[Entry], results: Results, repeats: int, classes: int
+    entries: Sequence[Entry], results: Results, repeats: int, classes: int, largest: float = 0.0
 ) -> list[Contender]:
-    """The entries as the judge sees them: scores over `repeats` repeats, nan where stopped."""
+    """The entries as the judge sees them: scores over `repeats` repeats, nan where stopped.
+
+    classes, largest: as `has_collapsed` asks for them.
+    """
     contenders = []
     for entry in entries:
         scores = np.full(repeats, np.nan)
@@ -224,7 +229,7 @@ def weigh(
                 scores,
                 diverged,
                 entry.learning_rate,
-                collapsed=has_collapsed(trained, classes),
+                collapsed=has_collapsed(trained, classes, largest),
             )
         )
     return contenders

@@ -304,6 +304,12 @@ def test_few_classes_need_more_than_guessing_and_less_than_everything(
     assert not has_collapsed([least + 0.01], classes)
 
 
+@pytest.mark.parametrize(("largest", "least"), [(0.0, 0.2), (0.1, 0.2), (0.5, 0.525), (0.96, 0.98)])
+def test_always_guessing_a_large_class_has_collapsed(largest: float, least: float) -> None:
+    assert has_collapsed([0.99, least - 0.001], 10, largest)
+    assert not has_collapsed([0.99, least + 0.001], 10, largest)
+
+
 def test_collapsed_contender_never_wins() -> None:
     gone = contender("gone", [0.95, 0.95, 0.02], collapsed=True)
     verdict = judge(OLD, gone, BETTER)

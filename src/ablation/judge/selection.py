@@ -151,17 +151,22 @@ class Verdict:
         return next(row for row in self.evidence if row.role == "winner")
 
 
-def has_collapsed(scores: ArrayLike, classes: int) -> bool:
+def has_collapsed(scores: ArrayLike, classes: int, largest: float = 0.0) -> bool:
     """Whether any trial ended no better than guessing: below twice the share of one class.
 
     With two or three classes that would be a good score, so there the limit is half of the way from
-    guessing to reading everything.
+    guessing to reading everything. Where one class is much larger than others, who always guesses
+    it scores its share; a twentieth more is the least, as far as there is more.
 
     Args:
         scores: (repeats,) accuracies as fractions; nan where not run.
         classes: number of classes.
+        largest: share of the largest class; 0 where all are alike.
     """
-    least = min(2 / classes, (1 + 1 / classes) / 2)
+    least = max(
+        min(2 / classes, (1 + 1 / classes) / 2),
+        min(1.05 * largest, (1 + largest) / 2),
+    )
     return bool((np.asarray(scores, float) < least).any())
 
 

@@ -70,10 +70,16 @@ class Laboratory:
         """The classes of the characters, in label order."""
         return self._read[1]
 
+    @property
+    def largest(self) -> float:
+        """The share of the largest class."""
+        return self._read[2]
+
     @cached_property
-    def _read(self) -> tuple[str, tuple[str, ...]]:
+    def _read(self) -> tuple[str, tuple[str, ...], float]:
         characters = Characters.load(self.characters)
-        return characters.digest(), characters.classes
+        largest = float(characters.counts().max()) / len(characters)
+        return characters.digest(), characters.classes, largest
 
     def _each(self, trials: Iterable[Trial], work: Work) -> Iterator[tuple[Trial, bytes]]:
         ahead = iter(trials)

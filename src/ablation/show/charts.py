@@ -16,6 +16,7 @@ from ablation.base.console import percent, short
 from ablation.show.style import (
     INK,
     LINES,
+    MOST_CLASSES,
     change_text,
     family_colours,
     family_title,
@@ -94,10 +95,28 @@ def curves(
 def confusion(predictions: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """What each true class was taken for, as shares of it; no row for what never happened.
 
+    Of very many classes, those with the most errors.
+
     Args:
         predictions: model to a table with columns actual and predicted, one row a test character.
     """
     return _panels({model: _pairs(table) for model, table in predictions.items()})
+
+
+def hardest(predictions: pd.DataFrame, classes: Sequence[str]) -> list[str]:
+    """The classes with the most errors, as many as a picture has room for, in their own order.
+
+    An error counts for the true class and for the one that it was taken for.
+
+    Args:
+        predictions: columns actual and predicted.
+        classes: all of them.
+    """
+    wrong = predictions[predictions["actual"] != predictions["predicted"]]
+    errors = pd.concat([wrong["actual"], wrong["predicted"]]).value_counts()
+    counts = errors.reindex(list(classes), fill_value=0)
+    kept = {*counts.sort_values(ascending=False, kind="stable").index[:MOST_CLASSES]}
+    return [name for name in classes if name in kept]
 
 
 def told_apart(table: pd.DataFrame) -> pd.DataFrame:
@@ -260,6 +279,8 @@ def _spread(places: pd.Series, gap: float) -> pd.Series:
 
 
 def _pairs(table: pd.DataFrame) -> pd.DataFrame:
+    shown = hardest(table, sorted({*table["actual"], *table["predicted"]}))
     pairs = table.groupby(["actual", "predicted"]).size().rename("characters").reset_index()
     of_class = pairs.groupby("actual")["characters"].transform("sum")
-    return pairs.assign(share=pairs["characters"] / of_class)
+    pairs = pairs.assign(share=pairs["characters"] / of_class)
+    return pairs[pairs["actual"].isin(shown) & pairs["predicted"].isin(shown)]

@@ -16,14 +16,17 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from ablation.base.console import percent, short
+from ablation.show.charts import hardest
 from ablation.show.style import (
     DARKEST,
     EDGE,
     GRID,
+    MOST_CLASSES,
     PARTS,
     QUIET,
     RIGHT,
     WRONG,
+    are_words,
     canvas,
     change_text,
     family_colours,
@@ -41,11 +44,12 @@ SAMPLE_BLOCKS = 3  # side by side: a sheet of 47 rows would be a strip
 MISTAKES_IN_ROW = 6
 
 
-def class_distribution(counts: pd.DataFrame) -> Figure:
+def class_distribution(counts: pd.DataFrame, things: str = "characters") -> Figure:
     """How many training and test characters every class has.
 
     Args:
         counts: columns character, train, test; one row a class, drawn in this order.
+        things: what the images are called.
     """
     figure = canvas(height=2.9)
     axes = figure.subplots()
@@ -55,24 +59,35 @@ def class_distribution(counts: pd.DataFrame) -> Figure:
         parts, x="character", y="characters", hue="part", ax=axes, width=0.82, linewidth=0,
         palette=list(PARTS.values()), saturation=1,
     )  # fmt: skip
-    axes.set(xlabel=None)
-    axes.set_title(f"Characters in each of the {len(counts)} classes", loc="left")
+    axes.set(xlabel=None, ylabel=things)
+    axes.set_title(f"{things.capitalize()} in each of the {len(counts):,} classes", loc="left")
     axes.set_xlim(-0.8, len(counts) - 0.2)
+    if len(counts) > MOST_CLASSES:
+        axes.set_xticks([])
+        axes.set(xlabel="class, in the order of data/classes.csv")
+    elif are_words(counts["character"]):
+        axes.tick_params(axis="x", labelrotation=90)
     axes.grid(visible=False, axis="x")
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
     return figure
 
 
-def class_samples(images: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> Figure:
-    """Some samples of every class, a row for each class.
+def class_samples(
+    images: np.ndarray, labels: np.ndarray, classes: Sequence[str], things: str = "characters"
+) -> Figure:
+    """Some samples of every class, a row for each class; of very many classes, of the first ones.
 
     Args:
         images: (n, height, width), white on black.
         labels: (n,) indices into the classes, ascending.
-        classes: (k,) every character, in label order.
+        classes: (k,) the name of every class, in label order.
+        things: what the images are called.
     """
     each = int(np.bincount(labels).max())
-    blocks = np.array_split(np.arange(len(classes)), min(SAMPLE_BLOCKS, len(classes)))
+    shown = classes[:MOST_CLASSES]
+    blocks = np.array_split(
+        np.arange(len(shown)), min(SAMPLE_BLOCKS - are_words(shown), len(shown))
+    )
     figure = canvas(height=0.6 + 0.27 * len(blocks[0]))
     for axes, block in zip(figure.subplots(1, len(blocks), squeeze=False)[0], blocks, strict=True):
         rows = [_row(images[labels == label][:each], each) for label in block]
@@ -85,7 +100,10 @@ def class_samples(images: np.ndarray, labels: np.ndarray, classes: Sequence[str]
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
         axes.grid(visible=False)
-    figure.suptitle(f"The first {each} training characters of every class")
+    every = (
+        "every class" if len(shown) == len(classes) else f"{len(shown)} of {len(classes):,} classes"
+    )
+    figure.suptitle(f"The first {each} training {things} of {every}")
     return figure
 
 
@@ -126,19 +144,21 @@ def confusion_matrix(
         model: which family predicted.
         colour: its colour.
         predictions: columns actual and predicted, one row a test character.
-        names: every class, in the order to draw.
+        names: every class, in the order to draw; of very many, those with the most errors are.
     """
+    drawn = hardest(predictions, names)
     shares = pd.crosstab(predictions["actual"], predictions["predicted"], normalize="index")
-    shares = shares.reindex(index=list(names), columns=list(names), fill_value=0.0)
+    shares = shares.reindex(index=drawn, columns=drawn, fill_value=0.0)
     accuracy = (predictions["actual"] == predictions["predicted"]).mean()
 
-    figure = canvas(height=7.1)
+    words = are_words(drawn)
+    figure = canvas(height=6.4 if words else 7.1)  # a smaller square leaves more room beside it
     axes = figure.subplots()
     # The square root keeps the few per cent off the diagonal visible beside the 90 % on it.
     sns.heatmap(
         np.sqrt(shares), ax=axes, square=True, vmin=0, vmax=1,
         cmap=sns.blend_palette(["white", colour, DARKEST], as_cmap=True),
-        xticklabels=list(names), yticklabels=list(names), linewidths=0.4, linecolor=GRID,
+        xticklabels=drawn, yticklabels=drawn, linewidths=0.4, linecolor=GRID,
         cbar_ax=axes.inset_axes((1.03, 0.6, 0.025, 0.4)),
         cbar_kws={"label": "share of the true class"},
     )  # fmt: skip
@@ -146,36 +166,53 @@ def confusion_matrix(
     assert bar is not None
     shown = np.array([0.01, 0.05, 0.1, 0.25, 0.5, 1.0])
     bar.set_ticks(np.sqrt(shown).tolist(), labels=[f"{100 * share:g} %" for share in shown])
-    axes.tick_params(axis="both", labelsize=8.5, labelrotation=0, length=0, pad=2)
+    size = 8.5 * min(1, 47 / len(drawn))
+    axes.tick_params(axis="both", labelsize=size, labelrotation=0, length=0, pad=2)
+    if words:
+        axes.tick_params(axis="x", labelrotation=90)
     axes.set(xlabel="predicted", ylabel="true")
-    axes.set_title(f"{family_title(model)}: confusion matrix, test accuracy {percent(accuracy)}")
-    _call_out(axes, _worst_pairs(predictions), list(names))
+    part = "" if len(drawn) == len(names) else f" of the {len(drawn)} classes with the most errors"
+    axes.set_title(
+        f"{family_title(model)}: confusion matrix{part}, test accuracy {percent(accuracy)}"
+    )
+    _call_out(axes, _worst_pairs(predictions), drawn)
     return figure
 
 
-def first_predictions(shown: dict[str, dict[str, np.ndarray]]) -> Figure:
+def first_predictions(
+    shown: dict[str, dict[str, np.ndarray]], things: str = "characters"
+) -> Figure:
     """The first test characters with each model's prediction: right in blue, wrong in red.
 
     Args:
         shown: model to images (n, height, width), white on black, and to actual, predicted and
             confidence, (n,) each; the images are the same for all models.
+        things: what the images are called.
     """
     first = next(iter(shown.values()))
-    figure = canvas(height=2.1 + 0.32 * len(shown))
+    words = are_words(
+        name
+        for each in shown.values()
+        for column in ("actual", "predicted")
+        for name in each[column]
+    )
+    # Points between two lines, their size, what parts a guess from its confidence; inches a line.
+    step, size, comma, line_height = (28, 8.5, "\n", 0.48) if words else (16, 10, ", ", 0.32)
+    figure = canvas(height=(2.2 if words else 2.1) + line_height * len(shown))
     for place, axes in enumerate(figure.subplots(1, len(first["images"]))):
         truth = first["actual"][place]
         _picture(axes, first["images"][place])
-        axes.set_title(f"true: {truth}", fontsize=10.5)
+        axes.set_title(f"true: {truth}", fontsize=size if words else 10.5)
         for line, (model, answers) in enumerate(shown.items()):
             guess, confidence = answers["predicted"][place], answers["confidence"][place]
             axes.annotate(
-                f"{family_title(model)}: {guess}, {_surely(confidence)}", (0.5, 0),
-                (0, -6 - 16 * line), xycoords="axes fraction", textcoords="offset points",
-                ha="center", va="top", fontsize=10, fontweight="bold",
+                f"{family_title(model)}: {guess}{comma}{_surely(confidence)}", (0.5, 0),
+                (0, -6 - step * line), xycoords="axes fraction",
+                textcoords="offset points", ha="center", va="top", fontsize=size, fontweight="bold",
                 color=RIGHT if guess == truth else WRONG,
             )  # fmt: skip
     figure.suptitle(
-        f"The first {len(first['images'])} test characters, with each model's confidence: "
+        f"The first {len(first['images'])} test {things}, with each model's confidence: "
         "right in blue, wrong in red"
     )
     return figure
@@ -194,16 +231,17 @@ def worst_mistakes(model: str, shown: dict[str, np.ndarray]) -> Figure:
     grid = figure.subplots(rows, MISTAKES_IN_ROW, squeeze=False).ravel()
     for axes in grid:
         axes.set_axis_off()
+    words = are_words([*shown["actual"], *shown["predicted"]])
     columns = (shown[name] for name in ("images", "actual", "predicted", "confidence"))
     for axes, (image, truth, guess, confidence) in zip(
         grid, zip(*columns, strict=True), strict=False
     ):
         _picture(axes, image)
-        axes.set_title(f"true: {truth}", fontsize=10, pad=3)
+        axes.set_title(f"true: {truth}", fontsize=8.5 if words else 10, pad=3)
         axes.annotate(
             f"taken for {guess}\n{percent(confidence)} sure", (0.5, 0), (0, -4),
             xycoords="axes fraction", textcoords="offset points", ha="center", va="top",
-            fontsize=9, color=WRONG,
+            fontsize=8 if words else 9, color=WRONG,
         )  # fmt: skip
     told = "the mistakes that it was surest of" if len(shown["images"]) else "no mistake at all"
     figure.suptitle(f"{family_title(model)}: {told}")
@@ -346,12 +384,15 @@ def comparison(models: pd.DataFrame, classes: pd.DataFrame, pairs: pd.DataFrame)
     return figure
 
 
-def reliability(curves: dict[str, pd.DataFrame], errors: dict[str, float]) -> Figure:
+def reliability(
+    curves: dict[str, pd.DataFrame], errors: dict[str, float], things: str = "characters"
+) -> Figure:
     """How often a model is right when it says it is sure, and how often it says so.
 
     Args:
         curves: model to a table with columns confidence, accuracy (means of a bin) and count.
         errors: model to its expected calibration error, a fraction.
+        things: what the images are called.
     """
     figure = canvas(height=3.9)
     right, often = figure.subplots(1, 2, width_ratios=[1.25, 1])
@@ -366,7 +407,7 @@ def reliability(curves: dict[str, pd.DataFrame], errors: dict[str, float]) -> Fi
     right.set_title("Is a confident prediction a right one?", loc="left")
     right.legend(loc="upper left")
     right.yaxis.set_major_formatter(in_percent())
-    often.set(ylabel="test characters", yscale="log")
+    often.set(ylabel=f"test {things}", yscale="log")
     often.set_title("How often is it that confident?", loc="left")
     for axes in (right, often):
         axes.set(xlabel="confidence of the prediction", xlim=(0, 1.02))
@@ -469,15 +510,17 @@ def _worst_pairs(predictions: pd.DataFrame) -> pd.DataFrame:
 
 def _call_out(axes: Axes, pairs: pd.DataFrame, names: list[str]) -> None:
     """A frame around each pair in the matrix, and the list of them beside it."""
-    for pair in pairs.itertuples():
+    for pair in pairs[pairs[["actual", "predicted"]].isin(names).all(axis=1)].itertuples():
         corner = names.index(pair.predicted), names.index(pair.actual)
         axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=WRONG, linewidth=1.3))
+    words = are_words(names)
+    taken_for, size = ("→", 8) if words else ("taken for", 9)
     lines = [
-        f"{pair.actual} taken for {pair.predicted}: {pair.errors}" for pair in pairs.itertuples()
+        f"{pair.actual} {taken_for} {pair.predicted}: {pair.errors}" for pair in pairs.itertuples()
     ]
     axes.annotate(
-        "\n".join(["Worst pairs", *lines]), (1.03, 0.45), xycoords="axes fraction", va="top",
-        fontsize=9, linespacing=1.5,
+        "\n".join([f"Worst pairs{', true → predicted' if words else ''}", *lines]), (1.03, 0.45),
+        xycoords="axes fraction", va="top", fontsize=size, linespacing=1.5,
     )  # fmt: skip
 
 
@@ -516,17 +559,18 @@ def _size_panel(axes: Axes, models: pd.DataFrame) -> None:
 def _recall_panel(figure: SubFigure, classes: pd.DataFrame, colours: dict[str, str]) -> None:
     models = list(colours)
     worst = classes[models].mean(axis=1).argsort(kind="stable")
-    rows = classes.iloc[worst].reset_index(drop=True)
+    rows = classes.iloc[worst][:MOST_CLASSES].reset_index(drop=True)
     axes = figure.subplots()
     axes.vlines(rows.index, rows[models].min(axis=1), rows[models].max(axis=1), color=EDGE)
     for model, colour in colours.items():
         axes.plot(rows.index, rows[model], "o", color=colour, label=family_title(model))
     axes.xaxis.set_major_locator(FixedLocator(list(rows.index)))
-    axes.set_xticklabels(list(rows["class"]))
+    axes.set_xticklabels(list(rows["class"]), rotation=90 if are_words(rows["class"]) else 0)
     axes.set_xlim(-0.8, len(rows) - 0.2)
     axes.grid(visible=False, axis="x")
     axes.yaxis.set_major_formatter(in_percent())
-    axes.set_title("recall of each class, the hardest first", fontsize=9.5)
+    every = "each class" if len(rows) == len(classes) else f"the {len(rows)} hardest classes"
+    axes.set_title(f"recall of {every}, the hardest first", fontsize=9.5)
     axes.legend(loc="lower right")
 
 

@@ -1,8 +1,10 @@
 """The report: reads the numbers that the stages wrote, writes every picture and chart's table."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from rich.table import Table
@@ -95,7 +97,7 @@ def _charts(study: Study) -> dict[str, tuple[str, pd.DataFrame]]:
             "What each technique is worth in the final recipe, at the study's budget of epochs",
             charts.leave_one_out(worth),
         ),
-        "confusion": ("Confusion matrix on the test set", charts.confusion(predictions)),
+        "confusion": (_confusion_title(study), charts.confusion(predictions)),
     }  # fmt: skip
     techniques = study.techniques()
     for technique, name in zip(techniques, charts.file_names(techniques), strict=True):
@@ -110,18 +112,29 @@ def _charts(study: Study) -> dict[str, tuple[str, pd.DataFrame]]:
 
 
 def _drawings(study: Study) -> dict[str, Figure]:
-    """Every picture's name and figure."""
+    """Every picture's name and figure; classes are called as the pictures' font can."""
+    names = style.names_in_pictures(study.classes())
+    # Between two dollars, matplotlib would set a formula.
+    called = {name: other.replace("$", r"\$") for name, other in names.items()}
+    things = study.dataset.things
     colours = style.family_colours(study.models)
     samples = study.arrays("data/prepared/samples.npz")
-    predictions = study.tables("test/predictions.csv")
+    predictions = {
+        model: table.assign(
+            actual=table["actual"].map(called), predicted=table["predicted"].map(called)
+        )
+        for model, table in study.tables("test/predictions.csv").items()
+    }
+    counts = study.table("plots/data/class_counts.csv")
+    recalls = study.table("plots/comparison/classes.csv")
     details = study.tables("test/details.csv")
     worth = study.tables("leave_one_out/gains.csv")
     return {
         "class_distribution": figures.class_distribution(
-            study.table("plots/data/class_counts.csv")
+            counts.assign(character=counts["character"].map(called)), things
         ),
         "class_samples": figures.class_samples(
-            samples["images"], samples["labels"], list(map(str, samples["classes"]))
+            samples["images"], samples["labels"], [*called.values()], things
         ),
         "accuracy_chain": figures.accuracy_chain(study.table("plots/comparison/chain.csv")),
         "leave_one_out": figures.leave_one_out(worth),
@@ -135,29 +148,42 @@ def _drawings(study: Study) -> dict[str, Figure]:
         ),
         "comparison": figures.comparison(
             study.table("plots/comparison/models.csv"),
-            study.table("plots/comparison/classes.csv"),
+            recalls.assign(**{"class": recalls["class"].map(called)}),
             study.table("plots/comparison/pairs.csv"),
         ),
         **{
             f"confusion_{model}": figures.confusion_matrix(
-                model, colours[model], predictions[model], study.classes()
+                model, colours[model], predictions[model], [*called.values()]
             )
             for model in study.models
         },
         "first_predictions": figures.first_predictions(
-            {model: study.arrays(f"data/evaluated/{model}/first_six.npz") for model in study.models}
+            {model: _shown(study, model, "first_six", called) for model in study.models}, things
         ),
         **{
-            f"worst_{model}": figures.worst_mistakes(
-                model, study.arrays(f"data/evaluated/{model}/worst.npz")
-            )
+            f"worst_{model}": figures.worst_mistakes(model, _shown(study, model, "worst", called))
             for model in study.models
         },
         "reliability": figures.reliability(
             study.tables("test/reliability.csv"),
             {model: details[model]["calibration_error"].item() for model in study.models},
+            things,
         ),
     }
+
+
+def _confusion_title(study: Study) -> str:
+    few = len(study.classes()) <= style.MOST_CLASSES
+    part = "" if few else f", the {style.MOST_CLASSES} classes with the most errors"
+    return f"Confusion matrix on the test set{part}"
+
+
+def _shown(study: Study, model: str, name: str, called: Mapping[str, str]) -> dict[str, np.ndarray]:
+    """Some predictions with their images."""
+    arrays = study.arrays(f"data/evaluated/{model}/{name}.npz")
+    for column in ("actual", "predicted"):
+        arrays[column] = np.array([called[str(each)] for each in arrays[column]])
+    return arrays
 
 
 def _winner_curves(study: Study, model: str) -> pd.DataFrame:

@@ -35,8 +35,9 @@ STORY = Path(__file__).with_name("report.md.jinja")
 STYLE = Path(__file__).with_name("report.css")
 TOLD = (
     tables.answer, tables.chain, tables.shares, tables.test, tables.pairs, tables.agreement,
-    tables.look_alikes, tables.kinds, tables.confused, tables.times,
+    tables.confused, tables.names_in_pictures, tables.times,
 )  # fmt: skip
+TOLD_OF_LOOK_ALIKES = (tables.look_alikes, tables.kinds)
 
 
 def write_report(study: Study) -> list[Path]:
@@ -78,7 +79,7 @@ def answer(study: Study) -> list[str]:
     helped = {model: _helped(table) for model, table in worth.items()}
     others = {model: _others(table) for model, table in worth.items()}
     return [
-        f"Of the test characters, with 95 % intervals, {listed(read)}.",
+        f"Of the test {study.things}, with 95 % intervals, {listed(read)}.",
         f"In percentage points, this is {listed(gained)} more than with the baseline recipe.",
         f"Shown to help, the largest gain first: {_for_each(helped)}.",
         f"No setting was shown to be better than the baseline's: {_for_each(others)}.",
@@ -97,9 +98,12 @@ def _facts(study: Study) -> dict[str, Any]:
     names = dict(zip(stages, file_names(stages), strict=True))
     models = study.table("plots/comparison/models.csv")
     curves = study.tables("baseline/curves.csv")
+    told = TOLD + (TOLD_OF_LOOK_ALIKES if study.dataset.look_alikes else ())
     return {
         "note": study.note,
         "dataset": study.name,
+        "things": study.things,
+        "thing": study.things.removesuffix("s"),
         "train": counts["train"].sum(),
         "test": counts["test"].sum(),
         "classes": len(counts),
@@ -107,7 +111,7 @@ def _facts(study: Study) -> dict[str, Any]:
         "models": study.models,
         "families": tables.titles(study),
         "answer": answer(study),
-        "tables": {make.__name__: make(study) for make in TOLD},
+        "tables": {make.__name__: make(study) for make in told},
         "stages": [_stage(study, technique, names[technique]) for technique in stages[1:]],
         "budgets": listed(
             [

@@ -35,6 +35,11 @@ class Study:
         """What must stand beside every number made from stand-ins; empty for real characters."""
         return self.dataset.note
 
+    @property
+    def things(self) -> str:
+        """What the images are called: characters, or pictures."""
+        return self.dataset.things
+
     def table(self, name: str) -> pd.DataFrame:
         """A CSV file under `root`, its characters and names of settings as text."""
         return read_csv(self._file(name))
@@ -57,7 +62,7 @@ class Study:
         return list(self.table("plots/comparison/chain.csv")["technique"].unique())
 
     def classes(self) -> list[str]:
-        """Every character of the study, in label order."""
+        """The name of every class, in label order."""
         return list(self.table("data/classes.csv")["character"])
 
     def _file(self, name: str) -> Path:

@@ -4,6 +4,7 @@ A model family has one colour everywhere, by its place in params.yaml. All colou
 apart by colour-blind people, and no family has the blue and red that mean right and wrong.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -11,6 +12,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont
+from matplotlib.ft2font import FT2Font
 from matplotlib.ticker import FuncFormatter
 
 from ablation.base.console import points
@@ -24,6 +27,9 @@ INK, QUIET = "#30353b", "#7a828c"
 EDGE, GRID, SHADE = "#c8cdd3", "#e7eaee", "#f3f5f7"
 DARKEST = "#26202b"  # where every character of a class is
 WIDTH = 9.0  # inches; 900 pixels at the report's resolution and a README's scale
+FONT = "DejaVu Sans"  # comes with matplotlib, so pictures are the same everywhere
+MOST_CLASSES = 62  # that have a place and a name of their own in a picture
+LONGEST_NAME = 14  # characters of a class's name in a picture
 
 
 def family_colours(models: Iterable[str]) -> dict[str, str]:
@@ -40,7 +46,7 @@ def canvas(height: float) -> Figure:
     """A figure in the one style of this study; the font is the one that comes with matplotlib."""
     sns.set_theme(
         style="whitegrid",
-        font="DejaVu Sans",
+        font=FONT,
         rc={
             "font.size": 9.5,
             "axes.labelsize": 9.5,
@@ -63,6 +69,38 @@ def canvas(height: float) -> Figure:
         },
     )
     return Figure(figsize=(WIDTH, height), layout="constrained")
+
+
+def names_in_pictures(classes: Sequence[str]) -> dict[str, str]:
+    """What pictures call each class; no two alike.
+
+    Its own name, if the font has all of it and it is not too long; a long one without its middle. A
+    character that the font lacks is called as in Unicode's tables, U+3042; a word with such
+    characters, or one that can be taken for another, by its place in data/classes.csv: class 17.
+    """
+    known = FT2Font(findfont(FONT)).get_charmap()
+    short = {name: _short(name) for name in classes}
+    times = Counter(short.values())
+    called: dict[str, str] = {}
+    for place, name in enumerate(classes):
+        drawable = all(ord(character) in known for character in name)
+        candidate = short[name] if drawable and times[short[name]] == 1 else f"class {place}"
+        if not drawable and len(name) == 1:
+            candidate = f"U+{ord(name):04X}"
+        while candidate in called.values():
+            candidate += "*"
+        called[name] = candidate
+    return called
+
+
+def are_words(names: Iterable[str]) -> bool:
+    """Whether names are too wide to stand side by side."""
+    return any(len(name) > 2 for name in names)
+
+
+def _short(name: str) -> str:
+    half = LONGEST_NAME // 2
+    return name if len(name) <= LONGEST_NAME else f"{name[:half]}…{name[1 - half :]}"
 
 
 def stacked(figure: Figure, rows: int, *, sharex: bool = False) -> list[Axes]:

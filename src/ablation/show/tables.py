@@ -3,6 +3,8 @@
 Gains are percentage points with 95 % intervals, bold where the whole interval lies above zero.
 """
 
+import html
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import zip_longest
 from string import ascii_uppercase
@@ -12,6 +14,7 @@ import pandas as pd
 
 from ablation.base.console import percent, points, short
 from ablation.judge.evaluation import look_alike_errors
+from ablation.show import style
 from ablation.show.charts import told_apart
 from ablation.show.study import Study
 from ablation.show.style import family_title
@@ -109,7 +112,7 @@ def test(study: Study) -> str:
         "prediction, one core": (f"{rate:,.0f} images/s" for rate in times["images_per_second"]),
     }
     rows = [[head, *cells] for head, cells in lines.items()]
-    return markdown(["on the test characters", *titles(study)], rows)
+    return markdown([f"on the test {study.things}", *titles(study)], rows)
 
 
 def over_baseline(study: Study, model: str) -> pd.Series:
@@ -129,14 +132,14 @@ def pairs(study: Study) -> str:
         ]
         for _, row in table.iterrows()
     ]
-    return markdown(["pair", "points more of the test characters", "McNemar's p"], rows)
+    return markdown(["pair", f"points more of the test {study.things}", "McNemar's p"], rows)
 
 
 def agreement(study: Study) -> str:
-    """On how many test characters all models are right, some of them, or none."""
+    """How often all models are right, some of them, or none."""
     table = study.table("plots/comparison/agreement.csv")
     rows = [[row.outcome, f"{row.count:,}", percent(row.share)] for row in tuples(table)]
-    return markdown(["outcome", "characters", "share"], rows)
+    return markdown(["outcome", study.things, "share"], rows)
 
 
 def look_alikes(study: Study) -> str:
@@ -189,9 +192,9 @@ def kinds_of_errors(predictions: pd.DataFrame, look_alikes: Mapping[str, str]) -
 
 
 def confused(study: Study) -> str:
-    """The pairs of characters that each model takes for each other most often."""
+    """The pairs of classes that each model takes for each other most often."""
     columns = [
-        [f"{row.first} / {row.second}: {row.errors}" for row in tuples(table)]
+        [f"{plain(row.first)} / {plain(row.second)}: {row.errors}" for row in tuples(table)]
         for table in study.tables("test/confused.csv").values()
     ]
     return markdown(titles(study), zip_longest(*columns, fillvalue=""))
@@ -211,6 +214,18 @@ def times(study: Study) -> str:
     ]
     heads = [head for title in titles(study) for head in (f"{title}: trainings", "minutes")]
     return markdown(["stage", *heads, "computed on"], rows)
+
+
+def names_in_pictures(study: Study) -> str:
+    """What stands in pictures for the names of classes that they cannot show as they are."""
+    called = style.names_in_pictures(study.classes())
+    rows = [[plain(other), plain(name)] for name, other in called.items() if other != name]
+    return markdown(["in pictures", "class"], rows) if rows else ""
+
+
+def plain(name: str) -> str:
+    """A name in Markdown, of which no character is markup."""
+    return re.sub(r"([\\`*_\[\]#~$])", r"\\\1", html.escape(name, quote=False))
 
 
 def titles(study: Study) -> list[str]:
