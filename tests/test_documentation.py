@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 import pytest
@@ -21,7 +21,7 @@ import yaml
 
 from ablation.base.files import write_csv
 from ablation.data.datasets import DATASETS, LOOK_ALIKES
-from ablation.params import PARAMS
+from ablation.params import PARAMS, Data
 from ablation.recipe import TECHNIQUES
 from ablation.show.study import Study
 from ablation.show.tables import kinds_of_errors
@@ -141,7 +141,9 @@ def names_of(content: dict[str, Any], before: str = "") -> Iterator[str]:
 
 
 def params_names() -> set[str]:
-    return set(names_of(yaml.safe_load((ROOT / PARAMS).read_text())))
+    """The keys of params.yaml, and those of its `data` that may be left out."""
+    optional = {f"data.{key}" for key in Data.model_fields}
+    return optional | set(names_of(yaml.safe_load((ROOT / PARAMS).read_text())))
 
 
 def study_of(model: str, root: Path) -> Study:
@@ -222,10 +224,12 @@ def test_ablation_has_the_commands(page: Path) -> None:
 
 @every_page
 def test_set_param_names_a_key_of_params_yaml(page: Path) -> None:
+    """One that is in the file: DVC adds no other."""
+    present = set(names_of(yaml.safe_load((ROOT / PARAMS).read_text())))
     for words in calls(page, "dvc"):
         for option, value in pairwise(words):
             if option in ("-S", "--set-param"):
-                assert value.partition("=")[0] in params_names(), value
+                assert value.partition("=")[0] in present, value
 
 
 @pytest.mark.parametrize("page", tables.pages(), ids=lambda page: page.name)
@@ -409,3 +413,16 @@ class Shell:
         params = self.folder / "params.yaml"
         params.write_text(params.read_text().replace(before, after))
         self.reproduce_and_commit()
+
+
+def test_every_data_set_stands_on_its_page_with_its_numbers() -> None:
+    page = (ROOT / "docs/your-own-data.md").read_text()
+    rows = dict(re.findall(r"^\| ((?:`[\w.-]+`(?:, )?)+) \| (.+)$", page, re.MULTILINE))
+    named = {name: row for names, row in rows.items() for name in QUOTED.findall(names)}
+    for name, dataset in DATASETS.items():
+        assert dataset.training is None or named[name].startswith(f"{dataset.training:,} and ")
+    optional = {
+        f"data.{key}" for key, field in Data.model_fields.items() if not field.is_required()
+    }
+    assert optional <= named.keys()
+    assert {*get_args(Data.model_fields["conversion"].annotation)} <= named.keys()

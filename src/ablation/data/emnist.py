@@ -277,9 +277,12 @@ def verify(partition: Partition, name: str, published: Published) -> tuple[np.nd
     if not all(sure):
         if wrong := what_is_wrong(partition.images.array, from_zero, published.forms):
             raise DataError(f"{partition.images.source}: {wrong}; {REMEDY}")
+        unknown = "no SHA-256 of this form is published"
+        if partition.images.packed_sha256 is not None:
+            unknown = "not the published SHA-256 (was it packed again?)"
         print(
-            f"prepare: {partition.images.source}: no SHA-256 of this form is published; counts "
-            "and class means are those of EMNIST",
+            f"prepare: {partition.images.source}: {unknown}; counts and class means are those of "
+            "EMNIST",
             flush=True,
         )
     return partition.images.array, from_zero

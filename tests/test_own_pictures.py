@@ -1,0 +1,153 @@
+"""A study of a person's own pictures, from their folder to the report, with real git and dvc."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+from safetensors import safe_open
+
+from ablation.base.files import read_csv
+from ablation.data.characters import Characters
+from ablation.data.pictures import seen
+from ablation.fitted import Fitted
+from ablation.recipe import TECHNIQUES
+from tests.clones import TINY, Changes, Clone, copy_project, make_tiny, stages_run
+
+# What each class shows, and how many pictures it has. One name is of words, one is of a character
+# that the pictures' font lacks, and one would be markup, a formula and the end of a table's cell.
+CLASSES = {"a bar": 130, "disk": 90, "あ": 60, "[b]$x|$y": 30}
+SMALL: Changes = {
+    "data": {"dataset": "folder", "test_fraction": 0.2},
+    "validation": {"fraction": 0.25, "repeats": 2},
+    "training": TINY["training"] | {"batch_size": 16, "workers": 1},
+    "fit": {"seeds": 1},
+    "baseline": {"optimizer": {"name": "adam", "lr": 0.01}, "dropout": 0.0},
+    "techniques": {**{technique: [] for technique in TECHNIQUES}, "batchnorm": [False, True]},
+}
+# What is said of EMNIST, and of nobody's pictures.
+NEVER = re.compile(r"emnist|handwrit|look.?alike|characters?\b|upper and lower case", re.IGNORECASE)
+
+
+def draw(path: Path, shape: int, dice: np.random.Generator) -> None:
+    """A bar, a disk, a ring or a cross of dark ink on lighter ground; no two alike."""
+    side = int(dice.integers(30, 70))
+    picture = Image.new("L", (side, side + int(dice.integers(0, 9))), int(dice.integers(180, 255)))
+    near, far = side * dice.uniform(0.15, 0.25), side * dice.uniform(0.75, 0.85)
+    ink, width = int(dice.integers(0, 60)), side // 6
+    pen = ImageDraw.Draw(picture)
+    if shape == 0:
+        pen.rectangle((near, near, near + width, far), fill=ink)
+    elif shape == 1:
+        pen.ellipse((near, near, far, far), fill=ink)
+    elif shape == 2:
+        pen.ellipse((near, near, far, far), outline=ink, width=width)
+    else:
+        pen.line((near, near, far, far), fill=ink, width=width)
+        pen.line((near, far, far, near), fill=ink, width=width)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("my pictures")
+    dice = np.random.default_rng(0)
+    for shape, (name, count) in enumerate(CLASSES.items()):
+        for number in range(count):
+            draw(folder / name / f"{number}.png", shape, dice)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ran(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Clone, str]:
+    """The study, of one family to be done in half the time, and all that it printed."""
+    project = copy_project(tmp_path_factory.mktemp("own") / "study")
+    make_tiny(project, SMALL)
+    project.edit("data", "raw", value=str(pictures))
+    project.edit("models", value={"mlp": TINY["models"]["mlp"]})
+    pipeline = project.path / "dvc.yaml"
+    lines = pipeline.read_text().splitlines(keepends=True)
+    pipeline.write_text("".join(line for line in lines if "/cnn" not in line))
+    return project, project.run("dvc", "repro")
+
+
+@pytest.fixture
+def study(ran: tuple[Clone, str]) -> Clone:
+    return ran[0]
+
+
+def test_every_picture_is_in_one_of_the_sets(study: Clone, pictures: Path) -> None:
+    train, test = (
+        Characters.load(study.path / f"data/prepared/{name}.npz") for name in ("train", "test")
+    )
+    assert train.classes == test.classes == tuple(sorted(CLASSES))
+    share = {name: round(0.2 * count) for name, count in CLASSES.items()}
+    assert dict(zip(test.classes, test.counts(), strict=True)) == share
+    images = {image.tobytes() for each in (train, test) for image in each.images}
+    assert images == {seen(path, "as-is").tobytes() for path in pictures.rglob("*.png")}
+
+
+def test_the_models_learn_them(study: Clone) -> None:
+    test = study.metrics()["metrics/mlp/test.json"]
+    assert test["low"] > max(CLASSES.values()) / sum(CLASSES.values())
+    report = read_csv(study.path / "plots/mlp/test/report.csv")
+    assert report["class"].tolist() == sorted(CLASSES)
+
+
+def test_nothing_is_said_that_is_true_of_emnist_alone(ran: tuple[Clone, str]) -> None:
+    study, printed = ran
+    told = (study.path / "plots/report.md").read_text()
+    charts = [path.read_text() for path in (study.path / "plots/charts").rglob("*.csv")]
+    notes = [re.sub("characters,share", "", chart) for chart in charts]  # a column's name
+    for text in (printed, told, *notes):
+        lines = [line for line in text.splitlines() if not line.startswith(("> ", "Running"))]
+        assert [line for line in lines if NEVER.search(line)] == []
+    assert "a study of folder" in printed
+    assert "248 training and 62 test pictures, 4 classes" in printed
+    assert "248 training and\n62 test pictures of 4 classes" in told
+
+
+def test_names_stand_in_tables_and_pictures(study: Clone) -> None:
+    assert read_csv(study.path / "data/classes.csv")["character"].tolist() == sorted(CLASSES)
+    told = (study.path / "plots/report.md").read_text()
+    assert "| U+3042 | あ |" in told
+    drawn = {path.stem for path in (study.path / "plots/pictures").iterdir()}
+    assert {"class_samples", "confusion_mlp", "worst_mlp", "first_predictions"} <= drawn
+
+
+def test_predict_takes_a_picture_the_way_that_training_took(study: Clone, pictures: Path) -> None:
+    path = study.path / "data/models/mlp.safetensors"
+    with safe_open(path, framework="numpy") as file:
+        assert json.loads(file.metadata()["ablation"])["conversion"] == "as-is"
+    asked = sorted(pictures.rglob("7.png"))
+    fitted = Fitted.load(path)
+    probabilities = fitted.probabilities(np.stack([seen(each, "as-is") for each in asked]))
+    program = "from ablation.cli import main; main()"
+    source = ("env", f"PYTHONPATH={study.path / 'src'}", "python", "-c", program)
+    said = study.run(*source, "predict", "--model", str(path), *map(str, asked))
+    for row in probabilities:
+        best = int(row.argmax())
+        assert f"{fitted.about.classes[best]}  {100 * row[best]:.2f} %" in said
+
+
+def test_an_unreadable_picture_stops_the_study_before_anything_starts(
+    study: Clone, pictures: Path
+) -> None:
+    before = study.results()
+    wrong = [pictures / "disk/broken.png", pictures / "あ/notes.txt"]
+    for path in wrong:
+        path.write_text("no picture")
+    output = study.run("dvc", "repro", fails=True)
+    for path in wrong:
+        path.unlink()
+    assert stages_run(output) == {"prepare"}
+    assert all(f"{path}: not an image that can be read" in output for path in wrong)
+    assert "Traceback" not in output
+    made = ("data/classes.csv", "plots/data/")  # by `prepare`, which DVC clears before it runs
+    kept = {name: content for name, content in before.items() if not name.startswith(made)}
+    assert study.results() == kept
+    assert study.repro() <= {"prepare"}
+    assert study.results() == before
