@@ -5,6 +5,7 @@ from pathlib import Path
 import evaluate
 import numpy as np
 import pandas as pd
+import pytest
 
 from ablation.data.characters import Characters
 
@@ -15,6 +16,31 @@ PREDICTIONS = pd.DataFrame(
         "confidence": [0.99, 0.6, 0.9, 0.7],
     }
 )
+
+
+def test_of_many_classes_a_line_names_the_first_and_how_many() -> None:
+    assert evaluate.listed(["a b", "c"]) == "a b c"
+    said = evaluate.listed([str(number) for number in range(1000)])
+    assert said.endswith(" 60 61 and so on, 1000 of them")
+
+
+def test_a_name_that_looks_like_markup_is_printed_as_it_is(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    names = ["[/b]", "[red]"]
+    guesses = pd.DataFrame({"actual": names, "predicted": names[::-1], "confidence": 0.9})
+    guesses["second"] = guesses["actual"]
+    tables = evaluate.test_tables(guesses, tuple(names))
+    details = dict.fromkeys(["seeds_mean", "seeds_spread", "baseline_mean", "baseline_spread"], 0.5)
+    details |= {"top2": 1.0, "calibration_error": 0.1, "parameters": 9}
+    tables["details"] = pd.DataFrame([details])
+    numbers = dict.fromkeys(["accuracy", "low", "high", "precision", "recall", "f1"], 0.0)
+    times = pd.DataFrame([{"train_seconds": 1.0, "images_per_second": 1.0}])
+    gain = {"gain": 0.0, "low": 0.0, "high": 0.0}
+    evaluate.show(numbers, gain, tables, times, guesses, "pictures")
+    printed = capsys.readouterr().out
+    assert "with the number of errors: [/b]/[red] 2" in printed
+    assert "the first 2 test pictures, true as predicted: [/b] as [red], [red] as [/b]" in printed
 
 
 def test_the_worst_mistake_is_the_surest_one() -> None:

@@ -105,6 +105,7 @@ def test_nothing_is_said_that_is_true_of_emnist_alone(ran: tuple[Clone, str]) ->
     for text in (printed, told, *notes):
         lines = [line for line in text.splitlines() if not line.startswith(("> ", "Running"))]
         assert [line for line in lines if NEVER.search(line)] == []
+    assert not (study.path / "plots/comparison/ambiguous.csv").exists()
     assert "a study of folder" in printed
     assert "248 training and 62 test pictures, 4 classes" in printed
     assert "248 training and\n62 test pictures of 4 classes" in told

@@ -204,6 +204,43 @@ def test_a_diverged_trial_scores_nothing_and_is_remembered_as_such(
         assert len(result.curves.train_loss) < 30
 
 
+def test_the_share_of_the_largest_class_is_known(
+    lab: Laboratory, toy: Characters, toy_study: Path
+) -> None:
+    assert lab.largest == 0.25
+    rows = np.flatnonzero((toy.labels == 1) | (np.arange(len(toy)) < 100))
+    some = Characters(toy.images[rows], toy.labels[rows], toy.classes)
+    some.save(toy_study / "unequal.npz")
+    unequal = dataclasses.replace(lab, characters=toy_study / "unequal.npz")
+    assert unequal.largest == some.counts()[1] / len(some)
+
+
+def test_a_thousand_classes_are_trained_and_told_apart(
+    lab: Laboratory, trials: list[Trial], toy_study: Path
+) -> None:
+    """Each class is the pixels at which the bits of its number are."""
+    names = tuple(f"a class of words, number {number}" for number in range(1000))
+    labels = np.tile(np.arange(1000, dtype=np.uint16), 4)
+    images = np.zeros((len(labels), 28, 28), np.uint8)
+    for bit in range(10):
+        images[(labels >> bit) % 2 == 1, 2 * bit : 2 * bit + 3] = 255
+    Characters(images, labels, names).save(toy_study / "many.npz")
+    many = dataclasses.replace(lab, characters=toy_study / "many.npz", batch_size=100)
+    spec = MlpSpec(hidden=(64, 64, 64), epochs=10)
+    trial = dataclasses.replace(trials[0], spec=spec)
+    trial = dataclasses.replace(trial, recipe=trial.recipe.having("dropout", 0.0))
+    ((_, result),) = many.run([trial])
+    assert result.score > 0.5
+    ((_, _, learnt),) = many.fit([trial])
+    path = toy_study / "many.safetensors"
+    path.write_bytes(pack(trial, learnt, many.classes, "as-is"))
+    fitted = Fitted.load(path)
+    assert (fitted.about.classes, fitted.about.conversion) == (names, "as-is")
+    answers = fitted.probabilities(images).argmax(axis=1)
+    assert (answers == labels).mean() > 0.5
+    assert answers.max() > 255
+
+
 def test_a_fit_is_a_model_file_that_predicts(
     lab: Laboratory, trials: list[Trial], toy: Characters, tmp_path: Path
 ) -> None:

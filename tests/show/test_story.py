@@ -67,6 +67,17 @@ def test_what_cannot_do_without_a_technique_is_helped_by_it(other: Study) -> Non
     assert "scheduler (without it the training fails)" in answer(other)[2]
 
 
+def test_without_look_alikes_nothing_is_said_of_them(other: Study) -> None:
+    (other.root / "plots/comparison/ambiguous.csv").unlink()
+    plain = replace(other, dataset=replace(TOYS, look_alikes={}, things="pictures"))
+    paths = write_report(plain)
+    told = paths[0].read_text()
+    for words in ("look-alike", "one shape", "a person could", "character", "upper and lower"):
+        assert words not in told
+    assert "test pictures" in told
+    assert "picture by picture" in told
+
+
 def test_a_picture_of_the_text_is_there(told: Study, text: str) -> None:
     shown = re.findall(r"!\[.+?\]\((.+?)\)", text)
     written = {f"pictures/{path.name}" for path in (told.root / "plots/pictures").iterdir()}
