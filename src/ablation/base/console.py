@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from multiprocessing import active_children
+from pathlib import Path
 from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 from typing import TypeVar
 
@@ -61,16 +62,15 @@ def stage_process() -> Iterator[None]:
 
 
 def peak_memory() -> int:
-    """Bytes that the largest of this process and of all that it has started took; ends these.
-
-    Linux counts what a process was before it became another program as well: of a small stage this
-    is the size of dvc, which started it.
-    """
+    """Bytes that the largest of this process and of all that it has started took; ends these."""
     for worker in active_children():
         worker.terminate()
         worker.join()  # who runs is not counted yet
-    largest = max(getrusage(whose).ru_maxrss for whose in (RUSAGE_SELF, RUSAGE_CHILDREN))
-    return largest if sys.platform == "darwin" else 1024 * largest
+    own, started = (getrusage(whose).ru_maxrss for whose in (RUSAGE_SELF, RUSAGE_CHILDREN))
+    if sys.platform == "linux":  # there a process also counts what it was before: dvc, a shell
+        _, _, value = Path("/proc/self/status").read_text().partition("VmHWM:")
+        own = int(value.split()[0])
+    return max(own, started) * (1 if sys.platform == "darwin" else 1024)
 
 
 def progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
