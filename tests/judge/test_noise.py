@@ -102,6 +102,13 @@ def test_paired_interval_by_hand() -> None:
     assert (low, high) == pytest.approx((-0.0128621, 0.0528621), abs=1e-6)
 
 
+def test_paired_interval_of_two_repeats_by_hand() -> None:
+    # t with one degree of freedom leaves 2.5 % above 12.7062; the error is
+    # 0.01 / sqrt(2) * sqrt(1/2 + 1/4) = 0.00612372, their product 0.0778093.
+    low, high = corrected_interval(np.array([0.01, 0.02]), 0.25, 0.95)
+    assert (low, high) == pytest.approx((-0.0628093, 0.0928093), abs=1e-6)
+
+
 def test_one_repeat_says_nothing_about_noise() -> None:
     assert corrected_interval(np.array([0.5]), 0.25, 0.95) == (-math.inf, math.inf)
     scores = random_scores(3, 1)

@@ -293,7 +293,7 @@ def test_diverged_contender_that_was_stopped_was_not_raced_out() -> None:
 
 def test_worse_than_twice_guessing_has_collapsed() -> None:
     assert has_collapsed([0.8, 0.019], classes=100)
-    assert not has_collapsed([0.8, 0.021, NAN], classes=100)
+    assert not has_collapsed([0.8, 0.02, NAN], classes=100)
 
 
 @pytest.mark.parametrize(("classes", "least"), [(2, 0.75), (3, 2 / 3), (4, 0.5)])
