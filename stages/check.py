@@ -8,7 +8,7 @@ import yaml
 
 from ablation.base.console import console, plain_errors
 from ablation.base.errors import UserError
-from ablation.base.files import write_bytes
+from ablation.base.files import repository, write_bytes
 from ablation.params import PARAMS, load_params
 from ablation.run.precision import settle
 from ablation.trial.families import FAMILIES
@@ -22,6 +22,7 @@ def main() -> None:
     stages = yaml.safe_load(PIPELINE.read_text())["stages"]
     every_stage_knows_what_to_explore(stages)
     all_families_are_waited_for(stages, params.families)
+    raw_files_have_a_folder(params.data.raw)
     settle(params.training.precision, params.training.device)
     # The same words whatever the parameters are: the stages after this one depend on their own.
     write_bytes(b"params.yaml could be read when this was written.\n", CHECKED)
@@ -58,6 +59,20 @@ def all_families_are_waited_for(stages: dict[str, Any], families: Iterable[str])
                 f"the models of {PARAMS} are {', '.join(sorted(families))}; list the files of "
                 "these and of no other"
             )
+
+
+def raw_files_have_a_folder(raw: Path) -> None:
+    """DVC, which watches it, would say no more than `No such file or directory`.
+
+    Raises:
+        UserError: there is none.
+    """
+    if not (repository() / raw).is_dir():
+        found = "a file, and no folder" if (repository() / raw).exists() else "no such folder"
+        raise UserError(
+            f"{PARAMS}: data.raw: {raw}: {found}; make the folder, or name the one that holds the "
+            "raw files"
+        )
 
 
 if __name__ == "__main__":

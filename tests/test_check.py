@@ -25,6 +25,7 @@ def check(folder: Path, edits: dict[str, tuple[str, str]]) -> subprocess.Complet
 
 
 def test_the_projects_own_files_are_sound(tmp_path: Path) -> None:
+    (tmp_path / "data/raw").mkdir(parents=True)
     result = check(tmp_path, {})
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "data/prepared/checked.txt").exists()
@@ -59,5 +60,17 @@ def test_what_dvc_would_find_late_is_said_at_once(
 
 
 def test_an_empty_list_is_a_technique_that_is_not_explored(tmp_path: Path) -> None:
+    (tmp_path / "data/raw").mkdir(parents=True)
     edits = {"params.yaml": ("  batchnorm:\n  - false\n  - true\n", "  batchnorm: []\n")}
     assert check(tmp_path, edits).returncode == 0
+
+
+def test_a_folder_of_raw_files_that_is_not_there_is_said(tmp_path: Path) -> None:
+    edits = {"params.yaml": ("raw: data/raw", f"raw: {tmp_path}/nowhere")}
+    said = (
+        f"error: params.yaml: data.raw: {tmp_path}/nowhere: no such folder; make the folder, or "
+        "name the one that holds the raw files\n"
+    )
+    assert check(tmp_path, edits).stderr == said
+    (tmp_path / "nowhere").touch()
+    assert "nowhere: a file, and no folder; make" in check(tmp_path, edits).stderr

@@ -131,6 +131,8 @@ def test_a_misspelt_key(place: Place, said: str, tmp_path: Path) -> None:
         (("training", "workers"), "all", "training.workers: 'all': should be auto or a number, 1"),
         (("training",), None, "training: None: should be keys and values, {key: value}"),
         (("data", "raw"), 3, "data.raw: 3: should be the path of a folder"),
+        (("data", "raw"), "~/emnist", "data.raw: '~/emnist': DVC does not know `~`; write /"),
+        (("data", "raw"), "~nobody9/x", "data.raw: '~nobody9/x': DVC does not know `~`; write ~no"),
     ],
 )
 def test_a_wrong_type(place: Place, value: object, said: str, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The schema of params.yaml, and its only reader."""
 
+import os
 from collections import Counter
 from itertools import product
 from pathlib import Path
@@ -57,6 +58,14 @@ class Data(Checked):
 
     dataset: Literal[tuple(DATASETS)]  # type: ignore[valid-type]
     raw: Annotated[Path, Field(strict=False)]
+
+    @field_validator("raw")
+    @classmethod
+    def _is_the_same_to_dvc(cls, raw: Path) -> Path:
+        if str(raw).startswith("~"):  # only a shell knows it, and DVC watches this folder too
+            home = os.path.expanduser(raw)  # noqa: PTH111  (Path's fails for ~nobody)
+            raise PydanticCustomError("home", "DVC does not know `~`; write {at}", {"at": home})
+        return raw
 
 
 class Validation(Checked):

@@ -52,43 +52,50 @@ def _fetch(url: str, unfinished: Path, most: int) -> bool:
         answer.raise_for_status()
         goes_on = answer.headers.get("Content-Range", "").startswith(f"bytes {start}-")
         if not (answer.status_code == requests.codes.partial_content and goes_on):
-            if (length := _length(answer)) < start:  # a hotel's login page, say
-                raise DataError(
-                    f"{url}: sends {length:,} bytes, and {start:,} have come before; open it in "
-                    f"a browser to see what it is, or delete {unfinished} to start again"
-                )
+            _check_beginning(answer, start, unfinished)
             start = 0
         unfinished.parent.mkdir(parents=True, exist_ok=True)
+        _check_room(answer, start, unfinished.parent, most)
         with unfinished.open("ab", buffering=0) as file:
             _lock(file, unfinished)
             file.truncate(start)
             if start:
                 console.print(f"going on after the {start / 1e6:.0f} MB that have come before")
-            _write(answer, file, unfinished, most)
+            length = -(-_length(answer) // PIECE)
+            for piece in progress(answer.iter_content(PIECE), length, "downloading, MB"):
+                file.write(piece)
+                if file.tell() > most:
+                    unfinished.unlink()
+                    raise _too_long(url, most)
     return start > 0
 
 
-def _write(answer: requests.Response, file: IO[bytes], unfinished: Path, most: int) -> None:
-    size = file.tell()
-    length = _length(answer)
-    free = shutil.disk_usage(unfinished.parent).free
-    if length > free:
+def _check_beginning(answer: requests.Response, start: int, unfinished: Path) -> None:
+    """What would take the place of more than it has is no file: a hotel's login page, say."""
+    if (length := _length(answer)) < start:
         raise DataError(
-            f"{unfinished.parent}: {free / 1e6:,.0f} MB are free, the download needs "
+            f"{answer.url}: sends {length:,} bytes, and {start:,} have come before; open it in "
+            f"a browser to see what it is, or delete {unfinished} to start again"
+        )
+
+
+def _check_room(answer: requests.Response, start: int, folder: Path, most: int) -> None:
+    if start + (length := _length(answer)) > most:
+        raise _too_long(answer.url, most)
+    if length > (free := shutil.disk_usage(folder).free):
+        raise DataError(
+            f"{folder}: {free / 1e6:,.0f} MB are free, the download needs "
             f"{length / 1e6:,.0f} MB; make room and run it again"
         )
-    pieces = answer.iter_content(PIECE)
-    for piece in progress(pieces, total=-(-length // PIECE), what="downloading, MB"):
-        size += len(piece)
-        if size > most:
-            unfinished.unlink()
-            raise DataError(f"{answer.url}: sends more than {most:,} bytes, which is not the file")
-        file.write(piece)
 
 
 def _length(answer: requests.Response) -> int:
     length = answer.headers.get("Content-Length", "")
     return int(length) if length.isdecimal() else 0
+
+
+def _too_long(url: str, most: int) -> DataError:
+    return DataError(f"{url}: sends more than {most:,} bytes, which is not the file")
 
 
 def _lock(file: IO[bytes], unfinished: Path) -> None:
