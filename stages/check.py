@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from ablation.base.console import console, plain_errors
+from ablation.base.console import console, stage_process
 from ablation.base.errors import UserError
 from ablation.base.files import repository, write_bytes
 from ablation.params import PARAMS, load_params
@@ -76,5 +76,5 @@ def raw_files_have_a_folder(raw: Path) -> None:
 
 
 if __name__ == "__main__":
-    with plain_errors():
+    with stage_process():
         main()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 from rich.table import Table
 
-from ablation.base.console import announce, console, percent, plain_errors, points
+from ablation.base.console import announce, console, percent, points, stage_process
 from ablation.base.files import read_csv, read_json, write_csv, write_json
 from ablation.data.datasets import Dataset
 from ablation.judge.evaluation import (
@@ -157,5 +157,5 @@ def show(tested: dict[str, Tested], tables: dict[str, pd.DataFrame]) -> None:
 
 
 if __name__ == "__main__":
-    with plain_errors():
+    with stage_process():
         main()

@@ -9,9 +9,9 @@ import pandas as pd
 import torch
 from rich.table import Table
 
-from ablation.base.console import announce, console, percent, plain_errors, points
+from ablation.base.console import announce, console, percent, points, stage_process
 from ablation.base.errors import UserError
-from ablation.base.files import read_csv, write_csv, write_json
+from ablation.base.files import read_csv, whole_file, write_csv, write_json
 from ablation.data.characters import Characters
 from ablation.fitted import Fitted
 from ablation.judge.evaluation import (
@@ -187,9 +187,9 @@ def test_times(fits: Path, released: Fitted, test: Characters) -> pd.DataFrame:
 
 
 def save_shown(test: Characters, shown: pd.DataFrame, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     columns = {name: shown[name].to_numpy(dtype=str) for name in ("actual", "predicted")}
-    np.savez(path, images=test.images[: len(shown)], **columns)
+    with whole_file(path) as file:
+        np.savez(file, images=test.images[: len(shown)], **columns)
 
 
 def show(
@@ -238,5 +238,5 @@ def show(
 
 
 if __name__ == "__main__":
-    with plain_errors():
+    with stage_process():
         main()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ablation.base.console import announce, console, plain_errors, progress
+from ablation.base.console import announce, console, progress, stage_process
 from ablation.base.errors import UserError
 from ablation.base.files import write_bytes, write_csv
 from ablation.model_file import pack
@@ -82,5 +82,5 @@ def times_table(results: dict[tuple[str, int], Result], hardware: Hardware) -> p
 
 
 if __name__ == "__main__":
-    with plain_errors():
+    with stage_process():
         main()

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
-from ablation.base.console import announce, console, plain_errors, points
+from ablation.base.console import announce, console, points, stage_process
 from ablation.base.errors import UserError
 from ablation.base.files import write_csv, write_json
 from ablation.data.splits import val_to_train
@@ -163,5 +163,5 @@ def interval(low: float, high: float) -> str:
 
 
 if __name__ == "__main__":
-    with plain_errors():
+    with stage_process():
         main()

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ablation.base.console import announce, console, plain_errors
+from ablation.base.console import announce, console, stage_process
 from ablation.base.files import repository, write_csv
 from ablation.data.characters import Characters
 from ablation.params import load_params
@@ -44,5 +44,5 @@ def write_tables(train: Characters, test: Characters) -> None:
 
 
 if __name__ == "__main__":
-    with plain_errors():
+    with stage_process():
         main()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 from rich.table import Table
 
-from ablation.base.console import announce, console, percent, plain_errors, points
+from ablation.base.console import announce, console, percent, points, stage_process
 from ablation.base.files import read_csv, write_csv, write_json
 from ablation.data.splits import val_to_train
 from ablation.judge.selection import Evidence, Verdict, judge_stage
@@ -139,5 +139,5 @@ def remarks(row: Evidence, verdict: Verdict) -> list[str]:
 
 
 if __name__ == "__main__":
-    with plain_errors():
+    with stage_process():
         main()

@@ -1,12 +1,19 @@
 """Reading and writing what the stages tell each other; a file is written whole or not at all."""
 
+import fcntl
+import glob
 import json
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+from uuid import uuid4
 
 import pandas as pd
+
+from ablation.base.errors import UserError, explain
 
 DIGITS = 6
 # Columns of characters and of labels: `1` is no number there, and `NA` no missing value.
@@ -52,11 +59,62 @@ def read_csv(path: Path) -> pd.DataFrame:
 
 
 def write_bytes(content: bytes, path: Path) -> None:
-    """Write bytes to a file, which is there whole or not at all; makes its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
-    unfinished.write_bytes(content)
-    unfinished.replace(path)
+    """Write bytes to a file, which is there whole or not at all; makes its folder.
+
+    Raises:
+        UserError: there is no room, or it may not be written.
+    """
+    with whole_file(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that takes its place when it is complete; until then the old one stands.
+
+    Makes its folder, and deletes what writers of the same file left behind that were killed.
+
+    Raises:
+        UserError: there is no room, or it may not be written; names the file and the remedy.
+    """
+    unfinished = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        collect_unfinished(path.parent, path.name)
+        unfinished, file = _open_unfinished(path)
+        with file:
+            yield file
+            file.flush()
+            unfinished.replace(path)  # while it is locked: nobody may take it for left behind
+    except OSError as error:
+        raise UserError(explain(error, path) or f"{path}: cannot be written ({error})") from error
+    finally:
+        if unfinished:
+            with suppress(OSError):
+                unfinished.unlink()
+
+
+def collect_unfinished(folder: Path, name: str = "") -> None:
+    """Delete what killed writers left behind, of one file or of all that a folder holds.
+
+    Who still writes holds a lock, which ends with its process. No clock is asked, and no number of
+    a process, which may be one in another container.
+    """
+    for path in folder.glob(f"{glob.escape(name)}*.unfinished"):
+        with suppress(OSError), path.open("rb+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+
+
+def _open_unfinished(path: Path) -> tuple[Path, BinaryIO]:
+    while True:
+        unfinished = path.with_name(f"{path.name}.{uuid4().hex}.unfinished")
+        file = unfinished.open("xb")
+        with suppress(OSError):  # some network folders have no locks, so nothing is collected
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:
+            return unfinished, file
+        file.close()  # collected before it was locked
 
 
 def _is_missing(value: Any) -> bool:

@@ -8,9 +8,8 @@ import os
 from functools import cache
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
-from ablation.base.files import repository
+from ablation.base.files import repository, whole_file
 
 FOLDER_VARIABLE = "ABLATION_CACHE"
 PACKAGE = Path(__file__).parents[1]
@@ -43,15 +42,15 @@ def remember(key: str, payload: bytes, place: Path | None = None) -> None:
 
     Args:
         place: the folder; for a worker, whose environment may be older than the study's.
+
+    Raises:
+        UserError: there is no room in the folder, or it may not be written.
     """
     place = place or folder()
-    place.mkdir(parents=True, exist_ok=True)
-    unfinished = place / f"{key}.{uuid4().hex}.unfinished"
-    with unfinished.open("xb") as file:
+    with whole_file(place / key) as file:
         file.write(hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload)
         file.flush()
         os.fsync(file.fileno())
-    unfinished.replace(place / key)
 
 
 def recall(key: str, place: Path | None = None) -> bytes | None:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from ablation.base.console import percent
 from ablation.base.errors import UserError
-from ablation.base.files import read_csv, write_csv
+from ablation.base.files import read_csv, whole_file, write_csv
 from ablation.show import charts, figures, style
 
 PICTURES = Path("plots/pictures")
@@ -92,11 +92,11 @@ def write_pictures(study: Study) -> list[Path]:
     """
     drawn = _drawings(study)
     folder = study.root / PICTURES
-    folder.mkdir(parents=True, exist_ok=True)
     for name, figure in drawn.items():
-        # matplotlib would write its version into the file: the same picture, other bytes.
         noted = figures.add_note(figure, study.note)
-        noted.savefig(folder / f"{name}.png", dpi=DPI, metadata={"Software": None})
+        with whole_file(folder / f"{name}.png") as file:
+            # matplotlib would write its version into the file: the same picture, other bytes.
+            noted.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
     return [folder / f"{name}.png" for name in drawn]
 
 
