@@ -6,10 +6,15 @@ import re
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import psutil
+import pytest
 import yaml
 
 from ablation.recipe import TECHNIQUES
@@ -41,6 +46,9 @@ TINY: Changes = {
         "dropout": [0.5, 0.6],
     },
 }
+
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -158,3 +166,37 @@ def make_tiny(project: Clone, changes: Changes = TINY) -> None:
 def stages_run(output: str) -> set[str]:
     """The stages that dvc says it ran."""
     return set(re.findall(r"Running stage '(.+)'", output))
+
+
+def wait_for(found: Callable[[], Found]) -> Found:
+    """What is found in the end; a machine that is busy takes its time."""
+    for _ in range(60_000):
+        if value := found():
+            return value
+        time.sleep(0.01)
+    raise AssertionError("waited for ten minutes")
+
+
+def processes_of(session: int, command: str = "") -> list[psutil.Process]:
+    """The processes of a session that still run, with these words in their command.
+
+    One may end while it is looked at.
+    """
+    running = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, ProcessLookupError):
+            runs = os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE
+            if runs and command in " ".join(process.cmdline()):
+                running.append(process)
+    return running
+
+
+def in_a_namespace(mount: str) -> list[str]:
+    """The words before a command that mount something which this command alone sees.
+
+    Skips the test where that is not allowed.
+    """
+    apart = ["unshare", "--mount", "--map-root-user", "sh", "-e", "-c"]
+    if subprocess.run([*apart, "mount -t tmpfs none /mnt"], capture_output=True).returncode:
+        pytest.skip("this machine lets nobody mount a folder of their own")
+    return [*apart, f'{mount}; exec "$@"', "sh"]
