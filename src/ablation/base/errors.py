@@ -7,7 +7,7 @@ from pathlib import Path
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NOT_ALLOWED = {errno.EROFS, errno.EACCES, errno.EPERM}
 # What libraries say who have no kind of error of their own for it: torch, CUDA, the loader.
-NO_MEMORY = ("allocate memory", "out of memory", "start new thread")
+NO_MEMORY = ("allocate memory", "out of memory", "start new thread", "failed to map segment")
 AGAIN = "run `dvc repro` again, finished trials are kept"
 
 
