@@ -7,8 +7,11 @@ needs, whatever a file claims to hold, and none loads a pickle.
 
 import hashlib
 import io
+import multiprocessing
 import re
+import resource
 import struct
+import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -25,6 +28,7 @@ ARCHIVE = "gzip.zip"
 MOST_CHARACTERS = 120_000  # no partition that is read has more; byclass-test has 116,323
 MOST_OF_A_MAT = 700 * 2**20  # bytes; the largest, emnist-byclass.mat, has 611 MiB
 MOST_ELEMENTS = 1000  # of a .mat; a matrix has 4 and NIST's files some 60
+SECONDS_OF_A_MAT = 600
 PIECE = 2**18
 MAT_MATRIX, MAT_COMPRESSED = 14, 15
 PIXELS = SIDE * SIDE
@@ -195,35 +199,59 @@ def read_csv(place: Place, _partition: str) -> Partition:
 def read_mat(place: Place, partition: str) -> Partition:
     """Read NIST's Matlab form: a struct `dataset` with the partitions `train` and `test`.
 
-    scipy.io.loadmat knows no pickles.
+    scipy.io.loadmat knows no pickles, but a damaged file can crash it or state a table of 51 GB to
+    it. So it works in a process of its own, which may take so much memory and no more.
 
     Raises:
         DataError: if it is not laid out so.
     """
-    from scipy.io import loadmat  # here: few need it
-
     with place.unpacked() as file:
         _check_mat(file, place)
-    with place.unpacked() as file:
-        try:
-            part = loadmat(file)["dataset"][partition.partition("-")[2]][0, 0]
-            images, labels = (part[key][0, 0] for key in ("images", "labels"))
-        except Exception as error:  # what is no MAT-file makes scipy raise any kind
-            raise unreadable(place, error) from error
-    del part
-    for what, array, columns in (("images", images, PIXELS), ("labels", labels, 1)):
-        whole = isinstance(array, np.ndarray) and array.dtype.kind in "uif"
-        if not whole or array.shape != (len(array), columns):
-            found = f"{array.shape} {array.dtype}" if hasattr(array, "dtype") else type(array)
-            raise DataError(f"{place}: {what}: {found}, expected (n, {columns}) numbers; {REMEDY}")
-        if not np.array_equal(array, narrow := array.astype(np.uint8)):
-            raise DataError(f"{place}: {what}: not all are whole numbers in 0..255; {REMEDY}")
-        if what == "labels":
-            labels = narrow.ravel()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        process = multiprocessing.get_context("fork").Process(
+            target=_load_mat, args=(place, partition.partition("-")[2], folder)
+        )
+        process.start()
+        process.join(SECONDS_OF_A_MAT)
+        process.kill()
+        process.join()
+        if (folder / "error").exists():
+            raise DataError((folder / "error").read_text())
+        if process.exitcode != 0:
+            raise unreadable(place, RuntimeError("scipy did not get to its end"))
+        images, labels = (
+            np.load(folder / f"{what}.npy", allow_pickle=False) for what in ("images", "labels")
+        )
     _check_number(len(images), str(place))
-    rows = np.ascontiguousarray(images, dtype=np.uint8).reshape(-1, SIDE, SIDE)
-    del images, array, narrow
-    return _partition_of(place, _turned(rows), labels)
+    return _partition_of(place, _turned(images.reshape(-1, SIDE, SIDE)), labels.ravel())
+
+
+def _load_mat(place: Place, part: str, folder: Path) -> None:
+    """In a process of its own: write images and labels into the folder, or what is wrong."""
+    try:
+        from scipy.io import loadmat  # here: few need it
+
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+        resource.setrlimit(resource.RLIMIT_AS, (used + 2 * MOST_OF_A_MAT, hard))
+        with place.unpacked() as file:
+            found = loadmat(file)["dataset"][part][0, 0]
+        for what, columns in (("images", PIXELS), ("labels", 1)):
+            array = found[what][0, 0]
+            if array.dtype.kind not in "uif" or array.shape != (len(array), columns):
+                raise DataError(
+                    f"{place}: {what}: {array.shape} {array.dtype}, expected (n, {columns}) "
+                    f"numbers; {REMEDY}"
+                )
+            with np.errstate(invalid="ignore"):
+                narrow = np.ascontiguousarray(array, dtype=np.uint8)
+            if not np.array_equal(array, narrow):
+                raise DataError(f"{place}: {what}: not all are whole numbers in 0..255; {REMEDY}")
+            np.save(folder / f"{what}.npy", narrow, allow_pickle=False)
+    except Exception as error:  # what is no MAT-file makes scipy raise any kind
+        plain = error if isinstance(error, DataError) else unreadable(place, error)
+        (folder / "error").write_text(str(plain))
 
 
 def _read_first(places: list[Place], partition: str) -> Partition | None:
