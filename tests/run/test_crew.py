@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 from functools import partial
+from multiprocessing import active_children
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ SOURCE = Path(__file__).parents[2] / "src"
 SLEEPERS = """
 import time
 from functools import partial
+from multiprocessing import active_children
 from ablation.base.console import stage_process
 from ablation.run.crew import work_off
 with stage_process():
@@ -25,6 +27,7 @@ with stage_process():
 PIDS = """
 import os
 from functools import partial
+from multiprocessing import active_children
 from ablation.run.crew import work_off
 print(len(list(work_off(iter([partial(os.getpid)] * 4), 2))))
 """
@@ -103,11 +106,18 @@ def test_any_other_error_comes_with_its_traceback() -> None:
 
 
 def test_who_still_works_when_a_study_stops_is_ended() -> None:
-    sleeping: list[Job] = [partial(abs, -1), partial(time.sleep, 3600)]
-    answers = work_off(iter(sleeping), 2)
+    answers = work_off(iter([partial(abs, -1), partial(time.sleep, 3600)]), 2)
     assert next(answers) == 1
+    running = len(active_children())
     answers.close()  # type: ignore[attr-defined]
+    wait_for(lambda: len(active_children()) == running - 1)
     assert list(work_off(iter([partial(abs, -2)] * 2), 2)) == [2, 2]
+
+
+def test_a_worker_does_not_hear_ctrl_c() -> None:
+    blocked = partial(signal.pthread_sigmask, signal.SIG_BLOCK, ())
+    assert list(work_off(iter([blocked] * 2), 2)) == [{signal.SIGINT}] * 2
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
 
 
 def test_a_worker_has_one_thread_and_its_employer_keeps_its_own(
