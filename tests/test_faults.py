@@ -237,7 +237,7 @@ def worker_or_end(stage: psutil.Process, session: int) -> bool:
 @pytest.mark.parametrize("how", ["--temp", "--queue"])
 def test_an_experiment_gives_the_same_bytes(how: str, study: Clone, victim: Clone) -> None:
     """One that changes nothing, of one family, in a copy of the repository."""
-    victim.run("dvc", "exp", "run", how, "--name", "a-copy", "evaluate@mlp")
+    victim.run("dvc", "exp", "run", how, "--name", "a-copy", "evaluate@mlp", "leave_one_out@mlp")
     if how == "--queue":
         victim.run("dvc", "queue", "start")
         wait_for(lambda: "Success" in victim.run("dvc", "queue", "status"))
