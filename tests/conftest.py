@@ -1,4 +1,5 @@
 import ast
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -15,6 +16,8 @@ from ablation.trial.families import CnnSpec, MlpSpec
 from ablation.trial.training import Part
 from tests.clones import Clone, copy_project, make_tiny
 
+# Who is started in the background ignores Ctrl-C, and so would all that the tests start and stop.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(1)  # as the workers do: toys are too small to share between cores
 
 ROOT = Path(__file__).parents[1]
