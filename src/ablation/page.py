@@ -5,7 +5,7 @@ Light and shadows are wider than strokes, so they are in the ground. Ink is wher
 than half of the ink's depth. What a desk, a frame, dust or squared paper leave is set aside.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
@@ -15,13 +15,17 @@ from ablation.base.errors import UserError
 from ablation.data.conversion import PAGE_SIDE
 
 SEARCH_SIDE = 240
-WORKING_SIDE = 480  # pixels of the longer side that writing is looked for at
-WINDOWS = (0.05, 0.08, 0.13, 0.2, 0.32, 0.5, 0.8, 3.0)  # of the shorter side; the last is all
+WORKING_SIDE = 480
+LEAST_SIDE = 160  # smaller pictures are enlarged  # pixels of the longer side that writing is looked for at
+WINDOWS = (0.05, 0.08, 0.13, 0.2, 0.32, 0.5, 0.8, 1.5)  # of the picture's shorter side
 LEAST_DEPTH = 0.1  # of the light: what takes away less is paper
 NOISES = 10  # so many standard deviations of the picture's noise are paper as well
-ALIKE = 0.85  # overlap of what two windows find, from which on the smaller one is believed
+ALIKE = 0.92  # overlap of what two windows find, from which on they are believed
+HARDLY_ALIKE = 0.6  # below, it is light and shade
 SPECK = 0.03  # of the longer side: what is smaller in every direction is no writing
 DRAWN = 0.6  # of a page's side: the longer side of the writing on it
+FINE = 3  # pixels of the grid that the pen is changed on, for one of the page
+PENS = (7.0, 11.0)  # pixels of the page: the widths that most of EMNIST's writers have
 
 
 class EmptyPageError(UserError):
@@ -35,14 +39,16 @@ class Writing:
     Attributes:
         depth: (height, width) float, 0.5 at the edge of the ink.
         parts: (height, width) int, the connected parts of the ink, 0 elsewhere.
-        window: the window that it was found with.
-        cut: whether it touches the picture's edge.
+        window: the window that it was found with, as a share of the shorter side.
+        border: the share of the picture's border that it covers.
+        agreed: the overlap of what two windows found.
     """
 
     depth: np.ndarray
     parts: np.ndarray
     window: float
-    cut: bool
+    border: float
+    agreed: float = 0.0
 
     @property
     def mask(self) -> np.ndarray:
@@ -108,15 +114,20 @@ def find_writing(brightness: np.ndarray) -> Writing:
 
 def _smoothed(brightness: np.ndarray, side: int) -> np.ndarray:
     height, width = brightness.shape
-    scale = min(1, side / max(height, width))
+    longer = max(height, width)
+    scale = min(side, max(LEAST_SIDE, longer)) / longer
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     image = Image.fromarray(np.asarray(brightness, dtype=np.float32))
-    small = np.asarray(image.resize(size, Image.Resampling.BOX)) if scale < 1 else brightness
-    return np.clip(ndimage.gaussian_filter(small.astype(np.float32), 0.7), 0, 1)
+    way = Image.Resampling.BOX if scale < 1 else Image.Resampling.BICUBIC
+    return np.clip(ndimage.gaussian_filter(np.asarray(image.resize(size, way)), 0.7), 0, 1)
 
 
 def _more_likely(dark: Writing, light: Writing) -> Writing:
-    """The ink is around the spaces in it, but a paper around the ink is not."""
+    """The ground is along the border. Ink is around the spaces in it, a paper is around the ink."""
+    if (dark.agreed >= ALIKE) != (light.agreed >= ALIKE):
+        return max(dark, light, key=lambda writing: writing.agreed)
+    if dark.border and light.border or max(dark.border, light.border) > 0.5:
+        return min(dark, light, key=lambda writing: writing.border)
     dark_box, light_box = _box(dark.mask), _box(light.mask)
     if _contains(dark_box, light_box):
         return dark
@@ -126,19 +137,23 @@ def _more_likely(dark: Writing, light: Writing) -> Writing:
 
 
 def _ink(picture: np.ndarray) -> Writing | None:
-    """Dark ink, by the smallest window that the next one agrees with."""
+    """Dark ink, by the smallest window that the one before agrees with.
+
+    A window that is narrower than a stroke finds parts of it. One that is wider than a shadow takes
+    the shadow for ink.
+    """
     before: Writing | None = None
-    best, best_overlap = None, 0.0
+    best: Writing | None = None
     for window in WINDOWS:
         found = _ink_below(picture, window)
-        if before is not None and found is not None:
-            overlap = _overlap(before.mask, found.mask)
-            if overlap > best_overlap:
-                best, best_overlap = before, overlap
-            if overlap >= ALIKE:
-                return before
+        if before and found:
+            found = replace(found, agreed=_overlap(before.mask, found.mask))
+            if best is None or found.agreed > best.agreed:
+                best = found
+            if found.agreed >= ALIKE:
+                break
         before = found
-    return best or before
+    return best if best and best.agreed >= HARDLY_ALIKE else None
 
 
 def _ground(picture: np.ndarray, size: int) -> np.ndarray:
@@ -170,10 +185,14 @@ def _ink_below(picture: np.ndarray, window: float) -> Writing | None:
         if kept:
             numbers = [part.number for part in kept]
             chosen = np.where(np.isin(parts, numbers), parts, 0)
-            cut = any(part.touches for part in kept)
-            return Writing(depth / deepest, chosen, window, cut)
+            return Writing(depth / deepest, chosen, window, _border(chosen))
         depth = np.where(ndimage.binary_dilation(parts > 0, iterations=4), 0, depth)
     return None
+
+
+def _border(parts: np.ndarray) -> float:
+    border = np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]])
+    return float((border > 0).mean())
 
 
 def _measured(parts: np.ndarray) -> list[Part]:
@@ -199,27 +218,34 @@ def _measured(parts: np.ndarray) -> list[Part]:
 
 def _writing_among(known: list[Part], parts: np.ndarray) -> list[Part]:
     speck = SPECK * max(parts.shape)
-    known = [p for p in known if not _is_frame(p) and not _is_strip(p, parts)]
+    known = [p for p in known if not _is_frame(p) and not _is_shade(p, parts)]
     inner = [part for part in known if not part.touches]
     outer = [part for part in known if part.touches]
     if not any(part.extent > speck for part in inner):
         inner = []
     if outer and _is_cropped(inner, outer):
         inner = inner + outer
-    if not inner or max(part.extent for part in inner) <= speck:
+    inner = _without_dust(inner)
+    if all(part.extent <= speck or _is_dot(part, speck) for part in inner):
         return []
-    return _without_dust(inner)
+    return inner
+
+
+def _is_dot(part: Part, speck: float) -> bool:
+    return part.radius > 0.35 * part.extent and part.extent < 4 * speck
 
 
 def _is_frame(part: Part) -> bool:
     return min(part.covers) > 0.85
 
 
-def _is_strip(part: Part, parts: np.ndarray) -> bool:
+def _is_shade(part: Part, parts: np.ndarray) -> bool:
+    """A dark side or corner of the picture."""
     top, bottom, left, right = part.covers
     along = (top > 0.95 and not bottom) or (bottom > 0.95 and not top)
     across = (left > 0.95 and not right) or (right > 0.95 and not left)
-    return (along or across) and _solidity(parts == part.number) > 0.9
+    corner = part.touches and not (top and bottom) and not (left and right)
+    return (along or across or corner) and _solidity(parts == part.number) > 0.9
 
 
 def _is_cropped(inner: list[Part], outer: list[Part]) -> bool:
@@ -234,6 +260,8 @@ def _is_cropped(inner: list[Part], outer: list[Part]) -> bool:
 
 
 def _without_dust(known: list[Part]) -> list[Part]:
+    if not known:
+        return []
     main = max(known, key=lambda part: part.area)
     whole = sum(part.area for part in known)
     return [
@@ -285,41 +313,75 @@ def _solidity(mask: np.ndarray) -> float:
 
 
 def characters_of(writing: Writing) -> list[list[int]]:
-    """The numbers of each character's parts, from left to right."""
-    numbers = [int(n) for n in np.unique(writing.parts) if n]
-    return [numbers]
+    """The numbers of each character's parts, from left to right.
+
+    Parts side by side are several characters if the gap is wide, or if there is a gap and the whole
+    is wider than a character. Parts of one character, such as a dot, are low or close.
+    """
+    numbers = [int(number) for number in np.unique(writing.parts) if number]
+    boxes = {number: _box(writing.parts == number) for number in numbers}
+    groups: list[list[int]] = []
+    for number in sorted(numbers, key=lambda number: boxes[number][2]):
+        if groups and boxes[number][2] <= max(boxes[n][3] for n in groups[-1]):
+            groups[-1].append(number)
+        else:
+            groups.append([number])
+    hulls = [_around([boxes[number] for number in group]) for group in groups]
+    tallest = max(bottom - top for top, bottom, _, _ in hulls)
+    whole = _around(hulls)
+    least = 0.1 if whole[3] - whole[2] > 1.15 * tallest else 0.5
+    characters = [groups[0]]
+    for before, hull, group in zip(hulls, hulls[1:], groups[1:], strict=False):
+        tall = min(before[1] - before[0], hull[1] - hull[0]) > 0.4 * tallest
+        if tall and hull[2] - before[3] > least * tallest:
+            characters.append(group)
+        else:
+            characters[-1] += group
+    return characters
 
 
-FINE = 3
-USUAL = (0.0, 99.0)
+def _around(boxes: list[tuple[int, int, int, int]]) -> tuple[int, int, int, int]:
+    tops, bottoms, lefts, rights = zip(*boxes, strict=True)
+    return min(tops), max(bottoms), min(lefts), max(rights)
 
 
 def page_of(writing: Writing, numbers: list[int]) -> np.ndarray:
-    """One character in the middle of a (128, 128) page of ink in 0..1."""
+    """One character, written with a usual pen, in the middle of a page.
+
+    Args:
+        writing: where it was found.
+        numbers: its parts.
+
+    Returns:
+        (128, 128) float32, ink in 0..1.
+    """
+    fine = _with_usual_pen(_enlarged(writing, numbers))
+    size = (round(fine.shape[1] / FINE), round(fine.shape[0] / FINE))
+    small = np.asarray(Image.fromarray(fine).resize(size, Image.Resampling.BOX))
+    page = np.zeros((PAGE_SIDE, PAGE_SIDE), np.float32)
+    top, left = ((PAGE_SIDE - extent) // 2 for extent in small.shape)
+    page[top : top + small.shape[0], left : left + small.shape[1]] = small
+    return page
+
+
+def _enlarged(writing: Writing, numbers: list[int]) -> np.ndarray:
+    """(height, width) bool, on a grid `FINE` times as fine as the page, with a margin."""
     mask = np.isin(writing.parts, numbers)
     near = ndimage.binary_dilation(mask, iterations=2)
     ink = np.where(near, np.clip(writing.depth, 0, 1), 0).astype(np.float32)
     top, bottom, left, right = _box(mask)
-    ink = np.pad(ink, 2)[top : bottom + 4, left : right + 4]
-    scale = DRAWN * PAGE_SIDE * FINE / max(bottom - top, right - left)
+    ink = np.pad(ink, 1)[top : bottom + 2, left : right + 2]
+    scale = DRAWN * PAGE_SIDE * FINE / max(ink.shape)
     size = (max(1, round(ink.shape[1] * scale)), max(1, round(ink.shape[0] * scale)))
     large = np.asarray(Image.fromarray(ink).resize(size, Image.Resampling.BILINEAR))
-    drawn = large > 0.5
-    if not drawn.any():
-        drawn = large > large.max() / 2
-    drawn = np.pad(drawn, 30)
+    return np.pad(large >= 0.5 * min(1, large.max()), 10 * FINE)
+
+
+def _with_usual_pen(drawn: np.ndarray) -> np.ndarray:
+    """Strokes made wider or narrower on both sides, to a width that EMNIST's writers have."""
     inside = ndimage.distance_transform_edt(drawn)
     outside = ndimage.distance_transform_edt(~drawn)
-    width = 4 * (inside[drawn] - 0.5).mean()
-    grow = (np.clip(width, *(u * FINE for u in USUAL)) - width) / 2
-    signed = np.where(drawn, inside - 0.5, 0.5 - outside)
-    fine = np.clip(signed + grow + 0.5, 0, 1).astype(np.float32)
-    small = Image.fromarray(fine).resize(
-        (max(1, round(fine.shape[1] / FINE)), max(1, round(fine.shape[0] / FINE))),
-        Image.Resampling.BOX,
-    )
-    page = np.zeros((PAGE_SIDE, PAGE_SIDE), np.float32)
-    y, x = (PAGE_SIDE - small.height) // 2, (PAGE_SIDE - small.width) // 2
-    page[y : y + small.height, x : x + small.width] = np.asarray(small)
-    page_of.width = width / FINE
-    return page
+    width = 4 * (inside[drawn].mean() - 0.5)  # a bar's pixels are a quarter of it from its edge
+    wanted = np.clip(width, PENS[0] * FINE, PENS[1] * FINE)
+    from_edge = np.where(drawn, inside - 0.5, 0.5 - outside) + (wanted - width) / 2
+    return np.clip(from_edge + 0.5, 0, 1).astype(np.float32)
