@@ -119,7 +119,7 @@ def squares(height: int, width: int) -> np.ndarray:
 def dust(height: int, width: int) -> np.ndarray:
     """One dark dot near a corner."""
     rows, columns = np.mgrid[:height, :width]
-    return PEN * (np.hypot(rows - 14, columns - width + 22) < 4)
+    return np.asarray(PEN * (np.hypot(rows - 14, columns - width + 22) < 4))
 
 
 def on_a_desk(picture: np.ndarray, _place: tuple[slice, slice]) -> np.ndarray:

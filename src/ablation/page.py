@@ -16,7 +16,9 @@ from ablation.data.conversion import PAGE_SIDE
 
 SEARCH_SIDE = 240
 WORKING_SIDE = 480
-LEAST_SIDE = 160  # smaller pictures are enlarged  # pixels of the longer side that writing is looked for at
+LEAST_SIDE = (
+    160  # smaller pictures are enlarged  # pixels of the longer side that writing is looked for at
+)
 WINDOWS = (0.05, 0.08, 0.13, 0.2, 0.32, 0.5, 0.8, 1.5)  # of the picture's shorter side
 LEAST_DEPTH = 0.1  # of the light: what takes away less is paper
 NOISES = 10  # so many standard deviations of the picture's noise are paper as well
@@ -64,32 +66,38 @@ class Part:
     rows: slice
     columns: slice
     area: int
-    radius: float  # of the largest circle in it
     covers: tuple[float, float, float, float]  # share of the picture's top, bottom, left, right
 
     @property
     def extent(self) -> int:
-        return max(self.rows.stop - self.rows.start, self.columns.stop - self.columns.start)
+        """Its longer side."""
+        height, width = self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
+        return int(max(height, width))
 
     @property
     def touches(self) -> bool:
+        """Whether it is at the picture's edge."""
         return max(self.covers) > 0
 
 
 def pages(brightness: np.ndarray) -> list[np.ndarray]:
-    """The characters on a picture, from left to right.
+    """All that is written on a picture, on one page, and each character on one if there are more.
 
     Args:
         brightness: (height, width) float in 0..1.
 
     Returns:
-        pages of (128, 128) float, ink in 0..1, the character in the middle.
+        pages of (128, 128) float32, ink in 0..1, the writing in the middle: the whole, then the
+        characters from left to right unless there is one.
 
     Raises:
         EmptyPageError: nothing is written on it.
     """
     writing = find_writing(brightness)
-    return [page_of(writing, numbers) for numbers in characters_of(writing)]
+    characters = characters_of(writing)
+    whole = [number for numbers in characters for number in numbers]
+    each = characters if len(characters) > 1 else []
+    return [page_of(writing, numbers) for numbers in (whole, *each)]
 
 
 def find_writing(brightness: np.ndarray) -> Writing:
@@ -104,12 +112,12 @@ def find_writing(brightness: np.ndarray) -> Writing:
     coarse = _smoothed(brightness, SEARCH_SIDE)
     dark, light = _ink(coarse), _ink(1 - coarse)
     if dark is None and light is None:
-        raise EmptyPageError("an empty page")
+        raise EmptyPageError("an empty page; write one character on it, larger than a speck")
     found = _more_likely(dark, light) if dark and light else dark or light
     assert found is not None
     fine = _smoothed(brightness, WORKING_SIDE)
     fine = fine if found is dark else 1 - fine
-    return _ink_below(fine, found.window) or found
+    return _ink_below(fine, found.window, _noise(fine)) or found
 
 
 def _smoothed(brightness: np.ndarray, side: int) -> np.ndarray:
@@ -119,14 +127,15 @@ def _smoothed(brightness: np.ndarray, side: int) -> np.ndarray:
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     image = Image.fromarray(np.asarray(brightness, dtype=np.float32))
     way = Image.Resampling.BOX if scale < 1 else Image.Resampling.BICUBIC
-    return np.clip(ndimage.gaussian_filter(np.asarray(image.resize(size, way)), 0.7), 0, 1)
+    resized = np.asarray(image.resize(size, way))
+    return np.asarray(np.clip(ndimage.gaussian_filter(resized, 0.7), 0, 1))
 
 
 def _more_likely(dark: Writing, light: Writing) -> Writing:
     """The ground is along the border. Ink is around the spaces in it, a paper is around the ink."""
     if (dark.agreed >= ALIKE) != (light.agreed >= ALIKE):
         return max(dark, light, key=lambda writing: writing.agreed)
-    if dark.border and light.border or max(dark.border, light.border) > 0.5:
+    if (dark.border and light.border) or max(dark.border, light.border) > 0.5:
         return min(dark, light, key=lambda writing: writing.border)
     dark_box, light_box = _box(dark.mask), _box(light.mask)
     if _contains(dark_box, light_box):
@@ -144,8 +153,9 @@ def _ink(picture: np.ndarray) -> Writing | None:
     """
     before: Writing | None = None
     best: Writing | None = None
+    noise = _noise(picture)
     for window in WINDOWS:
-        found = _ink_below(picture, window)
+        found = _ink_below(picture, window, noise)
         if before and found:
             found = replace(found, agreed=_overlap(before.mask, found.mask))
             if best is None or found.agreed > best.agreed:
@@ -169,9 +179,9 @@ def _noise(picture: np.ndarray) -> float:
     return float(1.48 * np.median(np.abs(rough)))
 
 
-def _ink_below(picture: np.ndarray, window: float) -> Writing | None:
+def _ink_below(picture: np.ndarray, window: float, noise: float) -> Writing | None:
     """What is darker than half of the ink's depth; specks and edges are set aside meanwhile."""
-    ground, noise = _ground(picture, max(3, round(window * min(picture.shape)))), _noise(picture)
+    ground = _ground(picture, max(3, round(window * min(picture.shape))))
     depth = 1 - (picture + 0.02) / (ground + 0.02)
     depth[depth < np.maximum(LEAST_DEPTH, NOISES * noise / (ground + 0.02))] = 0
     for _ in range(6):
@@ -196,7 +206,6 @@ def _border(parts: np.ndarray) -> float:
 
 
 def _measured(parts: np.ndarray) -> list[Part]:
-    distances = ndimage.distance_transform_edt(parts)
     areas = np.bincount(parts.ravel())
     areas[0] = 0
     known = []
@@ -211,8 +220,7 @@ def _measured(parts: np.ndarray) -> list[Part]:
             float((parts[:, 0] == number).mean()),
             float((parts[:, -1] == number).mean()),
         )
-        radius = float(distances[place][inside].max())
-        known.append(Part(number, rows, columns, int(inside.sum()), radius, covers))
+        known.append(Part(number, rows, columns, int(inside.sum()), covers))
     return known
 
 
@@ -223,16 +231,16 @@ def _writing_among(known: list[Part], parts: np.ndarray) -> list[Part]:
     outer = [part for part in known if part.touches]
     if not any(part.extent > speck for part in inner):
         inner = []
-    if outer and _is_cropped(inner, outer):
+    if outer and _is_cropped(inner, outer, parts):
         inner = inner + outer
     inner = _without_dust(inner)
-    if all(part.extent <= speck or _is_dot(part, speck) for part in inner):
+    if all(part.extent <= speck or _is_dot(part, speck, parts) for part in inner):
         return []
     return inner
 
 
-def _is_dot(part: Part, speck: float) -> bool:
-    return part.radius > 0.35 * part.extent and part.extent < 4 * speck
+def _is_dot(part: Part, speck: float, parts: np.ndarray) -> bool:
+    return part.extent < 4 * speck and _radius([part], parts) > 0.35 * part.extent
 
 
 def _is_frame(part: Part) -> bool:
@@ -248,15 +256,20 @@ def _is_shade(part: Part, parts: np.ndarray) -> bool:
     return (along or across or corner) and _solidity(parts == part.number) > 0.9
 
 
-def _is_cropped(inner: list[Part], outer: list[Part]) -> bool:
+def _is_cropped(inner: list[Part], outer: list[Part], parts: np.ndarray) -> bool:
     """Whether what touches the edge is the writing itself."""
     if not inner:
         return True
     sides = sum(any(part.covers[side] for part in outer) for side in range(4))
-    same_pen = max(p.radius for p in outer) < 2 * max(p.radius for p in inner)
-    return (
-        sides >= 3 and same_pen and sum(p.area for p in outer) > sum(p.area for p in inner)
-    )
+    if sides < 3 or sum(part.area for part in outer) < sum(part.area for part in inner):
+        return False
+    return _radius(outer, parts) < 2 * _radius(inner, parts)  # by the same pen
+
+
+def _radius(some: list[Part], parts: np.ndarray) -> float:
+    """Of the largest circle in any of them."""
+    mask = np.isin(parts, [part.number for part in some])
+    return float(ndimage.distance_transform_edt(mask).max())
 
 
 def _without_dust(known: list[Part]) -> list[Part]:
@@ -277,7 +290,7 @@ def _near(part: Part, main: Part) -> bool:
         max(0, part.rows.start - main.rows.stop, main.rows.start - part.rows.stop),
         max(0, part.columns.start - main.columns.stop, main.columns.start - part.columns.stop),
     )
-    return max(gaps) < 0.4 * main.extent
+    return bool(max(gaps) < 0.4 * main.extent)
 
 
 def _box(mask: np.ndarray) -> tuple[int, int, int, int]:
@@ -384,4 +397,4 @@ def _with_usual_pen(drawn: np.ndarray) -> np.ndarray:
     width = 4 * (inside[drawn].mean() - 0.5)  # a bar's pixels are a quarter of it from its edge
     wanted = np.clip(width, PENS[0] * FINE, PENS[1] * FINE)
     from_edge = np.where(drawn, inside - 0.5, 0.5 - outside) + (wanted - width) / 2
-    return np.clip(from_edge + 0.5, 0, 1).astype(np.float32)
+    return np.asarray(np.clip(from_edge + 0.5, 0, 1), dtype=np.float32)
