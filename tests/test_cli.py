@@ -1,69 +1,93 @@
+"""The command `ablation predict`, as people type it."""
+
+import json
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
-from ablation.base.errors import UserError
-from ablation.cli import read_page
-from ablation.data.conversion import PAGE_SIDE
+from tests.test_picture import seven
 
 REPOSITORY = Path(__file__).parents[1]
 
 
-def draw(path: Path, ink: int, ground: int) -> Path:
-    image = Image.new("L", (300, 200), ground)
-    font = ImageFont.load_default(size=120)
-    ImageDraw.Draw(image).text((100, 20), "7", fill=ink, font=font)
-    image.save(path)
+def predict(*arguments: str | Path, folder: Path = REPOSITORY) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "ablation", "predict", *map(str, arguments)]
+    environment = {"PYTHONPATH": str(REPOSITORY / "src"), "LANG": "C.UTF-8"}
+    return subprocess.run(
+        command, env=environment, cwd=folder, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture
+def drawn(tmp_path: Path) -> Path:
+    path = tmp_path / "seven.png"
+    seven().save(path)
     return path
 
 
-def predict(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    code = "from ablation.cli import main; main()"
-    command = [sys.executable, "-c", code, "predict", *map(str, arguments)]
-    environment = {"PYTHONPATH": str(REPOSITORY / "src")}
-    return subprocess.run(
-        command, env=environment, cwd=REPOSITORY, capture_output=True, text=True, check=False
-    )
-
-
-def test_dark_ink_on_paper_and_light_ink_on_slate_are_read_alike(tmp_path: Path) -> None:
-    paper = read_page(draw(tmp_path / "paper.png", ink=20, ground=240))
-    slate = read_page(draw(tmp_path / "slate.png", ink=240, ground=20))
-    assert paper.shape == (PAGE_SIDE, PAGE_SIDE)
-    assert paper.max() == pytest.approx(1, abs=0.01)
-    assert np.abs(paper - slate).max() < 0.01
-
-
-def test_an_empty_page_is_an_error_that_says_so(tmp_path: Path) -> None:
-    Image.new("L", (50, 50), 255).save(tmp_path / "empty.png")
-    with pytest.raises(UserError, match=r"empty\.png: an empty page"):
-        read_page(tmp_path / "empty.png")
-
-
-def test_what_is_no_image_is_an_error_that_says_so(tmp_path: Path) -> None:
-    (tmp_path / "text.png").write_text("not a picture")
-    with pytest.raises(UserError, match=r"text\.png: not an image"):
-        read_page(tmp_path / "text.png")
-
-
-@pytest.mark.parametrize("model", ["mlp", "cnn"])
-def test_the_committed_models_read_a_seven(tmp_path: Path, model: str) -> None:
-    said = predict(
-        draw(tmp_path / "seven.png", ink=0, ground=255),
-        "--model",
-        REPOSITORY / f"data/models/{model}.safetensors",
-    )
+def test_both_models_answer_from_any_folder(drawn: Path) -> None:
+    said = predict(drawn.name, folder=drawn.parent)
     assert said.returncode == 0, said.stderr
-    first_guess = said.stdout.splitlines()[-1].split()[1]
-    assert first_guess == "7"
+    assert said.stderr == ""
+    _, mlp, cnn = said.stdout.splitlines()
+    assert mlp.split()[:3] == ["seven.png", "mlp", "7"]
+    assert cnn.split()[:2] == ["cnn", "7"]
+    assert mlp.count("%") == cnn.count("%") == 3
 
 
-def test_a_missing_model_is_one_line_without_a_traceback(tmp_path: Path) -> None:
-    said = predict(draw(tmp_path / "seven.png", 0, 255), "--model", tmp_path / "none.safetensors")
+@pytest.mark.parametrize("model", ["mlp", "cnn", str(REPOSITORY / "data/models/cnn.safetensors")])
+def test_one_model_can_be_asked(model: str, drawn: Path) -> None:
+    said = predict(drawn, "--model", model, "--json")
+    (answer,) = json.loads(said.stdout)
+    name = "mlp" if model == "mlp" else "cnn"
+    assert list(answer) == ["image", "warning", name]
+    assert answer["image"] == str(drawn)
+    assert answer[name][0]["character"] == "7"
+    assert 0 < answer[name][0]["probability"] <= 1
+
+
+def test_one_bad_image_gets_its_own_line_and_the_status_is_one(drawn: Path) -> None:
+    said = predict(drawn.parent / "gone.png", drawn)
+    assert said.returncode == 1
+    assert said.stderr == f"error: {drawn.parent / 'gone.png'}: no such file\n"
+    assert "cnn" in said.stdout
+
+
+def test_a_bad_image_is_an_object_of_the_array(drawn: Path) -> None:
+    said = predict(drawn.parent, drawn, "--json")
+    assert said.returncode == 1
+    bad, good = json.loads(said.stdout)
+    assert bad == {
+        "image": str(drawn.parent),
+        "error": "a folder, not an image; name the images in it",
+    }
+    assert good["warning"] is None
+
+
+def test_names_with_brackets_and_colons_are_printed_as_they_are(drawn: Path) -> None:
+    name = "[bold]a[b] :smile: [red].png"
+    drawn.rename(drawn.with_name(name))
+    said = predict(name, folder=drawn.parent)
+    assert name in said.stdout, said.stderr
+
+
+def test_show_writes_what_the_network_saw(drawn: Path) -> None:
+    sheet = drawn.parent / "new/seen.png"
+    assert predict(drawn, "--show", sheet).returncode == 0
+    assert Image.open(sheet).convert("L").getextrema() == (0, 255)
+    said = predict(drawn, "--show", drawn.parent / "seen.xyz")
+    assert said.returncode == 1
+    assert said.stderr.startswith(f"error: {drawn.parent / 'seen.xyz'}: cannot be written")
+
+
+@pytest.mark.parametrize("model", ["none.safetensors", "."])
+def test_a_missing_model_and_a_folder_are_one_line_without_a_traceback(
+    model: str, drawn: Path
+) -> None:
+    said = predict(drawn, "--model", drawn.parent / model)
     assert said.returncode == 1
     assert said.stderr.startswith("error: ")
-    assert "Traceback" not in said.stderr
+    assert len(said.stderr.splitlines()) == 1

@@ -36,8 +36,8 @@ COST = {"mlp": 0.015, "cnn": 0.02}
 COST_OF_A_PEN = 0.06
 CLEAN = {"mlp": 0.83, "cnn": 0.86}
 CLEAN_GLYPHS = {"mlp": 0.6, "cnn": 0.65}
-GLYPHS_PER_CLASS = 2
-COST_OF_GLYPHS = 0.06  # 94 characters: six of them
+GLYPHS_PER_CLASS = 1
+COST_OF_GLYPHS = 0.07  # of 47 characters, three more
 
 needs_real = [
     pytest.mark.real,

@@ -14,8 +14,9 @@ from ablation.base.errors import UserError
 MOST_PIXELS = 150_000_000  # of a picture that has to be unpacked whole
 MOST_FRAMES = 50
 ENOUGH = 2000  # pixels of a side that are read of a larger picture
-WIDE = ("I", "F")  # Pillow's modes of more than 8 bits; all names of 16 bits start with I
+WIDE = ("I", "F")  # how Pillow's names of modes of more than 8 bits start
 STARTS_WITHIN = 1024  # bytes of a file that tell its form
+HEIC_BRANDS = (b"heic", b"heix", b"heif", b"hevc", b"mif1", b"msf1")
 
 CONVERT = {
     "HEIC": "magick photo.heic photo.png, or send it as JPEG",
@@ -73,16 +74,17 @@ def _check_file(path: Path) -> None:
 
 
 def _unreadable_form(start: bytes) -> str | None:
-    if start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"heif", b"mif1", b"msf1"):
+    if start[4:8] == b"ftyp" and start[8:12] in HEIC_BRANDS and b"avif" not in start[:64]:
         return "HEIC"
-    if b"<svg" in start:
+    text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if text.startswith(b"<") and b"<svg" in text:
         return "SVG"
-    return "PDF" if start.lstrip().startswith(b"%PDF") else None
+    return "PDF" if text.startswith(b"%PDF") else None
 
 
 @contextmanager
 def _no_alarm() -> Iterator[None]:
-    """Pillow takes large pictures for attacks; `_check_size` stops what is too large."""
+    """Pillow takes large pictures for attacks; `_brightness` stops what is too large."""
     before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         with warnings.catch_warnings():
@@ -100,14 +102,15 @@ def _brightness(image: Image.Image) -> np.ndarray:
             f"{width * height / 1e6:.0f} megapixels, more than {MOST_PIXELS / 1e6:.0f}; "
             "save it smaller, a few megapixels are plenty"
         )
+    step = max(1, max(width, height) // ENOUGH)
     if image.mode.startswith(WIDE):
-        return _from_wide(np.asarray(ImageOps.exif_transpose(image), dtype=np.float64))
-    factor = max(1, max(width, height) // ENOUGH)
-    if factor > 1 and image.mode in ("L", "RGB", "CMYK"):
-        turned = image.getexif()
-        image = image.reduce(factor)
-        image.info["exif"] = turned.tobytes()
-    return _on_a_ground(ImageOps.exif_transpose(image).convert("RGBA"))
+        values = np.asarray(ImageOps.exif_transpose(image))
+        return _from_wide(values[::step, ::step].astype(np.float64))
+    turn = image.getexif().tobytes()  # which `reduce` forgets
+    plain = image if image.mode in ("L", "RGB", "CMYK") else image.convert("RGBA")
+    small = plain.reduce(step) if step > 1 else plain
+    small.info["exif"] = turn
+    return _on_a_ground(ImageOps.exif_transpose(small).convert("RGBA"))
 
 
 def _from_wide(values: np.ndarray) -> np.ndarray:
