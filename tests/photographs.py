@@ -14,6 +14,7 @@ from scipy import ndimage
 from ablation.data.glyphs import thin
 
 HEIGHT, WIDTH = 400, 520
+FINE = 10  # pixels of the grid that a line is found on, for one of the 28
 CHARACTER = 224  # pixels of EMNIST's 28 on the photograph
 PAPER = 0.88
 PEN, PENCIL = 0.8, 0.3  # the share of the light that they take away
@@ -52,8 +53,8 @@ def photograph(
     Returns:
         (height, width) uint8.
     """
-    top = int(dice.integers(20, HEIGHT - side - 20))
-    left = int(dice.integers(40, WIDTH - side - 40))
+    top = int(dice.integers(20, max(21, HEIGHT - side - 20)))
+    left = int(dice.integers(40, max(41, WIDTH - side - 40)))
     page = np.zeros((HEIGHT, WIDTH))
     page[top : top + side, left : left + side] = scene.ink * _enlarged(writing, side)
     if scene.print:
@@ -69,21 +70,23 @@ def photograph(
     return np.asarray(np.rint(np.clip(picture, 0, 1) * 255), dtype=np.uint8)
 
 
-def with_pen(image: np.ndarray, width: float) -> np.ndarray:
-    """The character drawn again along the middle of its lines, by a pen of another width.
+def from_the_line(image: np.ndarray) -> np.ndarray:
+    """How far each place is from the middle of the character's lines.
 
     Args:
         image: (28, 28) uint8, white on black.
-        width: of the pen, in pixels of the 28.
 
     Returns:
-        (320, 320) float, ink in 0..1; the character keeps a margin of 2 of 32 pixels more.
+        (320, 320) float16, in pixels, ten for one of the 28, with a margin of two of these.
     """
-    scale = 10
-    mask = np.pad(_enlarged(image / 255, 28 * scale) > 0.5, 2 * scale)
-    line = thin(mask[None])[0]
-    distance = ndimage.distance_transform_edt(~line)
-    return np.asarray(np.clip(width * scale / 2 - distance + 0.5, 0, 1))
+    mask = np.pad(_enlarged(image / 255, len(image) * FINE) > 0.5, 2 * FINE)
+    distances = ndimage.distance_transform_edt(~thin(mask[None])[0])
+    return np.asarray(distances, dtype=np.float16)
+
+
+def with_pen(distances: np.ndarray, width: float) -> np.ndarray:
+    """A character written by a pen of another width, in pixels of the 28: ink in 0..1."""
+    return np.asarray(np.clip(width * FINE / 2 - distances.astype(np.float32) + 0.5, 0, 1))
 
 
 def _enlarged(writing: np.ndarray, side: int) -> np.ndarray:

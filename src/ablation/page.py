@@ -5,6 +5,7 @@ Light and shadows are wider than strokes, so they are in the ground. Ink is wher
 than half of the ink's depth. What a desk, a frame, dust or squared paper leave is set aside.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,20 +15,19 @@ from scipy import ndimage
 from ablation.base.errors import UserError
 from ablation.data.conversion import PAGE_SIDE
 
-SEARCH_SIDE = 240
-WORKING_SIDE = 480
-LEAST_SIDE = (
-    160  # smaller pictures are enlarged  # pixels of the longer side that writing is looked for at
-)
+SEARCH_SIDE = 240  # pixels of the longer side, where writing is looked for
+WORKING_SIDE = 480  # and where it is taken from
+LEAST_SIDE = 160  # smaller pictures are enlarged
 WINDOWS = (0.05, 0.08, 0.13, 0.2, 0.32, 0.5, 0.8, 1.5)  # of the picture's shorter side
 LEAST_DEPTH = 0.1  # of the light: what takes away less is paper
 NOISES = 10  # so many standard deviations of the picture's noise are paper as well
 ALIKE = 0.92  # overlap of what two windows find, from which on they are believed
 HARDLY_ALIKE = 0.6  # below, it is light and shade
+WIDER = 4.2  # the window of strokes over that of the spaces between them, at most
 SPECK = 0.03  # of the longer side: what is smaller in every direction is no writing
 DRAWN = 0.6  # of a page's side: the longer side of the writing on it
 FINE = 3  # pixels of the grid that the pen is changed on, for one of the page
-PENS = (7.0, 11.0)  # pixels of the page: the widths that most of EMNIST's writers have
+PENS = (8.0, 11.0)  # pixels of the page: the widths that most of EMNIST's writers have
 
 
 class EmptyPageError(UserError):
@@ -110,7 +110,8 @@ def find_writing(brightness: np.ndarray) -> Writing:
         EmptyPageError: nothing is written on it.
     """
     coarse = _smoothed(brightness, SEARCH_SIDE)
-    dark, light = _ink(coarse), _ink(1 - coarse)
+    dark = _ink(coarse, WINDOWS)
+    light = _ink(1 - coarse, _not_much_wider(dark))
     if dark is None and light is None:
         raise EmptyPageError("an empty page; write one character on it, larger than a speck")
     found = _more_likely(dark, light) if dark and light else dark or light
@@ -145,7 +146,14 @@ def _more_likely(dark: Writing, light: Writing) -> Writing:
     return dark if dark.window <= light.window else light
 
 
-def _ink(picture: np.ndarray) -> Writing | None:
+def _not_much_wider(dark: Writing | None) -> tuple[float, ...]:
+    """Strokes need windows like those of the spaces between them."""
+    if dark is None or dark.agreed < ALIKE:
+        return WINDOWS
+    return tuple(window for window in WINDOWS if window <= WIDER * dark.window)
+
+
+def _ink(picture: np.ndarray, windows: Sequence[float]) -> Writing | None:
     """Dark ink, by the smallest window that the one before agrees with.
 
     A window that is narrower than a stroke finds parts of it. One that is wider than a shadow takes
@@ -154,7 +162,7 @@ def _ink(picture: np.ndarray) -> Writing | None:
     before: Writing | None = None
     best: Writing | None = None
     noise = _noise(picture)
-    for window in WINDOWS:
+    for window in windows:
         found = _ink_below(picture, window, noise)
         if before and found:
             found = replace(found, agreed=_overlap(before.mask, found.mask))
