@@ -5,7 +5,7 @@ export ABLATION_CACHE ?= $(CURDIR)/.cache/trials
 
 DEMO := .cache/demo
 
-.PHONY: demo test bench docs install clean
+.PHONY: demo test test-faults bench docs install clean
 
 demo: install ## the whole pipeline on characters drawn from fonts, in a scratch copy
 	@bash demo/run.sh $(DEMO)
@@ -15,6 +15,9 @@ test: install ## every test, the linter and the type checker
 	ruff format --check .
 	mypy
 	pytest
+
+test-faults: install ## one study killed twenty times, four workers, experiments in a copy: the same bytes
+	pytest -m faults
 
 bench: install ## how fast: against a plain loop, the machine's ceiling, and a study without memory
 	python benchmarks/run.py

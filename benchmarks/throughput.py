@@ -17,12 +17,12 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing import get_context, set_start_method
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import joblib
 import plain_loop
 import yaml
 from ceiling import forward_and_backward
@@ -34,6 +34,7 @@ from ablation.data.characters import Characters
 from ablation.data.splits import make_repeats
 from ablation.params import load_params
 from ablation.recipe import Adam, Constant, Recipe, label
+from ablation.run.crew import work_off
 from ablation.run.hardware import Hardware, cores
 from ablation.run.laboratory import Laboratory
 from ablation.run.memory import FOLDER_VARIABLE
@@ -95,18 +96,17 @@ def engine(work: Work, turn: int) -> float:
 def ceiling(work: Work, _turn: int) -> float:
     """Images per second of forward and backward alone, in the engine's worker processes."""
     started = time.perf_counter()
-    with joblib.parallel_config("loky", inner_max_num_threads=1):
-        joblib.Parallel(work.candidates)(
-            joblib.delayed(forward_and_backward)(
-                work.spec,
-                work.recipe,
-                work.classes,
-                work.batch_size,
-                work.spec.epochs * work.count // work.batch_size,
-                work.hardware,
-            )
-            for _ in range(work.candidates)
-        )
+    job = partial(
+        forward_and_backward,
+        work.spec,
+        work.recipe,
+        work.classes,
+        work.batch_size,
+        work.spec.epochs * work.count // work.batch_size,
+        work.hardware,
+    )
+    for _ in work_off(iter([job] * work.candidates), work.candidates):
+        pass
     return work.images / (time.perf_counter() - started)
 
 

@@ -11,5 +11,7 @@ echo
 dvc metrics show
 echo
 PYTHONPATH=src python -c "from ablation.params import load_params; print(load_params().dataset.note)"
-echo "The curves and pictures, for a browser:"
+echo "The study as a story, for a browser:"
+echo "file://$PWD/plots/report.html"
+echo "The curves and pictures:"
 dvc plots show

@@ -9,18 +9,18 @@ as it is.
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import zip_longest
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from string import ascii_uppercase
 from typing import Any
 
 import pandas as pd
 
 from ablation.base.console import percent, points
-from ablation.base.files import read_csv, read_json
-from ablation.judge.evaluation import look_alike_errors
+from ablation.base.files import read_json
 from ablation.params import PARAMS, load_params
+from ablation.show import tables
+from ablation.show.study import Study
+from ablation.show.tables import bounds, markdown
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -29,9 +29,10 @@ MINUTE = 60
 
 
 def main() -> None:
+    study = study_in(ROOT)
     for page in pages():
         text = page.read_text()
-        renewed = renew(text, ROOT)
+        renewed = renew(text, study)
         if renewed != text:
             page.write_text(renewed)
             print(f"wrote {page.relative_to(ROOT)}")
@@ -42,12 +43,18 @@ def pages() -> list[Path]:
     return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def renew(text: str, study: Path) -> str:
+def study_in(root: Path) -> Study:
+    """The study of a folder that holds params.yaml, metrics/, plots/ and data/."""
+    params = load_params(root / PARAMS)
+    return Study(root, params.families, params.data.dataset, params.dataset)
+
+
+def renew(text: str, study: Study) -> str:
     """A page with every table made anew from the files of a study.
 
     Args:
         text: the page.
-        study: the folder that holds params.yaml, metrics/, plots/, data/times/ and benchmarks/.
+        study: its files, with benchmarks/ beside them.
 
     Raises:
         KeyError: the page asks for a table that is not in `TABLES`.
@@ -55,252 +62,30 @@ def renew(text: str, study: Path) -> str:
     return BLOCK.sub(lambda block: f"{block[1]}{TABLES[block[2]](study)}\n{block[3]}", text)
 
 
-def answer(study: Path) -> str:
-    """What each technique is worth in the end, for every family.
-
-    A technique that the chain changed: what leave-one-out found. One that stayed as it was in the
-    baseline: the best of the other settings, as its stage found it.
-    """
-    worth = {model: worth_of(study, model) for model in families(study)}
-    techniques = next(iter(worth.values())).index
-    rows = [
-        ["all of them" if name == "all" else name]
-        + [worth_cell(study, model, table.loc[name]) for model, table in worth.items()]
-        for name in techniques
-    ]
-    return markdown(["technique", *titles(study)], rows)
-
-
-def worth_of(study: Path, model: str) -> pd.DataFrame:
-    """A row a technique, and a last row `all`: the final recipe's gain over one without it."""
-    gains = read_csv(study / "plots" / model / "leave_one_out/gains.csv")
-    return gains.set_index("technique")
-
-
-def worth_cell(study: Path, model: str, row: pd.Series) -> str:
-    if row.name == "all":
-        return gain_with_interval(row) if pd.notna(row["gain"]) else "nothing changed"
-    before, after = row["baseline_setting"], row["final_setting"]
-    if before == after:
-        return f"`{after}` stays; {best_of_the_others(study, model, str(row.name), after)}"
-    found = "without it the training fails" if pd.isna(row["gain"]) else gain_with_interval(row)
-    return f"`{before}` → `{after}`: {found}"
-
-
-def best_of_the_others(study: Path, model: str, technique: str, setting: str) -> str:
-    """The setting that came nearest to the one that stayed, as the stage found it."""
-    table = read_csv(study / "plots" / model / technique / "candidates.csv")
-    others = table[(table["setting"] != setting) & ~failed(table)]
-    if others.empty:
-        return "nothing else was tried" if len(table) == 1 else "all others failed"
-    finished = others[others["repeats"] == table["repeats"].max()]
-    best = others.loc[(others if finished.empty else finished)["gain"].idxmax()]
-    return f"`{best['setting']}`: {gain_with_interval(best)}"
-
-
-def failed(candidates: pd.DataFrame) -> pd.Series:
-    """Which settings diverged or collapsed."""
-    marks = candidates.reindex(columns=["diverged", "collapsed"], fill_value=False)
-    return marks.astype(bool).any(axis=1)
-
-
-def shares(study: Path) -> str:
-    """The share of each changed technique in the whole gain, and what pairs do beyond their own."""
-    columns = {}
-    for model, title in zip(families(study), titles(study), strict=True):
-        folder = study / "plots" / model / "leave_one_out"
-        parts = read_csv(folder / "shapley.csv").set_index("technique")
-        pairs = read_csv(folder / "interactions.csv")
-        pairs.index = pd.Index(pairs["first"] + " x " + pairs["second"])
-        whole = worth_of(study, model).loc[["all"]].rename({"all": "the whole"})
-        rows = pd.concat([parts, whole, pairs])[["gain", "low", "high"]]
-        columns[title] = {name: gain_with_interval(row) for name, row in rows.iterrows()}
-    names = dict.fromkeys(name for column in columns.values() for name in column)
-    rows = [[name, *(column.get(name, "") for column in columns.values())] for name in names]
-    return markdown(["technique", *columns], rows)
-
-
-def chain(study: Path) -> str:
-    """What every stage concluded, for every family."""
-    concluded = {model: last_chain(study, model) for model in families(study)}
-    techniques = next(iter(concluded.values())).index
-    rows = [
-        [name, *(cell for table in concluded.values() for cell in chain_cells(table.loc[name]))]
-        for name in techniques
-    ]
-    heads = [head for title in titles(study) for head in (title, f"{title}: verdict")]
-    return markdown(["stage", *heads], rows)
-
-
-def last_chain(study: Path, model: str) -> pd.DataFrame:
-    together = read_csv(study / "plots/comparison/chain.csv")
-    return together[together["model"] == model].set_index("technique")
-
-
-def chain_cells(row: pd.Series) -> tuple[str, str]:
-    first = row.name == "baseline"
-    verdict = "start" if first else row["verdict"]
-    gain = "" if pd.isna(row["gain"]) else f", {gain_with_interval(row)}"
-    return f"`{row['winner']}`: {percent(row['accuracy'])}", f"{verdict}{gain}"
-
-
-def test(study: Path) -> str:
-    """What each released model did on the test set, and what it costs."""
-    models = read_csv(study / "plots/comparison/models.csv").set_index("model")
-    times = pd.DataFrame(
-        {model: read_csv(study / f"data/times/{model}/test.csv").iloc[0] for model in models.index}
-    ).T
-    lines = {
-        "accuracy (95 % interval)": [
-            f"**{percent(row.accuracy)}** ({bounds(row.low, row.high, percent)})"
-            for row in models.itertuples()
-        ],
-        "more than the baseline recipe": [
-            gain_with_interval(pd.Series(read_json(study / f"metrics/{m}/test_over_baseline.json")))
-            for m in models.index
-        ],
-        "over all seeds: mean, spread": [
-            percent(row.seeds_mean) + ("" if pd.isna(row.seeds_spread) else spread(row))
-            for row in models.itertuples()
-        ],
-        "the baseline over all seeds": [
-            percent(row.baseline_mean)
-            + ("" if pd.isna(row.baseline_spread) else f", {100 * row.baseline_spread:.2f}")
-            for row in models.itertuples()
-        ],
-        "right within two guesses": map(percent, models["top2"]),
-        "macro precision": map(percent, models["precision"]),
-        "macro recall": map(percent, models["recall"]),
-        "macro F1": map(percent, models["f1"]),
-        "expected calibration error": map(percent, models["calibration_error"]),
-        "parameters": (f"{count:,}" for count in models["parameters"]),
-        "training, one core or GPU": (f"{seconds:.0f} s" for seconds in times["train_seconds"]),
-        "prediction, one core": (f"{rate:,.0f} images/s" for rate in times["images_per_second"]),
-    }
-    rows = [[head, *cells] for head, cells in lines.items()]
-    return markdown(["on the test characters", *titles(study)], rows)
-
-
-def spread(row: Any) -> str:
-    return f", {100 * row.seeds_spread:.2f}"
-
-
-def ours(study: Path) -> str:
+def ours(study: Study) -> str:
     """The released models as a table of published results would list them."""
-    dataset = load_params(study / PARAMS).data.dataset
-    counts = read_csv(study / "plots/data/class_counts.csv")
+    counts = study.table("plots/data/class_counts.csv")
+    models = study.table("plots/comparison/models.csv")
     rows = [
         [
             f"{title}, this project",
-            f"{dataset}: {counts['train'].sum():,}",
+            f"{study.name}: {counts['train'].sum():,}",
             f"{counts['test'].sum():,}",
             percent(row.accuracy),
             f"{row.parameters:,}",
         ]
-        for title, row in zip(
-            titles(study), tuples(read_csv(study / "plots/comparison/models.csv")), strict=True
-        )
+        for title, row in zip(tables.titles(study), tables.tuples(models), strict=True)
     ]
     heads = ["model", "training characters", "test characters", "test accuracy", "parameters"]
     return markdown(heads, rows)
 
 
-def pairs(study: Path) -> str:
-    """Every two families on the same test characters."""
-    table = read_csv(study / "plots/comparison/pairs.csv")
-    rows = [
-        [
-            f"{row['second'].upper()} minus {row['first'].upper()}",
-            gain_with_interval(row),
-            f"{row['mcnemar_p']:.0e}",
-        ]
-        for _, row in table.iterrows()
-    ]
-    return markdown(["pair", "points more of the test characters", "McNemar's p"], rows)
-
-
-def agreement(study: Path) -> str:
-    """On how many test characters all models are right, some of them, or none."""
-    table = read_csv(study / "plots/comparison/agreement.csv")
-    rows = [[row.outcome, f"{row.count:,}", percent(row.share)] for row in tuples(table)]
-    return markdown(["outcome", "characters", "share"], rows)
-
-
-def look_alikes(study: Path) -> str:
-    """How many of each model's errors are between characters of one shape."""
-    table = read_csv(study / "plots/comparison/ambiguous.csv")
-    models = families(study)
-    shares = table.pivot(index="group", columns="model", values="share_of_errors")
-    groups = [*dict.fromkeys(table["group"])]
-    rows = [
-        ["all of these" if group == "all" else group]
-        + [f"{100 * shares.loc[group, model]:.1f} %" for model in models]
-        for group in groups
-    ]
-    return markdown(["look-alikes", *(f"of the {title}'s errors" for title in titles(study))], rows)
-
-
-def kinds(study: Path) -> str:
-    """How many errors are between look-alikes, between the cases of a letter, and all else."""
-    look_alikes = load_params(study / PARAMS).dataset.look_alikes
-    columns = [
-        kinds_of_errors(read_csv(study / "plots" / model / "test/predictions.csv"), look_alikes)
-        for model in families(study)
-    ]
-    rows = [
-        [
-            kind,
-            *(
-                f"{column[kind]:,} ({100 * column[kind] / column['all']:.1f} %)"
-                for column in columns
-            ),
-        ]
-        for kind in columns[0]
-    ]
-    return markdown(["errors", *(f"the {title}'s" for title in titles(study))], rows)
-
-
-def kinds_of_errors(predictions: pd.DataFrame, look_alikes: Mapping[str, str]) -> dict[str, int]:
-    """The errors of one model by what makes them hard; a look-alike is not counted as a case.
-
-    Args:
-        predictions: columns actual and predicted, one row a test character.
-        look_alikes: name of a group to its characters; no character is in two groups.
-    """
-    cases = {
-        letter: letter + letter.lower()
-        for letter in ascii_uppercase
-        if not any({letter, letter.lower()} <= {*group} for group in look_alikes.values())
-    }
-    actual, predicted = predictions["actual"], predictions["predicted"]
-    alike, case = (
-        int(look_alike_errors(actual, predicted, groups)["errors"].iloc[-1])
-        for groups in (look_alikes, cases)
-    )
-    errors = int((actual != predicted).sum())
-    return {
-        "between look-alikes": alike,
-        "between upper and lower case of one letter": case,
-        "all else: a person could tell": errors - alike - case,
-        "all": errors,
-    }
-
-
-def confused(study: Path) -> str:
-    """The pairs of characters that each model takes for each other most often."""
-    columns = [
-        [f"{row.first} / {row.second}: {row.errors}" for row in tuples(table)]
-        for table in (
-            read_csv(study / "plots" / model / "test/confused.csv") for model in families(study)
-        )
-    ]
-    return markdown(titles(study), zip_longest(*columns, fillvalue=""))
-
-
-def metrics(study: Path) -> str:
+def metrics(study: Study) -> str:
     """What `dvc metrics show` prints: a line for every file of metrics/, absent numbers empty."""
-    files = sorted((study / "metrics").rglob("*.json"))
-    rows = [[f"`{file.relative_to(study)}`", *metrics_cells(read_json(file))] for file in files]
+    files = sorted((study.root / "metrics").rglob("*.json"))
+    rows = [
+        [f"`{file.relative_to(study.root)}`", *metrics_cells(read_json(file))] for file in files
+    ]
     return markdown(["file", *METRICS], rows)
 
 
@@ -309,41 +94,7 @@ def metrics_cells(numbers: dict[str, Any]) -> Iterable[str]:
     return (f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in cells)
 
 
-def times(study: Path) -> str:
-    """How many trainings every stage made, their time on one core or GPU, and what computed them.
-
-    A training that an earlier stage has made, the incumbent's, is counted there alone.
-    """
-    models = families(study)
-    stages = [*last_chain(study, models[0]).index, "leave_one_out", "fit"]
-    made = {stage: [new_times(study, model, stage) for model in models] for stage in stages}
-    made["all of them"] = [pd.concat(tables) for tables in zip(*made.values(), strict=True)]
-    rows = [
-        [stage, *(cell for table in tables for cell in time_cells(table)), computed_on(tables)]
-        for stage, tables in made.items()
-    ]
-    heads = [head for title in titles(study) for head in (f"{title}: trainings", "minutes")]
-    return markdown(["stage", *heads, "computed on"], rows)
-
-
-def new_times(study: Path, model: str, stage: str) -> pd.DataFrame:
-    table = read_csv(study / f"data/times/{model}/{stage}.csv")
-    if stage in ("baseline", "leave_one_out", "fit"):
-        return table
-    return table[table["setting"] != table["setting"].iloc[0]]
-
-
-def time_cells(table: pd.DataFrame) -> tuple[str, str]:
-    return str(len(table)), f"{table['train_seconds'].sum() / MINUTE:.1f}"
-
-
-def computed_on(tables: Sequence[pd.DataFrame]) -> str:
-    """`AMD EPYC (Zen 5), bf16`; several where a stage was not computed in one place."""
-    together = pd.concat(tables)
-    return "; ".join((together["computer"] + ", " + together["precision"]).unique())
-
-
-def throughput(study: Path) -> str:
+def throughput(study: Study) -> str:
     """Images a second: the plain loop, the engine, and the engine's own ceiling."""
     rows = [
         [f"{row['model'].upper()} {row['sizes']}"]
@@ -355,7 +106,7 @@ def throughput(study: Path) -> str:
     return markdown(heads, rows)
 
 
-def study_time(study: Path) -> str:
+def study_time(study: Study) -> str:
     """How long `dvc repro` of the demo's study takes."""
     rows = [
         [row["way"], duration(row["seconds"]), str(row["trainings"])]
@@ -369,7 +120,7 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def precision(study: Path) -> str:
+def precision(study: Study) -> str:
     """What bf16 costs in validation accuracy."""
     rows = [
         [
@@ -389,7 +140,7 @@ def precision_bounds(row: dict[str, float]) -> str:
     return bounds(row["difference_low"], row["difference_high"], points)
 
 
-def racing(study: Path) -> str:
+def racing(study: Study) -> str:
     """What racing saved, and in how many stages it changed the winner."""
     table = pd.DataFrame(benchmark(study, "racing")["rows"])
     changed = table["winner_with"] != table["winner_without"]
@@ -405,14 +156,14 @@ def racing(study: Path) -> str:
     return markdown(["model", "trials without racing", "with racing", "other winners"], rows)
 
 
-def verdicts(study: Path) -> str:
+def verdicts(study: Study) -> str:
     """The first table of benchmarks/verdicts.md: how often a stage's verdict is right."""
-    lines = (study / "benchmarks/verdicts.md").read_text().splitlines()
-    tables = "\n".join(line if line.startswith("|") else "" for line in lines)
-    return tables.strip().split("\n\n", maxsplit=1)[0]
+    lines = (study.root / "benchmarks/verdicts.md").read_text().splitlines()
+    found = "\n".join(line if line.startswith("|") else "" for line in lines)
+    return found.strip().split("\n\n", maxsplit=1)[0]
 
 
-def coverage(study: Path) -> str:
+def coverage(study: Study) -> str:
     """How often the intervals hold the truth in worlds of real characters."""
     content = benchmark(study, "coverage")
     rows = [
@@ -430,19 +181,19 @@ def coverage(study: Path) -> str:
     return markdown([*heads, "error claimed", "real error"], rows)
 
 
-TABLES: dict[str, Callable[[Path], str]] = {
-    "answer": answer,
-    "shares": shares,
-    "chain": chain,
-    "test": test,
+TABLES: dict[str, Callable[[Study], str]] = {
+    "answer": tables.answer,
+    "shares": tables.shares,
+    "chain": tables.chain,
+    "test": tables.test,
     "ours": ours,
-    "pairs": pairs,
-    "agreement": agreement,
-    "look_alikes": look_alikes,
-    "kinds": kinds,
-    "confused": confused,
+    "pairs": tables.pairs,
+    "agreement": tables.agreement,
+    "look_alikes": tables.look_alikes,
+    "kinds": tables.kinds,
+    "confused": tables.confused,
     "metrics": metrics,
-    "times": times,
+    "times": tables.times,
     "throughput": throughput,
     "study_time": study_time,
     "precision": precision,
@@ -452,46 +203,12 @@ TABLES: dict[str, Callable[[Path], str]] = {
 }
 
 
-def families(study: Path) -> list[str]:
-    """The families of a study, in the order of its files."""
-    return [*read_csv(study / "plots/comparison/models.csv")["model"]]
-
-
-def titles(study: Path) -> list[str]:
-    """What a table calls the families."""
-    return [model.upper() for model in families(study)]
-
-
-def benchmark(study: Path, section: str) -> dict[str, Any]:
+def benchmark(study: Study, section: str) -> dict[str, Any]:
     """A section of benchmarks/results.json."""
-    content: dict[str, Any] = json.loads((study / "benchmarks/results.json").read_text())[section]
+    content: dict[str, Any] = json.loads((study.root / "benchmarks/results.json").read_text())[
+        section
+    ]
     return content
-
-
-def gain_with_interval(row: pd.Series) -> str:
-    """`+0.31 (+0.10 to +0.52)` in percentage points; bold where all of it is above zero."""
-    if pd.isna(row["low"]):
-        return points(row["gain"])
-    said = f"{points(row['gain'])} ({bounds(row['low'], row['high'], points)})"
-    return f"**{said}**" if row["low"] > 0 else said
-
-
-def bounds(low: float, high: float, say: Callable[[float], str]) -> str:
-    """`84.49 to 86.14 %`, `-0.10 to +0.20`: the unit is said once."""
-    return f"{say(low).removesuffix(' %')} to {say(high)}"
-
-
-def tuples(table: pd.DataFrame) -> Iterable[Any]:
-    rows: Iterable[Any] = table.itertuples(index=False)
-    return rows
-
-
-def markdown(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table as GitHub reads it; a bar inside a cell would end it."""
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(
-        f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines
-    )
 
 
 if __name__ == "__main__":

@@ -1,31 +1,75 @@
 """Read params.yaml before any other stage does, so that a mistake in it stops the study here."""
 
+import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from ablation.base.console import console, plain_errors
+from ablation.base.checked import read_yaml
+from ablation.base.console import console, stage_process
 from ablation.base.errors import UserError
-from ablation.base.files import write_bytes
+from ablation.base.files import repository, write_bytes
 from ablation.params import PARAMS, load_params
 from ablation.run.precision import settle
 from ablation.trial.families import FAMILIES
 
 CHECKED = Path("data/prepared/checked.txt")
 PIPELINE = Path("dvc.yaml")
+# Seconds. To measure takes a second or two, and to import torch as long; on a busy machine longer.
+PATIENCE = 120
 
 
 def main() -> None:
     params = load_params()
-    stages = yaml.safe_load(PIPELINE.read_text())["stages"]
+    stages = read_stages()
     every_stage_knows_what_to_explore(stages)
     all_families_are_waited_for(stages, params.families)
+    raw_files_have_a_folder(params.data.raw)
     settle(params.training.precision, params.training.device)
+    study = forecast()
     # The same words whatever the parameters are: the stages after this one depend on their own.
     write_bytes(b"params.yaml could be read when this was written.\n", CHECKED)
     console.print(f"params.yaml is sound: a study of {params.data.dataset}")
+    for line in (*params.unwise, *study):
+        console.print(line)
+
+
+def read_stages() -> dict[str, Any]:
+    """The stages of dvc.yaml.
+
+    Raises:
+        UserError: it cannot be read, or lacks one that is looked into here.
+    """
+    pipeline = read_yaml(PIPELINE)
+    stages = pipeline.get("stages") if isinstance(pipeline, dict) else None
+    if not isinstance(stages, dict) or not all(isinstance(each, dict) for each in stages.values()):
+        raise UserError(f"{PIPELINE}: stages: should be keys and values, {{name: stage}}")
+    for name in ("compare", "report"):
+        if not isinstance(stages.get(name, {}).get("deps"), list):
+            raise UserError(f"{PIPELINE}: stages.{name}.deps: missing; add it")
+    return stages
+
+
+def forecast() -> list[str]:
+    """What is said of the study's size and time.
+
+    Raises:
+        UserError: its networks are too large for this machine.
+    """
+    command = [sys.executable, "-m", "ablation.forecast"]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return [f"how long it takes is not known: a few steps took longer than {PATIENCE} s here"]
+    if done.returncode == 0:
+        return done.stdout.splitlines()
+    if done.stderr.startswith("error: "):
+        raise UserError(done.stderr.removeprefix("error: ").rstrip())
+    why = (done.stderr.splitlines() or [f"ended by signal {-done.returncode}"])[-1]
+    return [f"how long it takes is not known: a few steps could not be measured ({why})"]
 
 
 def every_stage_knows_what_to_explore(stages: dict[str, Any]) -> None:
@@ -34,8 +78,8 @@ def every_stage_knows_what_to_explore(stages: dict[str, Any]) -> None:
     Raises:
         UserError: a technique has a stage, and params.yaml does not say what to explore.
     """
-    listed = yaml.safe_load(PARAMS.read_text())["techniques"]
-    variables = [given for stage in stages.values() for given in stage.get("vars", [])]
+    listed = read_yaml(PARAMS)["techniques"]
+    variables = [given for stage in stages.values() for given in stage.get("vars") or []]
     techniques = [given["technique"] for given in variables if "technique" in given]
     if missing := [technique for technique in techniques if technique not in listed]:
         raise UserError(
@@ -60,6 +104,20 @@ def all_families_are_waited_for(stages: dict[str, Any], families: Iterable[str])
             )
 
 
+def raw_files_have_a_folder(raw: Path) -> None:
+    """DVC, which watches it, would say no more than `No such file or directory`.
+
+    Raises:
+        UserError: there is none.
+    """
+    if not (repository() / raw).is_dir():
+        found = "a file, and no folder" if (repository() / raw).exists() else "no such folder"
+        raise UserError(
+            f"{PARAMS}: data.raw: {raw}: {found}; make the folder, or name the one that holds the "
+            "raw files"
+        )
+
+
 if __name__ == "__main__":
-    with plain_errors():
+    with stage_process():
         main()

@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 from rich.table import Table
 
-from ablation.base.console import announce, console, percent, plain_errors, points
+from ablation.base.console import announce, console, percent, points, stage_process
+from ablation.base.errors import UserError
 from ablation.base.files import read_csv, read_json, write_csv, write_json
 from ablation.data.datasets import Dataset
 from ablation.judge.evaluation import (
@@ -23,6 +24,10 @@ from ablation.recipe import CHAIN
 
 PLOTS = Path("plots/comparison")
 METRICS = Path("metrics/comparison")
+
+NUMBERS = ("accuracy", "precision", "recall", "f1")
+DETAILS = ("top2", "seeds_mean", "seeds_spread", "parameters")
+TIMES = ("train_seconds", "predict_seconds")
 
 
 @dataclass(frozen=True)
@@ -40,12 +45,12 @@ class Tested:
     def read(cls, model: str, last: str) -> "Tested":
         plots = Path("plots", model)
         return cls(
-            chain=read_csv(plots / last / "chain.csv"),
-            numbers=read_json(Path("metrics", model, "test.json")),
-            details=read_csv(plots / "test/details.csv"),
-            predictions=read_csv(plots / "test/predictions.csv"),
-            report=read_csv(plots / "test/report.csv"),
-            times=read_csv(Path("data/times", model, "test.csv")),
+            chain=read_csv(plots / last / "chain.csv", ["technique"]),
+            numbers=read_json(Path("metrics", model, "test.json"), NUMBERS),
+            details=read_csv(plots / "test/details.csv", DETAILS),
+            predictions=read_csv(plots / "test/predictions.csv", ["actual", "predicted"]),
+            report=read_csv(plots / "test/report.csv", ["class", "recall"]),
+            times=read_csv(Path("data/times", model, "test.csv"), TIMES),
         )
 
     @property
@@ -61,6 +66,7 @@ def main() -> None:
     params = load_params()
     announce(" against ".join(params.families), params.dataset.note)
     tested = {model: Tested.read(model, last) for model in params.families}
+    all_saw_the_same_characters(tested)
 
     tables = comparison_tables(tested, params)
     for name, table in tables.items():
@@ -70,6 +76,23 @@ def main() -> None:
         numbers = {"gain": row.gain, "low": row.low, "high": row.high}
         write_json(numbers, METRICS / f"{row.first}-{row.second}.json")
     show(tested, tables)
+
+
+def all_saw_the_same_characters(tested: dict[str, Tested]) -> None:
+    """Line by line, models are compared on the same character.
+
+    Raises:
+        UserError: their tests were of different test sets.
+    """
+    first, *others = tested
+    for other in others:
+        one, another = tested[first], tested[other]
+        same_tests = one.predictions["actual"].equals(another.predictions["actual"])
+        if not (same_tests and one.report["class"].equals(another.report["class"])):
+            raise UserError(
+                f"plots/{first}/test/predictions.csv and plots/{other}/test/predictions.csv are "
+                "of different test sets; `dvc repro` tests both on one"
+            )
 
 
 def comparison_tables(tested: dict[str, Tested], params: Params) -> dict[str, pd.DataFrame]:
@@ -136,7 +159,7 @@ def show(tested: dict[str, Tested], tables: dict[str, pd.DataFrame]) -> None:
     for name in ("accuracy", "top2", "precision", "recall", "f1", "seeds_mean", "seeds_spread"):
         table.add_row(name, *map(percent, models[name]))
     table.add_row("parameters", *(f"{count:,}" for count in models["parameters"]))
-    for name in ("train_seconds", "predict_seconds"):
+    for name in TIMES:
         table.add_row(name, *(f"{each.times[name].iloc[0]:.2f}" for each in tested.values()))
     console.print(table)
     for row in tables["pairs"].itertuples(index=False):
@@ -157,5 +180,5 @@ def show(tested: dict[str, Tested], tables: dict[str, pd.DataFrame]) -> None:
 
 
 if __name__ == "__main__":
-    with plain_errors():
+    with stage_process():
         main()

@@ -9,9 +9,9 @@ import pandas as pd
 import torch
 from rich.table import Table
 
-from ablation.base.console import announce, console, percent, plain_errors, points
+from ablation.base.console import announce, console, percent, points, stage_process
 from ablation.base.errors import UserError
-from ablation.base.files import read_csv, write_csv, write_json
+from ablation.base.files import DIGITS, read_csv, whole_file, write_csv, write_json
 from ablation.data.characters import Characters
 from ablation.fitted import Fitted
 from ablation.judge.evaluation import (
@@ -29,6 +29,7 @@ from ablation.trial.families import FAMILIES
 
 TEST_CHARACTERS = Path("data/prepared/test.npz")
 SHOWN = 6
+WORST = 12
 TIMED_PASSES = 5
 
 
@@ -39,9 +40,12 @@ def main() -> None:
     announce(f"test of the {model}", params.dataset.note)
     torch.set_num_threads(1)
     test = Characters.load(TEST_CHARACTERS)
-    released = load(arguments.released, test)
+    if not len(test):
+        raise UserError(f"{TEST_CHARACTERS}: without characters; `dvc repro prepare` makes it")
+    train_seconds = float(read_csv(arguments.times, ["train_seconds"])["train_seconds"].iloc[0])
+    released = load(arguments.released, model, test)
     seeds, baselines = (
-        [load(path, test) for path in in_order(folder)]
+        [load(path, model, test) for path in in_order(folder)]
         for folder in (arguments.seeds, arguments.baseline)
     )
     predictions = predict(released, test)
@@ -52,7 +56,7 @@ def main() -> None:
     gain = gain_over(before[0], predictions, params.seed)
     tables["seeds"] = seeds_table([predict(seed, test) for seed in seeds], before)
     tables["details"] = details(predictions, tables, released)
-    times = test_times(arguments.times, released, test)
+    times = test_times(train_seconds, released, test)
     for name, table in tables.items():
         write_csv(table, Path("plots", model, "test", f"{name}.csv"))
     write_json(numbers, Path("metrics", model, "test.json"))
@@ -60,6 +64,7 @@ def main() -> None:
     write_csv(times, Path("data/times", model, "test.csv"))
     shown = predictions.head(SHOWN)
     save_shown(test, shown, Path("data/evaluated", model, "first_six.npz"))
+    save_shown(test, worst(predictions), Path("data/evaluated", model, "worst.npz"))
     show(numbers, gain, tables, times, shown)
 
 
@@ -73,13 +78,16 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def load(path: Path, test: Characters) -> Fitted:
-    """A model file that knows the classes of the test set.
+def load(path: Path, model: str, test: Characters) -> Fitted:
+    """A model file of a family that knows the classes of the test set.
 
     Raises:
-        UserError: its classes are others; labels would name other characters.
+        UserError: its classes are others; labels would name other characters. Or it is another
+            family's, whose numbers would stand under this one's name.
     """
     fitted = Fitted.load(path)
+    if fitted.about.model != model:
+        raise UserError(f"{path}: a {fitted.about.model}, but --model is {model}; name its file")
     if fitted.about.classes != test.classes:
         raise UserError(
             f"{path}: a model of the classes {' '.join(fitted.about.classes)}, but "
@@ -89,8 +97,17 @@ def load(path: Path, test: Characters) -> Fitted:
 
 
 def in_order(folder: Path) -> list[Path]:
-    """The model files of a folder by their seeds' numbers."""
-    return sorted(folder.glob("*.safetensors"), key=lambda path: int(path.stem))
+    """The model files of a folder by their seeds' numbers.
+
+    Raises:
+        UserError: there is none.
+    """
+    files = [path for path in folder.glob("*.safetensors") if path.stem.isdecimal()]
+    if not files:
+        raise UserError(
+            f"{folder}: no folder of models 1.safetensors, ...; `dvc repro fit` makes it"
+        )
+    return sorted(files, key=lambda path: int(path.stem))
 
 
 def predict(fitted: Fitted, test: Characters) -> pd.DataFrame:
@@ -167,7 +184,7 @@ def details(
     return pd.DataFrame([row])
 
 
-def test_times(fits: Path, released: Fitted, test: Characters) -> pd.DataFrame:
+def test_times(train_seconds: float, released: Fitted, test: Characters) -> pd.DataFrame:
     """What the released model took to train, and takes to predict all test images on one core.
 
     Prediction is the median of some passes; the first, which warms up, was made before.
@@ -179,17 +196,25 @@ def test_times(fits: Path, released: Fitted, test: Characters) -> pd.DataFrame:
         seconds.append(time.perf_counter() - started)
     predict_seconds = float(np.median(seconds))
     row = {
-        "train_seconds": read_csv(fits)["train_seconds"].iloc[0],
+        "train_seconds": train_seconds,
         "predict_seconds": predict_seconds,
         "images_per_second": len(test) / predict_seconds,
     }
     return pd.DataFrame([row])
 
 
+def worst(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The mistakes that the model was surest of, the surest first."""
+    wrong = predictions[predictions["actual"] != predictions["predicted"]]
+    return wrong.sort_values("confidence", ascending=False, kind="stable").head(WORST)
+
+
 def save_shown(test: Characters, shown: pd.DataFrame, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write some predictions with their images, for a picture of them."""
     columns = {name: shown[name].to_numpy(dtype=str) for name in ("actual", "predicted")}
-    np.savez(path, images=test.images[: len(shown)], **columns)
+    confidence = shown["confidence"].to_numpy(dtype=float).round(DIGITS)
+    with whole_file(path) as file:
+        np.savez(file, images=test.images[shown.index], confidence=confidence, **columns)
 
 
 def show(
@@ -238,5 +263,5 @@ def show(
 
 
 if __name__ == "__main__":
-    with plain_errors():
+    with stage_process():
         main()

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from ablation.base.console import announce, console, plain_errors, progress
+from ablation.base.console import announce, console, progress, stage_process
 from ablation.base.errors import UserError
 from ablation.base.files import write_bytes, write_csv
 from ablation.model_file import pack
-from ablation.params import load_params
-from ablation.recipe import load_recipe
+from ablation.params import PARAMS, load_params
 from ablation.run.hardware import Hardware
-from ablation.study import fit_repeats, laboratory, make_trial
+from ablation.study import fit_repeats, laboratory, make_trial, read_recipe
 from ablation.trial.families import FAMILIES
 from ablation.trial.trials import Result
 
@@ -29,7 +28,7 @@ def main() -> None:
     model = arguments.model
     params = load_params()
     announce(f"fit of the {model}", params.dataset.note)
-    recipe = load_recipe(arguments.recipe)
+    recipe = read_recipe(arguments.recipe, params, model)
 
     trials = {
         (kind, seed): make_trial(params, model, made, repeat)
@@ -41,11 +40,13 @@ def main() -> None:
     runs = progress(lab.fit(wanted), len(wanted), f"{model} fits")
     fits = {trial: (result, learnt) for trial, result, learnt in runs}
     results = {place: fits[trial][0] for place, trial in trials.items()}
-    if any(result.diverged for result in results.values()):
-        raise UserError(
-            f"{arguments.recipe}: it or the baseline diverged on all training characters, though "
-            "not on a split of them; lower the learning rates in params.yaml"
-        )
+    for (kind, seed), result in results.items():
+        if result.diverged:
+            place = arguments.recipe if kind == "seeds" else f"{PARAMS}: baseline"
+            raise UserError(
+                f"{place}: fit {seed} diverged on all training characters, though no trial on a "
+                "part of them did; lower the learning rates in params.yaml"
+            )
     for kind in ("seeds", "baseline"):
         shutil.rmtree(MODELS_FOLDER / f"{model}-{kind}", ignore_errors=True)
     for (kind, seed), trial in trials.items():
@@ -82,5 +83,5 @@ def times_table(results: dict[tuple[str, int], Result], hardware: Hardware) -> p
 
 
 if __name__ == "__main__":
-    with plain_errors():
+    with stage_process():
         main()

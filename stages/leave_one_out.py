@@ -15,17 +15,17 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
-from ablation.base.console import announce, console, plain_errors, points, progress
+from ablation.base.console import announce, console, points, progress, stage_process
 from ablation.base.errors import UserError
-from ablation.base.files import read_csv, write_csv, write_json
+from ablation.base.files import write_csv, write_json
 from ablation.data.splits import val_to_train
 from ablation.judge.selection import has_collapsed
 from ablation.judge.worth import Changed, Part, Worth, list_trials, weigh_techniques
 from ablation.params import load_params
-from ablation.recipe import BASELINE, Recipe, label, load_recipe
+from ablation.recipe import BASELINE, Recipe, label
 from ablation.run.hardware import Hardware
 from ablation.run.laboratory import Laboratory
-from ablation.study import laboratory, make_trial, repeats_for
+from ablation.study import laboratory, make_trial, read_chain, read_recipe, repeats_for
 from ablation.trial.families import FAMILIES
 from ablation.trial.trials import Result, Trial
 
@@ -41,9 +41,9 @@ def main() -> None:
     model = arguments.model
     params = load_params()
     announce(f"leave one out of the {model}", params.dataset.note)
-    final = params.full(model, load_recipe(arguments.recipe))
+    final = params.full(model, read_recipe(arguments.recipe, params, model))
     baseline = params.full(model, params.baseline)
-    chain = [name for name in read_csv(arguments.chain)["technique"] if name != BASELINE]
+    chain = [name for name in read_chain(arguments.chain)["technique"] if name != BASELINE]
     changed = [each for each in chain if final.setting(each) != baseline.setting(each)]
 
     repeats = repeats_for(params, "leave-one-out")
@@ -228,5 +228,5 @@ def interval(low: float, high: float) -> str:
 
 
 if __name__ == "__main__":
-    with plain_errors():
+    with stage_process():
         main()

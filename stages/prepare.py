@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ablation.base.console import announce, console, plain_errors
+from ablation.base.console import announce, console, stage_process
 from ablation.base.files import repository, write_csv
 from ablation.data.characters import Characters
 from ablation.params import load_params
@@ -13,15 +13,17 @@ from ablation.params import load_params
 PREPARED = Path("data/prepared")
 CLASSES = Path("data/classes.csv")
 CLASS_COUNTS = Path("plots/data/class_counts.csv")
+SAMPLES = 10
 
 
 def main() -> None:
     params = load_params()
     announce("prepare", params.dataset.note)
     train, test = params.dataset.load(repository() / params.data.raw)
+    params.refuse_large_batches(len(train))
     train.save(PREPARED / "train.npz")
     test.save(PREPARED / "test.npz")
-    first_of_each_class(train).save(PREPARED / "samples.npz")
+    samples_of_each_class(train).save(PREPARED / "samples.npz")
     write_tables(train, test)
     console.print(
         f"{params.data.dataset}: {len(train):,} training and {len(test):,} test characters, "
@@ -29,10 +31,12 @@ def main() -> None:
     )
 
 
-def first_of_each_class(characters: Characters) -> Characters:
-    """One character of every class, in label order."""
-    first = np.unique(characters.labels, return_index=True)[1]
-    return Characters(characters.images[first], characters.labels[first], characters.classes)
+def samples_of_each_class(characters: Characters) -> Characters:
+    """The first characters of every class, in label order; all of them where there are few."""
+    by_label = np.argsort(characters.labels, kind="stable")
+    ends = np.cumsum(characters.counts())[:-1]
+    kept = np.concatenate([each[:SAMPLES] for each in np.split(by_label, ends)])
+    return Characters(characters.images[kept], characters.labels[kept], characters.classes)
 
 
 def write_tables(train: Characters, test: Characters) -> None:
@@ -44,5 +48,5 @@ def write_tables(train: Characters, test: Characters) -> None:
 
 
 if __name__ == "__main__":
-    with plain_errors():
+    with stage_process():
         main()

@@ -1,19 +1,22 @@
-"""Stage `report`: every picture and chart of the study, from the numbers of the other stages."""
+"""Stage `report`: the study as a story with pictures and charts, from the other stages' files."""
 
 from pathlib import Path
 
-from ablation.base.console import console, plain_errors
+from ablation.base.console import console, stage_process
 from ablation.params import load_params
-from ablation.show.report import Study, summary, write_charts, write_pictures
+from ablation.show.report import summary, write_charts, write_pictures
+from ablation.show.story import write_report
+from ablation.show.study import Study
 
 
 def main() -> None:
-    """Draw what the stages wrote, say where, and print the test results of all models."""
-    with plain_errors():
+    """Draw and tell what the stages wrote, say where, and print the test results of all models."""
+    with stage_process():
         params = load_params()
-        study = Study(root=Path(), models=params.families, note=params.dataset.note)
-        for written in (*write_pictures(study), *write_charts(study)):
-            console.print(f"wrote {written}")
+        study = Study(Path(), params.families, params.data.dataset, params.dataset)
+        for write in (write_pictures, write_charts, write_report):
+            for written in write(study):
+                console.print(f"wrote {written}")
         console.print(summary(study))
 
 

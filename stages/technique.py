@@ -11,18 +11,21 @@ from pathlib import Path
 import pandas as pd
 from rich.table import Table
 
-from ablation.base.console import announce, console, percent, plain_errors, points, short
-from ablation.base.files import read_csv, write_csv, write_json
+from ablation.base.console import announce, console, percent, points, short, stage_process
+from ablation.base.files import write_csv, write_json
 from ablation.data.splits import val_to_train
 from ablation.judge.selection import Evidence, Verdict, judge_stage
 from ablation.params import load_params
-from ablation.recipe import BASELINE, CHAIN, load_recipe, save_recipe
+from ablation.recipe import BASELINE, CHAIN, save_recipe
 from ablation.study import (
+    CHAIN_COLUMNS,
     Entry,
     Results,
     curves_table,
     laboratory,
     list_entries,
+    read_chain,
+    read_recipe,
     repeats_for,
     run_entries,
     times_table,
@@ -37,10 +40,15 @@ def main() -> None:
     model, technique = arguments.model, arguments.technique
     params = load_params()
     announce(f"{technique} of the {model}", params.dataset.note)
-    if arguments.incumbent is None:
+    chain = pd.DataFrame()
+    if technique == BASELINE:
         entries = [Entry(BASELINE, BASELINE, params.baseline)]
     else:
-        entries = list_entries(params, model, technique, load_recipe(arguments.incumbent))
+        incumbent = read_recipe(arguments.incumbent, params, model)
+        entries = list_entries(params, model, technique, incumbent)
+        chain = read_chain(arguments.chain, technique)
+    for line in params.unwise:
+        console.print(line)
 
     lab = laboratory(params)
     repeats = repeats_for(params)
@@ -55,7 +63,7 @@ def main() -> None:
     write_csv(trials_table(contenders, results), plots / "trials.csv")
     write_csv(candidates_table(verdict, results), plots / "candidates.csv")
     write_csv(curves_table(results), plots / "curves.csv")
-    write_csv(chain_table(arguments.chain, technique, numbers), plots / "chain.csv")
+    write_csv(chain_table(chain, technique, numbers), plots / "chain.csv")
     times = times_table(results, lab.hardware)
     write_csv(times, Path("data/times", model, f"{technique}.csv"))
     write_json(numbers, Path("metrics", model, f"{technique}.json"))
@@ -75,9 +83,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--incumbent", type=Path, help="the recipe of the stage before")
     parser.add_argument("--chain", type=Path, help="what the stages before concluded")
     arguments = parser.parse_args()
-    alone = arguments.incumbent is None or arguments.chain is None
-    if alone and arguments.technique != BASELINE:
+    given = [arguments.incumbent, arguments.chain]
+    if arguments.technique != BASELINE and None in given:
         parser.error("every technique but the baseline needs --incumbent and --chain")
+    if arguments.technique == BASELINE and given != [None, None]:
+        parser.error("the baseline is the first: it takes neither --incumbent nor --chain")
     return arguments
 
 
@@ -90,12 +100,11 @@ def metrics(verdict: Verdict) -> dict[str, str | float]:
 
 
 def chain_table(
-    before: Path | None, technique: str, numbers: dict[str, str | float]
+    before: pd.DataFrame, technique: str, numbers: dict[str, str | float]
 ) -> pd.DataFrame:
     """What the chain concluded up to here: the table of the stage before, and a row of its own."""
-    columns = ["technique", "winner", "verdict", "accuracy", "gain", "low", "high"]
-    row = pd.DataFrame([{"technique": technique, **numbers}], columns=columns)
-    return row if before is None else pd.concat([read_csv(before), row])
+    row = pd.DataFrame([{"technique": technique, **numbers}], columns=CHAIN_COLUMNS)
+    return row if before.empty else pd.concat([before, row])
 
 
 def candidates_table(verdict: Verdict, results: Results) -> pd.DataFrame:
@@ -149,5 +158,5 @@ def remarks(row: Evidence, verdict: Verdict) -> list[str]:
 
 
 if __name__ == "__main__":
-    with plain_errors():
+    with stage_process():
         main()

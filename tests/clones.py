@@ -6,10 +6,15 @@ import re
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import psutil
+import pytest
 import yaml
 
 from ablation.recipe import TECHNIQUES
@@ -18,6 +23,8 @@ ROOT = Path(__file__).parents[1]
 NOBODY = "http://127.0.0.1:9"  # no network: every connection is refused at once
 # What stages write into git, but what they measured with a clock: bytes that never differ.
 RESULTS = ("data/classes.csv", "data/evaluated", "data/models", "data/recipes", "metrics", "plots")
+# They hold the times of data/times; a test of them shows that all else in them is the same.
+TELL_TIMES = ("plots/report.html", "plots/report.md")
 # What else stages write into git.
 RECORDS = ("data/precision.yaml", "data/times", "dvc.lock")
 
@@ -41,6 +48,9 @@ TINY: Changes = {
         "dropout": [0.5, 0.6],
     },
 }
+
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -114,10 +124,11 @@ class Clone:
         return Clone(folder, folder / ".cache/trials")
 
     def results(self) -> dict[str, bytes]:
-        """Every result file's bytes."""
+        """Every result file's bytes, but for those that tell how long the trainings took."""
         places = [self.path / name for name in RESULTS]
         files = [path for place in places for path in (place, *place.rglob("*")) if path.is_file()]
-        return {str(path.relative_to(self.path)): path.read_bytes() for path in files}
+        names = {str(path.relative_to(self.path)): path for path in files}
+        return {name: path.read_bytes() for name, path in names.items() if name not in TELL_TIMES}
 
     def metrics(self) -> dict[str, dict[str, Any]]:
         """Every metrics file's numbers."""
@@ -158,3 +169,37 @@ def make_tiny(project: Clone, changes: Changes = TINY) -> None:
 def stages_run(output: str) -> set[str]:
     """The stages that dvc says it ran."""
     return set(re.findall(r"Running stage '(.+)'", output))
+
+
+def wait_for(found: Callable[[], Found]) -> Found:
+    """What is found in the end; a machine that is busy takes its time."""
+    for _ in range(60_000):
+        if value := found():
+            return value
+        time.sleep(0.01)
+    raise AssertionError("waited for ten minutes")
+
+
+def processes_of(session: int, command: str = "") -> list[psutil.Process]:
+    """The processes of a session that still run, with these words in their command.
+
+    One may end while it is looked at.
+    """
+    running = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, ProcessLookupError):
+            runs = os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE
+            if runs and command in " ".join(process.cmdline()):
+                running.append(process)
+    return running
+
+
+def in_a_namespace(mount: str) -> list[str]:
+    """The words before a command that mount something which this command alone sees.
+
+    Skips the test where that is not allowed.
+    """
+    apart = ["unshare", "--mount", "--map-root-user", "sh", "-e", "-c"]
+    if subprocess.run([*apart, "mount -t tmpfs none /mnt"], capture_output=True).returncode:
+        pytest.skip("this machine lets nobody mount a folder of their own")
+    return [*apart, f'{mount}; exec "$@"', "sh"]

@@ -1,5 +1,7 @@
 import ast
+import signal
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -12,7 +14,10 @@ from ablation.data.splits import Repeat, make_repeats
 from ablation.recipe import Constant, Recipe, Regularization, Sgd
 from ablation.trial.families import CnnSpec, MlpSpec
 from ablation.trial.training import Part
+from tests.clones import Clone, copy_project, make_tiny
 
+# Who is started in the background ignores Ctrl-C, and so would all that the tests start and stop.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(1)  # as the workers do: toys are too small to share between cores
 
 ROOT = Path(__file__).parents[1]
@@ -23,6 +28,45 @@ IMPORT_ROOTS = (ROOT / "src", ROOT / "stages")
 def import_closure() -> Callable[[Path], set[Path]]:
     """Every file of the project that a file imports, directly or not, itself included."""
     return _closure
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A tiny study with its characters, before any training; a test takes a duplicate.
+
+    Tag `before` is the project without results.
+    """
+    study = copy_project(tmp_path_factory.mktemp("prepared") / "study")
+    make_tiny(study)
+    study.commit("A tiny study")
+    study.run("git", "tag", "before")
+    study.run("dvc", "repro", "prepare")
+    return study
+
+
+@pytest.fixture(scope="session")
+def studies(prepared: Clone, tmp_path_factory: pytest.TempPathFactory) -> tuple[Clone, Clone]:
+    """One study twice, with two workers and with one; the first one's results are in git.
+
+    They share no trial.
+    """
+    folder = tmp_path_factory.mktemp("pipeline")
+    two_workers = replace(prepared.duplicate(folder / "two"), memory=folder / "two-memory")
+    one_worker = replace(prepared.duplicate(folder / "one"), memory=folder / "one-memory")
+    one_worker.edit("training", "workers", value=1)
+
+    runs = [study.start("dvc", "repro") for study in (two_workers, one_worker)]
+    for run in runs:
+        output, _ = run.communicate()
+        assert run.returncode == 0, output
+    two_workers.commit("Its results")
+    return two_workers, one_worker
+
+
+@pytest.fixture(scope="session")
+def study(studies: tuple[Clone, Clone]) -> Clone:
+    """To look at; a test that changes something takes a clone or a duplicate."""
+    return studies[0]
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,34 @@
 """The stage `check`: mistakes that DVC would find hours later, or never."""
 
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
+
+from ablation.base.errors import UserError
+from ablation.data import glyphs
+from ablation.data.datasets import DATASETS
+from ablation.forecast import (
+    CHARACTERS,
+    count_leave_one_out,
+    count_trials,
+    duration,
+    refuse_networks_without_memory,
+)
+from ablation.params import Params
+from ablation.run.hardware import has_gpu
 
 ROOT = Path(__file__).parents[1]
 FILES = ("dvc.yaml", "params.yaml")
+CNN = next(
+    line
+    for line in (ROOT / "params.yaml").read_text().splitlines(keepends=True)
+    if line.startswith("  cnn: {")
+)
 
 
 def check(folder: Path, edits: dict[str, tuple[str, str]]) -> subprocess.CompletedProcess[str]:
@@ -25,9 +46,18 @@ def check(folder: Path, edits: dict[str, tuple[str, str]]) -> subprocess.Complet
 
 
 def test_the_projects_own_files_are_sound(tmp_path: Path) -> None:
+    (tmp_path / "data/raw").mkdir(parents=True)
     result = check(tmp_path, {})
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "data/prepared/checked.txt").exists()
+    for model in ("mlp", "cnn"):
+        assert re.search(
+            rf"^{model}: \d+ trials at most, \d+ of leave-one-out", result.stdout, re.M
+        )
+    assert re.search(
+        r"^about \d+ (s|min|h|days) on this machine at most, \d+ at", result.stdout, re.M
+    )
+    assert "validation.repeats" not in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -39,9 +69,14 @@ def test_the_projects_own_files_are_sound(tmp_path: Path) -> None:
             "`batchnorm: []` to explore nothing",
         ),
         (
-            {"params.yaml": ("  cnn: {channels: [16, 32, 64], dense: [128], epochs: 8}\n", "")},
+            {"params.yaml": (CNN, "")},
             "dvc.yaml: stages.compare.deps: the files of cnn, mlp, but the models of params.yaml "
             "are mlp; list the files of these and of no other",
+        ),
+        pytest.param(
+            {"params.yaml": ("  device: auto", "  device: cuda")},
+            "params.yaml: training.device: 'cuda', but torch finds no GPU; write auto or cpu",
+            marks=pytest.mark.skipif(has_gpu(), reason="has a GPU"),
         ),
         (
             {"dvc.yaml": ("      - data/evaluated/cnn\n      - plots/cnn\n", "")},
@@ -59,5 +94,70 @@ def test_what_dvc_would_find_late_is_said_at_once(
 
 
 def test_an_empty_list_is_a_technique_that_is_not_explored(tmp_path: Path) -> None:
+    (tmp_path / "data/raw").mkdir(parents=True)
     edits = {"params.yaml": ("  batchnorm:\n  - false\n  - true\n", "  batchnorm: []\n")}
     assert check(tmp_path, edits).returncode == 0
+
+
+def test_a_folder_of_raw_files_that_is_not_there_is_said(tmp_path: Path) -> None:
+    edits = {"params.yaml": ("raw: data/raw", f"raw: {tmp_path}/nowhere")}
+    said = (
+        f"error: params.yaml: data.raw: {tmp_path}/nowhere: no such folder; make the folder, or "
+        "name the one that holds the raw files\n"
+    )
+    assert check(tmp_path, edits).stderr == said
+    (tmp_path / "nowhere").touch()
+    assert "nowhere: a file, and no folder; make" in check(tmp_path, edits).stderr
+
+
+def test_a_single_repeat_is_said_to_be_too_few(tmp_path: Path) -> None:
+    result = check(tmp_path, {"params.yaml": ("  repeats: 5", "  repeats: 1")})
+    assert result.returncode == 0
+    assert "params.yaml: validation.repeats: 1: winners will have no interval" in result.stdout
+
+
+def study(**techniques: list[object]) -> Params:
+    """A study of the glyphs' MLP that explores these techniques, on five repeats."""
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content["data"]["dataset"] = "glyphs"
+    content["models"] = {"mlp": {"hidden": [9, 8, 7], "epochs": 10}}
+    content["techniques"] = techniques
+    return Params.model_validate(content)
+
+
+def test_a_setting_of_the_baseline_is_trained_once_and_longer_ones_longer() -> None:
+    # The baseline, and of dropout and epochs what is not as there.
+    params = study(dropout=[0.2, 0.4], epochs=[1, 3])
+    assert count_trials(params, "mlp") == (3 * 5, (1 + 1 + 3) * 10 * 5)
+
+
+def test_leave_one_out_takes_apart_what_can_have_changed() -> None:
+    two = study(dropout=[0.4], batchnorm=[False], activation=["relu"], epochs=[3])
+    assert count_leave_one_out(two, "mlp") == 2**2 * 5
+
+
+def test_the_number_of_characters_is_that_of_the_data_sets() -> None:
+    assert CHARACTERS.keys() <= DATASETS.keys()
+    assert CHARACTERS["glyphs"] == 47 * glyphs.TRAIN_PER_CLASS
+    assert CHARACTERS["emnist-mini"] == 47 * 600
+
+
+def test_networks_that_no_machine_can_hold_are_refused() -> None:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if memory > 150e9:
+        pytest.skip("this machine could")
+    params = study(dropout=[])
+    wide = {"mlp": {"hidden": [10_000] * 100, "epochs": 1}}
+    params = Params.model_validate(params.model_dump(exclude={"models"}) | {"models": wide})
+    with pytest.raises(
+        UserError, match=r"^params\.yaml: mlp of 10000-.*: 9\.9 billion weights need"
+    ):
+        refuse_networks_without_memory(params, "mlp")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(3, "10 s"), (119, "120 s"), (150, "2 min"), (7300, "2 h"), (1e6, "12 days")],
+)
+def test_a_duration_for_people(seconds: float, said: str) -> None:
+    assert duration(seconds) == said

@@ -3,22 +3,41 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from PIL import Image
 
+from ablation.cli import main
 from tests.test_picture import seven
 
 REPOSITORY = Path(__file__).parents[1]
 
 
-def predict(*arguments: str | Path, folder: Path = REPOSITORY) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "ablation", "predict", *map(str, arguments)]
-    environment = {"PYTHONPATH": str(REPOSITORY / "src"), "LANG": "C.UTF-8"}
-    return subprocess.run(
-        command, env=environment, cwd=folder, capture_output=True, text=True, check=False
-    )
+class Said(NamedTuple):
+    """What the command left behind: its status, or the line that it ends with, and its output."""
+
+    status: str | int | None
+    out: str
+    err: str
+
+
+Ablation = Callable[..., Said]
+
+
+@pytest.fixture
+def ablation(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ablation:
+    """The command in this process, which has torch already."""
+
+    def run(*arguments: str | Path) -> Said:
+        monkeypatch.setattr(sys, "argv", ["ablation", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        return Said(end.value.code, *capsys.readouterr())
+
+    return run
 
 
 @pytest.fixture
@@ -29,7 +48,11 @@ def drawn(tmp_path: Path) -> Path:
 
 
 def test_both_models_answer_from_any_folder(drawn: Path) -> None:
-    said = predict(drawn.name, folder=drawn.parent)
+    command = [sys.executable, "-m", "ablation", "predict", drawn.name]
+    environment = {"PYTHONPATH": str(REPOSITORY / "src"), "LANG": "C.UTF-8"}
+    said = subprocess.run(
+        command, env=environment, cwd=drawn.parent, capture_output=True, text=True, check=False
+    )
     assert said.returncode == 0, said.stderr
     assert said.stderr == ""
     _, mlp, cnn = said.stdout.splitlines()
@@ -39,9 +62,8 @@ def test_both_models_answer_from_any_folder(drawn: Path) -> None:
 
 
 @pytest.mark.parametrize("model", ["mlp", "cnn", str(REPOSITORY / "data/models/cnn.safetensors")])
-def test_one_model_can_be_asked(model: str, drawn: Path) -> None:
-    said = predict(drawn, "--model", model, "--json")
-    (answer,) = json.loads(said.stdout)
+def test_one_model_can_be_asked(model: str, drawn: Path, ablation: Ablation) -> None:
+    (answer,) = json.loads(ablation("predict", drawn, "--model", model, "--json").out)
     name = "mlp" if model == "mlp" else "cnn"
     assert list(answer) == ["image", "warning", name]
     assert answer["image"] == str(drawn)
@@ -49,17 +71,19 @@ def test_one_model_can_be_asked(model: str, drawn: Path) -> None:
     assert 0 < answer[name][0]["probability"] <= 1
 
 
-def test_one_bad_image_gets_its_own_line_and_the_status_is_one(drawn: Path) -> None:
-    said = predict(drawn.parent / "gone.png", drawn)
-    assert said.returncode == 1
-    assert said.stderr == f"error: {drawn.parent / 'gone.png'}: no such file\n"
-    assert "cnn" in said.stdout
+def test_one_bad_image_gets_its_own_line_and_the_status_is_one(
+    drawn: Path, ablation: Ablation
+) -> None:
+    said = ablation("predict", drawn.parent / "gone.png", drawn)
+    assert said.status == 1
+    assert said.err == f"error: {drawn.parent / 'gone.png'}: no such file\n"
+    assert "cnn" in said.out
 
 
-def test_a_bad_image_is_an_object_of_the_array(drawn: Path) -> None:
-    said = predict(drawn.parent, drawn, "--json")
-    assert said.returncode == 1
-    bad, good = json.loads(said.stdout)
+def test_a_bad_image_is_an_object_of_the_array(drawn: Path, ablation: Ablation) -> None:
+    said = ablation("predict", drawn.parent, drawn, "--json")
+    assert said.status == 1
+    bad, good = json.loads(said.out)
     assert bad == {
         "image": str(drawn.parent),
         "error": "a folder, not an image; name the images in it",
@@ -67,27 +91,81 @@ def test_a_bad_image_is_an_object_of_the_array(drawn: Path) -> None:
     assert good["warning"] is None
 
 
-def test_names_with_brackets_and_colons_are_printed_as_they_are(drawn: Path) -> None:
-    name = "[bold]a[b] :smile: [red].png"
-    drawn.rename(drawn.with_name(name))
-    said = predict(name, folder=drawn.parent)
-    assert name in said.stdout, said.stderr
+@pytest.fixture
+def in_its_folder(drawn: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(drawn.parent)
+    return drawn
 
 
-def test_show_writes_what_the_network_saw(drawn: Path) -> None:
-    sheet = drawn.parent / "new/seen.png"
-    assert predict(drawn, "--show", sheet).returncode == 0
-    assert Image.open(sheet).convert("L").getextrema() == (0, 255)
-    said = predict(drawn, "--show", drawn.parent / "seen.xyz")
-    assert said.returncode == 1
-    assert said.stderr.startswith(f"error: {drawn.parent / 'seen.xyz'}: cannot be written")
-
-
-@pytest.mark.parametrize("model", ["none.safetensors", "."])
-def test_a_missing_model_and_a_folder_are_one_line_without_a_traceback(
-    model: str, drawn: Path
+def test_names_with_brackets_and_colons_are_printed_as_they_are(
+    in_its_folder: Path, ablation: Ablation
 ) -> None:
-    said = predict(drawn, "--model", drawn.parent / model)
-    assert said.returncode == 1
-    assert said.stderr.startswith("error: ")
-    assert len(said.stderr.splitlines()) == 1
+    name = "[bold]a[b] :smile: [red].png"
+    in_its_folder.rename(name)
+    assert name in ablation("predict", name).out
+
+
+def test_a_name_cannot_steer_the_terminal(in_its_folder: Path, ablation: Ablation) -> None:
+    name = "\x1b[2Jseven\n\udcff.png"
+    in_its_folder.rename(name)
+    said = ablation("predict", name, "gone\x07.png")
+    assert "?[2Jseven??.png" in said.out
+    assert said.err == "error: gone?.png: no such file\n"
+
+
+def test_show_writes_what_the_network_saw(drawn: Path, ablation: Ablation) -> None:
+    sheet = drawn.parent / "new/seen.png"
+    assert ablation("predict", drawn, "--show", sheet).status == 0
+    assert Image.open(sheet).convert("L").getextrema() == (0, 255)
+
+
+def test_a_picture_that_cannot_be_written_loses_no_answer(drawn: Path, ablation: Ablation) -> None:
+    said = ablation("predict", drawn, "--show", drawn / "seen.png")
+    assert str(said.status).startswith(f"error: {drawn}")
+    assert "cnn" in said.out
+
+
+def test_a_picture_to_write_that_is_none_is_said_before_any_work(ablation: Ablation) -> None:
+    said = ablation("predict", "gone.png", "--show", "seen.gif")
+    assert said == ("error: seen.gif: its end: '.gif' is not one of .png, .jpg, .jpeg", "", "")
+
+
+def test_what_is_no_model_is_one_line(drawn: Path, ablation: Ablation) -> None:
+    folder = drawn.parent
+    mistakes: dict[str | Path, str] = {
+        "cmn": "--model: 'cmn' is not one of mlp, cnn, both (did you mean 'cnn'?); "
+        "nor is it a file's name",
+        folder: f"{folder}: a folder; name a file that `dvc repro fit` made",
+        drawn: f"{drawn}: not a model that `dvc repro fit` wrote, which makes it anew "
+        "(Error while deserializing header: header too large)",
+    }
+    for model, said in mistakes.items():
+        assert ablation("predict", drawn, "--model", model).status == f"error: {said}"
+
+
+def test_a_model_of_another_conversion_is_said(drawn: Path, ablation: Ablation) -> None:
+    content = (REPOSITORY / "data/models/cnn.safetensors").read_bytes()
+    model = drawn.with_name("model")
+    model.write_bytes(content.replace(b'\\"emnist\\"', b'\\"emnits\\"'))
+    assert ablation("predict", drawn, "--model", model).status == (
+        f"error: {model}: its metadata: conversion: 'emnits' is not one of emnist "
+        "(did you mean 'emnist'?)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "ablation: error: the following arguments are required: COMMAND"),
+        (("paint",), "ablation: error: argument COMMAND: invalid choice: 'paint' (choose from "),
+        (("predict",), "ablation predict: error: the following arguments are required: images"),
+        (("predict", "a.png", "--modell"), "ablation: error: unrecognized arguments: --modell"),
+        (("predict", "a.png", "--model"), "ablation predict: error: argument --model: expected"),
+    ],
+)
+def test_a_command_that_cannot_be_understood(
+    arguments: tuple[str, ...], said: str, ablation: Ablation
+) -> None:
+    status, _, err = ablation(*arguments)
+    assert status == 2
+    assert err.splitlines()[-1].startswith(said)

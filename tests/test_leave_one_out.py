@@ -13,6 +13,7 @@ import yaml
 
 from ablation.base.files import read_csv, write_csv
 from ablation.data.characters import Characters
+from ablation.study import CHAIN_COLUMNS
 
 ROOT = Path(__file__).parents[1]
 CHAIN = [
@@ -75,7 +76,8 @@ def study(toy: Characters, tmp_path_factory: pytest.TempPathFactory) -> Study:
     content["baseline"] = BASELINE
     (folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     (folder / "final.yaml").write_text(yaml.safe_dump(FINAL, sort_keys=False))
-    write_csv(pd.DataFrame({"technique": ["baseline", *CHAIN]}), folder / "chain.csv")
+    chain = pd.DataFrame({"technique": ["baseline", *CHAIN]}).reindex(columns=CHAIN_COLUMNS)
+    write_csv(chain, folder / "chain.csv")
     return Study(folder, run_stage(folder))
 
 

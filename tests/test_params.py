@@ -128,9 +128,15 @@ def test_a_misspelt_key(place: Place, said: str, tmp_path: Path) -> None:
         (("techniques", "dropout"), 0.2, "techniques.dropout: 0.2: should be a list"),
         (("techniques", "batchnorm"), [0], "techniques.batchnorm[0]: 0: should be a valid boolean"),
         (("models", "mlp", "hidden"), "512", "models.mlp.hidden: '512': should be a list"),
-        (("training", "workers"), "all", "training.workers: 'all': should be auto or a number, 1"),
+        (
+            ("training", "workers"),
+            "all",
+            "training.workers: 'all': should be auto or a number from",
+        ),
         (("training",), None, "training: None: should be keys and values, {key: value}"),
         (("data", "raw"), 3, "data.raw: 3: should be the path of a folder"),
+        (("data", "raw"), "~/emnist", "data.raw: '~/emnist': DVC does not know `~`; write /"),
+        (("data", "raw"), "~nobody9/x", "data.raw: '~nobody9/x': DVC does not know `~`; write ~no"),
     ],
 )
 def test_a_wrong_type(place: Place, value: object, said: str, tmp_path: Path) -> None:
@@ -166,12 +172,20 @@ def test_a_number_that_yaml_takes_for_a_string(
             -0.1,
             "techniques.optimizer[0].lr: -0.1: should be greater than 0",
         ),
-        (("validation", "fraction"), 1.5, "validation.fraction: 1.5: should be less than 1"),
+        (
+            ("validation", "fraction"),
+            1.5,
+            "validation.fraction: 1.5: should be less than or equal to",
+        ),
         (("models", "mlp", "epochs"), 0, "models.mlp.epochs: 0: should be greater than or equal"),
         (("models", "cnn", "channels", 1), 0, "models.cnn.channels[1]: 0: should be greater than"),
         (("training", "batch_size"), 1, "training.batch_size: 1: should be greater than or equal"),
-        (("training", "workers"), 0, "training.workers: 0: should be auto or a number, 1 or more"),
-        (("baseline", "dropout"), float("nan"), "baseline.dropout: nan: should be less than 1"),
+        (
+            ("training", "workers"),
+            0,
+            "training.workers: 0: should be auto or a number from 1 to 1024",
+        ),
+        (("baseline", "dropout"), float("nan"), "baseline.dropout: nan: should be a number, and"),
     ],
 )
 def test_out_of_range(place: Place, value: object, said: str, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Pictures are read in whatever form people have them, and what is none is said in one line."""
 
 import warnings
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -106,6 +107,7 @@ def test_a_hundred_megapixels_are_read(tmp_path: Path) -> None:
         ("photo.heic", b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC is not read; convert it: magick"),
         ("drawing.svg", b"<?xml version='1.0'?><svg xmlns=", "SVG is not read; convert it: rsvg"),
         ("page.pdf", b"%PDF-1.7\n", "PDF is not read; convert it: pdftoppm"),
+        ("page.eps", b"%!PS-Adobe-3.0 EPSF", "PostScript is not read; convert it: gs"),
         ("text.png", b"not a picture", "not an image that can be read; save it as PNG"),
         ("empty.png", b"", "not an image that can be read; save it as PNG"),
     ],
@@ -118,16 +120,40 @@ def test_what_is_no_picture_says_how_to_make_one(
         read(tmp_path / name)
 
 
-def test_half_a_picture_is_said(tmp_path: Path) -> None:
-    seven().save(tmp_path / "half.png")
-    content = (tmp_path / "half.png").read_bytes()
-    (tmp_path / "half.png").write_bytes(content[: len(content) // 2])
-    with pytest.raises(PictureError, match="not an image that can be read"):
-        read(tmp_path / "half.png")
+def png(width: int, height: int) -> bytes:
+    """A picture of hardly any bytes that says it is so large."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        length, check = len(content), zlib.crc32(kind + content)
+        return length.to_bytes(4) + kind + content + check.to_bytes(4)
+
+    header = width.to_bytes(4) + height.to_bytes(4) + bytes([8, 0, 0, 0, 0])
+    chunks = (b"IHDR", header), (b"IDAT", zlib.compress(bytes(100))), (b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*each) for each in chunks)
 
 
-def test_a_folder_and_a_missing_file_are_said(tmp_path: Path) -> None:
-    with pytest.raises(PictureError, match="a folder, not an image"):
-        read(tmp_path)
-    with pytest.raises(PictureError, match="no such file"):
-        read(tmp_path / "gone.png")
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (png(60_000, 60_000), "3600 megapixels, more than 100; save it smaller, "),
+        (png(30, 30), "not an image that can be read (image file is truncated"),
+        (png(30, 30)[:40], "not an image that can be read; save it as PNG or JPEG"),
+    ],
+    ids=["far too large", "cut off", "cut off early"],
+)
+def test_a_damaged_picture_is_said(content: bytes, said: str, tmp_path: Path) -> None:
+    (tmp_path / "seven.png").write_bytes(content)
+    with pytest.raises(PictureError) as error:
+        read(tmp_path / "seven.png")
+    assert str(error.value).startswith(said)
+
+
+def test_a_folder_a_missing_file_and_a_name_that_is_too_long_are_said(tmp_path: Path) -> None:
+    for path, said in {
+        tmp_path: "a folder, not an image; name the images in it",
+        tmp_path / "gone.png": "no such file",
+        tmp_path / ("7" * 300): "File name too long; name a picture",
+    }.items():
+        with pytest.raises(PictureError) as error:
+            read(path)
+        assert str(error.value) == said

@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,42 +13,13 @@ import yaml
 from ablation.data.characters import Characters
 from ablation.recipe import CHAIN, load_recipe
 from ablation.trial.families import FAMILIES
-from tests.clones import Clone, copy_project, make_tiny, stages_run
+from tests.clones import Clone, stages_run
 
 UP_TO_DATE = "Data and pipelines are up to date."
 
 
 def of_all_families(*stages: str) -> set[str]:
     return {f"{stage}@{model}" for stage in stages for model in FAMILIES}
-
-
-@pytest.fixture(scope="module")
-def studies(tmp_path_factory: pytest.TempPathFactory) -> tuple[Clone, Clone]:
-    """One study twice, with two workers and with one; the first one's results are in git.
-
-    They share no trial. Tag `before` is the project without results.
-    """
-    folder = tmp_path_factory.mktemp("pipeline")
-    two_workers = copy_project(folder / "two")
-    make_tiny(two_workers)
-    two_workers.commit("A tiny study")
-    two_workers.run("git", "tag", "before")
-    two_workers.run("dvc", "repro", "prepare")
-    one_worker = replace(two_workers.duplicate(folder / "one"), memory=folder / "one-memory")
-    one_worker.edit("training", "workers", value=1)
-
-    runs = [study.start("dvc", "repro") for study in (two_workers, one_worker)]
-    for run in runs:
-        output, _ = run.communicate()
-        assert run.returncode == 0, output
-    two_workers.commit("Its results")
-    return two_workers, one_worker
-
-
-@pytest.fixture(scope="module")
-def study(studies: tuple[Clone, Clone]) -> Clone:
-    """To look at; a test that changes something takes a clone or a duplicate."""
-    return studies[0]
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +114,7 @@ def test_after_a_pull_nothing_is_stale(study: Clone, tmp_path: Path) -> None:
     clone = owner.clone(tmp_path / "clone")
     clone.run("dvc", "pull")
     assert UP_TO_DATE in clone.run("dvc", "status")
+    assert clone.repro() == set()
 
 
 def test_an_edit_reruns_what_depends_on_it(branches: tuple[Clone, set[str]]) -> None:

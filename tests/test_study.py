@@ -1,5 +1,7 @@
+import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,10 +15,12 @@ import yaml
 
 from ablation.base.console import short
 from ablation.base.errors import UserError
+from ablation.base.files import write_csv
 from ablation.data.splits import Repeat, make_repeats
 from ablation.params import Params, load_params
 from ablation.recipe import Adam, Sgd, save_recipe
 from ablation.study import (
+    CHAIN_COLUMNS,
     Entry,
     Results,
     curves_table,
@@ -315,3 +319,51 @@ def test_a_setting_that_ends_at_chance_is_collapsed(params: Params, entries: lis
     guessing[entries[1].setting] = [replace(results[entries[1].setting][0], score=0.25)]
     first, slow = weigh(entries[:2], guessing, REPEATS, classes=4)
     assert (first.collapsed, slow.collapsed) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("rates", "winner"), [([], None), ([{"name": "sgd", "lr": 0.03}], "sgd lr=0.03")]
+)
+def test_what_ends_at_chance_does_not_win_over_what_diverged(
+    rates: list[dict[str, Any]],
+    winner: str | None,
+    toy_study: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Adam at a rate of 50 ends at exactly a quarter of four classes, SGD at infinity."""
+    params = write_params(repeats=2, optimizer=[{"name": "adam", "lr": 50.0}, *rates])
+    wild = params.baseline.having("optimizer", Sgd(name="sgd", lr=50.0)).having("batchnorm", False)
+    save_recipe(wild, Path("before.yaml"), "")
+    write_csv(pd.DataFrame([["baseline"] * 7], columns=CHAIN_COLUMNS), Path("chain.csv"))
+    technique = importlib.import_module("stages.technique")
+    options = "--model mlp --technique optimizer --incumbent before.yaml --chain chain.csv"
+    monkeypatch.setattr(sys, "argv", ["technique.py", *options.split()])
+    if winner is None:
+        said = (
+            "no setting of this stage trained to the end, so none can win: sgd lr=50 diverged, "
+            "adam lr=50 collapsed; lower the learning rates in params.yaml"
+        )
+        with pytest.raises(UserError, match=f"^{re.escape(said)}$"):
+            technique.main()
+        assert not Path("plots").exists() and not Path("metrics").exists()
+        return
+    technique.main()
+    rows = pd.read_csv("plots/mlp/optimizer/candidates.csv").set_index("setting")
+    assert list(rows.index[rows["role"] == "winner"]) == [winner]
+    assert list(rows.index[rows["diverged"]]) == ["sgd lr=50"]
+    assert list(rows.index[rows["collapsed"]]) == ["adam lr=50"]
+    assert yaml.safe_load(Path("data/recipes/mlp/optimizer.yaml").read_text())["optimizer"][
+        "lr"
+    ] == pytest.approx(0.03)
+
+
+def test_a_single_repeat_is_said_to_be_too_few(
+    toy_study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_params(repeats=1)
+    options = ["--model", "mlp", "--technique", "baseline"]
+    monkeypatch.setattr(sys, "argv", ["technique.py", *options])
+    importlib.import_module("stages.technique").main()
+    said = " ".join(capsys.readouterr().out.split())
+    assert "params.yaml: validation.repeats: 1: winners will have no interval" in said
+    assert "give 2 or more, 5 is usual" in said

@@ -1,33 +1,37 @@
-"""`ablation predict`: the fitted models on a person's own image."""
+"""`ablation predict`: the fitted models on a person's own pictures."""
 
 import argparse
 import json
 import sys
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ablation.base.console import console, percent, plain_errors
+from ablation.base.checked import one_of
+from ablation.base.console import INTERRUPTED, console, percent, plain_errors
 from ablation.base.errors import UserError
 from ablation.base.files import repository
+from ablation.trial.families import FAMILIES
 
 if TYPE_CHECKING:  # these take seconds, and `--help` needs none
     from ablation.answers import Answer
     from ablation.fitted import Fitted
 
-FAMILIES = ("mlp", "cnn")
 MODELS = Path("data/models")
+BOTH = "both"
+CONTROLS = ("Cc", "Cs")  # Unicode's categories of what steers a terminal, and of no letter at all
 
 
 def main() -> None:
-    """The command line; `ablation predict --help` tells what it takes."""
+    """The command line; `ablation COMMAND --help` tells what each command takes."""
     parser = argparse.ArgumentParser(prog="ablation", description="A staged ablation on EMNIST.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     command = commands.add_parser("predict", help="which character is on an image?")
     command.add_argument("images", nargs="+", type=Path, help="one handwritten character each")
     command.add_argument(
         "--model",
-        default="both",
-        metavar="mlp|cnn|both|FILE",
+        default=BOTH,
+        metavar=f"{'|'.join(FAMILIES)}|{BOTH}|FILE",
         help="the fitted models of the study, or a model's file (default: %(default)s)",
     )
     command.add_argument("--json", action="store_true", help="print a JSON array")
@@ -35,55 +39,65 @@ def main() -> None:
         "--show", type=Path, metavar="FILE", help="write a picture of what the network saw"
     )
     arguments = parser.parse_args()
-    with plain_errors():
-        complete = predict(arguments.images, arguments.model, arguments.json, arguments.show)
+    try:
+        with plain_errors():
+            complete = predict(arguments.images, arguments.model, arguments.json, arguments.show)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
     sys.exit(0 if complete else 1)
 
 
-def predict(paths: list[Path], model: str, as_json: bool, picture: Path | None) -> bool:
+def predict(images: list[Path], model: str, as_json: bool, picture: Path | None) -> bool:
     """Print what the models answer; whether every image could be read.
 
     Raises:
         UserError: a model or the picture to write is at fault.
     """
+    from ablation.seen import check_name, save_seen
+
+    if picture:
+        check_name(picture)
     models = load_models(model)
     from ablation.answers import answer
 
-    answers = answer(paths, models)
-    if picture:
-        from ablation.seen import save_seen
-
-        save_seen(answers, picture)
+    answers = answer(images, models)
     if as_json:
         print(json.dumps([each.to_dict() for each in answers], indent=2))
     else:
         _print(answers, list(models))
+    if picture:
+        save_seen(answers, picture)
     return all(each.error is None for each in answers)
 
 
 def load_models(name: str) -> dict[str, "Fitted"]:
-    """Fitted models by their names.
+    """Fitted models by their families.
 
     Args:
-        name: `mlp`, `cnn`, `both`, or a model's file.
+        name: a family, `both`, or a model's file.
 
     Raises:
         ModelError: naming the file, what is wrong with it and what to do.
-        UserError: there is no such file or folder of models.
+        UserError: there is no such file or folder of models, or it is of another conversion.
     """
-    known = FAMILIES if name == "both" else (name,)
-    if not set(known) <= set(FAMILIES):
-        path = Path(name)
-        if path.is_dir():
-            raise UserError(f"{path}: a folder, not a model; name a file in it")
-        from ablation.fitted import Fitted
-
-        fitted = Fitted.load(path)
-        return {fitted.about.model: fitted}
-    folder = models_folder()
+    from ablation.data.conversion import CONVERSIONS
     from ablation.fitted import Fitted
 
-    return {family: Fitted.load(folder / f"{family}.safetensors") for family in known}
+    known = tuple(FAMILIES) if name == BOTH else (name,)
+    if set(known) <= set(FAMILIES):
+        files = [models_folder() / f"{family}.safetensors" for family in known]
+    elif Path(name).exists():
+        files = [Path(name)]
+    else:
+        raise UserError(f"--model: {one_of(name, (*FAMILIES, BOTH))}; nor is it a file's name")
+    models = {}
+    for file in files:
+        fitted = Fitted.load(file)
+        way = fitted.about.conversion
+        if way not in CONVERSIONS:
+            raise UserError(f"{file}: its metadata: conversion: {one_of(way, CONVERSIONS)}")
+        models[fitted.about.model] = fitted
+    return models
 
 
 def models_folder() -> Path:
@@ -112,21 +126,20 @@ def _print(answers: list["Answer"], names: list[str]) -> None:
     for each in answers:
         image = Text(_printable(each.image))  # a Text: brackets and colons are no markup
         for name in names if each.guesses else ():
-            guesses = (each.guesses or {})[name]
-            table.add_row(
-                image,
-                name,
-                *(Text(f"{one.character}  {percent(one.probability)}") for one in guesses),
-            )
+            guesses = [
+                Text(_printable(f"{one.character}  {percent(one.probability)}"))
+                for one in (each.guesses or {})[name]
+            ]
+            table.add_row(image, name, *guesses)
             image = Text("")
     if table.row_count:
         console.print(table)
     for each in answers:
         for kind, what in (("warning", each.warning), ("error", each.error)):
             if what:
-                print(f"{kind}: {_printable(each.image)}: {what}", file=sys.stderr)
+                print(f"{kind}: {_printable(f'{each.image}: {what}')}", file=sys.stderr)
 
 
-def _printable(name: str) -> str:
-    """A name in a form that any terminal takes."""
-    return name.encode("utf-8", "replace").decode().replace("\n", " ")
+def _printable(text: str) -> str:
+    """In a form that any terminal takes, and that steers none."""
+    return "".join("?" if unicodedata.category(sign) in CONTROLS else sign for sign in text)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ablation.model_file import About, not_a_model, unpack
-from ablation.trial.models import build
+from ablation.trial.models import build, layers
 from ablation.trial.training import Normalisation, predict
 
 
@@ -16,6 +16,7 @@ from ablation.trial.training import Normalisation, predict
 class Fitted:
     """A network, and what its file says of it: the file alone is enough to predict."""
 
+    path: Path
     about: About
     network: nn.Module
 
@@ -32,9 +33,15 @@ class Fitted:
 
         Returns:
             (n, classes) float32; rows add up to 1.
+
+        Raises:
+            ModelError: weights that no training gives, of which nothing can be told.
         """
         normalise = Normalisation(self.about.mean, self.about.deviation)
-        return predict(self.network, normalise(torch.from_numpy(images))).softmax(1).numpy()
+        logits = predict(self.network, normalise(torch.from_numpy(images)))
+        if not logits.isfinite().all():
+            raise not_a_model(self.path, "its weights make no finite numbers of an image")
+        return logits.softmax(1).numpy()
 
     @classmethod
     def load(cls, path: Path) -> "Fitted":
@@ -44,9 +51,25 @@ class Fitted:
             ModelError: naming the file, what is wrong with it and what to do.
         """
         about, tensors = unpack(path)
-        try:
-            network = build(about.spec, about.recipe, len(about.classes), seed=0)
-            network.load_state_dict({k: torch.from_numpy(v) for k, v in tensors.items()})
-        except (ValueError, TypeError, RuntimeError) as error:
-            raise not_a_model(path, error) from None
-        return cls(about, network)
+        if wrong := _misfit(about, {name: values.shape for name, values in tensors.items()}):
+            raise not_a_model(path, wrong)
+        network = build(about.spec, about.recipe, len(about.classes), seed=0)
+        network.load_state_dict({k: torch.from_numpy(v) for k, v in tensors.items()})
+        return cls(path, about, network)
+
+
+def _misfit(about: About, found: dict[str, tuple[int, ...]]) -> str:
+    """Which weights are not those of the network that a file speaks of, or "".
+
+    It is asked before the network is made, which may be of any size.
+    """
+    with torch.device("meta"):
+        network = layers(about.spec, about.recipe, len(about.classes))
+    needed = {name: tuple(values.shape) for name, values in network.state_dict().items()}
+    for name in [*needed, *found]:
+        if needed.get(name) != found.get(name):
+            return (
+                f"{name}: its sizes are {found.get(name, 'missing')}, and its metadata's network "
+                f"has {needed.get(name, 'none of that name')}"
+            )
+    return ""

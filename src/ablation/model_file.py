@@ -7,13 +7,16 @@ takes half the room in git. What is evaluated is the file, so its accuracy is th
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import safetensors.numpy
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 from safetensors import SafetensorError, safe_open
 
-from ablation.base.errors import UserError
+from ablation.base.checked import Checked, ParamsError, checked
+from ablation.base.errors import UserError, one_line, refused
 from ablation.recipe import Recipe
 from ablation.trial.families import FAMILIES, Spec
 from ablation.trial.trials import Learnt, Trial
@@ -24,6 +27,35 @@ CONVERSION = "emnist"  # of models from before the conversion was written into t
 
 class ModelError(UserError):
     """A model file that is missing, damaged or of another kind."""
+
+
+def _apart(classes: tuple[str, ...]) -> tuple[str, ...]:
+    for name in classes:
+        if classes.count(name) > 1:
+            raise PydanticCustomError("twice", "'{name}' stands there twice", {"name": name})
+    return classes
+
+
+class _Normalisation(Checked):
+    """Of pixels in 0..1; characters on paper deviate by 0.2 to 0.4."""
+
+    mean: Annotated[float, Field(ge=0, le=1)]
+    deviation: Annotated[float, Field(ge=0.001, le=0.5)]
+
+
+class _Metadata(Checked):
+    """What `About` is in the file."""
+
+    model: Literal[tuple(FAMILIES)]  # type: ignore[valid-type]
+    spec: dict[str, Any]
+    recipe: Recipe
+    classes: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=32)], ...],
+        Field(strict=False, min_length=2, max_length=256),
+        AfterValidator(_apart),
+    ]
+    conversion: str = CONVERSION
+    normalisation: _Normalisation
 
 
 @dataclass(frozen=True)
@@ -64,16 +96,17 @@ class About:
         """What `to_json` wrote.
 
         Raises:
-            KeyError, TypeError, ValueError: it is not of that form.
+            ValueError: it is not of that form.
         """
-        content = json.loads(line)
+        content = checked(json.loads(line), _Metadata)
         return cls(
-            content["model"],
-            FAMILIES[content["model"]].model_validate(content["spec"]),
-            Recipe.model_validate(content["recipe"]),
-            tuple(content["classes"]),
-            content.get("conversion", CONVERSION),
-            **content["normalisation"],
+            content.model,
+            checked(content.spec, FAMILIES[content.model]),
+            content.recipe,
+            content.classes,
+            content.conversion,
+            content.normalisation.mean,
+            content.normalisation.deviation,
         )
 
 
@@ -99,14 +132,30 @@ def unpack(path: Path) -> tuple[About, dict[str, np.ndarray]]:
     Raises:
         ModelError: naming the file, what is wrong with it and what to do.
     """
+    if path.is_dir():
+        raise ModelError(f"{path}: a folder; name a file that `dvc repro fit` made")
     try:
         with safe_open(path, framework="numpy") as file:
-            about = About.from_json((file.metadata() or {})[METADATA])
-            return about, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
         raise ModelError(f"{path}: no such file; `dvc repro fit` makes it") from None
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise not_a_model(path, error) from None
+    except OSError as error:
+        raise ModelError(refused(error, path)) from None
+    except (SafetensorError, TypeError, ValueError) as error:
+        raise not_a_model(path, one_line(error)) from None
+    if METADATA not in metadata:
+        raise not_a_model(path, f"it has no metadata {METADATA!r}")
+    try:
+        about = About.from_json(metadata[METADATA])
+    except ParamsError as error:
+        raise not_a_model(path, "; ".join(str(error).splitlines())) from None
+    except (ValueError, RecursionError) as error:
+        raise not_a_model(path, one_line(error)) from None
+    for name, values in tensors.items():
+        if values.dtype.kind not in "fiu" or not np.isfinite(values).all():
+            raise not_a_model(path, f"{name}: not all of its weights are finite numbers")
+    return about, tensors
 
 
 def _rounded(values: np.ndarray) -> np.ndarray:
@@ -115,7 +164,8 @@ def _rounded(values: np.ndarray) -> np.ndarray:
     return values.astype(np.float16) if fits else values
 
 
-def not_a_model(path: Path, error: Exception) -> ModelError:
-    """The error for a file that is no model of this project's."""
-    what = f"{type(error).__name__}: {error}"
-    return ModelError(f"{path}: not a model that `dvc repro fit` wrote ({what})")
+def not_a_model(path: Path, what: str) -> ModelError:
+    """The error for a file that is no model of this project's, for it cannot be used as it is."""
+    return ModelError(
+        f"{path}: not a model that `dvc repro fit` wrote, which makes it anew ({what})"
+    )

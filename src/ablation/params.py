@@ -1,5 +1,7 @@
 """The schema of params.yaml, and its only reader."""
 
+import math
+import os
 from collections import Counter
 from itertools import product
 from pathlib import Path
@@ -15,7 +17,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from ablation.base.checked import Checked, Count, ParamsError, Share, load, one_of
+from ablation.base.checked import MOST, Checked, Count, ParamsError, load, one_of
 from ablation.data.datasets import DATASETS, Dataset
 from ablation.recipe import Recipe, label
 from ablation.trial.families import FAMILIES, SIZES, Spec, sizes_of
@@ -23,6 +25,14 @@ from ablation.trial.families import FAMILIES, SIZES, Spec, sizes_of
 Setting = TypeVar("Setting")
 
 PARAMS = Path("params.yaml")
+
+# Far more than anybody's study: 47 classes are told apart by 5 repeats. Beyond, a slip of the hand.
+MOST_SEEDS = 1000
+MOST_ORDER_PAIRS = 100
+MOST_SETTINGS = 1000
+MOST_WORKERS = 1024
+# 64 bits: more than any machine's dice keep of a seed.
+LARGEST_SEED = 2**64 - 1
 
 
 class Candidate(Checked, Generic[Setting]):
@@ -47,11 +57,23 @@ class Candidate(Checked, Generic[Setting]):
                 raise PydanticCustomError(
                     "at", "one candidate has one name; make more candidates", {"key": key}
                 )
+        if (count := math.prod(map(len, axes.values()))) > MOST_SETTINGS:
+            raise PydanticCustomError(
+                "large",
+                "a grid of {n} settings; give {most} or fewer",
+                {"n": count, "most": MOST_SETTINGS},
+            )
         points = tuple(dict(zip(axes, point, strict=True)) for point in product(*axes.values()))
         return {
             "settings": points,
             "grid": tuple(key for key, values in axes.items() if len(values) > 1),
         }
+
+    @model_validator(mode="after")
+    def _points_apart(self) -> "Candidate[Setting]":
+        # Of two with one name the second would not be tried; of two that are equal it need not be.
+        _named_apart(tuple(dict.fromkeys(self.settings)))
+        return self
 
     @property
     def label(self) -> str:
@@ -65,13 +87,25 @@ class Data(Checked):
     dataset: Literal[tuple(DATASETS)]  # type: ignore[valid-type]
     raw: Annotated[Path, Field(strict=False)]
 
+    @field_validator("raw")
+    @classmethod
+    def _is_the_same_to_dvc(cls, raw: Path) -> Path:
+        if str(raw).startswith("~"):  # only a shell knows it, and DVC watches this folder too
+            home = os.path.expanduser(raw)  # noqa: PTH111  (Path's fails for ~nobody)
+            raise PydanticCustomError("home", "DVC does not know `~`; write {at}", {"at": home})
+        return raw
+
 
 class Validation(Checked):
-    """Repeats: `shuffle` draws as many stratified splits, `kfold` makes as many folds."""
+    """Repeats: `shuffle` draws as many stratified splits, `kfold` makes as many folds.
+
+    fraction: up to one half. What trains on less than it is scored on says little of a training on
+    all characters, which is what a winner is fitted with.
+    """
 
     scheme: Literal["shuffle", "kfold"]
-    fraction: Share
-    repeats: Count
+    fraction: Annotated[float, Field(gt=0, le=0.5)]
+    repeats: Annotated[Count, Field(le=MOST_SEEDS)]
 
     @model_validator(mode="after")
     def _folds_need_two(self) -> "Validation":
@@ -104,8 +138,10 @@ class Training(Checked):
     @field_validator("workers", mode="before")
     @classmethod
     def _say_both_kinds(cls, workers: Any) -> Any:
-        if workers != "auto" and (not isinstance(workers, int) or workers < 1):
-            raise PydanticCustomError("neither", "should be auto or a number, 1 or more")
+        if workers != "auto" and not (type(workers) is int and 1 <= workers <= MOST_WORKERS):
+            raise PydanticCustomError(
+                "neither", "should be auto or a number from 1 to {most}", {"most": MOST_WORKERS}
+            )
         return workers
 
 
@@ -115,13 +151,13 @@ class Worth(Checked):
     order_pairs: random orders that each repeat draws, each with its reverse.
     """
 
-    order_pairs: Count
+    order_pairs: Annotated[Count, Field(le=MOST_ORDER_PAIRS)]
 
 
 class Fit(Checked):
     """How many seeds the final recipe is fitted with; the first one is released."""
 
-    seeds: Count
+    seeds: Annotated[Count, Field(le=MOST_SEEDS)]
 
 
 Entries = TypeVar("Entries", bound=tuple[Any, ...])
@@ -153,7 +189,7 @@ Architectures = create_model(  # type: ignore[call-overload]
     **{
         name: (
             Annotated[tuple[sizes, ...], AfterValidator(_named_apart)],  # type: ignore[valid-type]
-            Field(default=(), strict=False),
+            Field(default=(), strict=False, max_length=MOST_SETTINGS),
         )
         for name, sizes in SIZES.items()
     },
@@ -166,7 +202,7 @@ Techniques = create_model(
     **{
         technique: (
             Annotated[tuple[Candidate[setting], ...], AfterValidator(_named_apart)],  # type: ignore[valid-type]
-            Field(default=(), strict=False),
+            Field(default=(), strict=False, max_length=MOST_SETTINGS),
         )
         for technique, setting in get_type_hints(Recipe, include_extras=True).items()
         if technique in Recipe.model_fields
@@ -183,7 +219,7 @@ Techniques = create_model(
 class Params(Checked):
     """Everything a user chooses."""
 
-    seed: Annotated[int, Field(ge=0)]
+    seed: Annotated[int, Field(ge=0, le=LARGEST_SEED)]
     data: Data
     validation: Validation
     selection: Selection
@@ -210,6 +246,48 @@ class Params(Checked):
             if key in baseline.model_fields_set:
                 raise PydanticCustomError("at", "stands under `models`; take it out", {"key": key})
         return baseline
+
+    @model_validator(mode="after")
+    def _trains_for_no_longer_than_models_may(self) -> "Params":
+        times = [setting for each in self.candidates("epochs", "") for setting in each.settings]
+        for model in self.families:
+            epochs = self.spec(model).epochs
+            if times and max(times) * epochs > MOST:
+                raise PydanticCustomError(
+                    "sum",
+                    "techniques.epochs: {times} times the {epochs} epochs of models.{model} are "
+                    "more than {most}; give fewer",
+                    {"times": max(times), "epochs": epochs, "model": model, "most": MOST},
+                )
+        return self
+
+    @property
+    def unwise(self) -> tuple[str, ...]:
+        """What can be done, but will disappoint: a line each."""
+        found = {
+            "validation.repeats: 1: winners will have no interval, since a single repeat does not "
+            "show the noise; give 2 or more, 5 is usual": self.validation.repeats == 1,
+            "selection.equal_within: every difference is called practically equal; give less, "
+            "0.0025 is usual": self.selection.equal_within >= 0.5,
+        }
+        return tuple(f"{PARAMS}: {line}" for line, holds in found.items() if holds)
+
+    def refuse_large_batches(self, characters: int) -> None:
+        """A batch of more characters than a trial trains on is none.
+
+        characters: number of those that are split into a training and a validation part.
+
+        Raises:
+            ParamsError: the batch is larger than the training part.
+        """
+        rule = self.validation
+        share = 1 / rule.repeats if rule.scheme == "kfold" else rule.fraction
+        training = characters - math.ceil(characters * share)
+        if self.training.batch_size > training:
+            raise ParamsError(
+                f"{PARAMS}: training.batch_size: {self.training.batch_size} is more than the "
+                f"{training} characters that a trial trains on; give {training} or less"
+            )
 
     @property
     def dataset(self) -> Dataset:
@@ -238,7 +316,12 @@ class Params(Checked):
                 f"architecture: {label(sizes)!r} are no sizes of a {model}; found in a recipe that "
                 "was written for another family"
             )
-        return type(spec)(epochs=spec.epochs * recipe.epochs, **dict(sizes))
+        if (epochs := spec.epochs * recipe.epochs) > MOST:
+            raise ParamsError(
+                f"epochs: {recipe.epochs} times the {spec.epochs} of models.{model} in {PARAMS} "
+                f"are more than {MOST}; give fewer"
+            )
+        return type(spec)(epochs=epochs, **dict(sizes))
 
     def full(self, model: str, recipe: Recipe) -> Recipe:
         """The recipe with the sizes of its network, also where they are those of `models`."""

@@ -6,7 +6,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from ablation.base.checked import Checked, Count, Momentum, Rate, Share, Strength, load, save
+from ablation.base.checked import (
+    MOST,
+    Checked,
+    Count,
+    Momentum,
+    Rate,
+    Share,
+    Strength,
+    load,
+    save,
+)
 from ablation.trial.families import Sizes
 
 
@@ -30,7 +40,7 @@ class Plateau(Checked):
 
     name: Literal["plateau"]
     factor: Share = 0.3
-    patience: Annotated[int, Field(ge=0)] = 0
+    patience: Annotated[int, Field(ge=0, le=MOST)] = 0
     threshold: Share = 0.05
 
 

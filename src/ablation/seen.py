@@ -6,7 +6,9 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from ablation.answers import Answer
+from ablation.base.checked import one_of
 from ablation.base.errors import UserError
+from ablation.base.files import whole_file
 
 ENLARGED = 8
 CAPTION = 34
@@ -14,13 +16,28 @@ MARGIN = 12
 COLUMNS = 5
 TILE = 28 * ENLARGED
 LONGEST_NAME = 32  # letters that fit over a tile
+FORMS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+
+
+def check_name(path: Path) -> None:
+    """Whether it ends as a picture does.
+
+    Raises:
+        UserError: it does not.
+    """
+    if path.suffix.lower() not in FORMS:
+        raise UserError(f"{path}: its end: {one_of(path.suffix, FORMS)}")
 
 
 def save_seen(answers: Sequence[Answer], path: Path) -> None:
     """Write a picture: a tile for every answer that is one.
 
+    Args:
+        answers: what was said.
+        path: a name that `check_name` lets pass.
+
     Raises:
-        UserError: the file cannot be written, or its name ends in no form of a picture.
+        UserError: the file cannot be written, or there is nothing to show.
     """
     tiles = [(each, each.seen) for each in answers if each.seen]
     if not tiles:
@@ -36,11 +53,8 @@ def save_seen(answers: Sequence[Answer], path: Path) -> None:
         image = Image.fromarray(next(iter(seen.values())))
         sheet.paste(image.resize((TILE, TILE), Image.Resampling.NEAREST), (left, top))
         pen.text((left, top + TILE + 2), _caption(each), fill=0)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sheet.save(path)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be written ({error}); end its name in .png") from None
+    with whole_file(path) as file:
+        sheet.save(file, FORMS[path.suffix.lower()])
 
 
 def _caption(answer: Answer) -> str:

@@ -8,12 +8,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ablation.base.checked import ParamsError
 from ablation.base.console import console, progress
+from ablation.base.errors import UserError
+from ablation.base.files import read_csv
+from ablation.data.characters import Characters
 from ablation.data.splits import Repeat, make_repeats, val_to_train
 from ablation.judge.racing import raced_out
 from ablation.judge.selection import Contender, has_collapsed
 from ablation.params import Params
-from ablation.recipe import Recipe, label, plain
+from ablation.recipe import CHAIN, Recipe, label, load_recipe, plain
 from ablation.run.hardware import Hardware
 from ablation.run.laboratory import Laboratory
 from ablation.run.precision import hardware_for
@@ -22,6 +26,7 @@ from ablation.trial.trials import Result, Trial
 Results = dict[str, list[Result]]
 
 TRAINING_CHARACTERS = Path("data/prepared/train.npz")
+CHAIN_COLUMNS = ["technique", "winner", "verdict", "accuracy", "gain", "low", "high"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,40 @@ class Entry:
     setting: str
     recipe: Recipe
     learning_rate: float | None = None
+
+
+def read_recipe(path: Path, params: Params, model: str) -> Recipe:
+    """A recipe that a stage of this family has written.
+
+    Raises:
+        ParamsError: naming the file and what is wrong with it, or that it is another family's.
+    """
+    recipe = load_recipe(path)
+    try:
+        params.spec(model, recipe)
+    except ParamsError as error:
+        raise ParamsError(f"{path}: {error}") from None
+    return recipe
+
+
+def read_chain(path: Path, technique: str | None = None) -> pd.DataFrame:
+    """What the stages before have concluded, a row each; read before hours of training.
+
+    technique: whose stage asks, and which so cannot be among them.
+
+    Raises:
+        UserError: the file is not there, or not of that form.
+    """
+    chain = read_csv(path, CHAIN_COLUMNS)
+    named = list(chain["technique"])
+    if named[0] != CHAIN[0] or len({*named}) < len(named) or not {*named} <= {*CHAIN}:
+        raise UserError(
+            f"{path}: techniques {', '.join(map(str, named))}: should be the baseline and then "
+            "others, each once; `dvc repro` makes it again"
+        )
+    if technique in named:
+        raise UserError(f"{path}: has {technique} already; name the file of the stage before it")
+    return chain
 
 
 def list_entries(params: Params, model: str, technique: str, incumbent: Recipe) -> list[Entry]:
@@ -83,8 +122,12 @@ def laboratory(params: Params) -> Laboratory:
     """Where the trials run: the characters that training may see, and this machine.
 
     Says so where this machine would have chosen another precision than the study's.
+
+    Raises:
+        UserError: the characters cannot be read, or a batch is of more than a trial trains on.
     """
     training = params.training
+    params.refuse_large_batches(len(Characters.load(TRAINING_CHARACTERS)))
     hardware, remark = hardware_for(training.precision, training.device, training.workers)
     if remark:
         console.print(remark, style="italic")

@@ -13,8 +13,10 @@ import pytest
 from ablation.data.characters import CLASSES, MERGED, Characters, DataError
 from ablation.data.emnist import (
     BYCLASS,
+    MD5,
     NEEDED,
     PARTITIONS,
+    URL,
     Published,
     join_tests,
     left_over,
@@ -23,7 +25,14 @@ from ablation.data.emnist import (
     make_mini,
     verify,
 )
-from ablation.data.formats import Member, Partition, find_partition, member_names, to_idx
+from ablation.data.formats import (
+    Member,
+    Partition,
+    find_partition,
+    member_names,
+    to_idx,
+    whole_names,
+)
 
 SHARED = Path(__file__).parents[3] / "shared" / "emnist"
 real = pytest.mark.skipif(not SHARED.is_dir(), reason=f"the real characters are not in {SHARED}")
@@ -94,17 +103,18 @@ def test_uneven_classes_are_an_error() -> None:
 def test_a_wrong_checksum_is_an_error(which: str, packed_sha256: str | None) -> None:
     partition, published = make_partition()
     other = replace(getattr(partition, which), packed_sha256=packed_sha256, sha256="other")
-    error = rf"{which}\.gz: SHA-256 other, expected (packed )?{which}; replace it with NIST's own"
+    error = rf"{which}\.gz: SHA-256 other, expected {which}; replace it with NIST's own"
     with pytest.raises(DataError, match=error):
         verify(replace(partition, **{which: other}), "few", published)
 
 
-def test_a_form_without_published_checksum_is_held_to_the_rest() -> None:
+def test_a_member_packed_again_is_accepted() -> None:
     partition, published = make_partition()
-    unpacked = Partition(
-        replace(partition.images, packed_sha256=None), replace(partition.labels, packed_sha256=None)
+    again = Partition(
+        replace(partition.images, packed_sha256="other"),
+        replace(partition.labels, packed_sha256="another"),
     )
-    assert verify(unpacked, "few", replace(published, unpacked=None))
+    assert verify(again, "few", published)
 
 
 def mini_of(labels: list[int], numbers: list[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -184,7 +194,7 @@ def test_without_files_and_network_the_error_says_what_to_do(
     message = str(caught.value)
     for partition in NEEDED[dataset]:
         assert all(name in message for name in member_names(partition))
-        assert f"emnist-{partition}.csv" in message
+        assert all(name in message for name in whole_names(partition))
     assert "gzip.zip" in message
     assert "make demo" in message
     assert f"put it into {tmp_path / raw}" in message
@@ -248,7 +258,7 @@ def test_nists_members_are_verified_in_every_form(
     assert partition is not None
     images, _ = verify(partition, name, PARTITIONS[name])
     images[0, 14, 14] ^= 1
-    changed = replace(partition.images, packed_sha256=None, sha256=sha256_of(images))
+    changed = replace(partition.images, packed_sha256="other", sha256=sha256_of(images))
     with pytest.raises(DataError, match=r"images-idx3-ubyte.*: SHA-256 .*, expected "):
         verify(replace(partition, images=changed), name, PARTITIONS[name])
 
@@ -265,3 +275,72 @@ def test_the_table_holds_the_documented_checksums() -> None:
         for member, sha256 in zip(member_names(name), published.packed, strict=True):
             assert re.search(rf"{member}\.gz .*{sha256}", documented)
         assert all(sha256 in documented for sha256 in published.unpacked or ())
+
+
+def balanced_by_hand() -> tuple[np.ndarray, np.ndarray]:
+    """400 real characters of every class: as many as Balanced's test has, and as they look."""
+    bymerge = find_partition(SHARED, "bymerge-test")
+    assert bymerge is not None
+    labels = bymerge.labels.array
+    rows = np.concatenate([np.flatnonzero(labels == label)[:400] for label in range(47)])
+    return bymerge.images.array[rows], labels[rows]
+
+
+def write_balanced(raw: Path, images: np.ndarray, labels: np.ndarray) -> None:
+    raw.mkdir()
+    for name, array in zip(member_names("balanced-test"), (images, labels), strict=True):
+        (raw / name).write_bytes(to_idx(array))
+
+
+def read_balanced(raw: Path) -> object:
+    partition = find_partition(raw, "balanced-test")
+    assert partition is not None
+    return verify(partition, "balanced-test", PARTITIONS["balanced-test"])
+
+
+@real
+@pytest.mark.real
+def test_balanced_without_a_checksum_is_held_to_its_looks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, labels = balanced_by_hand()
+    write_balanced(tmp_path / "raw", images, labels)
+    assert read_balanced(tmp_path / "raw")
+    assert "no SHA-256 of this form is published; counts and class means are" in (
+        capsys.readouterr().out
+    )
+    changes: dict[str, tuple[np.ndarray, np.ndarray]] = {
+        "they look stored upright, and NIST's are stored": (images.swapaxes(1, 2), labels),
+        "they look black on white, and NIST's are white": (255 - images, labels),
+        "they look mirrored": (images[:, :, ::-1], labels),
+        "they look upside down": (images[:, ::-1], labels),
+        "they look turned by half": (images[:, ::-1, ::-1], labels),
+        "they look turned to the left": (np.rot90(images, 1, (1, 2)), labels),
+        "they look turned to the right": (np.rot90(images, -1, (1, 2)), labels),
+        "other images, or labels in another order": (np.zeros_like(images), labels),
+        r"other images, or labels .* order\)": (images, (labels + 1) % 47),
+        "in class 7": (np.where((labels == 7)[:, None, None], 0, images), labels),
+        r"44 gray levels .* order\)": (images // 255, labels),  # scaled to 0..1
+    }
+    for number, (error, changed) in enumerate(changes.items()):
+        raw = tmp_path / str(number)
+        write_balanced(raw, *(array.astype(np.uint8) for array in changed))
+        with pytest.raises(DataError, match=rf"images-idx3-ubyte: class means .*{error}"):
+            read_balanced(raw)
+
+
+@real
+@pytest.mark.real
+def test_a_real_member_packed_again_is_accepted(tmp_path: Path) -> None:
+    for name in member_names("bymerge-test"):
+        content = gzip.decompress((SHARED / f"{name}.gz").read_bytes())
+        (tmp_path / f"{name}.gz").write_bytes(gzip.compress(content, 1))
+    partition = find_partition(tmp_path, "bymerge-test")
+    assert partition is not None
+    assert verify(partition, "bymerge-test", PARTITIONS["bymerge-test"])
+
+
+def test_the_archive_is_the_one_that_torchvision_downloads() -> None:
+    from torchvision.datasets import EMNIST
+
+    assert (EMNIST.url, EMNIST.md5) == (URL, MD5)

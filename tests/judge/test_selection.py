@@ -274,9 +274,16 @@ def test_half_diverged_incumbent_is_not_kept_for_its_noise() -> None:
 
 
 def test_all_diverged_is_an_error_that_names_them() -> None:
-    wild = [contender(name, [0, 0, 0], diverged=True) for name in ("sgd lr=9", "adam lr=9")]
-    with pytest.raises(UserError, match=r"sgd lr=9, adam lr=9.*Lower the learning rates"):
-        judge(*wild)
+    wild = contender("sgd lr=9", [0, 0, 0], diverged=True)
+    gone = contender("adam lr=9", [0.02, 0.02, 0.02], collapsed=True)
+    said = r"none can win: sgd lr=9 diverged, adam lr=9 collapsed; lower the learning rates in par"
+    with pytest.raises(UserError, match=said):
+        judge(wild, gone)
+
+
+def test_what_is_no_number_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"'odd': scores .* must be finite"):
+        judge(OLD, contender("odd", [0.8, math.inf, 0.8]))
 
 
 def test_diverged_contender_that_was_stopped_was_not_raced_out() -> None:

@@ -5,19 +5,21 @@ import warnings
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from ablation.data.splits import Repeat
-from ablation.recipe import Recipe
+from ablation.recipe import Elastic, Ema, Recipe, Regularization
 from ablation.run import hardware, memory
 from ablation.run.hardware import Hardware, HardwareError
+from ablation.trial import replay
 from ablation.trial.families import CnnSpec, MlpSpec
 from ablation.trial.training import Part, prepare_process, train
 from ablation.trial.trials import Curves
 
-TrainOn = Callable[[str, bool, float], list[Curves]]
+TrainOn = Callable[..., list[Curves]]
 
 
 @pytest.fixture(autouse=True)
@@ -130,40 +132,65 @@ def test_another_version_of_a_library_is_another_arithmetic(
 def train_on(
     mlp: MlpSpec, cnn: CnnSpec, recipe: Recipe, repeats: list[Repeat], parts: tuple[Part, Part]
 ) -> TrainOn:
-    """Train both families on a device, in bf16 or not, at a rate of dropout."""
+    """Train both families on a device, in bf16 or not, with some settings of the recipe."""
     prepare_process()
 
-    def curves(device: str, bf16: bool, rate: float) -> list[Curves]:
-        dropped = recipe.having("dropout", rate)
+    def curves(device: str, bf16: bool, **settings: Any) -> list[Curves]:
+        changed = recipe
+        for technique, setting in settings.items():
+            changed = changed.having(technique, setting)
         moved = [Part(part.images.to(device), part.labels.to(device)) for part in parts]
         return [
-            train(spec, dropped, repeats[0], *moved, classes=4, batch_size=25, bf16=bf16).curves
+            train(spec, changed, repeats[0], *moved, classes=4, batch_size=25, bf16=bf16).curves
             for spec in (mlp, cnn)
         ]
 
     return curves
 
 
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+# Settings that say something in every batch beside the usual.
+EVERYTHING = {
+    "dropout": 0.2,
+    "augmentation": Elastic(name="elastic"),
+    "smoothing": 0.1,
+    "averaging": Ema(name="ema"),
+    "regularization": Regularization(l1=1e-5, l2=1e-4),
+}
+
+
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@needs_gpu
 @pytest.mark.parametrize("bf16", [False, True])
 def test_a_gpu_gives_the_same_training_as_the_cpu_but_for_rounding(
     bf16: bool, train_on: TrainOn
 ) -> None:
-    for cpu, cuda in zip(train_on("cpu", bf16, 0.0), train_on("cuda", bf16, 0.0), strict=True):
+    for cpu, cuda in zip(train_on("cpu", bf16), train_on("cuda", bf16), strict=True):
         assert cuda.validation_accuracy[-1] == pytest.approx(cpu.validation_accuracy[-1], abs=0.03)
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@needs_gpu
+@pytest.mark.parametrize("settings", [{}, EVERYTHING])
 def test_a_gpu_gives_the_same_training_every_time(
-    train_on: TrainOn,
+    settings: dict[str, Any], train_on: TrainOn
 ) -> None:
-    assert train_on("cuda", True, 0.2) == train_on("cuda", True, 0.2)
+    assert train_on("cuda", True, **settings) == train_on("cuda", True, **settings)
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@needs_gpu
+@pytest.mark.parametrize("settings", [{}, EVERYTHING])
+def test_a_replayed_training_is_the_one_that_was_recorded(
+    settings: dict[str, Any], train_on: TrainOn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replayed = train_on("cuda", False, **settings)
+    monkeypatch.setattr(replay, "WARM_UP", 10**6)  # it never comes to a recording
+    assert replayed == train_on("cuda", False, **settings)
+
+
+@pytest.mark.gpu
+@needs_gpu
 def test_nothing_waits_for_the_gpu_inside_an_epoch(
     mlp: MlpSpec, recipe: Recipe, repeats: list[Repeat], parts: tuple[Part, Part]
 ) -> None:

@@ -4,7 +4,8 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,22 @@ import pandas as pd
 import pytest
 import yaml
 
-from ablation.show.report import Study, write_charts, write_pictures
+from ablation.data.characters import Characters
+from ablation.data.datasets import Dataset
+from ablation.judge.evaluation import most_confused
+from ablation.show.report import write_charts, write_pictures
+from ablation.show.story import write_report
+from ablation.show.study import Study
 
 REPOSITORY = Path(__file__).parents[2]
-NOTE = "Made from toys: a stand-in for real handwriting."
+NOTE = "Made from toys: a stand-in for real pictures."
+
+
+def _no_toys(_raw: Path) -> tuple[Characters, Characters]:
+    raise NotImplementedError("these numbers are made up")
+
+
+TOYS = Dataset(_no_toys, "none", look_alikes={"1/t": "1t"}, note=NOTE)
 CLASSES = ["0", "1", "A", "N", "b", "t", "q"]
 MODELS = ("mlp", "cnn", "rnn")
 RIGHT = {"mlp": 0.84, "cnn": 0.89, "rnn": 0.86}
@@ -42,7 +55,28 @@ OTHERS: dict[str, list[str]] = {
     "regularization": ["none", "l1=1e-05", "l2=1e-05"],
     "dropout": ["none", "0.4"],
 }  # fmt: skip
+CHROMIUM = shutil.which("chromium")
+FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
 COLLAPSED, DIVERGED = "tanh", "off"
+
+
+@dataclass
+class Visit:
+    """A page that has drawn its charts, what its console said and what it asked the network for."""
+
+    page: Any
+    said: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+
+    def texts(self, place: str) -> list[str]:
+        texts: list[str] = self.page.locator(place).all_text_contents()
+        return texts
+
+
+Open = Callable[[Path], Visit]
 
 
 def _run(*command: str, folder: Path) -> str:
@@ -76,7 +110,7 @@ def _candidates(technique: str, score: float, dice: np.random.Generator) -> list
             "candidate": setting.split()[0], "setting": setting,
             "role": "winner" if setting == winner else "incumbent" if first else "candidate",
             "accuracy": score if first else score + gain, "spread": 0.003,
-            "parameters": 575_663,
+            "parameters": 575_663, "finding": "" if first or broken else "within the noise",
             "gain": None if first else gain, "low": None if first else gain - reach,
             "high": None if first else gain + reach, "repeats": 5, "diverged": setting == DIVERGED,
             "won_grid": not broken, "grid_edge": False, "raced_out": setting == "none",
@@ -108,7 +142,15 @@ def _stages(root: Path, model: str, dice: np.random.Generator) -> list[dict[str,
             "accuracy": score, "gain": won["gain"], "low": won["low"], "high": won["high"],
         })  # fmt: skip
         _csv(root / f"plots/{model}/{technique}/chain.csv", chain)
+        _times(root, model, technique, [row["setting"] for row in candidates])
     return [{"model": model} | row for row in chain]
+
+
+def _times(root: Path, model: str, stage: str, settings: Sequence[str]) -> None:
+    took = {"setting": settings, "repeat": 0, "train_seconds": 90.0}
+    _csv(
+        root / f"data/times/{model}/{stage}.csv", took | {"precision": "bf16", "computer": "Abacus"}
+    )
 
 
 def _leave_one_out(root: Path, model: str, dice: np.random.Generator) -> None:
@@ -129,6 +171,7 @@ def _leave_one_out(root: Path, model: str, dice: np.random.Generator) -> None:
     pair = {"first": first["technique"], "second": second["technique"]}
     numbers = {"gain": 0.001, "low": -0.002, "high": 0.004}
     _csv(root / f"plots/{model}/leave_one_out/interactions.csv", [pair | numbers])
+    _times(root, model, "leave_one_out", [row["technique"] for row in tested])
 
 
 def _test_results(
@@ -157,7 +200,16 @@ def _test_results(
     folder.mkdir(parents=True, exist_ok=True)
     answers = actual[:6].copy()
     answers[2] = next(name for name in classes if name != answers[2])
-    np.savez(folder / "first_six.npz", images=images[:6], actual=actual[:6], predicted=answers)
+    sure = np.linspace(0.9999, 0.4, 6)
+    np.savez(
+        folder / "first_six.npz", images=images[:6], actual=actual[:6], predicted=answers,
+        confidence=sure,
+    )  # fmt: skip
+    wrong = np.flatnonzero(predicted != actual)[:12]
+    np.savez(
+        folder / "worst.npz", images=np.resize(images, (len(wrong), 28, 28)), actual=actual[wrong],
+        predicted=predicted[wrong], confidence=np.linspace(1, 0.6, len(wrong)),
+    )  # fmt: skip
     accuracy = float((actual == predicted).mean())
     scores = {
         "accuracy": accuracy, "low": accuracy - 0.0085, "high": accuracy + 0.008,
@@ -167,10 +219,25 @@ def _test_results(
         "top2": accuracy + 0.06, "calibration_error": 0.0321,
         "parameters": {"mlp": 575_663, "cnn": 421_167}.get(model, 98_765),
         "seeds_mean": accuracy, "seeds_spread": 0.002,
+        "baseline_mean": accuracy - 0.02, "baseline_spread": 0.003,
     }  # fmt: skip
+    over = {"gain": 0.02, "low": 0.013, "high": 0.028}
+    _json(root / f"metrics/{model}/test_over_baseline.json", over)
+    cost = {"train_seconds": 31.4, "predict_seconds": 0.5, "images_per_second": 14_100}
+    _csv(root / f"data/times/{model}/test.csv", [cost])
+    _times(root, model, "fit", ["final", "baseline"])
+    confused = most_confused(actual, predicted)
+    _csv(root / f"plots/{model}/test/confused.csv", confused)
     _json(root / f"metrics/{model}/test.json", scores)
     _csv(root / f"plots/{model}/test/details.csv", [details])
     return {"model": model} | scores | details
+
+
+def copy_templates(root: Path) -> None:
+    """The page and the templates of this repository."""
+    (root / ".dvc/plots").mkdir(parents=True, exist_ok=True)
+    for file in (REPOSITORY / ".dvc/plots").glob("*.*"):
+        shutil.copy(file, root / ".dvc/plots")
 
 
 def write_study(root: Path, classes: Sequence[str], each: int, seed: int = 0) -> None:
@@ -184,8 +251,8 @@ def write_study(root: Path, classes: Sequence[str], each: int, seed: int = 0) ->
     )
     (root / "data/prepared").mkdir(parents=True, exist_ok=True)
     np.savez(
-        root / "data/prepared/samples.npz", images=images[: len(classes)],
-        labels=np.arange(len(classes), dtype=np.uint8), classes=np.array(classes),
+        root / "data/prepared/samples.npz", images=np.repeat(images[: len(classes)], 10, axis=0),
+        labels=np.repeat(np.arange(len(classes), dtype=np.uint8), 10), classes=np.array(classes),
     )  # fmt: skip
     chain, models = [], []
     for model in MODELS:
@@ -194,6 +261,11 @@ def write_study(root: Path, classes: Sequence[str], each: int, seed: int = 0) ->
         models.append(_test_results(root, model, classes, images, each, dice))
     _csv(root / "plots/comparison/chain.csv", chain)
     _csv(root / "plots/comparison/models.csv", models)
+    alike = [(m, group, 2, 0.1) for m in MODELS for group in ("1/t", "all")]
+    ambiguous = pd.DataFrame(alike, columns=["model", "group", "errors", "share_of_errors"])
+    _csv(root / "plots/comparison/ambiguous.csv", ambiguous)
+    outcomes = {"outcome": ["all right", "all wrong"], "count": [130, 10], "share": [0.93, 0.07]}
+    _csv(root / "plots/comparison/agreement.csv", outcomes)
     recalls = {model: dice.uniform(0.6, 0.98, len(classes)) for model in MODELS}
     _csv(root / "plots/comparison/classes.csv", {"class": classes} | recalls)
     _csv(root / "plots/comparison/pairs.csv", [
@@ -220,12 +292,24 @@ def dvc() -> Callable[..., str]:
 
 @pytest.fixture(scope="session")
 def study(root: Path) -> Study:
-    return Study(root, MODELS, NOTE)
+    return Study(root, MODELS, "toys", TOYS)
 
 
 @pytest.fixture(scope="session")
 def pictures(study: Study) -> list[Path]:
     return write_pictures(study)
+
+
+@pytest.fixture(scope="session")
+def told(study: Study, pictures: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """The study in a folder of its own, with its report and all that the report needs."""
+    folder = tmp_path_factory.mktemp("told")
+    shutil.copytree(study.root, folder, dirs_exist_ok=True)
+    copy_templates(folder)
+    told = replace(study, root=folder)
+    write_charts(told)
+    write_report(told)
+    return told
 
 
 @pytest.fixture(scope="session")
@@ -238,15 +322,38 @@ def repository(
     _git("init", "-q", "-b", "main", folder=folder)
     _dvc("init", "-q", folder=folder)
     shutil.copy(REPOSITORY / ".dvc/config", folder / ".dvc/config")
-    for file in (REPOSITORY / ".dvc/plots").glob("*.*"):
-        (folder / ".dvc/plots").mkdir(exist_ok=True)
-        shutil.copy(file, folder / ".dvc/plots")
+    copy_templates(folder)
     section = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["plots"]
     (folder / "dvc.yaml").write_text(yaml.safe_dump({"plots": section}))
     for branch, seed in (("main", 0), ("other", 1)):
         write_study(folder, CLASSES, each=20, seed=seed)
-        write_charts(Study(folder, MODELS, NOTE))
+        write_charts(Study(folder, MODELS, "toys", TOYS))
         _git("checkout", "-q", "-B", branch, folder=folder)
         _git("add", "-A", folder=folder)
         _git("commit", "-q", "-m", branch, folder=folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def visit() -> Iterator[Open]:
+    """Opens a file in a browser that has no network; skips where there is no browser."""
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="pages are tested with playwright, which is not installed"
+    )
+    if CHROMIUM is None:
+        pytest.skip("chromium is not installed")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        context = browser.new_context(offline=True, viewport={"width": 1280, "height": 900})
+
+        def open_page(file: Path) -> Visit:
+            visit = Visit(context.new_page())
+            visit.page.on("console", lambda message: visit.said.append(message.text))
+            visit.page.on("pageerror", lambda error: visit.said.append(str(error)))
+            visit.page.on("request", lambda request: visit.asked.append(request.url))
+            visit.page.goto(file.as_uri())
+            visit.page.wait_for_selector("body[data-drawn]")
+            return visit
+
+        yield open_page
+        browser.close()

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from ablation.show import charts
-from ablation.show.report import Study, write_charts
+from ablation.show.report import write_charts
+from ablation.show.study import Study
 from ablation.show.style import FAMILIES, family_colours
 
 CANDIDATES = pd.DataFrame(

@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
 from ablation.show import figures
-from ablation.show.report import Study
+from ablation.show.study import Study
 from ablation.show.style import FAMILIES, RIGHT, WRONG
 
 CLASSES = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt"
@@ -55,17 +55,26 @@ def predictions(classes: str) -> pd.DataFrame:
 
 
 def test_a_right_answer_is_blue_and_a_wrong_one_red() -> None:
-    figure = figures.first_predictions(IMAGES, ["A", "7"], {"mlp": ["A", "1"], "cnn": ["H", "7"]})
+    shown = {
+        model: {
+            "images": IMAGES,
+            "actual": np.array(["A", "7"]),
+            "predicted": np.array([*guesses]),
+            "confidence": np.array([0.987, 0.5]),
+        }
+        for model, guesses in (("mlp", "A1"), ("cnn", "H7"))
+    }
+    figure = figures.first_predictions(shown)
     colours = {
         (text.get_text(), text.get_color())
         for text in figure.findobj(Text)
         if isinstance(text, Text) and text.get_text()[:4] in ("MLP:", "CNN:")
     }
     assert colours == {
-        ("MLP: A", RIGHT),
-        ("MLP: 1", WRONG),
-        ("CNN: H", WRONG),
-        ("CNN: 7", RIGHT),
+        ("MLP: A, 98.7 %", RIGHT),
+        ("MLP: 1, 50.0 %", WRONG),
+        ("CNN: H, 98.7 %", WRONG),
+        ("CNN: 7, 50.0 %", RIGHT),
     }
 
 
@@ -89,10 +98,28 @@ def test_class_distribution_draws_every_count() -> None:
     assert [text.get_text() for text in legend.get_texts()] == ["train (50)", "test (5)"]
 
 
-def test_every_sample_carries_its_character() -> None:
-    figure = figures.class_samples(np.zeros((3, 28, 28), np.uint8), ["0", "A", "q"], columns=2)
-    shown = [axes.get_title() for axes in figure.axes if axes.images]
-    assert shown == ["0", "A", "q"]
+def test_every_class_has_a_row_of_samples_and_a_short_one_ends_early() -> None:
+    images = np.full((5, 28, 28), 9, dtype=np.uint8)
+    figure = figures.class_samples(images, np.array([0, 0, 1, 2, 2]), ["0", "A", "q"])
+    assert [labels(axes, "y") for axes in figure.axes] == [["0"], ["A"], ["q"]]
+    widths = [(np.asarray(axes.images[0].get_array()) > 0).sum() for axes in figure.axes]
+    assert widths == [2 * 784, 784, 2 * 784]
+
+
+def test_a_mistake_says_truth_guess_and_confidence() -> None:
+    columns = {"actual": ["0", "q"], "predicted": ["O", "9"], "confidence": [0.9999, 0.95]}
+    shown = {"images": IMAGES} | {name: np.array(column) for name, column in columns.items()}
+    figure = figures.worst_mistakes("mlp", shown)
+    assert {"true: 0", "taken for O\n99.99 % sure", "taken for 9\n95.00 % sure"} <= set(
+        texts(figure)
+    )
+    assert len([axes for axes in figure.axes if axes.images]) == 2
+
+
+def test_a_model_without_mistakes_has_a_picture_that_says_so() -> None:
+    nothing = {name: np.empty(0) for name in ("actual", "predicted", "confidence")}
+    figure = figures.worst_mistakes("mlp", {"images": IMAGES[:0]} | nothing)
+    assert "MLP: no mistake at all" in texts(figure)
 
 
 def test_training_curves_show_both_parts_of_both_quantities() -> None:

@@ -1,61 +1,15 @@
 """What `dvc plots show` and `diff` write, opened from disk in a browser that has no network."""
 
-import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="the page is tested with playwright, which is not installed"
-)
-CHROMIUM = shutil.which("chromium")
-FLAGS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
-]
+from tests.show.conftest import Open, Visit
+
+pytestmark = pytest.mark.browser
 MARKS = ".mark-symbol path, .mark-rule line, .mark-line path, .mark-rect path"
-
-
-@dataclass
-class Visit:
-    """A page that has drawn its charts, what its console said and what it asked the network for."""
-
-    page: Any
-    said: list[str] = field(default_factory=list)
-    asked: list[str] = field(default_factory=list)
-
-    def texts(self, place: str) -> list[str]:
-        texts: list[str] = self.page.locator(place).all_text_contents()
-        return texts
-
-
-Open = Callable[[Path], Visit]
-
-
-@pytest.fixture(scope="module")
-def visit() -> Iterator[Open]:
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        context = browser.new_context(offline=True, viewport={"width": 1280, "height": 900})
-
-        def open_page(file: Path) -> Visit:
-            visit = Visit(context.new_page())
-            visit.page.on("console", lambda message: visit.said.append(message.text))
-            visit.page.on("pageerror", lambda error: visit.said.append(str(error)))
-            visit.page.on("request", lambda request: visit.asked.append(request.url))
-            visit.page.goto(file.as_uri())
-            visit.page.wait_for_selector("body[data-drawn]")
-            return visit
-
-        yield open_page
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +96,13 @@ def test_the_wheel_over_a_chart_moves_the_page(shown: Visit) -> None:
     shown.page.mouse.move(box["x"] + 200, box["y"] + 100)
     shown.page.mouse.wheel(0, 300)
     shown.page.wait_for_function("window.scrollY > 0")
+
+
+def test_the_page_begins_with_what_it_is_and_a_link_to_the_report(shown: Visit) -> None:
+    first, second = (shown.page.locator("body > p").nth(place) for place in (0, 1))
+    assert "Which training techniques help" in first.text_content()
+    link = second.locator("a").evaluate("(link) => link.href")
+    assert link == shown.page.url.replace("dvc_plots/index.html", "plots/report.html")
 
 
 def test_two_revisions_have_a_colour_each_and_the_legend_names_them(compared: Visit) -> None:

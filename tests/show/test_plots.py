@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ablation.show.report import Study
+from ablation.show.study import Study
 
 REPOSITORY = Path(__file__).parents[2]
 CHAIN = [

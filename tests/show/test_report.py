@@ -14,7 +14,9 @@ import pytest
 from rich.console import Console
 
 from ablation.base.errors import UserError
-from ablation.show.report import Study, summary, write_charts, write_pictures
+from ablation.show.report import summary, write_charts, write_pictures
+from ablation.show.study import Study
+from tests.show.conftest import copy_templates
 
 REPOSITORY = Path(__file__).parents[2]
 PNG = b"\x89PNG"
@@ -85,9 +87,10 @@ def test_a_chart_that_is_no_longer_drawn_goes(study: Study, tmp_path: Path) -> N
     assert not stale.exists()
 
 
-def test_characters_are_read_as_text(tmp_path: Path) -> None:
+def test_characters_are_read_as_text(study: Study, tmp_path: Path) -> None:
     (tmp_path / "classes.csv").write_text("index,character\n0,1\n1,NA\n")
-    assert list(Study(tmp_path, (), "").table("classes.csv")["character"]) == ["1", "NA"]
+    read = replace(study, root=tmp_path).table("classes.csv")
+    assert list(read["character"]) == ["1", "NA"]
 
 
 def test_the_summary_gives_every_accuracy_with_its_interval(study: Study) -> None:
@@ -108,9 +111,11 @@ def test_the_stage_says_what_it_wrote_and_notes_nothing_on_real_characters(
 ) -> None:
     shutil.copytree(study.root, tmp_path, ignore=DRAWN, dirs_exist_ok=True)
     shutil.copy(REPOSITORY / "params.yaml", tmp_path)
+    copy_templates(tmp_path)
     said = python(str(REPOSITORY / "stages/report.py"), folder=tmp_path)
     assert "wrote plots/pictures/confusion_cnn.png" in said
     assert "wrote plots/charts/gains/1-scheduler.csv" in said
+    assert "wrote plots/report.html" in said
     assert "Test set" in said
     assert "stand-in" not in said
     assert not pd.read_csv(tmp_path / "plots/charts/chain.csv")["note"].any()

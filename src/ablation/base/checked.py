@@ -1,7 +1,8 @@
 """Checked values: models of YAML that people write, and errors that say what to mend in it."""
 
 import difflib
-from collections.abc import Iterable
+import math
+from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -16,7 +17,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from ablation.base.errors import UserError
+from ablation.base.errors import UserError, one_line, refused, shown
 from ablation.base.files import write_bytes
 
 
@@ -27,9 +28,9 @@ class ParamsError(UserError):
 def one_of(found: object, allowed: Iterable[object]) -> str:
     """`'adamm' is not one of sgd, adam (did you mean 'adam'?)`."""
     names = [str(name) for name in allowed]
-    close = difflib.get_close_matches(str(found), names, n=1)
+    close = difflib.get_close_matches(shown(found).strip("'"), names, n=1)
     hint = f" (did you mean {close[0]!r}?)" if close else ""
-    return f"{found!r} is not one of {', '.join(names)}{hint}"
+    return f"{shown(found)} is not one of {', '.join(names)}{hint}"
 
 
 class Checked(BaseModel):
@@ -41,7 +42,7 @@ class Checked(BaseModel):
     @classmethod
     def _know_every_key(cls, value: Any) -> Any:
         if isinstance(value, dict):
-            for key in value.keys() - cls.model_fields.keys():
+            for key in (key for key in value if key not in cls.model_fields):
                 raise PydanticCustomError(
                     "unknown_key", "{m}", {"m": one_of(key, cls.model_fields)}
                 )
@@ -49,9 +50,15 @@ class Checked(BaseModel):
 
 
 Model = TypeVar("Model", bound=Checked)
-Count = Annotated[int, Field(ge=1)]
+
+# How often, how long and how wide: ten times as much as anybody's study of 28 x 28 pixels needs. A
+# slip of the finger, a billion epochs, would else be believed, and found out after minutes or days.
+MOST = 10_000
+MOST_LAYERS = 100
+Count = Annotated[int, Field(ge=1, le=MOST)]
 Widths = Annotated[
     tuple[Count, ...],
+    Field(max_length=MOST_LAYERS),
     BeforeValidator(lambda widths: tuple(widths) if isinstance(widths, list) else widths),
 ]
 Rate = Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
@@ -66,19 +73,79 @@ def load(path: Path, model: type[Model]) -> Model:
     Raises:
         ParamsError: naming the file, the key, what was found and what is allowed.
     """
+    content = read_yaml(path)
+    if content is None:
+        raise ParamsError(
+            f"{path}: an empty file: should be keys and values, {{key: value}}; "
+            f"`git checkout {path}` brings back what was committed"
+        )
     try:
-        content = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise ParamsError(f"{path}: {error.strerror}; run from the repository's root") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ParamsError(f"{path}: not YAML: {error}") from None
+        return checked(content, model)
+    except ParamsError as error:
+        lines = str(error).splitlines()
+        raise ParamsError("\n".join(f"{path}: {line}" for line in lines)) from None
+
+
+def checked(content: Any, model: type[Model]) -> Model:
+    """The content of a file, checked.
+
+    Raises:
+        ParamsError: a line for each mistake: the key, what was found and what is allowed.
+    """
     try:
         return model.model_validate(content)
     except ValidationError as error:
         # A list whose entries are wrong is, to pydantic, too short as well.
         details = [d for d in error.errors() if d["type"] != "too_short" or not _is_long_enough(d)]
-        lines = dict.fromkeys(f"{path}: {_describe(detail, content)}" for detail in details)
+        lines = dict.fromkeys(_describe(detail, content) for detail in details)
         raise ParamsError("\n".join(lines)) from None
+
+
+def read_yaml(path: Path) -> Any:
+    """What a YAML file holds.
+
+    Raises:
+        ParamsError: naming the file, the line and what is wrong there.
+    """
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except OSError as error:
+        raise ParamsError(refused(error, path)) from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise ParamsError(f"{path}: not YAML: {where}{error.problem or error.context}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{path}: not YAML: {one_line(error)}") from None
+    except RecursionError:
+        raise ParamsError(f"{path}: brackets within brackets, more than can be read") from None
+
+
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
+    """PyYAML's safe loader, which also says where a value stands that it cannot make, and refuses
+    a key that stands twice, of which it would silently take the last."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (yaml.YAMLError, RecursionError):
+            raise
+        except Exception:  # whatever int(), a date's parts or a look-up make of the text
+            kind = node.tag.rpartition(":")[2]
+            said = f"{shown(node.value)} cannot be read as {kind}"
+            raise yaml.constructor.ConstructorError(None, None, said, node.start_mark) from None
+
+    def construct_mapping(self, node: yaml.Node, deep: bool = False) -> dict[Hashable, Any]:
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        seen = set()
+        for key, _ in pairs:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    said = f"{shown(key.value)} stands here twice; keep one"
+                    raise yaml.constructor.ConstructorError(None, None, said, key.start_mark)
+                seen.add(key.value)
+        mapping: dict[Hashable, Any] = super().construct_mapping(node, deep)
+        return mapping
 
 
 def save(value: Checked, path: Path, comment: str) -> None:
@@ -94,6 +161,7 @@ def _is_long_enough(error: ErrorDetails) -> bool:
 def _describe(error: ErrorDetails, content: Any) -> str:
     place = _place(error["loc"], content)
     found, context = error["input"], error.get("ctx", {})
+    said = f"{place}: {shown(found)}".removeprefix(": ")
     match error["type"]:
         case "missing":
             return f"{place}.{error['loc'][-1]}: missing; add it".removeprefix(".")
@@ -105,32 +173,33 @@ def _describe(error: ErrorDetails, content: Any) -> str:
         case "literal_error":
             allowed = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
             return f"{place}: {one_of(found, allowed)}"
-        case "unknown_key" | "twice":
+        case "unknown_key" | "twice" | "large" | "sum":
             return f"{place}: {error['msg']}".removeprefix(": ")
         case "at":
             return f"{place}.{context['key']}: {error['msg']}"
         case "too_short":
-            return f"{place}: {found!r}: the least number of entries is {context['min_length']}"
+            return f"{said}: the least number of entries is {context['min_length']}"
         case "too_long":
-            return f"{place}: {found!r}: the largest number of entries is {context['max_length']}"
+            return f"{said}: the largest number of entries is {context['max_length']}"
         case "model_type" | "model_attributes_type" | "tuple_type":
             shape = "a list" if error["type"] == "tuple_type" else "keys and values, {key: value}"
-            return f"{place}: {found!r}: should be {shape}".removeprefix(": ")
+            return f"{said}: should be {shape}"
         case "float_type" if isinstance(found, str) and _is_number(found):
             number = yaml.safe_dump(float(found)).split()[0]
-            return f"{place}: {found!r} is a string to YAML; write it as {number}"
+            return f"{said} is a string to YAML; write it as {number}"
         case "path_type":
-            return f"{place}: {found!r}: should be the path of a folder"
+            return f"{said}: should be the path of a folder"
+        case _ if isinstance(found, float) and not math.isfinite(found):
+            return f"{said}: should be a number, and a finite one"
         case _:
-            return f"{place}: {found!r}: {error['msg'].replace('Input should', 'should')}"
+            return f"{said}: {error['msg'].replace('Input should', 'should')}"
 
 
 def _is_number(text: str) -> bool:
     try:
-        float(text)
+        return math.isfinite(float(text))
     except ValueError:
         return False
-    return True
 
 
 def _place(location: tuple[int | str, ...], content: Any) -> str:

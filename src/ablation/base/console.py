@@ -1,5 +1,6 @@
 """What a person sees while a stage runs: progress, tables, and errors without a traceback."""
 
+import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -9,12 +10,14 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ablation.base.errors import UserError
+from ablation.base.errors import UserError, explain
+from ablation.base.lifetime import end_with_dvc
 
 Item = TypeVar("Item")
 
 LOG_WIDTH = 120
 SECONDS_BETWEEN_LINES = 30
+INTERRUPTED = 128 + signal.SIGINT  # as shells say it
 
 console = Console(width=None if sys.stdout.isatty() else LOG_WIDTH, highlight=False)
 
@@ -28,11 +31,30 @@ def announce(what: str, note: str) -> None:
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Mistakes that a person can mend end the program with their message alone."""
+    """Mistakes that a person can mend end the program with their message alone.
+
+    So does what the system refuses, wherever it does: a missing file, a full disk.
+    """
     try:
         yield
     except UserError as error:
         sys.exit(f"error: {error}")
+    except Exception as error:
+        if (said := explain(error)) is None:
+            raise
+        sys.exit(f"error: {said}")
+
+
+@contextmanager
+def stage_process() -> Iterator[None]:
+    """What every stage runs in: it ends with its dvc, and does so without a traceback."""
+    end_with_dvc()
+    try:
+        with plain_errors():
+            yield
+    except KeyboardInterrupt:
+        print("interrupted; finished trials are kept, `dvc repro` goes on", file=sys.stderr)
+        sys.exit(INTERRUPTED)
 
 
 def progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:

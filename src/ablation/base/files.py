@@ -1,12 +1,19 @@
 """Reading and writing what the stages tell each other; a file is written whole or not at all."""
 
+import fcntl
+import glob
 import json
 import math
 import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+from uuid import uuid4
 
 import pandas as pd
+
+from ablation.base.errors import UserError, one_line, refused
 
 DIGITS = 6
 # Columns of characters and of labels: `1` is no number there, and `NA` no missing value.
@@ -33,9 +40,24 @@ def write_json(content: dict[str, Any], path: Path) -> None:
     write_bytes(f"{text}\n".encode(), path)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """What `write_json` wrote."""
-    content: dict[str, Any] = json.loads(path.read_text())
+def read_json(path: Path, keys: Iterable[str] = ()) -> dict[str, Any]:
+    """What `write_json` wrote.
+
+    keys: those that it has to have.
+
+    Raises:
+        UserError: it is not there, or not of that form.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UserError(refused(error, path)) from None
+    except (ValueError, RecursionError) as error:
+        raise _not_written(path, one_line(error)) from None
+    if not isinstance(content, dict):
+        raise _not_written(path, "no keys and values")
+    if missing := [name for name in keys if name not in content]:
+        raise _not_written(path, f"without {', '.join(missing)}")
     return content
 
 
@@ -44,19 +66,89 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
     write_bytes(table.to_csv(index=False, float_format=f"%.{DIGITS}g").encode(), path)
 
 
-def read_csv(path: Path) -> pd.DataFrame:
-    """Read a table that `write_csv` wrote; an empty cell is a missing value."""
+def read_csv(path: Path, columns: Iterable[str] = ()) -> pd.DataFrame:
+    """Read a table that `write_csv` wrote; an empty cell is a missing value.
+
+    columns: those that it has to have, in one row or more; none where it may be empty.
+
+    Raises:
+        UserError: it is not there, no table, empty, or lacks a column.
+    """
     text = dict.fromkeys(TEXT, str)
-    table: pd.DataFrame = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""])
+    try:
+        table: pd.DataFrame = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""])
+    except OSError as error:
+        raise UserError(refused(error, path)) from None
+    except ValueError as error:  # pandas' own are of it: nothing in it, or rows of other lengths
+        raise _not_written(path, one_line(error)) from None
+    if missing := [name for name in columns if name not in table.columns]:
+        raise _not_written(path, f"a table without {', '.join(missing)}")
+    if columns and table.empty:
+        raise _not_written(path, "a table without rows")
     return table
 
 
 def write_bytes(content: bytes, path: Path) -> None:
-    """Write bytes to a file, which is there whole or not at all; makes its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
-    unfinished.write_bytes(content)
-    unfinished.replace(path)
+    """Write bytes to a file, which is there whole or not at all; makes its folder.
+
+    Raises:
+        UserError: there is no room, or it may not be written.
+    """
+    with whole_file(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that takes its place when it is complete; until then the old one stands.
+
+    Makes its folder, and deletes what writers of the same file left behind that were killed.
+
+    Raises:
+        UserError: there is no room, or it may not be written; names the file and the remedy.
+    """
+    unfinished = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        collect_unfinished(path.parent, path.name)
+        unfinished, file = _open_unfinished(path)
+        with file:
+            yield file
+            file.flush()
+            unfinished.replace(path)  # while it is locked: nobody may take it for left behind
+    except OSError as error:
+        raise UserError(refused(error, path)) from error
+    finally:
+        if unfinished:
+            with suppress(OSError):
+                unfinished.unlink()
+
+
+def collect_unfinished(folder: Path, name: str = "") -> None:
+    """Delete what killed writers left behind, of one file or of all that a folder holds.
+
+    Who still writes holds a lock, which ends with its process. No clock is asked, and no number of
+    a process, which may be one in another container.
+    """
+    for path in folder.glob(f"{glob.escape(name)}*.unfinished"):
+        with suppress(OSError), path.open("rb+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+
+
+def _open_unfinished(path: Path) -> tuple[Path, BinaryIO]:
+    while True:
+        unfinished = path.with_name(f"{path.name}.{uuid4().hex}.unfinished")
+        file = unfinished.open("xb")
+        with suppress(OSError):  # some network folders have no locks, so nothing is collected
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:
+            return unfinished, file
+        file.close()  # collected before it was locked
+
+
+def _not_written(path: Path, what: str) -> UserError:
+    return UserError(f"{path}: not as a stage has written it ({what}); `dvc repro` makes it again")
 
 
 def _is_missing(value: Any) -> bool:

@@ -9,6 +9,7 @@ from typing import Self
 import numpy as np
 
 from ablation.base.errors import UserError
+from ablation.base.files import whole_file
 
 SIDE = 28
 CLASSES = tuple("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt")
@@ -52,16 +53,8 @@ class Characters:
 
         It is not compressed: zlib's versions pack the same bytes differently.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(path.name + ".unfinished")
-        try:
-            with unfinished.open("wb") as file:
-                np.savez(
-                    file, images=self.images, labels=self.labels, classes=np.array(self.classes)
-                )
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        with whole_file(path) as file:
+            np.savez(file, images=self.images, labels=self.labels, classes=np.array(self.classes))
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -1,10 +1,6 @@
 """Real handwriting: EMNIST Balanced as NIST splits it, and EMNIST Mini made of its tests."""
 
-import http.client
-import socket
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,19 +8,26 @@ from typing import Literal
 import numpy as np
 
 from ablation.data.characters import CLASSES, MERGED, Characters, DataError
+from ablation.data.download import download
 from ablation.data.formats import (
     ARCHIVE,
-    FOLDERS_DOWN,
-    REMEDY,
     Member,
     Partition,
     find_partition,
     member_names,
+    passed_over,
+    whole_names,
 )
+from ablation.data.looks import what_is_wrong
+from ablation.data.places import FOLDERS_DOWN, REMEDY
 
 MINI_TEST_PER_CLASS = 150
 MINI_TRAIN_PER_CLASS = 600
-DOWNLOAD_TIMEOUT_SECONDS = 10
+
+# NIST's archive, as torchvision names it: 561,753,746 bytes.
+URL = "https://biometrics.nist.gov/cs_links/EMNIST/gzip.zip"
+MD5 = "58c8d27c78d21e728a6bc7b3cc06412e"
+MOST_OF_URL = 600_000_000
 
 BYCLASS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
@@ -139,6 +142,8 @@ def load_left_over(raw: Path) -> Characters:
 def verify(partition: Partition, name: str, published: Published) -> tuple[np.ndarray, np.ndarray]:
     """Hold what was read to what NIST published: count, label range, class sizes and SHA-256.
 
+    Where no SHA-256 of the form was published, the class means have to be EMNIST's.
+
     Returns:
         (images, labels): (n, 28, 28) and (n,) uint8.
 
@@ -160,8 +165,18 @@ def verify(partition: Partition, name: str, published: Published) -> tuple[np.nd
     if published.per_class and set(counts) != {published.per_class}:
         found = f"classes of {counts.min():,} to {counts.max():,} characters"
         raise _not_nists(labels, found, f"{published.per_class:,} in each class of {name}")
-    for index, member in enumerate((partition.images, labels)):
-        _check_sha256(member, index, published)
+    sure = [
+        _has_sha256(member, index, published)
+        for index, member in enumerate((partition.images, labels))
+    ]
+    if not all(sure):
+        if wrong := what_is_wrong(partition.images.array, labels.array):
+            raise DataError(f"{partition.images.source}: {wrong}; {REMEDY}")
+        print(
+            f"prepare: {partition.images.source}: no SHA-256 of this form is published; counts "
+            "and class means are those of EMNIST",
+            flush=True,
+        )
     return partition.images.array, labels.array
 
 
@@ -217,14 +232,13 @@ def left_over(whole: Characters, per_class: int) -> Characters:
 
 
 def _read(dataset: str, raw: Path) -> list[tuple[np.ndarray, np.ndarray]]:
-    partitions = {name: find_partition(raw, name) for name in NEEDED[dataset]}
-    missing = [name for name, partition in partitions.items() if partition is None]
-    if missing:
-        _download(dataset, missing, raw)
-        partitions |= {name: find_partition(raw, name) for name in missing}
+    found = {name: find_partition(raw, name) for name in NEEDED[dataset]}
+    if missing := [name for name, partition in found.items() if partition is None]:
+        _download(dataset, missing, raw, [each for each in found.values() if each])
+        found |= {name: find_partition(raw, name) for name in missing}
     return [
         verify(partition, name, PARTITIONS[name])
-        for name, partition in partitions.items()
+        for name, partition in found.items()
         if partition is not None
     ]
 
@@ -234,9 +248,10 @@ def _rows(characters: Characters, rows: np.ndarray) -> Characters:
 
 
 def _first_places(images: np.ndarray) -> np.ndarray:
-    rows = images.reshape(len(images), -1)
-    whole = rows.view(np.dtype((np.void, rows.shape[1]))).ravel()
-    return np.sort(np.unique(whole, return_index=True)[1])
+    first: dict[bytes, int] = {}  # of a digest: images themselves would take 180 MB more
+    for place, image in enumerate(images):
+        first.setdefault(hashlib.blake2b(image.data, digest_size=32).digest(), place)
+    return np.fromiter(first.values(), np.int64, len(first))
 
 
 def _ranks_within_class(labels: np.ndarray) -> np.ndarray:
@@ -248,63 +263,52 @@ def _ranks_within_class(labels: np.ndarray) -> np.ndarray:
     return ranks
 
 
-def _check_sha256(member: Member, index: int, published: Published) -> None:
-    if member.packed_sha256 is not None:
-        found, expected = member.packed_sha256, published.packed[index]
-    elif published.unpacked is not None:
-        found, expected = member.sha256, published.unpacked[index]
-    else:
-        return  # nobody published one for this form; count, labels and class sizes were held
-    if found != expected:
-        raise _not_nists(member, f"SHA-256 {found}", expected)
+def _has_sha256(member: Member, index: int, published: Published) -> bool:
+    """Whether the member has the published SHA-256; False where nobody published one."""
+    if member.packed_sha256 == published.packed[index]:
+        return True
+    if published.unpacked is None:
+        return False
+    if member.sha256 != published.unpacked[index]:  # packed again, it may still be the same
+        raise _not_nists(member, f"SHA-256 {member.sha256}", published.unpacked[index])
+    return True
 
 
 def _not_nists(member: Member, found: str, expected: str) -> DataError:
     return DataError(f"{member.source}: {found}, expected {expected}; {REMEDY}")
 
 
-def _download(dataset: str, missing: list[str], raw: Path) -> None:
-    """Fetch NIST's archive whole or not at all: it enters `raw` only after its MD5 was right."""
-    from torchvision.datasets import EMNIST  # here, because it takes seconds and few need it
-    from torchvision.datasets.utils import download_url
-
+def _download(dataset: str, missing: list[str], raw: Path, found: list[Partition]) -> None:
+    """Fetch NIST's archive, after naming what is here and cannot be used."""
+    if (raw / ARCHIVE).exists():
+        names = ", ".join(name for partition in missing for name in member_names(partition))
+        raise DataError(f"{raw / ARCHIVE}: has no {names} inside; {REMEDY}")
+    here = [f"{partition.images.source} is used" for partition in found]
+    for line in [*here, *passed_over(raw, found, NEEDED[dataset])]:
+        print(f"prepare: {line}", flush=True)
     print(
-        f"prepare: no raw files of {dataset} in {raw}, downloading NIST's archive (561 MB)",
+        f"prepare: no raw files of {' and '.join(missing)} in {raw}, downloading NIST's archive "
+        "(561 MB)",
         flush=True,
     )
-    home = next(folder for folder in (raw, *raw.parents) if folder.is_dir())
     try:
-        with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=home) as unfinished:
-            with _socket_timeout(DOWNLOAD_TIMEOUT_SECONDS):
-                download_url(EMNIST.url, unfinished, ARCHIVE, EMNIST.md5)
-            raw.mkdir(parents=True, exist_ok=True)
-            (Path(unfinished) / ARCHIVE).replace(raw / ARCHIVE)
-    except (OSError, RuntimeError, http.client.HTTPException) as error:
-        raise DataError(_ways_on(dataset, missing, raw, EMNIST.url, error)) from error
+        download(URL, raw / ARCHIVE, MD5, MOST_OF_URL)
+    except OSError as error:
+        raise DataError(_ways_on(dataset, missing, raw, error)) from error
 
 
-@contextmanager
-def _socket_timeout(seconds: float) -> Iterator[None]:
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)  # torchvision sets none and would wait for minutes
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
-
-
-def _ways_on(dataset: str, missing: list[str], raw: Path, url: str, error: Exception) -> str:
+def _ways_on(dataset: str, missing: list[str], raw: Path, error: Exception) -> str:
     members = [name for partition in missing for name in member_names(partition)]
-    tables = [f"emnist-{partition}.csv" for partition in missing]
+    whole = [name for partition in missing for name in whole_names(partition)]
     return "\n".join(
         [
             f"the raw files of {dataset} are missing and could not be downloaded ({error}).",
-            f"Looked in {raw} and up to {FOLDERS_DOWN} folders below it for one of",
-            f"  {ARCHIVE} (NIST's archive),",
+            f"Looked in {raw} and up to {FOLDERS_DOWN} folders below it, also in zip archives, for",
             *(f"  {name}.gz, or without .gz," for name in members),
-            f"  {' and '.join(tables)} (Kaggle's).",
+            f"  or instead {', '.join(whole)}.",
             "Two ways on:",
             "  make demo    runs the whole study on characters drawn from fonts",
-            f"  or get {url} (561 MB), put it into {raw}/ and run `dvc repro` again",
+            f"  or get {URL} (561 MB), put it into {raw}/ and run `dvc repro` again",
+            "What was downloaded so far is kept; `dvc repro` goes on from there.",
         ]
     )

@@ -1,27 +1,52 @@
-"""Finding and reading EMNIST's raw files, in every form people have them.
+"""Reading EMNIST's raw files, in every form people have them; `places.py` says where they lie.
 
 Reading only: whether what was read is NIST's EMNIST is for `emnist.py` to say. Each form stores
-the images transposed; what comes out of here is upright.
+the images transposed; what comes out of here is upright. No reader takes more than a partition
+needs, whatever a file claims to hold, and none loads a pickle.
 """
 
-import gzip
 import hashlib
+import io
+import multiprocessing
+import re
+import resource
 import struct
-import zipfile
+import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice, permutations
 from pathlib import Path
+from typing import IO
 
 import numpy as np
-import pandas as pd
 
 from ablation.data.characters import SIDE, DataError
+from ablation.data.places import REMEDY, Place, entries, files, first, unreadable
 
 ARCHIVE = "gzip.zip"
-FOLDERS_DOWN = 3  # raw/, raw/gzip/, raw/EMNIST/raw/, raw/EMNIST/raw/gzip/
-REMEDY = "replace it with NIST's own, or delete it to have it downloaded"
-_UNREADABLE = (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError)
+MOST_CHARACTERS = 120_000  # no partition that is read has more; byclass-test has 116,323
+MOST_OF_A_MAT = 700 * 2**20  # bytes; the largest, emnist-byclass.mat, has 611 MiB
+MOST_ELEMENTS = 1000  # of a .mat; a matrix has 4 and NIST's files some 60
+SECONDS_OF_A_MAT = 600
+PIECE = 2**18
+MAT_MATRIX, MAT_COMPRESSED = 14, 15
+PIXELS = SIDE * SIDE
+LONGEST_ROW = 2**14  # characters of a row; 784 pixels take 3,140, their names in a header 8,000
+ROWS_AT_ONCE = 8192
+
+# Names that look like EMNIST's, and why a file that has one is not used; the first that fits.
+NOT_USED = {
+    r"mapping\.txt$|readme|\.dvc$": None,  # no characters
+    r"\.(pt|pth|pkl|pickle|joblib)$": "a pickle, which can run any program when it is read; "
+    "put in the files that it was made from, torchvision's are in EMNIST/raw",
+    r"\.(7z|rar|tar|tgz|bz2|xz|zst)$": "archives of this kind are not read; unpack it here",
+    r"\.(part|partial|crdownload|download|aria2|tmp)$": "its download has not ended",
+    r"\.zip$": "nothing that is missing is in it",
+    r"emnist-.*(idx\d-ubyte|\.csv|\.mat)$": "it is of another partition than those that are needed",
+    r"emnist|ubyte|\.(csv|mat|npz?|parquet|arff|h5|hdf5)$": "its name is none of those that are "
+    "looked for, which are in data/raw/README.md",
+}
 
 
 @dataclass(frozen=True)
@@ -32,7 +57,7 @@ class Member:
         source: the file it came from, for messages.
         array: (n, 28, 28) upright images or (n,) labels, uint8.
         packed_sha256: of NIST's gzip member; None where the form found is not packed.
-        sha256: of the unpacked IDX file; for Kaggle's csv, of the IDX file with the same content.
+        sha256: of the unpacked IDX file; in other forms, of the IDX file with the same content.
     """
 
     source: str
@@ -54,13 +79,22 @@ def member_names(partition: str) -> tuple[str, str]:
     return f"emnist-{partition}-images-idx3-ubyte", f"emnist-{partition}-labels-idx1-ubyte"
 
 
+def whole_names(partition: str) -> dict[str, Callable[[Place, str], Partition]]:
+    """Names of the files that hold images and labels of a partition, and what reads each."""
+    return {
+        f"emnist-{partition}.csv": read_csv,
+        f"emnist-{partition.partition('-')[0]}.mat": read_mat,
+    }
+
+
 def find_partition(raw: Path, partition: str) -> Partition | None:
     """Read a partition from whichever form of it lies under a folder.
 
-    Unpacked members come before `.gz` members, these before the zip archive, and Kaggle's csv last.
+    Files come before what is in zip archives. NIST's members come before Kaggle's csv, and this
+    before NIST's .mat, which has to be read whole.
 
     Args:
-        raw: searched with its sub folders, three levels down.
+        raw: searched with its sub folders, three levels down, and with the zip archives there.
         partition: `balanced-train`, `bymerge-test`, ...
 
     Returns:
@@ -69,23 +103,37 @@ def find_partition(raw: Path, partition: str) -> Partition | None:
     Raises:
         DataError: if a file that should hold it cannot be read.
     """
-    images, labels = (_find_member(raw, name) for name in member_names(partition))
-    if images and labels:
-        return Partition(images, labels)
-    for path in _search(raw, f"emnist-{partition}.csv"):
-        return read_csv(path)
-    return None
+    near = files(raw)
+    return _read_first(near, partition) or _read_first([*near, *entries(near)], partition)
 
 
-def parse_idx(content: bytes, source: str) -> np.ndarray:
+def passed_over(raw: Path, used: Iterable[Partition], needed: Iterable[str]) -> list[str]:
+    """What lies under a folder, looks like EMNIST and is not used, each with the reason.
+
+    Args:
+        used: the partitions that were found.
+        needed: the names of all partitions that are looked for.
+    """
+    sources = {member.source for each in used for member in (each.images, each.labels)}
+    halves = [pair for name in needed for pair in permutations(member_names(name))]
+    others = {half: f"without {other} it is of no use" for half, other in halves}
+    return [
+        f"{place} is not used: {reason}"
+        for place in files(raw)
+        if not any(source == str(place) or source.startswith(f"{place}: ") for source in sources)
+        and (reason := others.get(place.name) or _why_not(place, raw))
+    ]
+
+
+def read_idx(file: IO[bytes], source: str) -> tuple[np.ndarray, str]:
     """Decode an IDX file of bytes; images come out upright.
 
     Args:
-        content: the unpacked file.
+        file: a stream of the unpacked file.
         source: where it is from, for messages.
 
     Returns:
-        (n, 28, 28) or (n,) uint8.
+        (n, 28, 28) or (n,) uint8, and the SHA-256 of the file.
 
     Raises:
         DataError: if the magic number, the shape or the length is not that of EMNIST's files.
@@ -93,124 +141,251 @@ def parse_idx(content: bytes, source: str) -> np.ndarray:
     Source:
         The IDX format, http://yann.lecun.com/exdb/mnist/.
     """
-    dimensions = {b"\0\0\x08\x01": 1, b"\0\0\x08\x03": 3}.get(content[:4])
-    header = 4 + 4 * (dimensions or 0)
-    if dimensions is None or len(content) < header:
+    magic = file.read(4)
+    dimensions = {b"\0\0\x08\x01": 1, b"\0\0\x08\x03": 3}.get(magic, 0)
+    sizes = file.read(4 * dimensions)
+    if dimensions == 0 or len(sizes) < 4 * dimensions:
         raise DataError(
-            f"{source}: starts with the bytes {content[:4].hex(' ') or '(none)'}, expected "
+            f"{source}: starts with the bytes {magic.hex(' ') or '(none)'}, expected "
             f"00 00 08 01 (labels) or 00 00 08 03 (images), then the shape; {REMEDY}"
         )
-    shape = struct.unpack(f">{dimensions}I", content[4:header])
+    shape = struct.unpack(f">{dimensions}I", sizes)
     if shape[1:] not in ((), (SIDE, SIDE)):
         raise DataError(f"{source}: images of {shape[1:]}, expected {(SIDE, SIDE)}; {REMEDY}")
-    expected = header + int(np.prod(shape, dtype=np.int64))
-    if len(content) != expected:
+    _check_number(shape[0], source)
+    header = magic + sizes
+    length = int(np.prod(shape))
+    content = file.read(length + 1)
+    if len(content) != length:
+        more = " or more" if len(content) > length else ""
         raise DataError(
-            f"{source}: {len(content):,} bytes unpacked, expected {expected:,} for the "
-            f"shape {shape} that it states; {REMEDY}"
+            f"{source}: {len(header) + len(content):,} bytes unpacked{more}, expected "
+            f"{len(header) + length:,} for the shape {shape} that it states; {REMEDY}"
         )
-    return _turned(np.frombuffer(content, np.uint8, offset=header).reshape(shape))
+    digest = hashlib.sha256(header)
+    digest.update(content)
+    return _turned(np.frombuffer(content, np.uint8).reshape(shape)), digest.hexdigest()
 
 
 def to_idx(array: np.ndarray) -> bytes:
-    """The IDX file that `parse_idx` decodes to this array, transposed as NIST stores it."""
-    header = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
-    return header + _turned(array).tobytes()
+    """The IDX file that `read_idx` decodes to this array, transposed as NIST stores it."""
+    return b"".join(_idx_pieces(array))
 
 
-def read_csv(path: Path) -> Partition:
-    """Read Kaggle's form: no header, a row a character, its label and 784 transposed pixels.
+def read_csv(place: Place, _partition: str) -> Partition:
+    """Read Kaggle's form: a row a character, its label and 784 transposed pixels.
+
+    A header row, one that starts with a word, is passed over.
 
     Raises:
-        DataError: if a row is not 785 whole numbers in 0..255.
+        DataError: naming the first row that is not 785 whole numbers in 0..255.
     """
+    images, labels = [np.empty((0, SIDE, SIDE), np.uint8)], [np.empty(0, np.uint8)]
+    number = 0
+    with (
+        place.unpacked() as file,
+        io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace") as text,
+    ):
+        rows = _rows(text, place)
+        while lines := list(islice(rows, ROWS_AT_ONCE)):
+            block = _parse(lines, place)
+            number += len(block)
+            _check_number(number, str(place))
+            labels.append(block[:, 0])
+            images.append(_turned(block[:, 1:].reshape(-1, SIDE, SIDE)))
+    return _partition_of(place, np.concatenate(images), np.concatenate(labels))
+
+
+def read_mat(place: Place, partition: str) -> Partition:
+    """Read NIST's Matlab form: a struct `dataset` with the partitions `train` and `test`.
+
+    scipy.io.loadmat knows no pickles, but a damaged file can crash it or state a table of 51 GB to
+    it. So it works in a process of its own, which may take so much memory and no more.
+
+    Raises:
+        DataError: if it is not laid out so.
+    """
+    with place.unpacked() as file:
+        _check_mat(file, place)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        process = multiprocessing.get_context("fork").Process(
+            target=_load_mat, args=(place, partition.partition("-")[2], folder)
+        )
+        process.start()
+        process.join(SECONDS_OF_A_MAT)
+        process.kill()
+        process.join()
+        if (folder / "error").exists():
+            raise DataError((folder / "error").read_text())
+        if process.exitcode != 0:
+            raise unreadable(place, RuntimeError("scipy did not get to its end"))
+        images, labels = (
+            np.load(folder / f"{what}.npy", allow_pickle=False) for what in ("images", "labels")
+        )
+    _check_number(len(images), str(place))
+    return _partition_of(place, _turned(images.reshape(-1, SIDE, SIDE)), labels.ravel())
+
+
+def _load_mat(place: Place, part: str, folder: Path) -> None:
+    """In a process of its own: write images and labels into the folder, or what is wrong."""
     try:
-        with pd.read_csv(path, header=None, chunksize=8192) as chunks:
-            rows = np.concatenate([_csv_rows(path, chunk) for chunk in chunks])
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"{path}: {error}, expected a row of {1 + SIDE * SIDE} numbers for every character; "
-            "replace the file or delete it"
-        ) from error
-    except OSError as error:
-        raise _unreadable(str(path), error) from error
-    labels = np.ascontiguousarray(rows[:, 0])
-    images = _turned(rows[:, 1:].reshape(-1, SIDE, SIDE))
-    return Partition(_csv_member(path, images), _csv_member(path, labels))
+        from scipy.io import loadmat  # here: few need it
+
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+        resource.setrlimit(resource.RLIMIT_AS, (used + 2 * MOST_OF_A_MAT, hard))
+        with place.unpacked() as file:
+            found = loadmat(file)["dataset"][part][0, 0]
+        for what, columns in (("images", PIXELS), ("labels", 1)):
+            array = found[what][0, 0]
+            if array.dtype.kind not in "uif" or array.shape != (len(array), columns):
+                raise DataError(
+                    f"{place}: {what}: {array.shape} {array.dtype}, expected (n, {columns}) "
+                    f"numbers; {REMEDY}"
+                )
+            with np.errstate(invalid="ignore"):
+                narrow = np.ascontiguousarray(array, dtype=np.uint8)
+            if not np.array_equal(array, narrow):
+                raise DataError(f"{place}: {what}: not all are whole numbers in 0..255; {REMEDY}")
+            np.save(folder / f"{what}.npy", narrow, allow_pickle=False)
+    except Exception as error:  # what is no MAT-file makes scipy raise any kind
+        plain = error if isinstance(error, DataError) else unreadable(place, error)
+        (folder / "error").write_text(str(plain))
 
 
-def _search(raw: Path, name: str) -> Iterator[Path]:
-    for depth in range(FOLDERS_DOWN + 1):  # not `**`, which does not follow links to folders
-        yield from sorted(path for path in raw.glob("*/" * depth + name) if path.is_file())
-
-
-def _find_member(raw: Path, name: str) -> Member | None:
-    for path in _search(raw, name):
-        return _unpacked(path)
-    for path in _search(raw, name + ".gz"):
-        return _packed(_contents(path), str(path))
-    for path in _search(raw, ARCHIVE):
-        return _archived(path, name + ".gz")
+def _read_first(places: list[Place], partition: str) -> Partition | None:
+    images, labels = (first(places, name) for name in member_names(partition))
+    if images and labels:
+        return Partition(_read_member(images), _read_member(labels))
+    for name, read in whole_names(partition).items():
+        if place := first(places, name):
+            return read(place, partition)
     return None
 
 
-def _contents(path: Path) -> bytes:
+def _why_not(place: Place, raw: Path) -> str | None:
+    name = f"{'/'.join(place.path.relative_to(raw).parts[:-1])}/{place.name}".lower()
+    return next((reason for pattern, reason in NOT_USED.items() if re.search(pattern, name)), None)
+
+
+def _read_member(place: Place) -> Member:
+    with place.unpacked() as file:
+        array, sha256 = read_idx(file, str(place))
+    if not place.is_packed():
+        return Member(str(place), array, None, sha256)
+    with place.stored() as file:
+        packed = hashlib.sha256()
+        while piece := file.read(PIECE):
+            packed.update(piece)
+    return Member(str(place), array, packed.hexdigest(), sha256)
+
+
+def _check_number(characters: int, source: str) -> None:
+    if characters > MOST_CHARACTERS:
+        raise DataError(
+            f"{source}: states {characters:,} characters, expected at most "
+            f"{MOST_CHARACTERS:,}; {REMEDY}"
+        )
+
+
+def _rows(text: io.TextIOWrapper, place: Place) -> Iterator[tuple[int, str]]:
+    """The rows and their numbers, which start at 1, without the header and empty ones."""
+    for number, row in enumerate(iter(lambda: text.readline(LONGEST_ROW), ""), start=1):
+        if len(row) == LONGEST_ROW:
+            raise _wrong_row(place, number, f"more than {LONGEST_ROW:,} characters long")
+        is_header = number == 1 and re.match(r'["\s]*[A-Za-z]', row)
+        if row.strip() and not is_header:
+            yield number, row
+
+
+def _parse(lines: list[tuple[int, str]], place: Place) -> np.ndarray:
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise _unreadable(str(path), error) from error
+        rows = [row for _, row in lines]
+        block = np.loadtxt(rows, np.uint8, delimiter=",", comments=None, ndmin=2)
+    except ValueError:
+        block = np.empty((0, 0), np.uint8)
+    if block.shape == (len(lines), 1 + PIXELS):
+        return block
+    for number, row in lines:
+        fields = row.split(",")
+        if len(fields) != 1 + PIXELS:
+            raise _wrong_row(place, number, f"{len(fields)} columns, expected {1 + PIXELS}")
+        for column, field in enumerate(fields, start=1):
+            if not re.fullmatch(r"\s*([01]?\d?\d|2[0-4]\d|25[0-5])\s*", field, re.ASCII):
+                found = f"column {column} is {field.strip()[:20]!r}, expected 0 to 255"
+                raise _wrong_row(place, number, found)
+    raise _wrong_row(place, lines[0][0], "this or a later row is not of whole numbers")
 
 
-def _unpacked(path: Path) -> Member:
-    content = _contents(path)
-    return Member(str(path), parse_idx(content, str(path)), None, _sha256(content))
+def _wrong_row(place: Place, number: int, found: str) -> DataError:
+    return DataError(
+        f"{place}: row {number}: {found} (saved again by a spreadsheet, or cut short?); a row is "
+        f"a label and {PIXELS} pixels; replace the file or delete it"
+    )
 
 
-def _packed(packed: bytes, source: str) -> Member:
-    try:
-        content = gzip.decompress(packed)
-    except _UNREADABLE as error:
-        raise _unreadable(f"{source}, of {len(packed):,} bytes,", error) from error
-    return Member(source, parse_idx(content, source), _sha256(packed), _sha256(content))
+def _check_mat(file: IO[bytes], place: Place) -> None:
+    """Hold a MAT-file to its version, its size and its number of elements, piece by piece.
+
+    scipy makes an object of each element, and a small file can unpack to 80 million empty ones.
+    """
+    header = file.read(128)
+    if not header.startswith(b"MATLAB 5.0 MAT-file") or header[126:] != b"IM":
+        raise DataError(
+            f"{place}: starts with {header[:19].decode('ascii', 'replace')!r}, expected "
+            f"'MATLAB 5.0 MAT-file'; {REMEDY}"
+        )
+    size = elements = skip = 0
+    rest = b""
+    for piece in _mat_pieces(file):
+        rest += piece
+        while len(rest) - skip >= 8:
+            kind, length = struct.unpack_from("<II", rest, skip)
+            rest = rest[skip + 8 :]
+            holds_data = kind != MAT_MATRIX and kind < 2**16  # a small one's data are in its tag
+            skip = -(-length // 8) * 8 if holds_data else 0
+            size, elements = size + skip, elements + 1
+            if (size, elements) != (min(size, MOST_OF_A_MAT), min(elements, MOST_ELEMENTS)):
+                raise DataError(
+                    f"{place}: states {size:,} bytes in {elements:,} elements, expected at most "
+                    f"{MOST_OF_A_MAT:,} in {MOST_ELEMENTS:,}; {REMEDY}"
+                )
+        skipped = min(skip, len(rest))
+        rest, skip = rest[skipped:], skip - skipped
 
 
-def _archived(path: Path, name: str) -> Member:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            inside = [entry for entry in archive.namelist() if Path(entry).name == name]
-            if not inside:
-                raise DataError(f"{path}: has no {name} inside; {REMEDY}")
-            return _packed(archive.read(inside[0]), f"{path}: {inside[0]}")
-    except _UNREADABLE as error:
-        raise _unreadable(f"{path}, of {path.stat().st_size:,} bytes,", error) from error
+def _mat_pieces(file: IO[bytes]) -> Iterator[bytes]:
+    while len(tag := file.read(8)) == 8:
+        kind, left = struct.unpack("<II", tag)
+        inflate = zlib.decompressobj() if kind == MAT_COMPRESSED else None
+        if inflate is None:
+            yield tag
+        while left > 0 and (piece := file.read(min(left, PIECE))):
+            left -= len(piece)
+            while inflate and piece:
+                yield inflate.decompress(piece, PIECE)
+                piece = inflate.unconsumed_tail
+            yield piece
 
 
-def _csv_rows(path: Path, chunk: pd.DataFrame) -> np.ndarray:
-    first = chunk.index[0] + 1
-    where = f"{path}: rows {first} to {first + len(chunk) - 1}"
-    hint = "a csv with a header row, or saved again by a spreadsheet? Replace the file or delete it"
-    if chunk.shape[1] != 1 + SIDE * SIDE:
-        raise DataError(f"{where}: {chunk.shape[1]} columns, expected {1 + SIDE * SIDE} ({hint})")
-    if not all(kind.kind in "iu" for kind in chunk.dtypes):
-        raise DataError(f"{where}: not all are whole numbers, as the format has them ({hint})")
-    values = chunk.to_numpy()
-    if values.min() < 0 or values.max() > 255:
-        raise DataError(f"{where}: {values.min()} to {values.max()}, expected 0 to 255 ({hint})")
-    narrow: np.ndarray = values.astype(np.uint8)
-    return narrow
+def _partition_of(place: Place, images: np.ndarray, labels: np.ndarray) -> Partition:
+    digests = []
+    for array in (images, labels):
+        digest = hashlib.sha256()
+        for piece in _idx_pieces(array):
+            digest.update(piece)
+        digests.append(digest.hexdigest())
+    return Partition(
+        Member(str(place), images, None, digests[0]), Member(str(place), labels, None, digests[1])
+    )
 
 
-def _csv_member(path: Path, array: np.ndarray) -> Member:
-    return Member(str(path), array, None, _sha256(to_idx(array)))
+def _idx_pieces(array: np.ndarray) -> Iterator[bytes]:
+    yield struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
+    for start in range(0, len(array), ROWS_AT_ONCE):
+        yield _turned(array[start : start + ROWS_AT_ONCE]).tobytes()
 
 
 def _turned(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(array.swapaxes(1, 2) if array.ndim == 3 else array)
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-def _unreadable(source: str, error: Exception) -> DataError:
-    return DataError(f"{source} cannot be read ({error}), it is cut short or damaged; {REMEDY}")

@@ -72,6 +72,11 @@ class Contender:
         return self.diverged or self.collapsed
 
     @property
+    def fate(self) -> str:
+        """How it came not to be able to win."""
+        return "diverged" if self.diverged else "collapsed" if self.collapsed else "was raced out"
+
+    @property
     def raced_out(self) -> bool:
         """Whether it was stopped before the last repeat because it could not win any more."""
         return not self.failed and bool(np.isnan(self.scores).any())
@@ -182,7 +187,7 @@ def judge_stage(
 
     Raises:
         UserError: nobody could win, since all failed or were raced out.
-        ValueError: scores that do not line up, or a setting given twice.
+        ValueError: scores that do not line up or are infinite, or a setting given twice.
     """
     everyone = [incumbent, *contenders]
     scores, failed, grids = as_table(everyone)
@@ -190,8 +195,8 @@ def judge_stage(
     if (failed | np.isnan(scores).any(-1)).all():
         raise UserError(
             "no setting of this stage trained to the end, so none can win: "
-            + ", ".join(contender.setting for contender in everyone)
-            + " diverged, collapsed or were raced out. Lower the learning rates in params.yaml."
+            + ", ".join(f"{contender.setting} {contender.fate}" for contender in everyone)
+            + "; lower the learning rates in params.yaml"
         )
     winner = everyone[int(decide(scores, failed, grids, val_to_train, risk))]
     noise = measure_noise(scores, ~failed)
@@ -318,6 +323,8 @@ def _check(everyone: Sequence[Contender]) -> None:
     settings = [contender.setting for contender in everyone]
     for contender in everyone:
         run = ~np.isnan(contender.scores)
+        if np.isinf(contender.scores).any():
+            raise ValueError(f"{contender.setting!r}: scores {contender.scores} must be finite.")
         if not run[0] or (np.diff(run.astype(int)) > 0).any():
             raise ValueError(
                 f"{contender.setting!r}: scores {contender.scores} must start with the first "

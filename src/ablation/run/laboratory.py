@@ -7,16 +7,16 @@ remembered, so that waits until there is something to train.
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
-
-import joblib
+from typing import Literal
 
 from ablation.base.errors import UserError
+from ablation.base.files import collect_unfinished
 from ablation.data.characters import Characters
 from ablation.run import memory
+from ablation.run.crew import Job, work_off
 from ablation.run.hardware import Hardware
 from ablation.trial.trials import Learnt, Result, Trial
 
@@ -40,6 +40,7 @@ class Laboratory:
 
         Raises:
             SplitError: the characters cannot be split as a trial's repeat asks.
+            UserError: a worker was killed, or the machine refused it memory or room on a disk.
         """
         for trial, payload in self._each(trials, "validate"):
             yield trial, Result.from_bytes(payload)
@@ -88,28 +89,22 @@ class Laboratory:
         # Workers outlive a study: all that a training depends on is told to them.
         lab = replace(self, characters=self.characters.absolute())
         place, code = memory.folder(), memory.code_digest()
+        collect_unfinished(place)
 
-        def jobs() -> Iterator[Any]:
+        def jobs() -> Iterator[Job]:
             """Asked for the next ones when a worker is free, so that `trials` may decide late."""
             for trial in trials:
                 key = self._key(work, trial)
                 payload = memory.recall(key)
                 if payload is None:
-                    yield joblib.delayed(_do)(lab, self.digest, work, trial, key, place, code)
+                    yield partial(_do, lab, self.digest, work, trial, key, place, code)
                 else:
                     recalled.append((trial, payload))
 
-        with joblib.parallel_config("loky", inner_max_num_threads=1):
-            pool = joblib.Parallel(
-                self.hardware.workers,
-                return_as="generator_unordered",
-                pre_dispatch="n_jobs",
-                batch_size=1,
-            )
-            for finished in pool(jobs()):
-                while recalled:
-                    yield recalled.popleft()
-                yield finished
+        for finished in work_off(jobs(), self.hardware.workers):
+            while recalled:
+                yield recalled.popleft()
+            yield finished
         yield from recalled
 
     def _key(self, work: Work, trial: Trial) -> str:

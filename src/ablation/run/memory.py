@@ -8,9 +8,9 @@ import os
 from functools import cache
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
-from ablation.base.files import repository
+from ablation.base.errors import UserError
+from ablation.base.files import repository, whole_file
 
 FOLDER_VARIABLE = "ABLATION_CACHE"
 PACKAGE = Path(__file__).parents[1]
@@ -24,8 +24,17 @@ def folder() -> Path:
     """Where things are remembered: $ABLATION_CACHE or the repository's .cache/trials.
 
     Deleting it is always safe.
+
+    Raises:
+        UserError: a file stands there.
     """
-    return Path(os.environ.get(FOLDER_VARIABLE, repository() / ".cache/trials")).absolute()
+    place = Path(os.environ.get(FOLDER_VARIABLE) or repository() / ".cache/trials").absolute()
+    if place.is_file():
+        raise UserError(
+            f"{place}: a file, but trials are remembered in a folder; name one in "
+            f"{FOLDER_VARIABLE}, or move the file away"
+        )
+    return place
 
 
 def key(**determinants: Any) -> str:
@@ -43,15 +52,15 @@ def remember(key: str, payload: bytes, place: Path | None = None) -> None:
 
     Args:
         place: the folder; for a worker, whose environment may be older than the study's.
+
+    Raises:
+        UserError: there is no room in the folder, or it may not be written.
     """
     place = place or folder()
-    place.mkdir(parents=True, exist_ok=True)
-    unfinished = place / f"{key}.{uuid4().hex}.unfinished"
-    with unfinished.open("xb") as file:
+    with whole_file(place / key) as file:
         file.write(hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload)
         file.flush()
         os.fsync(file.fileno())
-    unfinished.replace(place / key)
 
 
 def recall(key: str, place: Path | None = None) -> bytes | None:

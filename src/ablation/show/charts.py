@@ -85,7 +85,7 @@ def curves(
         candidates: model to its table of a stage, as in candidates.csv.
         epochs: model to its table of the same stage, as in curves.csv.
     """
-    shown = {model: _told_apart(table) for model, table in candidates.items()}
+    shown = {model: told_apart(table) for model, table in candidates.items()}
     names = pd.concat(table[1:] for table in shown.values())["candidate"].unique()
     colours = {name: LINES[place % len(LINES)] for place, name in enumerate(names)}
     return _panels({model: _lines(shown[model], epochs[model], colours) for model in shown})
@@ -98,6 +98,17 @@ def confusion(predictions: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         predictions: model to a table with columns actual and predicted, one row a test character.
     """
     return _panels({model: _pairs(table) for model, table in predictions.items()})
+
+
+def told_apart(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of candidates.csv whose curves are drawn; the incumbent is the first.
+
+    The winner, and the best setting of each candidate, as far as so many lines can be told apart.
+    """
+    needed = (table.index == 0) | (table["role"] == "winner")
+    best = table.sort_values(["won_grid", "accuracy"], ascending=False).drop_duplicates("candidate")
+    others = best[~needed[best.index]][: MOST_LINES - needed.sum()]
+    return table[needed | table.index.isin(others.index)]
 
 
 def file_names(techniques: Sequence[str]) -> list[str]:
@@ -120,7 +131,7 @@ def _panels(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 def _contenders(table: pd.DataFrame) -> pd.DataFrame:
     gain = table["gain"].where(table.index > 0, 0.0)
     drawn = _placed(table.assign(name=table["setting"], gain=gain))
-    told = table.fillna({"finding": ""}).assign(size=_sizes(table))
+    told = table.astype(object).fillna({"finding": ""}).assign(size=_sizes(table))
     drawn["detail"] = [_remarks(row) for row in told.to_dict("records")]
     drawn.loc[0, "said"] = "incumbent"
     return drawn
@@ -203,14 +214,6 @@ def _remarks(row: dict[Hashable, Any]) -> str:
         row.get("finding", ""),
     ]
     return ", ".join(remark for remark in remarks if remark)
-
-
-def _told_apart(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows whose curves are drawn; the incumbent is the first."""
-    needed = (table.index == 0) | (table["role"] == "winner")
-    best = table.sort_values(["won_grid", "accuracy"], ascending=False).drop_duplicates("candidate")
-    others = best[~needed[best.index]][: MOST_LINES - needed.sum()]
-    return table[needed | table.index.isin(others.index)]
 
 
 def _lines(shown: pd.DataFrame, epochs: pd.DataFrame, colours: Mapping[str, str]) -> pd.DataFrame:

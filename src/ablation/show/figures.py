@@ -17,6 +17,9 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from ablation.base.console import percent, short
 from ablation.show.style import (
+    DARKEST,
+    EDGE,
+    GRID,
     PARTS,
     QUIET,
     RIGHT,
@@ -33,6 +36,9 @@ from ablation.show.style import (
     stacked,
     untested_text,
 )  # fmt: skip
+
+SAMPLE_BLOCKS = 3  # side by side: a sheet of 47 rows would be a strip
+MISTAKES_IN_ROW = 6
 
 
 def class_distribution(counts: pd.DataFrame) -> Figure:
@@ -57,23 +63,29 @@ def class_distribution(counts: pd.DataFrame) -> Figure:
     return figure
 
 
-def class_samples(images: np.ndarray, names: Sequence[str], columns: int = 12) -> Figure:
-    """One labelled sample of every class.
+def class_samples(images: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> Figure:
+    """Some samples of every class, a row for each class.
 
     Args:
-        images: (k, height, width), white on black.
-        names: (k,) the character each image shows.
-        columns: samples in a row.
+        images: (n, height, width), white on black.
+        labels: (n,) indices into the classes, ascending.
+        classes: (k,) every character, in label order.
     """
-    rows = -(-len(images) // columns)
-    figure = canvas(height=0.55 + 0.82 * rows)
-    grid = np.atleast_1d(figure.subplots(rows, columns)).ravel()
-    for axes in grid:
-        axes.set_axis_off()
-    for axes, image, name in zip(grid, images, names, strict=False):
-        axes.imshow(image, cmap="gray_r")
-        axes.set_title(name, fontsize=10, pad=2)
-    figure.suptitle("The first training character of every class")
+    each = int(np.bincount(labels).max())
+    blocks = np.array_split(np.arange(len(classes)), min(SAMPLE_BLOCKS, len(classes)))
+    figure = canvas(height=0.6 + 0.27 * len(blocks[0]))
+    for axes, block in zip(figure.subplots(1, len(blocks), squeeze=False)[0], blocks, strict=True):
+        rows = [_row(images[labels == label][:each], each) for label in block]
+        height = images.shape[1]
+        axes.imshow(np.concatenate(rows), cmap="gray_r")
+        middles = height * (np.arange(len(block)) + 0.5) - 0.5
+        axes.set_yticks(middles, labels=[classes[label] for label in block], fontsize=10)
+        axes.set_xticks([])
+        axes.set_ylim(height * len(blocks[0]) - 0.5, -0.5)
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        axes.grid(visible=False)
+    figure.suptitle(f"The first {each} training characters of every class")
     return figure
 
 
@@ -125,8 +137,8 @@ def confusion_matrix(
     # The square root keeps the few per cent off the diagonal visible beside the 90 % on it.
     sns.heatmap(
         np.sqrt(shares), ax=axes, square=True, vmin=0, vmax=1,
-        cmap=sns.blend_palette(["white", colour, "#26202b"], as_cmap=True),
-        xticklabels=list(names), yticklabels=list(names), linewidths=0.4, linecolor="#edeff2",
+        cmap=sns.blend_palette(["white", colour, DARKEST], as_cmap=True),
+        xticklabels=list(names), yticklabels=list(names), linewidths=0.4, linecolor=GRID,
         cbar_ax=axes.inset_axes((1.03, 0.6, 0.025, 0.4)),
         cbar_kws={"label": "share of the true class"},
     )  # fmt: skip
@@ -141,31 +153,60 @@ def confusion_matrix(
     return figure
 
 
-def first_predictions(
-    images: np.ndarray, actual: Sequence[str], predicted: dict[str, Sequence[str]]
-) -> Figure:
+def first_predictions(shown: dict[str, dict[str, np.ndarray]]) -> Figure:
     """The first test characters with each model's prediction: right in blue, wrong in red.
 
     Args:
-        images: (n, height, width), white on black.
-        actual: (n,) true characters.
-        predicted: model to its (n,) predicted characters.
+        shown: model to images (n, height, width), white on black, and to actual, predicted and
+            confidence, (n,) each; the images are the same for all models.
     """
-    figure = canvas(height=2.1 + 0.32 * len(predicted))
-    for axes, image, truth, *answers in zip(
-        figure.subplots(1, len(images)), images, actual, *predicted.values(), strict=True
-    ):
-        axes.imshow(image, cmap="gray_r")
-        axes.set_xticks([])
-        axes.set_yticks([])
+    first = next(iter(shown.values()))
+    figure = canvas(height=2.1 + 0.32 * len(shown))
+    for place, axes in enumerate(figure.subplots(1, len(first["images"]))):
+        truth = first["actual"][place]
+        _picture(axes, first["images"][place])
         axes.set_title(f"true: {truth}", fontsize=10.5)
-        for line, (model, answer) in enumerate(zip(predicted, answers, strict=True)):
+        for line, (model, answers) in enumerate(shown.items()):
+            guess, confidence = answers["predicted"][place], answers["confidence"][place]
             axes.annotate(
-                f"{family_title(model)}: {answer}", (0.5, 0), (0, -6 - 16 * line),
-                xycoords="axes fraction", textcoords="offset points", ha="center", va="top",
-                fontsize=11, fontweight="bold", color=RIGHT if answer == truth else WRONG,
+                f"{family_title(model)}: {guess}, {_surely(confidence)}", (0.5, 0),
+                (0, -6 - 16 * line), xycoords="axes fraction", textcoords="offset points",
+                ha="center", va="top", fontsize=10, fontweight="bold",
+                color=RIGHT if guess == truth else WRONG,
             )  # fmt: skip
-    figure.suptitle(f"The first {len(images)} test characters: right in blue, wrong in red")
+    figure.suptitle(
+        f"The first {len(first['images'])} test characters, with each model's confidence: "
+        "right in blue, wrong in red"
+    )
+    return figure
+
+
+def worst_mistakes(model: str, shown: dict[str, np.ndarray]) -> Figure:
+    """The mistakes that a model was surest of: what it is, what it was taken for, how surely.
+
+    Args:
+        model: which family predicted.
+        shown: images (n, height, width), white on black, and actual, predicted and confidence,
+            (n,) each, the surest mistake first; n may be 0.
+    """
+    rows = max(1, -(-len(shown["images"]) // MISTAKES_IN_ROW))
+    figure = canvas(height=0.4 + 1.95 * rows)
+    grid = figure.subplots(rows, MISTAKES_IN_ROW, squeeze=False).ravel()
+    for axes in grid:
+        axes.set_axis_off()
+    columns = (shown[name] for name in ("images", "actual", "predicted", "confidence"))
+    for axes, (image, truth, guess, confidence) in zip(
+        grid, zip(*columns, strict=True), strict=False
+    ):
+        _picture(axes, image)
+        axes.set_title(f"true: {truth}", fontsize=10, pad=3)
+        axes.annotate(
+            f"taken for {guess}\n{percent(confidence)} sure", (0.5, 0), (0, -4),
+            xycoords="axes fraction", textcoords="offset points", ha="center", va="top",
+            fontsize=9, color=WRONG,
+        )  # fmt: skip
+    told = "the mistakes that it was surest of" if len(shown["images"]) else "no mistake at all"
+    figure.suptitle(f"{family_title(model)}: {told}")
     return figure
 
 
@@ -354,6 +395,26 @@ def pair_texts(pairs: pd.DataFrame) -> list[str]:
     ]
 
 
+def _row(images: np.ndarray, length: int) -> np.ndarray:
+    """Images side by side in one, with room for as many as the length says."""
+    count, height, width = images.shape
+    row = np.zeros((height, length * width), dtype=images.dtype)
+    row[:, : count * width] = images.transpose(1, 0, 2).reshape(height, count * width)
+    return row
+
+
+def _picture(axes: Axes, image: np.ndarray) -> None:
+    axes.set_axis_on()
+    axes.imshow(image, cmap="gray_r")
+    axes.set_xticks([])
+    axes.set_yticks([])
+
+
+def _surely(confidence: float) -> str:
+    """0.9871 -> 98.7 %"""
+    return f"{100 * confidence:.1f} %"
+
+
 def _share_rows(
     axes: Axes,
     colour: str,
@@ -457,7 +518,7 @@ def _recall_panel(figure: SubFigure, classes: pd.DataFrame, colours: dict[str, s
     worst = classes[models].mean(axis=1).argsort(kind="stable")
     rows = classes.iloc[worst].reset_index(drop=True)
     axes = figure.subplots()
-    axes.vlines(rows.index, rows[models].min(axis=1), rows[models].max(axis=1), color="#c8cdd3")
+    axes.vlines(rows.index, rows[models].min(axis=1), rows[models].max(axis=1), color=EDGE)
     for model, colour in colours.items():
         axes.plot(rows.index, rows[model], "o", color=colour, label=family_title(model))
     axes.xaxis.set_major_locator(FixedLocator(list(rows.index)))

@@ -1,78 +1,20 @@
 """The report: reads the numbers that the stages wrote, writes every picture and chart's table."""
 
 import shutil
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from rich.table import Table
 
 from ablation.base.console import percent
-from ablation.base.errors import UserError
-from ablation.base.files import read_csv, write_csv
+from ablation.base.files import whole_file, write_csv
 from ablation.show import charts, figures, style
+from ablation.show.study import Study
 
 PICTURES = Path("plots/pictures")
 CHARTS = Path("plots/charts")
 DPI = 150  # a nine-inch figure is 1350 pixels: sharp at the 900 a README gives it
-
-
-@dataclass(frozen=True)
-class Study:
-    """The files of one study, read when a picture needs them.
-
-    Args:
-        root: folder that holds metrics/, plots/ and data/.
-        models: its families, in the order of params.yaml.
-        note: what must stand beside every number made from stand-ins; empty for real characters.
-    """
-
-    root: Path
-    models: tuple[str, ...]
-    note: str
-
-    def table(self, name: str) -> pd.DataFrame:
-        """A CSV file under `root`, its characters and names of settings as text."""
-        return read_csv(self._file(name))
-
-    def arrays(self, name: str) -> dict[str, np.ndarray]:
-        """A npz file under `root`."""
-        with np.load(self._file(name)) as arrays:
-            return dict(arrays)
-
-    def tables(self, name: str) -> dict[str, pd.DataFrame]:
-        """The same CSV file of every family: those of plots/<model>/."""
-        return {model: self.table(f"plots/{model}/{name}") for model in self.models}
-
-    def techniques(self) -> list[str]:
-        """The stages of the chain, the baseline first."""
-        return list(self.table("plots/comparison/chain.csv")["technique"].unique())
-
-    def classes(self) -> list[str]:
-        """Every character of the study, in label order."""
-        return list(self.table("data/classes.csv")["character"])
-
-    def _file(self, name: str) -> Path:
-        path = self.root / name
-        if not path.is_file():
-            raise UserError(
-                f"{name}: not found under {self.root.resolve()}; `dvc repro {self._writer(name)}` "
-                "writes it, and `dvc repro` writes whatever is missing"
-            )
-        return path
-
-    def _writer(self, name: str) -> str:
-        """The stage of dvc.yaml that writes a file: <technique>@<model>, for example."""
-        places = PurePosixPath(name).with_suffix("").parts
-        if places[1] == "comparison":
-            return "compare"
-        if not set(places) & set(self.models):
-            return "prepare"
-        model = next(part for part in places if part in self.models)
-        stage = places[places.index(model) + 1]
-        return f"{'evaluate' if stage in ('test', 'first_six') else stage}@{model}"
 
 
 def write_pictures(study: Study) -> list[Path]:
@@ -92,11 +34,11 @@ def write_pictures(study: Study) -> list[Path]:
     """
     drawn = _drawings(study)
     folder = study.root / PICTURES
-    folder.mkdir(parents=True, exist_ok=True)
     for name, figure in drawn.items():
-        # matplotlib would write its version into the file: the same picture, other bytes.
         noted = figures.add_note(figure, study.note)
-        noted.savefig(folder / f"{name}.png", dpi=DPI, metadata={"Software": None})
+        with whole_file(folder / f"{name}.png") as file:
+            # matplotlib would write its version into the file: the same picture, other bytes.
+            noted.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
     return [folder / f"{name}.png" for name in drawn]
 
 
@@ -179,7 +121,7 @@ def _drawings(study: Study) -> dict[str, Figure]:
             study.table("plots/data/class_counts.csv")
         ),
         "class_samples": figures.class_samples(
-            samples["images"], [str(samples["classes"][label]) for label in samples["labels"]]
+            samples["images"], samples["labels"], list(map(str, samples["classes"]))
         ),
         "accuracy_chain": figures.accuracy_chain(study.table("plots/comparison/chain.csv")),
         "leave_one_out": figures.leave_one_out(worth),
@@ -202,7 +144,15 @@ def _drawings(study: Study) -> dict[str, Figure]:
             )
             for model in study.models
         },
-        "first_predictions": _first_predictions(study),
+        "first_predictions": figures.first_predictions(
+            {model: study.arrays(f"data/evaluated/{model}/first_six.npz") for model in study.models}
+        ),
+        **{
+            f"worst_{model}": figures.worst_mistakes(
+                model, study.arrays(f"data/evaluated/{model}/worst.npz")
+            )
+            for model in study.models
+        },
         "reliability": figures.reliability(
             study.tables("test/reliability.csv"),
             {model: details[model]["calibration_error"].item() for model in study.models},
@@ -216,15 +166,3 @@ def _winner_curves(study: Study, model: str) -> pd.DataFrame:
     winner = candidates.loc[candidates["role"] == "winner", "setting"].item()
     curves = study.table(f"plots/{model}/{last}/curves.csv")
     return curves[curves["setting"] == winner]
-
-
-def _first_predictions(study: Study) -> Figure:
-    firsts = {
-        model: study.arrays(f"data/evaluated/{model}/first_six.npz") for model in study.models
-    }
-    shared = firsts[study.models[0]]
-    return figures.first_predictions(
-        shared["images"],
-        [str(character) for character in shared["actual"]],
-        {model: [str(answer) for answer in first["predicted"]] for model, first in firsts.items()},
-    )

@@ -21,6 +21,8 @@ LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#9a8
 RIGHT, WRONG = "#0072b2", "#c1272d"
 PARTS = {"train": "#525b66", "test": "#b4bcc6"}
 INK, QUIET = "#30353b", "#7a828c"
+EDGE, GRID, SHADE = "#c8cdd3", "#e7eaee", "#f3f5f7"
+DARKEST = "#26202b"  # where every character of a class is
 WIDTH = 9.0  # inches; 900 pixels at the report's resolution and a README's scale
 
 
@@ -43,11 +45,11 @@ def canvas(height: float) -> Figure:
             "font.size": 9.5,
             "axes.labelsize": 9.5,
             "axes.titlesize": 11,
-            "axes.edgecolor": "#c8cdd3",
+            "axes.edgecolor": EDGE,
             "axes.linewidth": 0.8,
             "axes.labelcolor": INK,
             "figure.titlesize": 12,
-            "grid.color": "#e7eaee",
+            "grid.color": GRID,
             "grid.linewidth": 0.8,
             "legend.fontsize": 9,
             "legend.frameon": False,

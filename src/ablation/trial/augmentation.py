@@ -13,7 +13,7 @@ KNOTS = 5  # of the grid that bends an image, along each side: seven pixels apar
 
 
 def make_augment(
-    setting: Same | Affine | Elastic, seed: int, side: int, device: torch.device
+    setting: Same | Affine | Elastic, dice: torch.Generator, side: int
 ) -> Callable[[Tensor], Tensor]:
     """What is done to a batch of images, (n, 1, side, side), before the network sees it.
 
@@ -21,7 +21,7 @@ def make_augment(
     grid of places a batch is computed and sampled, whatever is drawn (torchvision's transforms
     draw once for the whole batch).
 
-    seed: of all draws; no other dice move.
+    dice: all draws are theirs, on the device where they are.
 
     Source:
         Simard, Steinkraus & Platt, "Best Practices for Convolutional Neural Networks Applied to
@@ -29,7 +29,7 @@ def make_augment(
     """
     if isinstance(setting, Same):
         return lambda images: images
-    dice = torch.Generator(device).manual_seed(seed)
+    device = dice.device
     bends = _between_knots(side).to(device)
 
     def augment(images: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from ablation.recipe import Ema, Recipe
 from ablation.trial.augmentation import make_augment
 from ablation.trial.families import Spec
 from ablation.trial.models import build
+from ablation.trial.replay import Replayed
 from ablation.trial.techniques import make_optimizer, make_schedule
 from ablation.trial.trials import Curves
 from ablation.trial.weights import Average, MasterWeights
@@ -112,37 +113,46 @@ def train(
     if isinstance(recipe.averaging, Ema):
         average = Average(network, weights, recipe.averaging.horizon * steps)
     side = training.images.shape[-1]
-    augment = make_augment(recipe.augmentation, repeat.augmentation_seed, side, device)
+    augmentation_dice = torch.Generator(device).manual_seed(repeat.augmentation_seed)
+    augment = make_augment(recipe.augmentation, augmentation_dice, side)
     order_dice = torch.Generator().manual_seed(repeat.order_seed)
     torch.manual_seed(repeat.dropout_seed)
     curves = Curves([], [], [], [])
     diverged = False
+    loss_sum = torch.zeros((), device=device)
+    right = torch.zeros((), dtype=torch.int64, device=device)
+
+    def differentiate(rows: Tensor) -> None:
+        """The gradients of a batch, its loss and how many it has right."""
+        logits = network(augment(training.images.index_select(0, rows))).float()
+        labels = training.labels.index_select(0, rows)
+        loss = F.cross_entropy(logits, labels)
+        aim = F.cross_entropy(logits, labels, label_smoothing=smoothing) if smoothing else loss
+        aim.backward()
+        weights.collect()
+        if l2:
+            weights.kernel_gradients.add_(weights.kernels, alpha=l2)
+        if l1:
+            weights.kernel_gradients.add_(weights.kernels.sign(), alpha=l1)
+        loss_sum.add_(loss.detach())
+        right.add_((logits.argmax(1) == labels).sum())
+
+    do = Replayed(differentiate, augmentation_dice) if device.type == "cuda" else differentiate
 
     for _ in range(spec.epochs):
         network.train()
         shuffled = torch.randperm(count, generator=order_dice).to(device)
-        loss_sum = torch.zeros((), device=device)
-        right = torch.zeros((), dtype=torch.int64, device=device)
+        loss_sum.zero_()
+        right.zero_()
 
         for rows in shuffled.split(batch_size)[:steps]:
-            logits = network(augment(training.images.index_select(0, rows))).float()
-            labels = training.labels.index_select(0, rows)
-            loss = F.cross_entropy(logits, labels)
-            aim = F.cross_entropy(logits, labels, label_smoothing=smoothing) if smoothing else loss
-            aim.backward()
-            weights.collect()
-            if l2:
-                weights.kernel_gradients.add_(weights.kernels, alpha=l2)
-            if l1:
-                weights.kernel_gradients.add_(weights.kernels.sign(), alpha=l1)
+            do(rows)
             optimizer.step()
             weights.spread()
             if average:
                 average.update()
             if not on_plateau:
                 schedule.step()
-            loss_sum += loss.detach()
-            right += (logits.argmax(1) == labels).sum()
 
         # No step waits for the device: an epoch feeds it at its start and reads it at its end.
         train_loss = loss_sum.item() / steps

@@ -1,0 +1,158 @@
+"""How many trainings a study is, and about how long they take on this machine.
+
+    python -m ablation.forecast
+
+A process of its own, which `check` starts: it makes networks of the sizes that params.yaml asks
+for, whatever these are, and needs what stages need that are asked for much later. What it prints is
+nobody's input.
+"""
+
+import os
+import time
+from math import ceil
+from typing import Any
+
+import numpy as np
+import torch
+
+from ablation.base.console import plain_errors
+from ablation.base.errors import UserError
+from ablation.data.splits import Repeat
+from ablation.judge.worth import list_trials
+from ablation.params import PARAMS, Params, load_params
+from ablation.recipe import TECHNIQUES, Recipe, plain
+from ablation.run.precision import hardware_for
+from ablation.study import list_entries, repeats_for
+from ablation.trial.families import Spec
+from ablation.trial.models import layers
+from ablation.trial.training import Part, prepare_process, train
+
+# Training characters of the data sets whose number is known before they are read; their classes.
+CHARACTERS = {"emnist-mini": 28_200, "emnist-balanced": 112_800, "glyphs": 5_640}
+CLASSES = 47
+# Measured in a second or two, on the baseline's network: of two epochs the second, which is warm.
+MEASURED_BATCHES = 6
+# Of a training: weights, gradients and the two averages of Adam, four bytes each.
+BYTES_A_WEIGHT = 16
+
+
+def main() -> None:
+    params = load_params()
+    hardware, _ = hardware_for(
+        params.training.precision, params.training.device, params.training.workers
+    )
+    prepare_process()
+    for model in params.families:
+        refuse_networks_without_memory(params, model)
+    characters = CHARACTERS.get(params.data.dataset)
+    seconds = 0.0
+    for model in params.families:
+        trials, epochs = count_trials(params, model)
+        more = count_leave_one_out(params, model)
+        fits = 2 * params.fit.seeds
+        print(f"{model}: {trials} trials at most, {more} of leave-one-out at most, {fits} fits")
+        if characters:
+            a_character = measure(params, model, hardware.device, hardware.bf16)
+            epochs += (more + fits) * params.spec(model).epochs
+            seconds += a_character * characters * epochs / hardware.workers
+    if characters:
+        print(
+            f"about {duration(seconds)} on this machine at most, {hardware.workers} at a time, if "
+            "all train as fast as the baseline"
+        )
+        print("racing, and trainings that are remembered, spare some")
+
+
+def count_trials(params: Params, model: str) -> tuple[int, int]:
+    """The trials of the chain without racing, and the epochs of all of them.
+
+    What a stage starts from was trained by the stage before.
+    """
+    settings, epochs = 1, 1
+    for technique in TECHNIQUES:
+        _, *others = list_entries(params, model, technique, params.baseline)
+        settings += len(others)
+        epochs += sum(entry.recipe.epochs for entry in others)
+    repeats = params.validation.repeats
+    return settings * repeats, epochs * repeats * params.spec(model).epochs
+
+
+def count_leave_one_out(params: Params, model: str) -> int:
+    """The trials that take the winner apart, were every technique's another than the baseline's."""
+    changed = [
+        technique
+        for technique in TECHNIQUES
+        if technique != "epochs" and list_entries(params, model, technique, params.baseline)[1:]
+    ]
+    needed = list_trials(changed, 1, params.worth.order_pairs, params.seed)
+    return len(needed) * params.validation.repeats
+
+
+def measure(params: Params, model: str, device: str, bf16: bool) -> float:
+    """Seconds that an epoch of the baseline's network takes for each character of the data set.
+
+    On a processor those that are spent computing, as if nothing else ran on its cores.
+    """
+    clock = time.perf_counter if device == "cuda" else time.process_time
+    size = params.training.batch_size
+    count = MEASURED_BATCHES * size
+    dice = np.random.default_rng(0)
+    part = Part(
+        torch.from_numpy(dice.integers(0, 256, (count, 28, 28), dtype=np.uint8)).to(device),
+        torch.from_numpy(dice.integers(0, CLASSES, count)).to(device),
+    )
+    validating = ceil(count * repeats_for(params)[0].fraction)
+    repeat = Repeat(0, "shuffle", 0.5, 0, 0, 0, 0, 0, 0)
+    spec = params.spec(model).model_copy(update={"epochs": 1})
+    spent = []
+    for _ in range(2):
+        started = clock()
+        train(
+            spec,
+            plain(params.baseline),
+            repeat,
+            Part(part.images[validating:], part.labels[validating:]),
+            Part(part.images[:validating], part.labels[:validating]),
+            classes=CLASSES,
+            batch_size=min(size, count - validating),
+            bf16=bf16,
+        )
+        spent.append(clock() - started)
+    return min(spent) / count
+
+
+def refuse_networks_without_memory(params: Params, model: str) -> None:
+    """Networks that this machine cannot train, whatever else it does.
+
+    Raises:
+        UserError: naming the sizes.
+    """
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for entry in list_entries(params, model, "architecture", params.baseline):
+        weights = count_weights(params.spec(model, entry.recipe), entry.recipe)
+        if weights * BYTES_A_WEIGHT > memory:
+            raise UserError(
+                f"{PARAMS}: {model} of {entry.setting}: {weights / 1e9:.1f} billion weights need "
+                f"{weights * BYTES_A_WEIGHT / 1e9:,.0f} GB to train, and this machine has "
+                f"{memory / 1e9:,.0f} GB; make it smaller"
+            )
+
+
+def count_weights(spec: Spec, recipe: Recipe) -> int:
+    """How many values a network learns; it is not made."""
+    with torch.device("meta"):
+        return sum(each.numel() for each in layers(spec, recipe, CLASSES).parameters())
+
+
+def duration(seconds: float) -> str:
+    """5400 -> 2 h"""
+    units: dict[str, Any] = {"days": 86400, "h": 3600, "min": 60}
+    for unit, length in units.items():
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{ceil(seconds / 10) * 10} s"
+
+
+if __name__ == "__main__":
+    with plain_errors():
+        main()

@@ -1,0 +1,81 @@
+"""The files of one study, as pictures, tables and the report read them."""
+
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ablation.base.errors import UserError
+from ablation.base.files import read_csv, read_json
+from ablation.data.datasets import Dataset
+
+TESTED = ("test", "test_over_baseline", "first_six", "worst")
+
+
+@dataclass(frozen=True)
+class Study:
+    """The files of one study, read when something needs them.
+
+    Args:
+        root: folder that holds metrics/, plots/ and data/.
+        models: its families, in the order of params.yaml.
+        name: what params.yaml calls its data set.
+        dataset: what is known of this data set.
+    """
+
+    root: Path
+    models: tuple[str, ...]
+    name: str
+    dataset: Dataset
+
+    @property
+    def note(self) -> str:
+        """What must stand beside every number made from stand-ins; empty for real characters."""
+        return self.dataset.note
+
+    def table(self, name: str) -> pd.DataFrame:
+        """A CSV file under `root`, its characters and names of settings as text."""
+        return read_csv(self._file(name))
+
+    def numbers(self, name: str) -> dict[str, Any]:
+        """A JSON file under `root`."""
+        return read_json(self._file(name))
+
+    def arrays(self, name: str) -> dict[str, np.ndarray]:
+        """A npz file under `root`."""
+        with np.load(self._file(name)) as arrays:
+            return dict(arrays)
+
+    def tables(self, name: str) -> dict[str, pd.DataFrame]:
+        """The same CSV file of every family: those of plots/<model>/."""
+        return {model: self.table(f"plots/{model}/{name}") for model in self.models}
+
+    def techniques(self) -> list[str]:
+        """The stages of the chain, the baseline first."""
+        return list(self.table("plots/comparison/chain.csv")["technique"].unique())
+
+    def classes(self) -> list[str]:
+        """Every character of the study, in label order."""
+        return list(self.table("data/classes.csv")["character"])
+
+    def _file(self, name: str) -> Path:
+        path = self.root / name
+        if not path.is_file():
+            raise UserError(
+                f"{name}: not found under {self.root.resolve()}; `dvc repro {self._writer(name)}` "
+                "writes it, and `dvc repro` writes whatever is missing"
+            )
+        return path
+
+    def _writer(self, name: str) -> str:
+        """The stage of dvc.yaml that writes a file: <technique>@<model>, for example."""
+        places = PurePosixPath(name).with_suffix("").parts
+        if places[1] == "comparison":
+            return "compare"
+        if not set(places) & set(self.models):
+            return "prepare"
+        model = next(part for part in places if part in self.models)
+        stage = places[places.index(model) + 1]
+        return f"{'evaluate' if stage in TESTED else stage}@{model}"

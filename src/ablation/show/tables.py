@@ -1,0 +1,341 @@
+"""The tables of a study in Markdown, one function each: for the report and for the pages of docs/.
+
+Gains are percentage points with 95 % intervals, bold where the whole interval lies above zero.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import zip_longest
+from string import ascii_uppercase
+from typing import Any
+
+import pandas as pd
+
+from ablation.base.console import percent, points, short
+from ablation.judge.evaluation import look_alike_errors
+from ablation.show.charts import told_apart
+from ablation.show.study import Study
+from ablation.show.style import family_title
+
+MINUTE = 60
+
+
+def answer(study: Study) -> str:
+    """What each technique is worth in the end, for every family.
+
+    A technique that the chain changed: what leave-one-out found. One that stayed as it was in the
+    baseline: the best of the other settings, as its stage found it.
+    """
+    worth = {model: worth_of(study, model) for model in study.models}
+    techniques = next(iter(worth.values())).index
+    rows = [
+        ["all of them" if name == "all" else name]
+        + [_worth_cell(study, model, table.loc[name]) for model, table in worth.items()]
+        for name in techniques
+    ]
+    return markdown(["technique", *titles(study)], rows)
+
+
+def worth_of(study: Study, model: str) -> pd.DataFrame:
+    """A row a technique, and a last row `all`: the final recipe's gain over one without it."""
+    return study.table(f"plots/{model}/leave_one_out/gains.csv").set_index("technique")
+
+
+def shares(study: Study) -> str:
+    """The share of each changed technique in the whole gain, and what pairs do beyond their own."""
+    columns = {}
+    for model in study.models:
+        parts = study.table(f"plots/{model}/leave_one_out/shapley.csv").set_index("technique")
+        pairs = study.table(f"plots/{model}/leave_one_out/interactions.csv")
+        pairs.index = pd.Index(pairs["first"] + " x " + pairs["second"])
+        whole = worth_of(study, model).loc[["all"]].rename({"all": "the whole"})
+        rows = pd.concat([parts, whole, pairs])[["gain", "low", "high"]]
+        columns[model] = {name: gain_with_interval(row) for name, row in rows.iterrows()}
+    names = dict.fromkeys(name for column in columns.values() for name in column)
+    rows = [[name, *(column.get(name, "") for column in columns.values())] for name in names]
+    return markdown(["technique", *titles(study)], rows)
+
+
+def chain(study: Study) -> str:
+    """What every stage concluded, for every family."""
+    concluded = {model: chain_of(study, model) for model in study.models}
+    techniques = next(iter(concluded.values())).index
+    rows = [
+        [name, *(cell for table in concluded.values() for cell in _chain_cells(table.loc[name]))]
+        for name in techniques
+    ]
+    heads = [head for title in titles(study) for head in (title, f"{title}: verdict")]
+    return markdown(["stage", *heads], rows)
+
+
+def chain_of(study: Study, model: str) -> pd.DataFrame:
+    """What the stages of one family concluded, by technique."""
+    together = study.table("plots/comparison/chain.csv")
+    return together[together["model"] == model].set_index("technique")
+
+
+def best_of_each(study: Study, technique: str, model: str) -> str:
+    """A stage's ranking of the incumbent, the winner and the best setting of each candidate."""
+    return _ranking(told_apart(_candidates(study, technique, model)))
+
+
+def every_setting(study: Study, technique: str, model: str) -> str:
+    """A stage's ranking of all settings, every point of a grid for itself."""
+    return _ranking(_candidates(study, technique, model))
+
+
+def test(study: Study) -> str:
+    """What each released model did on the test set, and what it costs."""
+    models = study.table("plots/comparison/models.csv").set_index("model")
+    times = pd.DataFrame(
+        {model: study.table(f"data/times/{model}/test.csv").iloc[0] for model in models.index}
+    ).T
+    lines = {
+        "accuracy (95 % interval)": [
+            f"**{percent(row.accuracy)}** ({bounds(row.low, row.high, percent)})"
+            for row in models.itertuples()
+        ],
+        "more than the baseline recipe": [
+            gain_with_interval(over_baseline(study, model)) for model in models.index
+        ],
+        "over all seeds: mean, spread": _with_spread(models, "seeds"),
+        "the baseline over all seeds": _with_spread(models, "baseline"),
+        "right within two guesses": map(percent, models["top2"]),
+        "macro precision": map(percent, models["precision"]),
+        "macro recall": map(percent, models["recall"]),
+        "macro F1": map(percent, models["f1"]),
+        "expected calibration error": map(percent, models["calibration_error"]),
+        "parameters": (f"{count:,}" for count in models["parameters"]),
+        "training, one core or GPU": (f"{seconds:.0f} s" for seconds in times["train_seconds"]),
+        "prediction, one core": (f"{rate:,.0f} images/s" for rate in times["images_per_second"]),
+    }
+    rows = [[head, *cells] for head, cells in lines.items()]
+    return markdown(["on the test characters", *titles(study)], rows)
+
+
+def over_baseline(study: Study, model: str) -> pd.Series:
+    """How much more of the test characters the final recipe reads than the baseline recipe."""
+    numbers = study.numbers(f"metrics/{model}/test_over_baseline.json")
+    return pd.Series(numbers).reindex(["gain", "low", "high"])
+
+
+def pairs(study: Study) -> str:
+    """Every two families on the same test characters."""
+    table = study.table("plots/comparison/pairs.csv")
+    rows = [
+        [
+            f"{family_title(row['second'])} minus {family_title(row['first'])}",
+            gain_with_interval(row),
+            f"{row['mcnemar_p']:.0e}",
+        ]
+        for _, row in table.iterrows()
+    ]
+    return markdown(["pair", "points more of the test characters", "McNemar's p"], rows)
+
+
+def agreement(study: Study) -> str:
+    """On how many test characters all models are right, some of them, or none."""
+    table = study.table("plots/comparison/agreement.csv")
+    rows = [[row.outcome, f"{row.count:,}", percent(row.share)] for row in tuples(table)]
+    return markdown(["outcome", "characters", "share"], rows)
+
+
+def look_alikes(study: Study) -> str:
+    """How many of each model's errors are between characters of one shape."""
+    table = study.table("plots/comparison/ambiguous.csv")
+    shares = table.pivot(index="group", columns="model", values="share_of_errors")
+    groups = [*dict.fromkeys(table["group"])]
+    rows = [
+        ["all of these" if group == "all" else group]
+        + [f"{100 * shares.loc[group, model]:.1f} %" for model in study.models]
+        for group in groups
+    ]
+    return markdown(["look-alikes", *(f"of the {title}'s errors" for title in titles(study))], rows)
+
+
+def kinds(study: Study) -> str:
+    """How many errors are between look-alikes, between the cases of a letter, and all else."""
+    columns = [
+        kinds_of_errors(predictions, study.dataset.look_alikes)
+        for predictions in study.tables("test/predictions.csv").values()
+    ]
+    rows = [[kind, *(_share_of_errors(column, kind) for column in columns)] for kind in columns[0]]
+    return markdown(["errors", *(f"the {title}'s" for title in titles(study))], rows)
+
+
+def kinds_of_errors(predictions: pd.DataFrame, look_alikes: Mapping[str, str]) -> dict[str, int]:
+    """The errors of one model by what makes them hard; a look-alike is not counted as a case.
+
+    Args:
+        predictions: columns actual and predicted, one row a test character.
+        look_alikes: name of a group to its characters; no character is in two groups.
+    """
+    cases = {
+        letter: letter + letter.lower()
+        for letter in ascii_uppercase
+        if not any({letter, letter.lower()} <= {*group} for group in look_alikes.values())
+    }
+    actual, predicted = predictions["actual"], predictions["predicted"]
+    alike, case = (
+        int(look_alike_errors(actual, predicted, groups)["errors"].iloc[-1])
+        for groups in (look_alikes, cases)
+    )
+    errors = int((actual != predicted).sum())
+    return {
+        "between look-alikes": alike,
+        "between upper and lower case of one letter": case,
+        "all else: a person could tell": errors - alike - case,
+        "all": errors,
+    }
+
+
+def confused(study: Study) -> str:
+    """The pairs of characters that each model takes for each other most often."""
+    columns = [
+        [f"{row.first} / {row.second}: {row.errors}" for row in tuples(table)]
+        for table in study.tables("test/confused.csv").values()
+    ]
+    return markdown(titles(study), zip_longest(*columns, fillvalue=""))
+
+
+def times(study: Study) -> str:
+    """How many trainings every stage made, their time on one core or GPU, and what computed them.
+
+    A training that an earlier stage has made, the incumbent's, is counted there alone.
+    """
+    stages = [*chain_of(study, study.models[0]).index, "leave_one_out", "fit"]
+    made = {stage: [_new_times(study, model, stage) for model in study.models] for stage in stages}
+    made["all of them"] = [pd.concat(tables) for tables in zip(*made.values(), strict=True)]
+    rows = [
+        [stage, *(cell for table in tables for cell in _time_cells(table)), _computed_on(tables)]
+        for stage, tables in made.items()
+    ]
+    heads = [head for title in titles(study) for head in (f"{title}: trainings", "minutes")]
+    return markdown(["stage", *heads, "computed on"], rows)
+
+
+def titles(study: Study) -> list[str]:
+    """What a table calls the families."""
+    return [*map(family_title, study.models)]
+
+
+def gain_with_interval(row: pd.Series) -> str:
+    """`+0.31 (+0.10 to +0.52)` in percentage points; bold where all of it is above zero."""
+    if pd.isna(row["gain"]):
+        return "not tested"
+    if pd.isna(row["low"]):
+        return points(row["gain"])
+    said = f"{points(row['gain'])} ({bounds(row['low'], row['high'], points)})"
+    return f"**{said}**" if row["low"] > 0 else said
+
+
+def bounds(low: float, high: float, say: Callable[[float], str]) -> str:
+    """`84.49 to 86.14 %`, `-0.10 to +0.20`: the unit is said once."""
+    return f"{say(low).removesuffix(' %')} to {say(high)}"
+
+
+def tuples(table: pd.DataFrame) -> Iterable[Any]:
+    """The rows of a table, each with its columns as attributes."""
+    rows: Iterable[Any] = table.itertuples(index=False)
+    return rows
+
+
+def markdown(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table as GitHub reads it; a bar inside a cell would end it."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(
+        f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines
+    )
+
+
+def _worth_cell(study: Study, model: str, row: pd.Series) -> str:
+    if row.name == "all":
+        return gain_with_interval(row) if pd.notna(row["gain"]) else "nothing changed"
+    before, after = row["baseline_setting"], row["final_setting"]
+    if before == after:
+        return f"`{after}` stays; {_best_of_the_others(study, model, str(row.name), after)}"
+    found = "without it the training fails" if pd.isna(row["gain"]) else gain_with_interval(row)
+    return f"`{before}` → `{after}`: {found}"
+
+
+def _best_of_the_others(study: Study, model: str, technique: str, setting: str) -> str:
+    """The setting that came nearest to the one that stayed, as the stage found it."""
+    table = _candidates(study, technique, model)
+    others = table[(table["setting"] != setting) & ~_failed(table)]
+    if others.empty:
+        return "nothing else was tried" if len(table) == 1 else "all others failed"
+    finished = others[others["repeats"] == table["repeats"].max()]
+    best = others.loc[(others if finished.empty else finished)["gain"].idxmax()]
+    return f"`{best['setting']}`: {gain_with_interval(best)}"
+
+
+def _candidates(study: Study, technique: str, model: str) -> pd.DataFrame:
+    return study.table(f"plots/{model}/{technique}/candidates.csv")
+
+
+def _failed(candidates: pd.DataFrame) -> pd.Series:
+    """Which settings diverged or collapsed."""
+    marks = candidates.reindex(columns=["diverged", "collapsed"], fill_value=False)
+    return marks.astype(bool).any(axis=1)
+
+
+def _chain_cells(row: pd.Series) -> tuple[str, str]:
+    first = row.name == "baseline"
+    verdict = "start" if first else row["verdict"]
+    gain = "" if pd.isna(row["gain"]) else f", {gain_with_interval(row)}"
+    return f"`{row['winner']}`: {percent(row['accuracy'])}", f"{verdict}{gain}"
+
+
+def _ranking(candidates: pd.DataFrame) -> str:
+    """Best first, by gain over the incumbent; what failed comes last."""
+    place = candidates["gain"].where(candidates.index > 0, 0.0).mask(_failed(candidates))
+    ranked = candidates.loc[place.sort_values(ascending=False, kind="stable").index]
+    rows = [
+        [
+            f"`{row['setting']}`",
+            percent(row["accuracy"]),
+            _gain_cell(row, incumbent=place == 0),
+            str(row["repeats"]),
+            short(row["parameters"]),
+            row["role"] if row["role"] != "candidate" else "",
+        ]
+        for place, row in ranked.astype(object).fillna({"finding": ""}).iterrows()
+    ]
+    return markdown(["setting", "accuracy", "gain", "repeats", "parameters", ""], rows)
+
+
+def _gain_cell(row: pd.Series, *, incumbent: bool) -> str:
+    broken = [word for word in ("diverged", "collapsed") if row.get(word, False)]
+    if broken or incumbent:
+        return broken[0] if broken else ""
+    finding = row.get("finding", "")
+    return gain_with_interval(row) + (f", {finding}" if finding else "")
+
+
+def _with_spread(models: pd.DataFrame, which: str) -> list[str]:
+    """`85.06 %, 0.14`: mean and spread over the seeds; a single seed has no spread."""
+    numbers = zip(models[f"{which}_mean"], models[f"{which}_spread"], strict=True)
+    return [
+        percent(mean) + ("" if pd.isna(spread) else f", {100 * spread:.2f}")
+        for mean, spread in numbers
+    ]
+
+
+def _share_of_errors(errors: Mapping[str, int], kind: str) -> str:
+    return f"{errors[kind]:,} ({100 * errors[kind] / max(errors['all'], 1):.1f} %)"
+
+
+def _new_times(study: Study, model: str, stage: str) -> pd.DataFrame:
+    table = study.table(f"data/times/{model}/{stage}.csv")
+    if stage in ("baseline", "leave_one_out", "fit"):
+        return table
+    return table[table["setting"] != table["setting"].iloc[0]]
+
+
+def _time_cells(table: pd.DataFrame) -> tuple[str, str]:
+    return str(len(table)), f"{table['train_seconds'].sum() / MINUTE:.1f}"
+
+
+def _computed_on(tables: Sequence[pd.DataFrame]) -> str:
+    """`AMD EPYC (Zen 5), bf16`; several where a stage was not computed in one place."""
+    together = pd.concat(tables)
+    return "; ".join((together["computer"] + ", " + together["precision"]).unique())

@@ -1,0 +1,150 @@
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from ablation.base.errors import UserError
+from ablation.base.files import collect_unfinished, whole_file, write_bytes
+from tests.clones import in_a_namespace
+
+SOURCE = Path(__file__).parents[2] / "src"
+WRITE = """
+import os
+from pathlib import Path
+from ablation.base.console import plain_errors
+from ablation.base.files import whole_file, write_bytes
+with plain_errors():
+"""
+IN_TEN_YEARS = 315_360_000
+
+
+def start(script: str, *wrapped: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*wrapped, sys.executable, "-c", f"{WRITE}    {script}"],
+        env=os.environ | {"PYTHONPATH": str(SOURCE)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@contextmanager
+def no_file_larger_than(size: int) -> Iterator[None]:
+    """As `ulimit -f` or a quota has it."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.fixture
+def writing(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """A process that is writing `file`, and its unfinished file."""
+    name = str(tmp_path / "file")
+    script = f"""
+    with whole_file(Path({name!r})) as file:
+        file.write(b"new")
+        print("writing", flush=True)
+        input()
+    """
+    process = start(script)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "writing\n"
+    (unfinished,) = tmp_path.glob("*.unfinished")
+    yield process, unfinished
+    process.kill()
+    process.communicate()
+
+
+def test_a_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    write_bytes(b"old", tmp_path / "folder/file")
+    with whole_file(tmp_path / "folder/file") as file:
+        file.write(b"new")
+        file.flush()
+        assert (tmp_path / "folder/file").read_bytes() == b"old"
+    assert (tmp_path / "folder/file").read_bytes() == b"new"
+    assert len(list((tmp_path / "folder").iterdir())) == 1
+
+
+def test_no_room_is_one_line_and_the_old_file_stands(tmp_path: Path) -> None:
+    write_bytes(b"old", tmp_path / "file")
+    with no_file_larger_than(1000), pytest.raises(UserError) as caught:
+        write_bytes(bytes(1001), tmp_path / "file")
+    assert str(caught.value) == (
+        f"no room in {tmp_path} for file (File too large); free some and run `dvc repro` again, "
+        "finished trials are kept"
+    )
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    full = in_a_namespace(f"mount -t tmpfs -o size=16k none {tmp_path}")
+    output, _ = start(
+        f"write_bytes(bytes(10**6), Path({str(tmp_path / 'f')!r}))", *full
+    ).communicate()
+    assert output == (
+        f"error: no room in {tmp_path} for f (No space left on device); free some and run "
+        "`dvc repro` again, finished trials are kept\n"
+    )
+
+
+def test_what_may_not_be_written_is_named(tmp_path: Path) -> None:
+    readable = in_a_namespace(f"mount -t tmpfs -o ro none {tmp_path}")
+    output, _ = start(f"write_bytes(b'', Path({str(tmp_path / 'f')!r}))", *readable).communicate()
+    assert output == (
+        f"error: {tmp_path}/f: Read-only file system; the disk can only be read; work on another\n"
+    )
+
+
+def test_a_folder_in_the_place_of_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").mkdir()
+    with pytest.raises(UserError, match=r"file: Is a directory; a folder stands where a file"):
+        write_bytes(b"", tmp_path / "file")
+
+
+def test_what_a_killed_writer_left_is_collected_by_the_next(
+    writing: tuple[subprocess.Popen[str], Path], tmp_path: Path
+) -> None:
+    writer, unfinished = writing
+    writer.kill()
+    writer.wait()
+    assert unfinished.exists()
+    write_bytes(b"newer", tmp_path / "file")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"newer"]
+
+
+def test_what_is_being_written_is_not_collected(
+    writing: tuple[subprocess.Popen[str], Path], tmp_path: Path
+) -> None:
+    writer, unfinished = writing
+    os.utime(unfinished, (0, 0))  # as if it were old: the clock may have been set
+    write_bytes(b"newer", tmp_path / "file")
+    collect_unfinished(tmp_path)
+    assert unfinished.exists()
+    writer.communicate("go on\n")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"new"]
+
+
+def test_what_was_left_behind_goes_whatever_the_clock_says(tmp_path: Path) -> None:
+    for name, age in (("a" * 64, 0), ("train.npz", IN_TEN_YEARS)):
+        left = tmp_path / f"{name}.0123.unfinished"
+        left.touch()
+        os.utime(left, (left.stat().st_mtime + age,) * 2)
+    (tmp_path / "kept").touch()
+    collect_unfinished(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
+def test_two_may_write_one_file_at_once(tmp_path: Path) -> None:
+    script = f"[write_bytes(b'x' * 10**5, Path({str(tmp_path / 'f')!r})) for _ in range(300)]"
+    writers = [start(script) for _ in range(3)]
+    assert [writer.communicate()[0] for writer in writers] == ["", "", ""]
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"x" * 10**5]

@@ -1,0 +1,179 @@
+"""The report is made from the numbers: the same in both forms, and the same bytes each time."""
+
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from ablation.base.console import percent, points
+from ablation.base.errors import UserError
+from ablation.show import tables
+from ablation.show.report import write_charts
+from ablation.show.story import answer, listed, write_report
+from ablation.show.study import Study
+from tests.show.conftest import TOYS
+
+
+@pytest.fixture(scope="module")
+def text(told: Study) -> str:
+    return (told.root / "plots/report.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def page(told: Study) -> str:
+    return (told.root / "plots/report.html").read_text()
+
+
+@pytest.fixture
+def other(told: Study, tmp_path: Path) -> Study:
+    """A copy to change."""
+    shutil.copytree(told.root, tmp_path / "other")
+    return replace(told, root=tmp_path / "other")
+
+
+def change(study: Study, name: str, **columns: object) -> None:
+    path = study.root / name
+    pd.read_csv(path, dtype=str).assign(**columns).to_csv(path, index=False)
+
+
+def test_the_same_files_give_the_same_bytes(told: Study) -> None:
+    first = {path: path.read_bytes() for path in write_report(told)}
+    assert {path: path.read_bytes() for path in write_report(told)} == first
+
+
+def test_the_answer_is_four_sentences_made_from_the_numbers(told: Study) -> None:
+    read, gained, helped, _ = answer(told)
+    for model in told.models:
+        test = told.numbers(f"metrics/{model}/test.json")
+        assert f"the {model.upper()} reads {percent(test['accuracy'])} right" in read
+        worth = tables.worth_of(told, model).drop("all")
+        for technique, row in worth[worth["low"] > 0].iterrows():
+            assert f"{technique} ({points(row['gain'])})" in helped
+    assert gained.count("+2.00 (+1.30 to +2.80)") == len(told.models)
+
+
+def test_other_numbers_give_another_answer(other: Study) -> None:
+    for model in other.models:
+        change(other, f"plots/{model}/leave_one_out/gains.csv", low="-0.01")
+    assert "no technique in the CNN, the RNN and the MLP" in answer(other)[2]
+
+
+def test_what_cannot_do_without_a_technique_is_helped_by_it(other: Study) -> None:
+    change(other, "plots/mlp/leave_one_out/gains.csv", low="", gain="", failed="True")
+    assert "scheduler (without it the training fails)" in answer(other)[2]
+
+
+def test_a_picture_of_the_text_is_there(told: Study, text: str) -> None:
+    shown = re.findall(r"!\[.+?\]\((.+?)\)", text)
+    written = {f"pictures/{path.name}" for path in (told.root / "plots/pictures").iterdir()}
+    assert set(shown) == written
+    assert len(shown) == len(written)
+
+
+def test_every_table_stands_in_both_forms(told: Study, text: str, page: str) -> None:
+    for make in (tables.chain, tables.answer, tables.test, tables.kinds, tables.times):
+        table = make(told)
+        assert table in text
+        cells = re.sub(r"[*`]", "", table.splitlines()[-1]).strip("| ").split(" | ")
+        words = re.sub(r"<[^>]+>", "", page)
+        assert all(cell in words for cell in cells)
+
+
+def test_every_technique_has_a_part_with_its_verdicts(told: Study, text: str) -> None:
+    parts = re.split(r"^### ", text, flags=re.MULTILINE)[1:]
+    assert [part.split("\n")[0].lower() for part in parts] == told.techniques()[1:]
+    assert "The CNN adopted `leaky_relu` in place of `relu`: **+0.40 (" in parts[1]
+    assert "The CNN kept `on`: no other setting was better beyond the noise." in parts[3]
+
+
+def test_other_times_change_the_times_alone(other: Study, text: str) -> None:
+    change(other, "data/times/mlp/fit.csv", train_seconds="600")
+    change(other, "data/times/cnn/test.csv", images_per_second="17")
+    markdown, _ = write_report(other)
+    lines = zip(text.splitlines(), markdown.read_text().splitlines(), strict=True)
+    changed = [before.split(" | ")[0] for before, after in lines if before != after]
+    assert changed == ["| prediction, one core", "| fit", "| all of them"]
+
+
+def test_a_stand_in_is_called_one_and_no_other_data_is_spoken_of(text: str, page: str) -> None:
+    body = page[page.index("<body>") : page.index("<script id=")]
+    for told in (text, body):
+        assert f"{TOYS.note}" in told
+        assert not re.search(r"handwrit|emnist", told, re.IGNORECASE)
+
+
+def test_a_chain_that_changed_nothing_is_told_without_a_gap(other: Study) -> None:
+    for model in other.models:
+        folder = f"plots/{model}/leave_one_out"
+        change(other, f"{folder}/gains.csv", gain="", low="", high="")
+        for name in ("shapley", "interactions"):
+            path = other.root / folder / f"{name}.csv"
+            path.write_text(path.read_text().splitlines()[0] + "\n")
+    write_charts(other)
+    text = "\n".join(path.read_text() for path in write_report(other))
+    body = text[: text.index('<script id="vega">')]
+    assert "| all of them | nothing changed |" in body
+    assert "| the whole | not tested |" in body
+    assert not re.search(r"\bnan\b", body, re.IGNORECASE)
+
+
+def test_one_repeat_has_gains_and_no_intervals(other: Study) -> None:
+    for model in other.models:
+        change(other, f"plots/{model}/scheduler/candidates.csv", low="", high="", spread="")
+        change(other, f"plots/{model}/leave_one_out/gains.csv", low="", high="")
+    chain = pd.read_csv(other.root / "plots/comparison/chain.csv", dtype=str)
+    chain.assign(low="", high="").to_csv(other.root / "plots/comparison/chain.csv", index=False)
+    write_charts(other)
+    text = write_report(other)[0].read_text()
+    assert "in place of `constant`: +0.40 points, which makes 84.40 %." in text
+    assert not re.search(r"\bnan\b", text, re.IGNORECASE)
+
+
+def test_data_without_look_alikes_has_no_table_of_them(told: Study) -> None:
+    plain = replace(told, dataset=replace(TOYS, look_alikes={}))
+    markdown, _ = write_report(plain)
+    without = markdown.read_text()
+    write_report(told)
+    assert "look-alikes:" not in without
+
+
+def test_one_family_is_not_compared_with_any(other: Study) -> None:
+    alone = replace(other, models=("cnn",))
+    for name in ("chain", "models", "ambiguous"):
+        table = pd.read_csv(other.root / f"plots/comparison/{name}.csv", dtype=str)
+        table[table["model"] == "cnn"].to_csv(
+            other.root / f"plots/comparison/{name}.csv", index=False
+        )
+    markdown, _ = write_report(alone)
+    assert "1 family of models: CNN" in markdown.read_text()
+    assert "McNemar" not in markdown.read_text()
+
+
+def test_the_library_is_the_one_of_the_page_of_dvc(told: Study, page: str) -> None:
+    original = (told.root / ".dvc/plots/page.html").read_text()
+    library = original[original.index('<script id="vega">') :]
+    assert page.endswith(library)
+    assert page.count('<script id="vega">') == 1
+    assert "{plot_divs}" not in page.removesuffix(library)
+    assert "{refresh_tag}" not in page
+
+
+def test_a_chart_holds_the_rows_that_dvc_would_draw(told: Study, page: str) -> None:
+    [spec] = re.findall(r'data-name="chain"><script>vegaEmbed\("#chart-1", (.+?)\);</script>', page)
+    rows = json.loads(spec)["data"]["values"]
+    table = pd.read_csv(told.root / "plots/charts/chain.csv", dtype=str, keep_default_na=False)
+    assert rows == table.assign(rev="workspace").to_dict("records")
+
+
+def test_a_missing_file_is_named_with_the_stage_that_writes_it(other: Study) -> None:
+    (other.root / "data/times/rnn/test.csv").unlink()
+    with pytest.raises(UserError, match=r"^data/times/rnn/test.csv: .*`dvc repro evaluate@rnn`"):
+        write_report(other)
+
+
+def test_words_are_listed_as_people_do() -> None:
+    assert [listed([*"abc"[:n]]) for n in (1, 2, 3)] == ["a", "a and b", "a, b and c"]

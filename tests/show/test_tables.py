@@ -1,0 +1,43 @@
+"""Tables say what the study's tables say, in Markdown."""
+
+import pandas as pd
+import pytest
+
+from ablation.show import tables
+from ablation.show.study import Study
+
+
+def rows(table: str) -> list[list[str]]:
+    """The cells of each row below the heads."""
+    return [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
+
+
+def test_a_ranking_is_by_gain_and_what_failed_comes_last(study: Study) -> None:
+    ranking = rows(tables.every_setting(study, "activation", "mlp"))
+    assert ranking[0][0] == "`leaky_relu`"
+    assert ranking[0][-1] == "winner"
+    assert ranking[-1][:1] + ranking[-1][2:3] == ["`tanh`", "collapsed"]
+    assert len(ranking) == 5
+
+
+def test_the_best_of_each_candidate_is_ranked_without_the_rest_of_its_grid(study: Study) -> None:
+    best, every = (
+        [row[0] for row in rows(ranking(study, "optimizer", "mlp"))]
+        for ranking in (tables.best_of_each, tables.every_setting)
+    )
+    assert set(best) < set(every)
+    assert {"`adam lr=0.001`", "`rmsprop lr=0.0003 alpha=0.99`"} <= set(best)
+    assert "`adam lr=0.003`" not in best  # the incumbent speaks for adam
+    assert len([name for name in best if name.startswith("`sgd")]) == 1
+
+
+@pytest.mark.parametrize(
+    ("low", "said"), [(0.001, "**+1.00 (+0.10 to +3.00)**"), (-0.001, "+1.00 (-0.10 to +3.00)")]
+)
+def test_a_gain_is_bold_where_its_interval_lies_above_zero(low: float, said: str) -> None:
+    row = pd.Series({"gain": 0.01, "low": low, "high": 0.03})
+    assert tables.gain_with_interval(row) == said
+
+
+def test_a_bar_in_a_cell_does_not_end_it() -> None:
+    assert tables.markdown(["a"], [["x|y"]]).splitlines()[-1] == "| x&#124;y |"

@@ -1,0 +1,831 @@
+"""What a person gets wrong, and the line that says so: no traceback, nothing half-written."""
+
+import importlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import safetensors.numpy
+import yaml
+
+from ablation.base.checked import ParamsError
+from ablation.base.console import plain_errors
+from ablation.base.files import write_csv
+from ablation.data.characters import Characters
+from ablation.data.splits import make_repeats
+from ablation.model_file import METADATA, pack, unpack
+from ablation.params import load_params
+from ablation.recipe import load_recipe
+from ablation.study import CHAIN_COLUMNS, make_trial
+from ablation.trial.models import build
+from ablation.trial.trials import Learnt
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "params.yaml").read_text()
+FILE = yaml.safe_load(TEXT)
+STAGES = sorted(path.stem for path in (ROOT / "stages").glob("*.py"))
+CLASSES = ("0", "1", "A", "B")
+LAST = len(TEXT.splitlines())
+Place = tuple[str | int, ...]
+
+
+# --- params.yaml ---------------------------------------------------------------------------------
+
+
+def having(place: str, value: object) -> str:
+    """params.yaml with another value in a place such as `models mlp epochs`."""
+    content = at = yaml.safe_load(TEXT)
+    *path, last = (int(step) if step.isdecimal() else step for step in place.split())
+    for step in path:
+        at = at[step]
+    at[last] = value
+    return str(yaml.safe_dump(content))
+
+
+def seed_of(text: str) -> str:
+    return TEXT.replace("seed: 1729", f"seed: {text}")
+
+
+NINES = "9" * 5000
+SHORT_NINES = f"'{'9' * 37}...{'9' * 38}'"
+MAPPING = "should be keys and values, {key: value}"
+FINITE = "should be a number, and a finite one"
+SIZES = "techniques.architecture"
+WORKERS = "should be auto or a number from 1 to 1024"
+KEYS = ", ".join(FILE)
+IN_SCHEDULE = "constant, step, plateau, cosine, onecycle"
+
+WRONG_PARAMS: dict[str, tuple[str, str]] = {
+    # the file
+    "nothing in it": (
+        "",
+        f"an empty file: {MAPPING}; `git checkout params.yaml` brings back what was committed",
+    ),
+    "a comment alone": (
+        "# seed: 1\n",
+        f"an empty file: {MAPPING}; `git checkout params.yaml` brings back what was committed",
+    ),
+    "a list": ("- 1", f"[1]: {MAPPING}"),
+    "a word": ("seed", f"'seed': {MAPPING}"),
+    "an open bracket": (
+        "seed: [1",
+        "not YAML: line 1, column 9: expected ',' or ']', but got '<stream end>'",
+    ),
+    "a tab": (
+        "seed:\n\tx: 1",
+        "not YAML: line 2, column 1: found character '\\t' that cannot start any token",
+    ),
+    "a zero byte": (
+        "seed: \0",
+        "not YAML: unacceptable character #x0000: special characters are not allowed in "
+        '"<unicode string>", position 6',
+    ),
+    "3,000 brackets": ("[" * 3000, "brackets within brackets, more than can be read"),
+    "3,000 braces": ("{a: " * 3000, "brackets within brackets, more than can be read"),
+    "a list of itself": ("&a [*a]", f"[[[[[...]]]]]: {MAPPING}"),
+    "a key twice": (
+        TEXT + "seed: 3\n",
+        f"not YAML: line {LAST + 1}, column 1: 'seed' stands here twice; keep one",
+    ),
+    "a list for a key": (
+        TEXT + "? [1]\n: 2\n",
+        f"not YAML: line {LAST + 1}, column 3: found unhashable key",
+    ),
+    "code": (
+        seed_of("!!python/object:os.system x"),
+        "not YAML: line 3, column 7: could not determine a constructor for the tag "
+        "'tag:yaml.org,2002:python/object:os.system'",
+    ),
+    "a number for a key": (TEXT + "5: 6\n", f"5 is not one of {KEYS}"),
+    # seed, data
+    "5,000 digits": (
+        seed_of(NINES),
+        f"not YAML: line 3, column 7: {SHORT_NINES} cannot be read as int",
+    ),
+    "5,000 hexadecimal digits": (
+        seed_of("0x" + "f" * 5000),
+        "seed: a number of thousands of digits: should be less than or equal to "
+        "18446744073709551615",
+    ),
+    "a date that is none": (
+        seed_of("2001-99-99"),
+        "not YAML: line 3, column 7: '2001-99-99' cannot be read as timestamp",
+    ),
+    "a seed below zero": (seed_of("-1"), "seed: -1: should be greater than or equal to 0"),
+    "a seed that is no number": (seed_of(".nan"), f"seed: nan: {FINITE}"),
+    "a list of seeds": (seed_of("[1, 2]"), "seed: [1, 2]: should be a valid integer"),
+    "a data set that is none": (
+        having("data dataset", "emnist_mini"),
+        "data.dataset: 'emnist_mini' is not one of emnist-mini, emnist-balanced, glyphs (did you "
+        "mean 'emnist-mini'?)",
+    ),
+    "a folder that is a number": (
+        having("data raw", 3),
+        "data.raw: 3: should be the path of a folder",
+    ),
+    # validation, selection
+    "a billion repeats": (
+        having("validation repeats", 10**9),
+        "validation.repeats: 1000000000: should be less than or equal to 1000",
+    ),
+    "no repeat": (
+        having("validation repeats", 0),
+        "validation.repeats: 0: should be greater than or equal to 1",
+    ),
+    "one fold": (
+        having("validation", {"scheme": "kfold", "fraction": 0.15, "repeats": 1}),
+        "validation.repeats: 1 is no kfold; give 2 or more",
+    ),
+    "nearly all to validate": (
+        having("validation fraction", 0.99),
+        "validation.fraction: 0.99: should be less than or equal to 0.5",
+    ),
+    "nothing to validate": (
+        having("validation fraction", 0.0),
+        "validation.fraction: 0.0: should be greater than 0",
+    ),
+    "a risk of one": (
+        having("selection risk", 1.0),
+        "selection.risk: 1.0: should be less than or equal to 0.5",
+    ),
+    "racing in words": (
+        having("selection racing", "yes"),
+        "selection.racing: 'yes': should be a valid boolean",
+    ),
+    # training, fit, worth
+    "workers: true": (having("training workers", True), f"training.workers: True: {WORKERS}"),
+    "a million workers": (
+        having("training workers", 10**6),
+        f"training.workers: 1000000: {WORKERS}",
+    ),
+    "half a worker": (having("training workers", 0.5), f"training.workers: 0.5: {WORKERS}"),
+    "a batch of one": (
+        having("training batch_size", 1),
+        "training.batch_size: 1: should be greater than or equal to 2",
+    ),
+    "a batch of 8193": (
+        having("training batch_size", 8193),
+        "training.batch_size: 8193: should be less than or equal to 8192",
+    ),
+    "a device that is none": (
+        having("training device", "gpu"),
+        "training.device: 'gpu' is not one of auto, cpu, cuda (did you mean 'cpu'?)",
+    ),
+    "a very long word": (
+        having("training precision", "b" * 10_000),
+        f"training.precision: '{'b' * 37}...{'b' * 38}' is not one of auto, bf16, float32",
+    ),
+    "a million fits": (
+        having("fit seeds", 10**6),
+        "fit.seeds: 1000000: should be less than or equal to 1000",
+    ),
+    "a million orders": (
+        having("worth order_pairs", 10**6),
+        "worth.order_pairs: 1000000: should be less than or equal to 100",
+    ),
+    # models
+    "a billion epochs": (
+        having("models mlp epochs", 10**9),
+        "models.mlp.epochs: 1000000000: should be less than or equal to 10000",
+    ),
+    "a million wide": (
+        having("models mlp hidden", [10**6, 256, 128]),
+        "models.mlp.hidden[0]: 1000000: should be less than or equal to 10000",
+    ),
+    "a family that is none": (
+        having("models", {"rnn": {"epochs": 3}}),
+        "models: 'rnn' is not one of mlp, cnn (did you mean 'cnn'?)",
+    ),
+    "no family": (
+        having("models", {}),
+        "models: {}: lists no family; give the sizes of one of mlp, cnn",
+    ),
+    # baseline
+    "a rate of zero": (
+        having("baseline optimizer lr", 0),
+        "baseline.optimizer.lr: 0: should be greater than 0",
+    ),
+    "a rate of infinity": (
+        having("baseline optimizer lr", float("inf")),
+        f"baseline.optimizer.lr: inf: {FINITE}",
+    ),
+    "a rate that YAML takes for a string": (
+        having("baseline optimizer lr", "1e-3"),
+        "baseline.optimizer.lr: '1e-3' is a string to YAML; write it as 0.001",
+    ),
+    "a dropout that is no number": (
+        having("baseline dropout", float("nan")),
+        f"baseline.dropout: nan: {FINITE}",
+    ),
+    "a scheduler without its keys": (
+        having("baseline scheduler", "cosine"),
+        f"baseline.scheduler: 'cosine': {MAPPING}",
+    ),
+    "a scheduler without a name": (
+        having("baseline scheduler", {}),
+        "baseline.scheduler.name: missing; add it",
+    ),
+    "patience below zero": (
+        having("baseline scheduler", {"name": "plateau", "patience": -1}),
+        "baseline.scheduler.patience: -1: should be greater than or equal to 0",
+    ),
+    "sizes in the baseline": (
+        having("baseline architecture", {"hidden": [9, 8, 7]}),
+        "baseline.architecture: stands under `models`; take it out",
+    ),
+    # techniques
+    "no techniques": (having("techniques", None), f"techniques: None: {MAPPING}"),
+    "a misspelt scheduler": (
+        having("techniques scheduler 3 name", "cosin"),
+        f"techniques.scheduler[3].name: 'cosin' is not one of {IN_SCHEDULE} (did you mean "
+        "'cosine'?)",
+    ),
+    "a grid of 1,001 rates": (
+        having("techniques optimizer", [{"name": "sgd", "lr": [n / 999 for n in range(1, 1002)]}]),
+        "techniques.optimizer[0]: a grid of 1001 settings; give 1000 or fewer",
+    ),
+    "rates that a label does not tell apart": (
+        having("techniques optimizer", [{"name": "sgd", "lr": [0.1, 0.10000001]}]),
+        "techniques.optimizer[0]: 2 candidates are called 'sgd lr=0.1'; keep one, its values may "
+        "be lists",
+    ),
+    "an architecture without a family": (
+        having("techniques architecture", [{"hidden": [9, 8, 7]}]),
+        f"{SIZES}: [{{'hidden': [9, 8, 7]}}]: {MAPPING}",
+    ),
+    "an architecture of another family": (
+        having("techniques architecture", {"cnn": [{"hidden": [9, 8, 7]}]}),
+        f"{SIZES}.cnn[0]: 'hidden' is not one of channels, dense, convolutions",
+    ),
+    "an architecture of a word": (
+        having("techniques architecture", "wide"),
+        f"{SIZES}: 'wide': {MAPPING}",
+    ),
+    "five halvings of an image": (
+        having("techniques architecture", {"cnn": [{"channels": [8] * 5, "dense": []}]}),
+        f"{SIZES}.cnn[0].channels: (8, 8, 8, 8, 8): the largest number of entries is 4",
+    ),
+    "an augmentation that is none": (
+        having("techniques augmentation", [{"name": "afine"}]),
+        "techniques.augmentation[0].name: 'afine' is not one of none, affine, elastic (did you "
+        "mean 'affine'?)",
+    ),
+    "an augmentation of a word": (
+        having("techniques augmentation", ["none"]),
+        f"techniques.augmentation[0]: 'none': {MAPPING}",
+    ),
+    "two full turns": (
+        having("techniques augmentation", [{"name": "affine", "rotation": 720}]),
+        "techniques.augmentation[0].rotation: 720: should be less than or equal to 180",
+    ),
+    "a push of nothing": (
+        having("techniques augmentation", [{"name": "elastic", "push": 0}]),
+        "techniques.augmentation[0].push: 0: should be greater than 0",
+    ),
+    "smoothing all away": (
+        having("techniques smoothing", [1.0]),
+        "techniques.smoothing[0]: 1.0: should be less than 1",
+    ),
+    "an average that is none": (
+        having("techniques averaging", [{"name": "swa"}]),
+        "techniques.averaging[0].name: 'swa' is not one of none, ema",
+    ),
+    "an average over nothing": (
+        having("techniques averaging", [{"name": "ema", "horizon": 0}]),
+        "techniques.averaging[0].horizon: 0: should be greater than 0",
+    ),
+    "half as long": (
+        having("techniques epochs", [1, 0.5]),
+        "techniques.epochs[1]: 0.5: should be a valid integer",
+    ),
+    "not at all": (
+        having("techniques epochs", [0]),
+        "techniques.epochs[0]: 0: should be greater than or equal to 1",
+    ),
+    "2,000 times as long": (
+        having("techniques epochs", [1, 2000]),
+        f"techniques.epochs: 2000 times the {FILE['models']['mlp']['epochs']} epochs of models.mlp "
+        "are more than 10000; give fewer",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "said"), WRONG_PARAMS.values(), ids=WRONG_PARAMS)
+def test_a_mistake_in_params_is_one_line_that_says_what_to_do(
+    text: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(text)
+    with pytest.raises(ParamsError) as error:
+        load_params()
+    assert str(error.value) == f"params.yaml: {said}"
+
+
+def test_a_file_of_a_billion_laughs_is_refused_at_once(tmp_path: Path) -> None:
+    """Each line ten times the one before it: written out, it would fill the memory."""
+    lines = ["a: &a [x, x, x, x, x, x, x, x, x, x]"]
+    for old, new in zip("abcdefghi", "bcdefghij", strict=True):
+        lines.append(f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]")
+    (tmp_path / "params.yaml").write_text("\n".join([*lines, "seed: *j"]))
+    with pytest.raises(ParamsError, match="'a' is not one of seed, data"):
+        load_params(tmp_path / "params.yaml")
+
+
+# --- stages --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sound(toy: Characters, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with all that stages read, of a study of the toy: every stage would run in it."""
+    folder = tmp_path_factory.mktemp("sound")
+    content = yaml.safe_load(TEXT)
+    content["data"]["dataset"] = "glyphs"
+    content["validation"] = {"scheme": "shuffle", "fraction": 0.25, "repeats": 2}
+    content["training"] |= {"batch_size": 25, "precision": "float32", "device": "cpu", "workers": 1}
+    content["models"] = {
+        "mlp": {"hidden": [16, 12, 8], "epochs": 1},
+        "cnn": {"channels": [4, 6], "dense": [8], "epochs": 1},
+    }
+    (folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(content["baseline"], sort_keys=False))
+    shutil.copy(ROOT / "dvc.yaml", folder)
+    params = load_params(folder / "params.yaml")
+    row = {"technique": "baseline", "winner": "baseline", "verdict": "kept", "accuracy": 0.5}
+    write_csv(pd.DataFrame([row], columns=CHAIN_COLUMNS), folder / "chain.csv")
+    write_csv(pd.DataFrame({"train_seconds": [1.0]}), folder / "times.csv")
+    for name in ("train", "test"):
+        toy.save(folder / f"data/prepared/{name}.npz")
+    for model in ("mlp", "cnn"):
+        trial = make_trial(params, model, params.baseline, make_repeats(1, "shuffle", 0.5, 1)[0])
+        state = build(trial.spec, trial.recipe, len(CLASSES), seed=1).state_dict()
+        learnt = Learnt(0.2, 0.3, {name: v.contiguous().numpy() for name, v in state.items()})
+        (folder / model).mkdir()
+        (folder / model / "1.safetensors").write_bytes(pack(trial, learnt, CLASSES, "emnist"))
+    return folder
+
+
+@pytest.fixture
+def folder(sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy to damage, which is the working folder."""
+    shutil.copytree(sound, tmp_path / "study")
+    monkeypatch.chdir(tmp_path / "study")
+    monkeypatch.setenv("ABLATION_CACHE", str(tmp_path / "memory"))
+    return tmp_path / "study"
+
+
+COMMANDS = {
+    "check": "",
+    "technique": "--model mlp --technique dropout --incumbent recipe.yaml --chain chain.csv",
+    "leave_one_out": "--model mlp --recipe recipe.yaml --chain chain.csv",
+    "fit": "--model mlp --recipe recipe.yaml",
+    "evaluate": "--model mlp --released mlp/1.safetensors --seeds mlp --baseline mlp "
+    "--times times.csv",
+    "compare": "--last epochs",
+    "prepare": "",
+    "report": "",
+}
+
+
+def files() -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+
+
+def complaint(stage: str, options: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What a stage says as it ends, which writes nothing; `python stages/...` in this process."""
+    monkeypatch.setattr(sys, "argv", [f"stages/{stage}.py", *options.split()])
+    before = files()
+    with pytest.raises(SystemExit) as end, plain_errors():
+        importlib.import_module(f"stages.{stage}").main()
+    assert files() == before
+    assert isinstance(end.value.code, str), end.value
+    return end.value.code
+
+
+RELEASED = "--model mlp --released mlp/1.safetensors"
+Damage = Callable[[], object]
+AGAIN = "`dvc repro` makes it again"
+
+
+def make_folder(name: str) -> None:
+    Path(name).unlink()
+    Path(name).mkdir()
+
+
+def edit_yaml(name: str, **values: Any) -> Path:
+    content = yaml.safe_load(Path(name).read_text())
+    return write(name, yaml.safe_dump(content | values))
+
+
+def edit_training(**values: Any) -> None:
+    edit_yaml(
+        "params.yaml", training=yaml.safe_load(Path("params.yaml").read_text())["training"] | values
+    )
+
+
+def edit_model(change: Callable[[dict[str, Any]], object]) -> None:
+    """Another text in the metadata of the model that is evaluated."""
+    path = Path("mlp/1.safetensors")
+    about, tensors = unpack(path)
+    content = json.loads(about.to_json())
+    change(content)
+    path.write_bytes(safetensors.numpy.save(tensors, {METADATA: json.dumps(content)}))
+
+
+def edit_weights(change: Callable[[dict[str, np.ndarray]], object]) -> None:
+    path = Path("mlp/1.safetensors")
+    about, tensors = unpack(path)
+    change(tensors)
+    path.write_bytes(safetensors.numpy.save(tensors, {METADATA: about.to_json()}))
+
+
+def write(name: str, text: str = "") -> Path:
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    Path(name).write_text(text)
+    return Path(name)
+
+
+def write_chain(*techniques: str) -> None:
+    write_csv(
+        pd.DataFrame({"technique": techniques}).reindex(columns=CHAIN_COLUMNS), Path("chain.csv")
+    )
+
+
+NOT_WRITTEN = "not as a stage has written it"
+NO_MODEL = "mlp/1.safetensors: not a model that `dvc repro fit` wrote, which makes it anew"
+MISSING = (
+    "No such file or directory; run from the repository's root; `dvc repro` writes what a stage "
+    "reads"
+)
+ROOM = "a folder stands where a file should; name a file, or move it away"
+TRAIN = "data/prepared/train.npz"
+
+WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
+    # recipes
+    "no recipe": ("technique", lambda: Path("recipe.yaml").unlink(), f"recipe.yaml: {MISSING}"),
+    "an empty recipe": (
+        "fit",
+        lambda: write("recipe.yaml"),
+        f"recipe.yaml: an empty file: {MAPPING}; `git checkout recipe.yaml` brings back what was "
+        "committed",
+    ),
+    "a folder for a recipe": (
+        "leave_one_out",
+        lambda: make_folder("recipe.yaml"),
+        f"recipe.yaml: Is a directory; {ROOM}",
+    ),
+    "a recipe by hand, misspelt": (
+        "technique",
+        lambda: edit_yaml("recipe.yaml", activation="rely"),
+        "recipe.yaml: activation: 'rely' is not one of relu, leaky_relu, elu, gelu, tanh (did you "
+        "mean 'relu'?)",
+    ),
+    "a recipe with a key too many": (
+        "fit",
+        lambda: edit_yaml("recipe.yaml", droput=0.1),
+        f"recipe.yaml: 'droput' is not one of {', '.join(FILE['techniques'])} (did you mean "
+        "'dropout'?)",
+    ),
+    "a recipe of the other family": (
+        "technique",
+        lambda: edit_yaml("recipe.yaml", architecture={"channels": [4, 5], "dense": []}),
+        "recipe.yaml: architecture: '4-5 dense=none' are no sizes of a mlp; found in a recipe that "
+        "was written for another family",
+    ),
+    "a recipe that trains too long": (
+        "fit",
+        lambda: (
+            edit_yaml("recipe.yaml", epochs=2000),
+            edit_yaml("params.yaml", models={"mlp": {"hidden": [9, 8, 7], "epochs": 6}}),
+        ),
+        "recipe.yaml: epochs: 2000 times the 6 of models.mlp in params.yaml are more than 10000; "
+        "give fewer",
+    ),
+    # the chain so far
+    "no chain": ("technique", lambda: Path("chain.csv").unlink(), f"chain.csv: {MISSING}"),
+    "an empty chain": (
+        "technique",
+        lambda: write("chain.csv"),
+        f"chain.csv: {NOT_WRITTEN} (No columns to parse from file); {AGAIN}",
+    ),
+    "a chain without rows": (
+        "leave_one_out",
+        lambda: write_chain(),
+        f"chain.csv: {NOT_WRITTEN} (a table without rows); {AGAIN}",
+    ),
+    "a chain that is another table": (
+        "technique",
+        lambda: write("chain.csv", "technique,winner\nbaseline,baseline\n"),
+        f"chain.csv: {NOT_WRITTEN} (a table without verdict, accuracy, gain, low, high); {AGAIN}",
+    ),
+    "a chain of unknown techniques": (
+        "leave_one_out",
+        lambda: write_chain("baseline", "droput"),
+        f"chain.csv: techniques baseline, droput: should be the baseline and then others, each "
+        f"once; {AGAIN}",
+    ),
+    "a chain that has been there": (
+        "technique",
+        lambda: write_chain("baseline", "dropout"),
+        "chain.csv: has dropout already; name the file of the stage before it",
+    ),
+    # characters
+    "no characters": (
+        "technique",
+        lambda: Path(TRAIN).unlink(),
+        f"{TRAIN}: there is no such file (run `dvc repro prepare` to make it)",
+    ),
+    "characters cut off": (
+        "fit",
+        lambda: Path(TRAIN).write_bytes(Path(TRAIN).read_bytes()[:1000]),
+        f"{TRAIN}: it is not a readable npz archive (File is not a zip file) (delete it and run "
+        "`dvc repro prepare` to make it again)",
+    ),
+    "a batch larger than the training part": (
+        "leave_one_out",
+        lambda: edit_training(batch_size=301),
+        "params.yaml: training.batch_size: 301 is more than the 300 characters that a trial trains "
+        "on; give 300 or less",
+    ),
+    # models
+    "no model": (
+        "evaluate",
+        lambda: Path("mlp/1.safetensors").unlink(),
+        "mlp/1.safetensors: no such file; `dvc repro fit` makes it",
+    ),
+    "a folder for a model": (
+        "evaluate",
+        lambda: make_folder("mlp/1.safetensors"),
+        "mlp/1.safetensors: a folder; name a file that `dvc repro fit` made",
+    ),
+    "a model cut off": (
+        "evaluate",
+        lambda: Path("mlp/1.safetensors").write_bytes(Path("mlp/1.safetensors").read_bytes()[:-9]),
+        f"{NO_MODEL} (Error while deserializing header: incomplete metadata, file not fully "
+        "covered)",
+    ),
+    "a model without metadata": (
+        "evaluate",
+        lambda: write_bare_model(),
+        f"{NO_MODEL} (it has no metadata 'ablation')",
+    ),
+    "a model of the other family": (
+        "evaluate",
+        lambda: shutil.copy("cnn/1.safetensors", "mlp/1.safetensors"),
+        "mlp/1.safetensors: a cnn, but --model is mlp; name its file",
+    ),
+    "a model of no family": (
+        "evaluate",
+        lambda: edit_model(lambda content: content.update(model="rnn")),
+        f"{NO_MODEL} (model: 'rnn' is not one of mlp, cnn (did you mean 'cnn'?))",
+    ),
+    "a model that divides by zero": (
+        "evaluate",
+        lambda: edit_model(lambda content: content["normalisation"].update(deviation=0)),
+        f"{NO_MODEL} (normalisation.deviation: 0: should be greater than or equal to 0.001)",
+    ),
+    "a model normalised by a word": (
+        "evaluate",
+        lambda: edit_model(lambda content: content["normalisation"].update(mean="grey")),
+        f"{NO_MODEL} (normalisation.mean: 'grey': should be a valid number)",
+    ),
+    "a class twice": (
+        "evaluate",
+        lambda: edit_model(lambda content: content.update(classes=["0", "1", "1", "B"])),
+        f"{NO_MODEL} (classes: '1' stands there twice)",
+    ),
+    "a model of other classes": (
+        "evaluate",
+        lambda: edit_model(lambda content: content.update(classes=["0", "1", "A", "C"])),
+        "mlp/1.safetensors: a model of the classes 0 1 A C, but data/prepared/test.npz has 0 1 A "
+        "B; `dvc repro` fits one of these",
+    ),
+    "a model of more classes than it has outputs": (
+        "evaluate",
+        lambda: edit_model(lambda content: content["classes"].append("Z")),
+        f"{NO_MODEL} (13.weight: its sizes are (4, 8), and its metadata's network has (5, 8))",
+    ),
+    "a model of 300 million weights by its metadata": (
+        "evaluate",
+        lambda: edit_model(lambda content: content["spec"].update(hidden=[10_000] * 4)),
+        f"{NO_MODEL} (1.weight: its sizes are (16, 784), and its metadata's network has (10000, "
+        "784))",
+    ),
+    "weights that are no numbers": (
+        "evaluate",
+        lambda: edit_weights(lambda tensors: tensors["1.weight"].fill(np.nan)),
+        f"{NO_MODEL} (1.weight: not all of its weights are finite numbers)",
+    ),
+    "weights too large to compute with": (
+        "evaluate",
+        lambda: edit_weights(lambda tensors: tensors.update(huge_weights(tensors))),
+        f"{NO_MODEL} (its weights make no finite numbers of an image)",
+    ),
+    "a weight too few": (
+        "evaluate",
+        lambda: edit_weights(lambda tensors: tensors.pop("13.bias")),
+        f"{NO_MODEL} (13.bias: its sizes are missing, and its metadata's network has (4,))",
+    ),
+    "no test set": (
+        "evaluate",
+        lambda: Path("data/prepared/test.npz").unlink(),
+        "data/prepared/test.npz: there is no such file (run `dvc repro prepare` to make it)",
+    ),
+    "no times": ("evaluate", lambda: Path("times.csv").unlink(), f"times.csv: {MISSING}"),
+    # the pipeline and the results
+    "no pipeline": ("check", lambda: Path("dvc.yaml").unlink(), f"dvc.yaml: {MISSING}"),
+    "an empty pipeline": (
+        "check",
+        lambda: write("dvc.yaml"),
+        "dvc.yaml: stages: should be keys and values, {name: stage}",
+    ),
+    "no results to compare": (
+        "compare",
+        lambda: None,
+        f"plots/mlp/epochs/chain.csv: {MISSING}",
+    ),
+    "results that are no JSON": (
+        "compare",
+        lambda: (
+            write("plots/mlp/epochs/chain.csv", "technique\nbaseline\n"),
+            write("metrics/mlp/test.json", "{"),
+        ),
+        f"metrics/mlp/test.json: {NOT_WRITTEN} (Expecting property name enclosed in double quotes: "
+        f"line 1 column 2 (char 1)); {AGAIN}",
+    ),
+    "results that lack a number": (
+        "compare",
+        lambda: (
+            write("plots/mlp/epochs/chain.csv", "technique\nbaseline\n"),
+            write("metrics/mlp/test.json", '{"accuracy": 0.5, "recall": 0.5, "f1": 0.5}'),
+        ),
+        f"metrics/mlp/test.json: {NOT_WRITTEN} (without precision); {AGAIN}",
+    ),
+}
+
+
+def write_bare_model() -> None:
+    _, tensors = unpack(Path("mlp/1.safetensors"))
+    Path("mlp/1.safetensors").write_bytes(safetensors.numpy.save(tensors))
+
+
+def huge_weights(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    kernels = (name for name, values in tensors.items() if values.ndim == 2)
+    return {name: np.full(tensors[name].shape, 1e30, np.float32) for name in kernels}
+
+
+@pytest.mark.parametrize(("stage", "damage", "said"), WRONG_FILES.values(), ids=WRONG_FILES)
+def test_a_file_that_a_stage_cannot_use_is_one_line(
+    stage: str, damage: Damage, said: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damage()
+    assert complaint(stage, COMMANDS[stage], monkeypatch) == f"error: {said}"
+
+
+@pytest.mark.parametrize(
+    ("stage", "options", "said"),
+    [
+        (
+            "evaluate",
+            f"{RELEASED} --seeds none --baseline mlp --times times.csv",
+            "none: no folder of models 1.safetensors, ...; `dvc repro fit` makes it",
+        ),
+        (
+            "evaluate",
+            f"{RELEASED} --seeds mlp --baseline data --times times.csv",
+            "data: no folder of models 1.safetensors, ...; `dvc repro fit` makes it",
+        ),
+        (
+            "technique",
+            "--model mlp --technique dropout --incumbent recipe.yaml --chain data",
+            f"data: Is a directory; {ROOM}",
+        ),
+        ("fit", "--model mlp --recipe none.yaml", f"none.yaml: {MISSING}"),
+        (
+            "fit",
+            "--model mlp --recipe mlp/1.safetensors",
+            "mlp/1.safetensors: not YAML: 'utf-8' codec can't decode byte",
+        ),
+        (
+            "leave_one_out",
+            "--model mlp --recipe recipe.yaml --chain none.csv",
+            f"none.csv: {MISSING}",
+        ),
+    ],
+)
+def test_a_command_line_that_names_what_is_not_there(
+    stage: str, options: str, said: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert complaint(stage, options, monkeypatch).startswith(f"error: {said}")
+
+
+@pytest.mark.parametrize(
+    ("stage", "options", "said"),
+    [
+        ("technique", "--model rnn --technique dropout", "argument --model: invalid choice: 'rnn'"),
+        ("technique", "--model mlp --technique droput", "argument --technique: invalid choice"),
+        ("technique", "--technique dropout", "the following arguments are required: --model"),
+        (
+            "technique",
+            "--model mlp --technique dropout --incumbent recipe.yaml",
+            "every technique but the baseline needs --incumbent and --chain",
+        ),
+        (
+            "technique",
+            "--model mlp --technique baseline --incumbent recipe.yaml --chain chain.csv",
+            "the baseline is the first: it takes neither --incumbent nor --chain",
+        ),
+        ("leave_one_out", "--model mlp --recipe recipe.yaml", "are required: --chain"),
+        ("fit", "--model mlp", "the following arguments are required: --recipe"),
+        ("evaluate", "--model mlp", "required: --released, --seeds, --baseline, --times"),
+        ("compare", "--last droput", "argument --last: invalid choice: 'droput'"),
+    ],
+)
+def test_a_command_line_that_cannot_be_understood(
+    stage: str,
+    options: str,
+    said: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", [f"stages/{stage}.py", *options.split()])
+    before = files()
+    with pytest.raises(SystemExit) as end:
+        importlib.import_module(f"stages.{stage}").main()
+    assert end.value.code == 2
+    assert said in capsys.readouterr().err.splitlines()[-1]
+    assert files() == before
+
+
+def test_a_file_where_trials_should_be_remembered(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ABLATION_CACHE", str(folder / "times.csv"))
+    said = complaint("technique", COMMANDS["technique"], monkeypatch)
+    assert said == (
+        f"error: {folder}/times.csv: a file, but trials are remembered in a folder; name one in "
+        "ABLATION_CACHE, or move the file away"
+    )
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")
+def test_a_file_that_nobody_may_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("params.yaml").chmod(0)
+    said = complaint("fit", COMMANDS["fit"], monkeypatch)
+    assert (
+        said
+        == "error: params.yaml: Permission denied; give yourself the right to it (chmod, chown)"
+    )
+
+
+def test_families_that_were_tested_on_different_characters(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for model, actual in (("mlp", "01"), ("cnn", "10")):
+        write(f"plots/{model}/epochs/chain.csv", "technique\nbaseline\n")
+        write(f"metrics/{model}/test.json", '{"accuracy": 0, "recall": 0, "f1": 0, "precision": 0}')
+        write(
+            f"plots/{model}/test/details.csv", "top2,seeds_mean,seeds_spread,parameters\n1,1,1,1\n"
+        )
+        rows = "".join(f"{character},0\n" for character in actual)
+        write(f"plots/{model}/test/predictions.csv", f"actual,predicted\n{rows}")
+        write(f"plots/{model}/test/report.csv", "class,recall\n0,1\n1,0\n")
+        write(f"data/times/{model}/test.csv", "train_seconds,predict_seconds\n1,1\n")
+    assert complaint("compare", COMMANDS["compare"], monkeypatch) == (
+        "error: plots/mlp/test/predictions.csv and plots/cnn/test/predictions.csv are of different "
+        "test sets; `dvc repro` tests both on one"
+    )
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_that_cannot_start_ends_with_one_line_and_a_status(
+    stage: str, tmp_path: Path
+) -> None:
+    """`check` and `prepare` find an empty params.yaml, and so does every stage by hand."""
+    (tmp_path / "params.yaml").write_text("")
+    command = [sys.executable, str(ROOT / "stages" / f"{stage}.py"), *COMMANDS[stage].split()]
+    env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: params.yaml: an empty file")
+    assert done.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
+
+
+def test_the_sound_folder_is_sound(folder: Path) -> None:
+    """The damage is what stages complain about above, and not the folder."""
+    load_recipe(Path("recipe.yaml"))
+    command = [sys.executable, str(ROOT / "stages/evaluate.py"), *COMMANDS["evaluate"].split()]
+    env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,252 @@
+"""Whatever breaks, nothing is lost: real stages of a real study, really killed."""
+
+import os
+import signal
+import subprocess
+from functools import partial
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ablation.base.lifetime import DVC_HAS_ENDED
+from tests.clones import Clone, in_a_namespace, processes_of, wait_for
+
+BASELINE = ("--model", "mlp", "--technique", "baseline")
+STAGE = ("env", "PYTHONPATH=src", "python", "stages/technique.py", *BASELINE)
+REPRO = ("dvc", "repro", "--single-item", "baseline@mlp")
+KEPT = "run `dvc repro` again, finished trials are kept"
+WORKER = "spawn_main"
+IN_TEN_YEARS = 315_360_000 * 10**9
+
+
+@pytest.fixture
+def victim(prepared: Clone, tmp_path: Path) -> Clone:
+    return prepared.duplicate(tmp_path / "victim")
+
+
+@pytest.fixture
+def long_study(victim: Clone) -> Clone:
+    """Its first stage takes minutes, each trial of it a moment."""
+    victim.edit("models", "mlp", "epochs", value=10)
+    victim.edit("validation", "repeats", value=200)
+    return victim
+
+
+def start_training(study: Clone, *command: str) -> subprocess.Popen[str]:
+    """A process that has remembered the first of its trials."""
+    process = study.start(*command)
+    wait_for(lambda: study.trained() or process.poll() is not None)
+    assert process.poll() is None, process.communicate()[0]
+    return process
+
+
+def end_of(process: subprocess.Popen[str]) -> str:
+    """What it has printed, when it and all that it started have ended."""
+    output, _ = process.communicate()
+    wait_for(lambda: not processes_of(process.pid))
+    return output
+
+
+def errors_in(output: str) -> list[str]:
+    """What a stage says beside its headline and its note."""
+    assert "Traceback" not in output, output
+    return [line for line in output.splitlines() if line.startswith(("error:", "interrupted"))]
+
+
+def test_a_stage_ends_with_its_dvc_and_the_next_dvc_goes_on(long_study: Clone) -> None:
+    dvc = start_training(long_study, *REPRO)
+    dvc.terminate()
+    assert DVC_HAS_ENDED in end_of(dvc)
+    before = long_study.trained()
+    again = start_training(long_study, *REPRO)
+    wait_for(lambda: len(long_study.trained()) > len(before))
+    os.killpg(again.pid, signal.SIGKILL)
+    end_of(again)
+    assert before.items() < long_study.trained().items()
+
+
+def test_a_second_dvc_says_who_is_at_work(long_study: Clone) -> None:
+    first = start_training(long_study, *REPRO)
+    said = long_study.run(*REPRO, fails=True)
+    assert "is busy" in said
+    assert f"(PID {first.pid})" in said
+    assert "Running stage" not in said
+    assert first.poll() is None
+    os.killpg(first.pid, signal.SIGKILL)
+    end_of(first)
+
+
+def test_ctrl_c_is_one_line(long_study: Clone) -> None:
+    dvc = start_training(long_study, *REPRO)
+    os.killpg(dvc.pid, signal.SIGINT)  # as a terminal does
+    said = end_of(dvc)
+    assert errors_in(said) == ["interrupted; finished trials are kept, `dvc repro` goes on"]
+    assert "failed to reproduce 'baseline@mlp'" in said
+
+
+def test_a_worker_that_is_killed_is_one_line(long_study: Clone) -> None:
+    dvc = start_training(long_study, *REPRO)
+    processes_of(dvc.pid, WORKER)[0].kill()
+    (said,) = errors_in(end_of(dvc))
+    assert said == (
+        "error: a worker was killed, probably because memory ran out; lower training.workers in "
+        f"params.yaml and {KEPT}"
+    )
+
+
+def test_a_full_disk_is_one_line_and_finished_trials_are_kept(long_study: Clone) -> None:
+    long_study.memory.mkdir(parents=True)
+    # What the disk still held is looked at before it is gone.
+    full = in_a_namespace(f"mount -t tmpfs -o size=64k none {long_study.memory}")
+    look = ("sh", "-c", '"$@"; ls $ABLATION_CACHE', "sh")
+    said = end_of(long_study.start(*full, *look, *STAGE))
+    (error,) = errors_in(said)
+    assert error.startswith(f"error: no room in {long_study.memory} for ")
+    assert error.endswith(f" (No space left on device); free some and {KEPT}")
+    names = [line for line in said.splitlines() if len(line) == 64]
+    assert len(names) >= 2
+
+
+def test_memory_that_is_refused_is_one_line(long_study: Clone) -> None:
+    """What torch needs to be loaded is more than this stage may have."""
+    limited = ("sh", "-c", 'ulimit -v 2000000; exec "$@"', "sh")
+    (error,) = errors_in(end_of(long_study.start(*limited, *STAGE)))
+    assert error.startswith("error: memory was refused (")
+    assert error.endswith(KEPT)
+
+
+@pytest.mark.parametrize("options", ["ro", "size=4k,nr_inodes=1"])
+def test_no_shared_memory_is_needed(options: str, victim: Clone) -> None:
+    wrapped = in_a_namespace(f"mount -t tmpfs -o {options} none /dev/shm")
+    victim.run(*wrapped, *STAGE)
+    assert len(victim.trained()) == 2
+
+
+def test_nothing_stays_in_shared_memory_after_a_kill(long_study: Clone) -> None:
+    process = start_training(long_study, *STAGE)
+    os.killpg(process.pid, signal.SIGKILL)
+    end_of(process)
+    assert [path for path in Path("/dev/shm").glob(f"*{process.pid}*")] == []
+
+
+def test_a_read_only_memory_is_named(victim: Clone) -> None:
+    victim.memory.mkdir(parents=True)
+    read_only = in_a_namespace(f"mount -t tmpfs -o ro none {victim.memory}")
+    (error,) = errors_in(end_of(victim.start(*read_only, *STAGE)))
+    assert error.startswith(f"error: {victim.memory}/")
+    assert error.endswith(": Read-only file system; the disk can only be read; work on another")
+
+
+def test_a_read_only_checkout_says_what_cannot_be_written(victim: Clone) -> None:
+    read_only = in_a_namespace(
+        f"mount --bind {victim.path} {victim.path}; "
+        f"mount -o remount,bind,ro {victim.path}; cd {victim.path}"
+    )
+    memory = f"ABLATION_CACHE={victim.path.parent}/elsewhere"
+    (error,) = errors_in(end_of(victim.start(*read_only, "env", memory, *STAGE[1:])))
+    assert error.startswith("error: plots/mlp/baseline/trials.csv: Read-only file system; ")
+    said = victim.run(*read_only, "dvc", "repro", fails=True)
+    assert "Read-only file system" in said
+    assert str(victim.path) in said
+    assert "Traceback" not in said
+
+
+def test_two_may_prepare_at_once(victim: Clone) -> None:
+    prepare = ("env", "PYTHONPATH=src", "python", "stages/prepare.py")
+    folder = victim.path / "data/prepared"
+    before = {path.name: path.read_bytes() for path in folder.glob("*.npz")}
+    both = [victim.start(*prepare) for _ in range(2)]
+    for process in both:
+        output = end_of(process)
+        assert process.returncode == 0, output
+    assert {path.name: path.read_bytes() for path in folder.glob("*.npz")} == before
+    assert list(folder.glob("*.unfinished")) == []
+
+
+def test_what_killed_writers_left_in_the_memory_goes(victim: Clone) -> None:
+    victim.memory.mkdir(parents=True)
+    left = victim.memory / f"{'a' * 64}.0123.unfinished"
+    left.touch()
+    os.utime(left, ns=(IN_TEN_YEARS + left.stat().st_mtime_ns,) * 2)
+    victim.run(*STAGE)
+    assert not left.exists()
+
+
+def test_files_of_the_future_are_as_good_as_others(victim: Clone) -> None:
+    """A clock that was set back leaves files that are newer than now."""
+    victim.run(*REPRO)
+    trained = victim.trained()
+    for path in (*victim.memory.iterdir(), *victim.path.glob("data/**/*")):
+        os.utime(path, ns=(path.stat().st_mtime_ns + IN_TEN_YEARS,) * 2)
+    assert "Running stage" not in victim.run(*REPRO)
+    victim.run(*REPRO, "--force")
+    assert victim.trained().keys() == trained.keys()
+
+
+# Who is killed, by words in the command; all are, where nobody has them.
+KILLS = [
+    ("", signal.SIGKILL),
+    ("stages/", signal.SIGKILL),
+    (WORKER, signal.SIGKILL),
+    ("dvc repro", signal.SIGTERM),
+]
+
+
+@pytest.mark.faults
+def test_twenty_kills_change_no_byte(study: Clone, victim: Clone) -> None:
+    """A study with four workers, killed in twenty of its stages in four ways, and one with two."""
+    victim.edit("training", "workers", value=4)
+    known: set[str] = set()
+    for words, how in KILLS * 5:
+        dvc = start_next_stage(victim, known)
+        (*_, stage) = wait_for(partial(processes_of, dvc.pid, "stages/"))
+        if words == WORKER:
+            wait_for(partial(worker_or_end, stage, dvc.pid))
+        for process in processes_of(dvc.pid, words) or processes_of(dvc.pid):
+            process.send_signal(how)
+        assert "Traceback" not in end_of(dvc)
+        mend_lock(victim)
+    victim.repro()
+    assert victim.results() == study.results()
+
+
+def start_next_stage(study: Clone, known: set[str]) -> subprocess.Popen[str]:
+    """`dvc repro` in the first stage that is not known yet."""
+    dvc = study.start("dvc", "repro")
+    assert dvc.stdout is not None
+    for line in dvc.stdout:
+        if line.startswith("Running stage") and line not in known:
+            known.add(line)
+            return dvc
+    raise AssertionError(f"dvc ended, and had been killed in {len(known)} stages")
+
+
+def mend_lock(study: Clone) -> None:
+    """What docs/architecture.md says to do: dvc empties this file before it writes it anew."""
+    lock = study.path / ".dvc/tmp/rwlock"
+    if lock.read_text() == "":
+        lock.unlink()
+
+
+def worker_or_end(stage: psutil.Process, session: int) -> bool:
+    return bool(processes_of(session, WORKER)) or not stage.is_running()
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("how", ["--temp", "--queue"])
+def test_an_experiment_gives_the_same_bytes(how: str, study: Clone, victim: Clone) -> None:
+    """One that changes nothing, of one family, in a copy of the repository."""
+    victim.run("dvc", "exp", "run", how, "--name", "a-copy", "evaluate@mlp", "leave_one_out@mlp")
+    if how == "--queue":
+        victim.run("dvc", "queue", "start")
+        wait_for(lambda: "Success" in victim.run("dvc", "queue", "status"))
+        victim.run("dvc", "queue", "stop")
+    assert not (victim.path / "data/recipes/mlp").exists()
+    victim.run("dvc", "exp", "apply", "a-copy")
+    ours, others = victim.results(), study.results()
+    names = [
+        name for name in others if "mlp" in Path(name).parts or name.endswith("mlp.safetensors")
+    ]
+    assert len(names) > 50
+    assert [name for name in names if ours[name] != others[name]] == []
