@@ -5,7 +5,7 @@ export ABLATION_CACHE ?= $(CURDIR)/.cache/trials
 
 DEMO := .cache/demo
 
-.PHONY: demo test test-faults bench docs install clean
+.PHONY: demo test test-faults bench docs screenshots install clean
 
 demo: install ## the whole pipeline on characters drawn from fonts, in a scratch copy
 	@bash demo/run.sh $(DEMO)
@@ -24,6 +24,9 @@ bench: install ## how fast: against a plain loop, the machine's ceiling, and a s
 
 docs: install ## every table of README.md and docs/, from the study's files
 	python docs/tables.py
+
+screenshots: install ## README's pictures of the pages, which need chromium
+	python docs/screenshots.py
 
 install: .venv/installed ## the virtual environment, with exact versions
 

@@ -1,6 +1,7 @@
-"""The command `ablation predict`, as people type it."""
+"""The command `ablation`, as people type it."""
 
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -153,6 +154,17 @@ def test_a_model_of_another_conversion_is_said(drawn: Path, ablation: Ablation) 
     )
 
 
+def test_a_port_to_draw_at_that_is_taken_is_said(ablation: Ablation) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert ablation("draw", "--port", str(port)).status == (
+            f"error: port {port}: Address already in use; "
+            "name another, --port 0 takes any that is free"
+        )
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -161,6 +173,8 @@ def test_a_model_of_another_conversion_is_said(drawn: Path, ablation: Ablation) 
         (("predict",), "ablation predict: error: the following arguments are required: images"),
         (("predict", "a.png", "--modell"), "ablation: error: unrecognized arguments: --modell"),
         (("predict", "a.png", "--model"), "ablation predict: error: argument --model: expected"),
+        (("draw", "--port", "-1"), "ablation draw: error: argument --port: '-1' is not a number "),
+        (("draw", "--port", "65536"), "ablation draw: error: argument --port: '65536' is not a"),
     ],
 )
 def test_a_command_that_cannot_be_understood(

@@ -1,4 +1,4 @@
-"""`ablation predict`: the fitted models on a person's own pictures."""
+"""`ablation predict` and `ablation draw`: the fitted models on a person's own handwriting."""
 
 import argparse
 import json
@@ -19,32 +19,56 @@ if TYPE_CHECKING:  # these take seconds, and `--help` needs none
 
 MODELS = Path("data/models")
 BOTH = "both"
+PORT = 8428  # of `draw`
 CONTROLS = ("Cc", "Cs")  # Unicode's categories of what steers a terminal, and of no letter at all
 
 
 def main() -> None:
-    """The command line; `ablation COMMAND --help` tells what each command takes."""
+    """Run a command; `ablation COMMAND --help` tells what each takes."""
+    given = command_line().parse_args()
+    try:
+        with plain_errors():
+            complete = given.run(given)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    sys.exit(0 if complete else 1)
+
+
+def command_line() -> argparse.ArgumentParser:
+    """What may be typed after `ablation`."""
     parser = argparse.ArgumentParser(prog="ablation", description="A staged ablation on EMNIST.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    command = commands.add_parser("predict", help="which character is on an image?")
-    command.add_argument("images", nargs="+", type=Path, help="one handwritten character each")
-    command.add_argument(
+    asked = argparse.ArgumentParser(add_help=False)
+    asked.add_argument(
         "--model",
         default=BOTH,
         metavar=f"{'|'.join(FAMILIES)}|{BOTH}|FILE",
         help="the fitted models of the study, or a model's file (default: %(default)s)",
     )
+
+    command = commands.add_parser("predict", help="which character is on it?", parents=[asked])
+    command.add_argument("images", nargs="+", type=Path, help="one handwritten character each")
     command.add_argument("--json", action="store_true", help="print a JSON array")
     command.add_argument(
         "--show", type=Path, metavar="FILE", help="write a picture of what the network saw"
     )
-    arguments = parser.parse_args()
-    try:
-        with plain_errors():
-            complete = predict(arguments.images, arguments.model, arguments.json, arguments.show)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
-    sys.exit(0 if complete else 1)
+    command.set_defaults(run=lambda it: predict(it.images, it.model, it.json, it.show))
+
+    command = commands.add_parser("draw", help="a page to draw characters on", parents=[asked])
+    command.add_argument(
+        "--port",
+        type=_port,
+        default=PORT,
+        help="where the page is on this machine; 0 takes any that is free (default: %(default)s)",
+    )
+    command.set_defaults(run=lambda it: draw(it.model, it.port))
+    return parser
+
+
+def _port(text: str) -> int:
+    if text.isascii() and text.isdigit() and len(text) <= 5 and int(text) < 2**16:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 65535")
 
 
 def predict(images: list[Path], model: str, as_json: bool, picture: Path | None) -> bool:
@@ -68,6 +92,19 @@ def predict(images: list[Path], model: str, as_json: bool, picture: Path | None)
     if picture:
         save_seen(answers, picture)
     return all(each.error is None for each in answers)
+
+
+def draw(model: str, port: int) -> bool:
+    """Let people draw for the models, until Ctrl-C.
+
+    Raises:
+        UserError: a model is at fault, or the port cannot be had.
+    """
+    models = load_models(model)
+    from ablation.draw import serve
+
+    serve(models, port)
+    return True
 
 
 def load_models(name: str) -> dict[str, "Fitted"]:

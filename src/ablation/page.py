@@ -201,11 +201,17 @@ def _ink_below(picture: np.ndarray, window: float, noise: float) -> Writing | No
         known = _measured(parts)
         kept = _writing_among(known, parts)
         if kept:
-            numbers = [part.number for part in kept]
-            chosen = np.where(np.isin(parts, numbers), parts, 0)
+            chosen = np.where(_those(parts, [part.number for part in kept]), parts, 0)
             return Writing(depth / deepest, chosen, window, _border(chosen))
         depth = np.where(ndimage.binary_dilation(parts > 0, iterations=4), 0, depth)
     return None
+
+
+def _those(parts: np.ndarray, numbers: list[int]) -> np.ndarray:
+    """Where one of these parts is."""
+    chosen = np.zeros(max(int(parts.max()), *numbers) + 1, bool)
+    chosen[numbers] = True
+    return np.asarray(chosen[parts])
 
 
 def _border(parts: np.ndarray) -> float:
@@ -276,7 +282,11 @@ def _is_cropped(inner: list[Part], outer: list[Part], parts: np.ndarray) -> bool
 
 def _radius(some: list[Part], parts: np.ndarray) -> float:
     """Of the largest circle in any of them."""
-    mask = np.isin(parts, [part.number for part in some])
+    firsts = [(part.rows.start, part.columns.start) for part in some]
+    lasts = [(part.rows.stop, part.columns.stop) for part in some]
+    (top, left), (bottom, right) = np.min(firsts, axis=0), np.max(lasts, axis=0)
+    around = parts[max(0, top - 1) : bottom + 1, max(0, left - 1) : right + 1]
+    mask = _those(around, [part.number for part in some])
     return float(ndimage.distance_transform_edt(mask).max())
 
 
@@ -387,7 +397,7 @@ def page_of(writing: Writing, numbers: list[int]) -> np.ndarray:
 
 def _enlarged(writing: Writing, numbers: list[int]) -> np.ndarray:
     """(height, width) bool, on a grid `FINE` times as fine as the page, with a margin."""
-    mask = np.isin(writing.parts, numbers)
+    mask = _those(writing.parts, numbers)
     near = ndimage.binary_dilation(mask, iterations=2)
     ink = np.where(near, np.clip(writing.depth, 0, 1), 0).astype(np.float32)
     top, bottom, left, right = _box(mask)
