@@ -1,0 +1,196 @@
+"""Writing is found on a photograph in the conditions that people meet, and not where none is."""
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from ablation.data.characters import CLASSES, Characters
+from ablation.data.conversion import PAGE_SIDE, emnist
+from ablation.data.emnist import load_left_over
+from ablation.data.glyphs import write
+from ablation.fitted import Fitted
+from ablation.page import EmptyPageError, pages
+from tests.photographs import (
+    HEIGHT,
+    NOISE,
+    PENS,
+    SCENES,
+    WIDTH,
+    falling_light,
+    from_the_line,
+    photograph,
+    with_pen,
+)
+
+ROOT = Path(__file__).parents[1]
+RAW = next(
+    (folder / "shared/emnist" for folder in ROOT.parents if (folder / "shared/emnist").is_dir()),
+    ROOT.parent / "shared/emnist",
+)
+PER_CLASS = 5
+# Points of accuracy that a condition may cost beside the clean page.
+COST = {"mlp": 0.015, "cnn": 0.02}
+COST_OF_A_PEN = 0.06
+COST_OF_PAPER = 0.03  # beside the same characters as arrays
+GLYPHS_PER_CLASS = 1
+COST_OF_GLYPHS = 0.07  # of 47 characters, three more
+
+needs_real = [
+    pytest.mark.real,
+    pytest.mark.skipif(not RAW.is_dir(), reason=f"the real characters are not in {RAW}"),
+]
+
+
+@cache
+def real() -> Characters:
+    """Five characters of each class that the study has not seen."""
+    left = load_left_over(RAW)
+    rows = [np.flatnonzero(left.labels == label)[:PER_CLASS] for label in range(len(CLASSES))]
+    some = np.concatenate(rows)
+    return Characters(left.images[some], left.labels[some], CLASSES)
+
+
+@cache
+def glyphs() -> Characters:
+    dice = np.random.default_rng(3)
+    labels = np.repeat(np.arange(len(CLASSES), dtype=np.uint8), GLYPHS_PER_CLASS)
+    return Characters(np.stack([write(CLASSES[n], dice) for n in labels]), labels, CLASSES)
+
+
+@cache
+def models() -> dict[str, Fitted]:
+    return {name: Fitted.load(ROOT / f"data/models/{name}.safetensors") for name in ("mlp", "cnn")}
+
+
+def seen(picture: np.ndarray) -> np.ndarray:
+    return emnist(pages(picture.astype(np.float32) / 255)[0])
+
+
+@cache
+def distances(sample: Callable[[], Characters]) -> list[np.ndarray]:
+    return [from_the_line(image) for image in sample().images]
+
+
+@cache
+def accuracy(sample: Callable[[], Characters], condition: str | float) -> dict[str, float]:
+    """Of both models, on the sample `as arrays`, in a scene, or by a pen of a width."""
+    labels = sample().labels
+    images = np.stack([*seen_in(sample, condition)])
+    return {
+        name: float((fitted.probabilities(images).argmax(1) == labels).mean())
+        for name, fitted in models().items()
+    }
+
+
+def seen_in(sample: Callable[[], Characters], condition: str | float) -> Iterator[np.ndarray]:
+    for seed, image in enumerate(sample().images):
+        dice = np.random.default_rng(seed)
+        if condition == "as arrays":
+            yield image
+        elif isinstance(condition, str):
+            yield seen(photograph(image / 255, SCENES[condition], dice))
+        else:
+            drawn = with_pen(distances(sample)[seed], condition)
+            yield seen(photograph(drawn, SCENES["clean"], dice, side=256))
+
+
+samples = pytest.mark.parametrize(
+    ("sample", "allowance"),
+    [
+        pytest.param(real, 0.0, id="real", marks=needs_real),
+        pytest.param(glyphs, COST_OF_GLYPHS, id="glyphs"),
+    ],
+)
+
+
+@samples
+def test_a_photograph_of_a_clean_page_costs_little(
+    sample: Callable[[], Characters], allowance: float
+) -> None:
+    for name, right in accuracy(sample, "clean").items():
+        assert right >= accuracy(sample, "as arrays")[name] - COST_OF_PAPER - allowance
+
+
+@samples
+@pytest.mark.parametrize("scene", [scene for scene in SCENES if scene != "clean"])
+def test_a_scene_costs_hardly_anything_more(
+    scene: str, sample: Callable[[], Characters], allowance: float
+) -> None:
+    for name, right in accuracy(sample, scene).items():
+        assert right >= accuracy(sample, "clean")[name] - COST[name] - allowance
+
+
+@samples
+@pytest.mark.parametrize("pen", PENS)
+def test_a_pen_of_any_width_will_do(
+    pen: float, sample: Callable[[], Characters], allowance: float
+) -> None:
+    for name, right in accuracy(sample, pen).items():
+        assert right >= accuracy(sample, "clean")[name] - COST_OF_A_PEN - allowance
+
+
+def paper(light: float = 1.0, seed: int = 0) -> np.ndarray:
+    return light * 0.88 + np.random.default_rng(seed).normal(0, NOISE, (HEIGHT, WIDTH))
+
+
+def dotted() -> np.ndarray:
+    page = paper()
+    page[200:208, 260:268] = 0.1
+    return page
+
+
+EMPTY = {
+    "white": lambda: np.ones((HEIGHT, WIDTH)),
+    "black": lambda: np.zeros((HEIGHT, WIDTH)),
+    "paper": paper,
+    "coarse paper": lambda: 0.8 + np.random.default_rng(1).normal(0, 0.04, (HEIGHT, WIDTH)),
+    "falling light": lambda: paper() * falling_light(HEIGHT, WIDTH),
+    "light from a corner": lambda: (
+        paper() * np.linspace(1, 0.6, HEIGHT)[:, None] * falling_light(HEIGHT, WIDTH)
+    ),
+    "a dot": dotted,
+    "one pixel": lambda: np.ones((1, 1)),
+}
+
+
+@pytest.mark.parametrize("page", EMPTY)
+def test_an_empty_page_is_called_empty(page: str) -> None:
+    with pytest.raises(EmptyPageError, match="an empty page"):
+        pages(np.clip(EMPTY[page](), 0, 1).astype(np.float32))
+
+
+def lettering(text: str, size: int = 120) -> np.ndarray:
+    image = Image.new("L", (700, 300), 225)
+    font = ImageFont.load_default(size=size)
+    ImageDraw.Draw(image).text((60, 60), text, fill=30, font=font)
+    return np.asarray(image, dtype=np.float32) / 255
+
+
+@pytest.mark.parametrize(("text", "count"), [("7", 1), ("A7", 2), ("H3K", 3), ("j", 1), ("i", 1)])
+def test_several_characters_are_told_apart(text: str, count: int) -> None:
+    found = pages(lettering(text))
+    assert len(found) == (1 if count == 1 else 1 + count)
+    assert {page.shape for page in found} == {(PAGE_SIDE, PAGE_SIDE)}
+
+
+def test_they_come_from_left_to_right() -> None:
+    first, second = pages(lettering("A7"))[1:]
+    assert np.abs(first - pages(lettering("A"))[0]).mean() < 0.02
+    assert np.abs(second - pages(lettering("7"))[0]).mean() < 0.02
+
+
+def test_dark_ink_on_paper_and_light_ink_on_slate_are_read_alike() -> None:
+    (on_paper,), (on_slate,) = pages(lettering("7")), pages(1 - lettering("7"))
+    assert on_paper.max() == pytest.approx(1, abs=0.01)
+    assert np.abs(on_paper - on_slate).mean() < 0.01
+
+
+def test_a_small_character_on_a_large_page_is_found() -> None:
+    page = np.full((1500, 2000), 0.9, np.float32)
+    small = lettering("7", size=90)
+    page[300:600, 900:1600] = small + 0.9 - small.max()
+    assert np.abs(pages(page)[0] - pages(lettering("7"))[0]).mean() < 0.05
