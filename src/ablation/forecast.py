@@ -21,6 +21,7 @@ from ablation.data.splits import Repeat
 from ablation.judge.worth import list_trials
 from ablation.params import PARAMS, Params, load_params
 from ablation.recipe import TECHNIQUES, Recipe, plain
+from ablation.run.no_compiler import leave_compiler_out
 from ablation.run.precision import hardware_for
 from ablation.study import list_entries, repeats_for
 from ablation.trial.families import Spec
@@ -41,6 +42,8 @@ def main() -> None:
     hardware, _ = hardware_for(
         params.training.precision, params.training.device, params.training.workers
     )
+    if hardware.device == "cpu":
+        leave_compiler_out()
     prepare_process()
     for model in params.families:
         refuse_networks_without_memory(params, model)
