@@ -24,6 +24,8 @@ NOISES = 10  # so many standard deviations of the picture's noise are paper as w
 ALIKE = 0.92  # overlap of what two windows find, from which on they are believed
 HARDLY_ALIKE = 0.6  # below, it is light and shade
 WIDER = 4.2  # the window of strokes over that of the spaces between them, at most
+EDGE = 1 / 120  # of the longer side: how far from its edge ink is ink and paper is paper
+STEP = 0.15  # of the ink's depth, at the edge of what is drawn; light falls more slowly
 SPECK = 0.03  # of the longer side: what is smaller in every direction is no writing
 DRAWN = 0.6  # of a page's side: the longer side of the writing on it
 FINE = 3  # pixels of the grid that the pen is changed on, for one of the page
@@ -67,6 +69,7 @@ class Part:
     columns: slice
     area: int
     covers: tuple[float, float, float, float]  # share of the picture's top, bottom, left, right
+    step: float  # at its edge, as a share of the ink's depth
 
     @property
     def extent(self) -> int:
@@ -190,15 +193,16 @@ def _noise(picture: np.ndarray) -> float:
 def _ink_below(picture: np.ndarray, window: float, noise: float) -> Writing | None:
     """What is darker than half of the ink's depth; specks and edges are set aside meanwhile."""
     ground = _ground(picture, max(3, round(window * min(picture.shape))))
-    depth = 1 - (picture + 0.02) / (ground + 0.02)
-    depth[depth < np.maximum(LEAST_DEPTH, NOISES * noise / (ground + 0.02))] = 0
+    whole = depth = 1 - (picture + 0.02) / (ground + 0.02)
+    least = np.maximum(LEAST_DEPTH, NOISES * noise / (ground + 0.02))
+    depth = np.where(whole < least, 0, whole)
     for _ in range(6):
         deepest = depth.max()
         if not deepest:
             return None
         deepest = np.percentile(depth[depth > 0.8 * deepest], 50)
         parts, _count = ndimage.label(depth > deepest / 2, np.ones((3, 3)))
-        known = _measured(parts)
+        known = _measured(parts, whole / deepest)
         kept = _writing_among(known, parts)
         if kept:
             chosen = np.where(_those(parts, [part.number for part in kept]), parts, 0)
@@ -219,28 +223,43 @@ def _border(parts: np.ndarray) -> float:
     return float((border > 0).mean())
 
 
-def _measured(parts: np.ndarray) -> list[Part]:
+def _measured(parts: np.ndarray, depth: np.ndarray) -> list[Part]:
     areas = np.bincount(parts.ravel())
     areas[0] = 0
+    steps = _steps(parts, depth)
     known = []
     for number, place in enumerate(ndimage.find_objects(parts), start=1):
         if areas[number] < 0.003 * areas.max():
             continue
-        inside = parts[place] == number
         rows, columns = place
         covers = (
-            float((parts[0] == number).sum()) / parts.shape[1],
+            float((parts[0] == number).mean()),
             float((parts[-1] == number).mean()),
             float((parts[:, 0] == number).mean()),
             float((parts[:, -1] == number).mean()),
         )
-        known.append(Part(number, rows, columns, int(inside.sum()), covers))
+        known.append(Part(number, rows, columns, int(areas[number]), covers, float(steps[number])))
     return known
+
+
+def _steps(parts: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """(parts + 1,) how much the depth changes from inside to outside of each part's edge."""
+    window = 2 * round(max(parts.shape) * EDGE) + 1
+    grown = ndimage.maximum_filter(parts, window)
+    inside = (parts > 0) & (ndimage.minimum_filter(parts, window) == 0)
+    outside = (parts == 0) & (grown > 0)
+    sides = []
+    for ring, owner in ((inside, parts), (outside, grown)):
+        counts = np.bincount(owner[ring], minlength=parts.max() + 1)
+        sums = np.bincount(owner[ring], depth[ring], minlength=parts.max() + 1)
+        sides.append(sums / np.maximum(1, counts))
+    return np.asarray(sides[0] - sides[1])
 
 
 def _writing_among(known: list[Part], parts: np.ndarray) -> list[Part]:
     speck = SPECK * max(parts.shape)
-    known = [p for p in known if not _is_frame(p) and not _is_shade(p, parts)]
+    known = [p for p in known if p.step > STEP and not _is_frame(p) and not _is_shade(p, parts)]
+    known = [p for p in known if p.extent < 4 * speck or not _is_sheet(p, parts)]
     inner = [part for part in known if not part.touches]
     outer = [part for part in known if part.touches]
     if not any(part.extent > speck for part in inner):
@@ -255,6 +274,11 @@ def _writing_among(known: list[Part], parts: np.ndarray) -> list[Part]:
 
 def _is_dot(part: Part, speck: float, parts: np.ndarray) -> bool:
     return part.extent < 4 * speck and _radius([part], parts) > 0.35 * part.extent
+
+
+def _is_sheet(part: Part, parts: np.ndarray) -> bool:
+    """A page on a desk: without corners that go in, and too wide for a stroke."""
+    return _radius([part], parts) > 0.3 * part.extent and _solidity(parts == part.number) > 0.95
 
 
 def _is_frame(part: Part) -> bool:
