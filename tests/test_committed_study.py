@@ -33,6 +33,13 @@ def when_run(*stages: str) -> pytest.MarkDecorator:
     )
 
 
+# Grids that end at their best rate, and why they may.
+WIDE_ENOUGH = {
+    ("mlp", "adagrad lr=0.03"): "all of adagrad was raced out",
+    ("cnn", "adagrad lr=0.3"): "a rate of 1.0 lost 0.6 points in a first look",
+}
+
+
 @pytest.mark.parametrize("model", PARAMS.families)
 def test_no_grid_was_too_narrow(model: str) -> None:
     for technique in (each for each in CHAIN if f"{each}@{model}" in HAVE_RUN):
