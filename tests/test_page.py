@@ -115,6 +115,10 @@ samples = pytest.mark.parametrize(
 )
 
 
+# Ink that touches the picture's edge may be a frame's or a desk's.
+COST_OF_TIGHT = 0.04
+
+
 @samples
 def test_a_photograph_of_a_clean_page_costs_little(
     sample: Callable[[], Characters], allowance: float
@@ -129,7 +133,8 @@ def test_a_scene_costs_hardly_anything_more(
     scene: str, sample: Callable[[], Characters], allowance: float
 ) -> None:
     for name, right in accuracy(sample, scene).items():
-        assert right >= accuracy(sample, "clean")[name] - COST[name] - allowance
+        cost = COST_OF_TIGHT if scene == "tight crop" else COST[name]
+        assert right >= accuracy(sample, "clean")[name] - cost - allowance
 
 
 @samples
