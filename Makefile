@@ -7,7 +7,7 @@ DEMO := .cache/demo
 # Only files whose hashes stand in the lock: setuptools as well, which builds what has no wheel.
 PIP := .venv/bin/pip install --quiet --disable-pip-version-check --no-build-isolation --require-hashes
 
-.PHONY: demo test test-faults bench docs install lock clean
+.PHONY: demo test test-faults bench docs screenshots install lock clean
 
 demo: install ## the whole pipeline on characters drawn from fonts, in a scratch copy
 	@bash demo/run.sh $(DEMO)
@@ -26,6 +26,9 @@ bench: install ## how fast: against a plain loop, the machine's ceiling, and a s
 
 docs: install ## every table of README.md and docs/, from the study's files
 	python docs/tables.py
+
+screenshots: install ## README's pictures of the pages, which need chromium
+	python docs/screenshots.py
 
 install: .venv/installed ## the virtual environment, with exact versions
 

@@ -448,6 +448,14 @@ def test_finished_grid_point_stands_before_one_that_was_raced_out() -> None:
     assert row(judge(OLD, lucky, finished), "finished").won_grid
 
 
+def test_edge_is_not_flagged_where_a_better_rate_was_raced_out() -> None:
+    incumbent = contender("low", [0.8, 0.8, 0.8], candidate="sgd", rate=0.01)
+    middle = contender("middle", [0.81, 0.81, NAN], candidate="sgd", rate=0.1)
+    high = contender("high", [0.7, 0.7, NAN], candidate="sgd", rate=1.0)
+    found = row(judge(incumbent, middle, high, BEST), "low")
+    assert found.won_grid and not found.grid_edge
+
+
 def test_grid_that_was_raced_out_whole_still_shows_its_edge() -> None:
     low = contender("low", [0.5, 0.5, NAN], candidate="sgd", rate=0.01)
     high = contender("high", [0.6, 0.6, NAN], candidate="sgd", rate=0.1)
