@@ -1,5 +1,6 @@
 """What is committed holds together: params.yaml, the code, dvc.lock and the results."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -71,6 +72,23 @@ def test_every_metric_fits_a_terminal() -> None:
     assert len(shown[0].split()) == 1 + len(METRICS)
     assert max(map(len, shown)) <= 160  # a terminal as wide as a screen
     assert len(shown) == 1 + len([*(ROOT / "metrics").rglob("*.json")])
+
+
+def test_every_result_came_from_the_code_and_the_parameters_in_git(tmp_path: Path) -> None:
+    """Of what is committed: who changes these without running the study again is told here."""
+    clone = Clone(tmp_path / "clone", tmp_path / "memory")
+    subprocess.run(["git", "clone", "--quiet", ROOT, clone.path], check=True)
+    said = json.loads(clone.run("dvc", "status", "--json", *HAVE_RUN))
+    changes = [(stage, change) for stage, each in said.items() for change in each]
+    assert [stage for stage, change in changes if change == "changed command"] == []
+    stale = {
+        (stage, path)
+        for stage, change in changes
+        for paths in change.values()
+        for path in paths
+        if not path.startswith(("data/raw", "data/prepared/"))  # a clone lacks these
+    }
+    assert stale == set()
 
 
 @pytest.mark.real

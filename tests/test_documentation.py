@@ -325,6 +325,15 @@ def test_architecture_names_every_room_and_module() -> None:
     assert rooms | modules <= set(QUOTED.findall((ROOT / "docs/architecture.md").read_text()))
 
 
+def test_every_promise_has_tests_that_exist() -> None:
+    page = (ROOT / "docs/promises.md").read_text()
+    for promise in re.split("^- ", page, flags=re.MULTILINE)[1:]:
+        named = re.findall(r"^  - `(.+)::(\w+)`", promise, re.MULTILINE)
+        assert named, promise
+        for file, test in named:
+            assert f"\ndef {test}(" in (ROOT / file).read_text(), f"{file}::{test}"
+
+
 @pytest.mark.parametrize(
     "word",
     [
