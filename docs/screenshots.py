@@ -49,7 +49,7 @@ def plots(browser: Browser, root: Path) -> bytes:
 
 def draw(browser: Browser, _root: Path) -> bytes:
     """The page to draw on, with a character, as the released models read it."""
-    page = browser.new_page(viewport={"width": 960, "height": 720})
+    page = browser.new_page(viewport={"width": 960, "height": 760})
     with Server(load_models("both"), port=0) as server:
         threading.Thread(target=server.serve_forever).start()
         try:

@@ -1,6 +1,7 @@
 """The command `ablation`, as people type it."""
 
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -60,6 +61,24 @@ def test_both_models_answer_from_any_folder(drawn: Path) -> None:
     assert mlp.split()[:3] == ["seven.png", "mlp", "7"]
     assert cnn.split()[:2] == ["cnn", "7"]
     assert mlp.count("%") == cnn.count("%") == 3
+
+
+def test_the_models_are_those_of_the_study_worked_in(
+    drawn: Path, monkeypatch: pytest.MonkeyPatch, ablation: Ablation
+) -> None:
+    """Which may have fitted one family alone."""
+    (drawn.parent / "dvc.yaml").write_text("stages: {}")
+    (drawn.parent / "deeper").mkdir()
+    monkeypatch.chdir(drawn.parent / "deeper")
+    own = ("predict", "../seven.png", "--json")
+    assert list(json.loads(ablation(*own).out)[0]) == ["image", "warning", "mlp", "cnn"]
+    (drawn.parent / "data/models").mkdir(parents=True)
+    model = drawn.parent / "data/models/mlp.safetensors"
+    shutil.copy(REPOSITORY / "data/models/mlp.safetensors", model)
+    assert list(json.loads(ablation(*own).out)[0]) == ["image", "warning", "mlp"]
+    assert ablation(*own, "--model", "cnn").status == (
+        f"error: {model.with_name('cnn.safetensors')}: no such file; `dvc repro fit` makes it"
+    )
 
 
 @pytest.mark.parametrize("model", ["mlp", "cnn", str(REPOSITORY / "data/models/cnn.safetensors")])

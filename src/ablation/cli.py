@@ -111,7 +111,7 @@ def load_models(name: str) -> dict[str, "Fitted"]:
     """Fitted models by their families.
 
     Args:
-        name: a family, `both`, or a model's file.
+        name: a family, `both` for all that the study has fitted, or a model's file.
 
     Raises:
         ModelError: naming the file, what is wrong with it and what to do.
@@ -120,9 +120,10 @@ def load_models(name: str) -> dict[str, "Fitted"]:
     from ablation.data.conversion import CONVERSIONS
     from ablation.fitted import Fitted
 
-    known = tuple(FAMILIES) if name == BOTH else (name,)
-    if set(known) <= set(FAMILIES):
-        files = [models_folder() / f"{family}.safetensors" for family in known]
+    if name == BOTH:
+        files = fitted_models()
+    elif name in FAMILIES:
+        files = [fitted_models()[0].with_name(f"{name}.safetensors")]
     elif Path(name).exists():
         files = [Path(name)]
     else:
@@ -137,18 +138,19 @@ def load_models(name: str) -> dict[str, "Fitted"]:
     return models
 
 
-def models_folder() -> Path:
-    """Where the study's models are: in the repository worked in, or in this code's own.
+def fitted_models() -> list[Path]:
+    """The released models of the study: of the repository worked in, or of this code's own.
 
     Raises:
-        UserError: in neither.
+        UserError: there are none in either.
     """
     here = (repository() / "dvc.yaml").absolute().parent
     around = [folder for folder in (here, *here.parents) if (folder / "dvc.yaml").is_file()]
     for folder in (*around, Path(__file__).resolve().parents[2]):
-        if (folder / MODELS).is_dir():
-            return folder / MODELS
-    raise UserError(f"no folder {MODELS}; run this in the repository, or name a file: --model FILE")
+        files = [folder / MODELS / f"{family}.safetensors" for family in FAMILIES]
+        if there := [file for file in files if file.is_file()]:
+            return there
+    raise UserError(f"no models in {MODELS}; `dvc repro fit` makes them, or name one: --model FILE")
 
 
 def _print(answers: list["Answer"], names: list[str]) -> None:

@@ -12,6 +12,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import chain
 from pathlib import Path
+from socketserver import TCPServer
 from typing import Any
 
 from ablation.answers import answer
@@ -80,6 +81,11 @@ class Server(ThreadingHTTPServer):
         self.models = models
         self.page = page_for(models)
         self.one_at_a_time = threading.Lock()
+
+    def server_bind(self) -> None:
+        """As it is inherited, but the name of this machine is asked of nobody."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = HOST, self.socket.getsockname()[1]
 
     @property
     def address(self) -> str:

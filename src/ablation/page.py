@@ -2,7 +2,8 @@
 
 The ground is local: what is left of the picture when everything narrower than a window is closed.
 Light and shadows are wider than strokes, so they are in the ground. Ink is where a pixel is darker
-than half of the ink's depth. What a desk, a frame, dust or squared paper leave is set aside.
+than half of the ink's depth, and where the step to the ground is sharp. What a desk, a frame, dust
+or squared paper leave is set aside.
 """
 
 from collections.abc import Sequence
