@@ -78,7 +78,7 @@ def test_every_metric_fits_a_terminal() -> None:
     command = [sys.executable, "-m", "dvc", "metrics", "show"]
     shown = subprocess.check_output(command, cwd=ROOT, text=True).splitlines()
     assert len(shown[0].split()) == 1 + len(METRICS)
-    assert max(map(len, shown)) <= 160  # a terminal as wide as a screen
+    assert max(map(len, shown)) <= 136
     assert len(shown) == 1 + len([*(ROOT / "metrics").rglob("*.json")])
 
 
