@@ -146,7 +146,7 @@ def test_the_number_of_characters_is_that_of_the_data_sets() -> None:
 def test_networks_that_no_machine_can_hold_are_refused() -> None:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if memory > 150e9:
-        pytest.skip("this machine could")
+        pytest.skip("this machine has memory for the largest network that params.yaml may ask for")
     params = study(dropout=[])
     wide = {"mlp": {"hidden": [10_000] * 100, "epochs": 1}}
     params = Params.model_validate(params.model_dump(exclude={"models"}) | {"models": wide})
