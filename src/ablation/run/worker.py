@@ -8,6 +8,7 @@ import torch
 from ablation.base.errors import UserError
 from ablation.data.characters import Characters
 from ablation.run.hardware import Hardware
+from ablation.run.no_compiler import leave_compiler_out
 from ablation.trial import scoring
 from ablation.trial.training import Part, prepare_process
 from ablation.trial.trials import Trial
@@ -23,7 +24,7 @@ def validate(
     Raises:
         SplitError: a class is too small for a part of its own in each half of the split.
     """
-    prepare_process()
+    _prepare(hardware)
     whole, classes = _load(characters, digest, hardware.device)
     return scoring.validate(
         trial, whole, classes=classes, batch_size=batch_size, bf16=hardware.bf16
@@ -32,12 +33,18 @@ def validate(
 
 def fit(characters: Path, digest: str, batch_size: int, hardware: Hardware, trial: Trial) -> bytes:
     """Train on all characters: a `Result`, a line feed and what the network `Learnt`."""
-    prepare_process()
+    _prepare(hardware)
     whole, classes = _load(characters, digest, hardware.device)
     result, learnt = scoring.fit(
         trial, whole, classes=classes, batch_size=batch_size, bf16=hardware.bf16
     )
     return result.to_bytes() + b"\n" + learnt.to_bytes()
+
+
+def _prepare(hardware: Hardware) -> None:
+    if hardware.device == "cpu":
+        leave_compiler_out()
+    prepare_process()
 
 
 @lru_cache(maxsize=1)
