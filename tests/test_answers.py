@@ -1,6 +1,7 @@
 """What the committed models answer, and that one bad picture does not lose the others."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,12 @@ from PIL import Image
 
 from ablation.answers import answer
 from ablation.data.characters import CLASSES
+from ablation.data.conversion import CONVERSIONS
+from ablation.data.folder import load_folder
 from ablation.data.glyphs import write
+from ablation.data.seen import seen
 from ablation.fitted import Fitted
-from tests.test_picture import seven
+from tests.data.test_picture import seven
 
 ROOT = Path(__file__).parents[1]
 
@@ -70,6 +74,48 @@ def test_emnists_own_form_is_taken_as_it_is(models: dict[str, Fitted], tmp_path:
         chances = fitted.probabilities(images).max(axis=1)
         found = [each.guesses[name][0].probability for each in said if each.guesses]
         assert np.allclose(found, chances, atol=1e-6)
+
+
+def as_if(fitted: Fitted, conversion: str) -> Fitted:
+    """The model as if its training characters had gone another way."""
+    return replace(fitted, about=replace(fitted.about, conversion=conversion))
+
+
+@pytest.mark.parametrize("conversion", CONVERSIONS)
+def test_a_model_sees_a_picture_as_its_training_did(
+    conversion: str, models: dict[str, Fitted], tmp_path: Path
+) -> None:
+    for name, turned in (("a", 10), ("b", -10)):
+        for number in range(2):
+            path = tmp_path / name / f"{number}.png"
+            path.parent.mkdir(exist_ok=True)
+            seven().rotate(turned + number, fillcolor=240).save(path)
+    trained = {
+        each.tobytes() for part in load_folder(tmp_path, conversion, 0.5, 0) for each in part.images
+    }
+    said = answer(sorted(tmp_path.rglob("*.png")), {"cnn": as_if(models["cnn"], conversion)})
+    assert {each.seen[conversion].tobytes() for each in said if each.seen} == trained
+    assert len(trained) == len(said) == 4
+
+
+def test_models_of_two_conversions_are_each_shown_their_own(
+    models: dict[str, Fitted], tmp_path: Path
+) -> None:
+    """And several characters are said of the one that looks for them."""
+    whole = as_if(models["mlp"], "as-is")
+    both = Image.new("L", (520, 200), 240)
+    both.paste(seven(), (0, 0))
+    both.paste(seven(), (220, 0))
+    path = saved(both, tmp_path / "both.png")
+    (said,) = answer([path], {"mlp": whole, "cnn": models["cnn"]})
+    assert said.seen is not None and said.guesses is not None
+    (image,) = seen(path, "as-is")
+    assert np.array_equal(said.seen["as-is"], image)
+    assert np.array_equal(said.seen["emnist"], seen(path, "emnist")[0])
+    assert said.guesses["mlp"][0].probability == pytest.approx(
+        whole.probabilities(image[None]).max()
+    )
+    assert said.warning == "2 characters rather than one; from left to right, cnn: 7 7"
 
 
 def test_several_characters_are_named_and_each_is_read(

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from ablation.cli import main
-from tests.test_picture import seven
+from tests.data.test_picture import seven
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -168,8 +168,8 @@ def test_a_model_of_another_conversion_is_said(drawn: Path, ablation: Ablation) 
     model = drawn.with_name("model")
     model.write_bytes(content.replace(b'\\"emnist\\"', b'\\"emnits\\"'))
     assert ablation("predict", drawn, "--model", model).status == (
-        f"error: {model}: its metadata: conversion: 'emnits' is not one of emnist "
-        "(did you mean 'emnist'?)"
+        f"error: {model}: its metadata: conversion: 'emnits' is not one of emnist, mnist, "
+        "as-is (did you mean 'emnist'?)"
     )
 
 

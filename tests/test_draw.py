@@ -23,7 +23,7 @@ from ablation.answers import answer
 from ablation.cli import load_models
 from ablation.draw import MOST_BYTES, Server, page_for
 from ablation.fitted import Fitted
-from tests.test_picture import png, seven
+from tests.data.test_picture import png, seven
 
 ROOT = Path(__file__).parents[1]
 CLASSES = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt"

@@ -8,10 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from ablation.base.errors import UserError
-from ablation.data.characters import SIDE
-from ablation.data.conversion import CONVERSIONS
-from ablation.page import EmptyPageError, pages
-from ablation.picture import brightness_of
+from ablation.data.seen import seen
 
 if TYPE_CHECKING:  # torch takes seconds, and a picture that cannot be read needs none
     from ablation.fitted import Fitted
@@ -55,22 +52,6 @@ class Answer:
         return {"image": self.image, "warning": self.warning, **guesses}
 
 
-@dataclass(frozen=True)
-class _Drawing:
-    """Pages of (128, 128): the whole, then each character where there are several.
-
-    Or one image of (28, 28) that is in EMNIST's form already.
-    """
-
-    pages: list[np.ndarray]
-
-    def seen(self, conversion: str) -> list[np.ndarray]:
-        return [
-            page if page.shape == (SIDE, SIDE) else CONVERSIONS[conversion](page)
-            for page in self.pages
-        ]
-
-
 def answer(
     images: Iterable[Path | BinaryIO], models: Mapping[str, "Fitted"], guesses: int = GUESSES
 ) -> list[Answer]:
@@ -84,15 +65,17 @@ def answer(
     Returns:
         an answer for each picture, in their order.
     """
-    read = [_read(image) for image in images]
-    drawings = [drawing for _, drawing in read if drawing]
-    conversions = {fitted.about.conversion for fitted in models.values()}
-    seen = {way: [drawing.seen(way) for drawing in drawings] for way in conversions}
-    said = {name: _ask(fitted, seen[fitted.about.conversion]) for name, fitted in models.items()}
+    conversions = list(dict.fromkeys(fitted.about.conversion for fitted in models.values()))
+    read = [_read(image, conversions) for image in images]
+    pictures = [ways for _, ways in read if ways]
+    said = {
+        name: _ask(fitted, [ways[fitted.about.conversion] for ways in pictures])
+        for name, fitted in models.items()
+    }
     answers = []
-    places = iter(range(len(drawings)))
-    for blank, drawing in read:
-        if drawing is None:
+    places = iter(range(len(pictures)))
+    for blank, ways in read:
+        if not ways:
             answers.append(blank)
             continue
         place = next(places)
@@ -105,47 +88,29 @@ def answer(
                 blank,
                 warning=_warning(best),
                 guesses={name: each[0] for name, each in best.items()},
-                seen={way: images[place][0] for way, images in seen.items()},
+                seen={way: images[0] for way, images in ways.items()},
             )
         )
     return answers
 
 
-def _read(image: Path | BinaryIO) -> tuple[Answer, _Drawing | None]:
+def _read(
+    image: Path | BinaryIO, conversions: Iterable[str]
+) -> tuple[Answer, dict[str, list[np.ndarray]]]:
+    """An answer without guesses, and what a picture becomes on each way: nothing if it fails."""
     blank = Answer(str(image) if isinstance(image, Path) else str(getattr(image, "name", "")))
     try:
-        return blank, _drawing(image)
+        return blank, {way: seen(image, way) for way in conversions}
     except UserError as error:
-        return replace(blank, error=str(error)), None
+        return replace(blank, error=str(error)), {}
 
 
-def _drawing(image: Path | BinaryIO) -> _Drawing:
-    """What is on the first frame that is not empty."""
-    empty = EmptyPageError("")
-    for brightness in brightness_of(image):
-        if _is_emnists(brightness):
-            return _Drawing([np.asarray(np.rint(brightness * 255), dtype=np.uint8)])
-        try:
-            return _Drawing(pages(brightness))
-        except EmptyPageError as error:
-            empty = error
-    raise empty
-
-
-def _is_emnists(brightness: np.ndarray) -> bool:
-    """28 x 28 and white on black, as in EMNIST's own files."""
-    if brightness.shape != (SIDE, SIDE) or brightness.max() < 0.3:
-        return False
-    border = np.concatenate([brightness[[0, -1]].ravel(), brightness[:, [0, -1]].ravel()])
-    return bool(np.median(border) < 0.1)
-
-
-def _ask(fitted: "Fitted", seen: list[list[np.ndarray]]) -> list[np.ndarray]:
-    """(characters, classes) for every picture, all in one batch."""
-    if not seen:
+def _ask(fitted: "Fitted", pictures: list[list[np.ndarray]]) -> list[np.ndarray]:
+    """(images, classes) for every picture, all in one batch."""
+    if not pictures:
         return []
-    probabilities = fitted.probabilities(np.stack([one for some in seen for one in some]))
-    return np.split(probabilities, np.cumsum([len(some) for some in seen])[:-1])
+    probabilities = fitted.probabilities(np.stack([one for images in pictures for one in images]))
+    return np.split(probabilities, np.cumsum([len(images) for images in pictures])[:-1])
 
 
 def _best(probabilities: np.ndarray, classes: tuple[str, ...], guesses: int) -> list[Guess]:
@@ -154,10 +119,11 @@ def _best(probabilities: np.ndarray, classes: tuple[str, ...], guesses: int) -> 
 
 
 def _warning(best: Mapping[str, list[list[Guess]]]) -> str | None:
-    count = len(next(iter(best.values()))) - 1 if best else 0
-    if count < 1:
+    several = {name: rows[1:] for name, rows in best.items() if len(rows) > 1}
+    if not several:
         return None
+    count = len(next(iter(several.values())))
     each = "; ".join(
-        f"{name}: {' '.join(some[0].character for some in rows[1:])}" for name, rows in best.items()
+        f"{name}: {' '.join(some[0].character for some in rows)}" for name, rows in several.items()
     )
     return f"{count} characters rather than one; from left to right, {each}"

@@ -77,7 +77,7 @@ def predict(images: list[Path], model: str, as_json: bool, picture: Path | None)
     Raises:
         UserError: a model or the picture to write is at fault.
     """
-    from ablation.seen import check_name, save_seen
+    from ablation.sheet import check_name, save_seen
 
     if picture:
         check_name(picture)

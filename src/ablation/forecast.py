@@ -17,6 +17,7 @@ import torch
 
 from ablation.base.console import plain_errors
 from ablation.base.errors import UserError
+from ablation.base.files import repository
 from ablation.data.splits import Repeat
 from ablation.judge.worth import list_trials
 from ablation.params import PARAMS, Params, load_params
@@ -28,7 +29,7 @@ from ablation.trial.families import Spec
 from ablation.trial.models import layers
 from ablation.trial.training import Part, prepare_process, train
 
-CLASSES = 47  # of the networks that are measured: a few more or less take as long
+FEWEST_CLASSES = 2  # of a network, where nobody knows yet how many there are
 # Measured in a second or two, on the baseline's network: of two epochs the second, which is warm.
 MEASURED_BATCHES = 6
 # Of a training: weights, gradients and the two averages of Adam, four bytes each.
@@ -43,25 +44,27 @@ def main() -> None:
     if hardware.device == "cpu":
         leave_compiler_out()
     prepare_process()
+    size = params.dataset.size(repository() / params.data.raw)
     for model in params.families:
-        refuse_networks_without_memory(params, model)
-    characters = params.dataset.training
+        refuse_networks_without_memory(params, model, size.classes if size else FEWEST_CLASSES)
     seconds = 0.0
     for model in params.families:
         trials, epochs = count_trials(params, model)
         more = count_leave_one_out(params, model)
         fits = 2 * params.fit.seeds
         print(f"{model}: {trials} trials at most, {more} of leave-one-out at most, {fits} fits")
-        if characters:
-            a_character = measure(params, model, hardware.device, hardware.bf16)
+        if size:
+            an_image = measure(params, model, size.classes, hardware.device, hardware.bf16)
             epochs += (more + epochs_of_fits(params, model)) * params.spec(model).epochs
-            seconds += a_character * characters * epochs / hardware.workers
-    if characters:
+            seconds += an_image * size.training * epochs / hardware.workers
+    if size:
         print(
             f"about {duration(seconds)} on this machine, {hardware.workers} at a time, if all "
             "train as fast as the baseline: larger networks and augmentation take longer"
         )
         print("racing, and trainings that are remembered, spare some")
+    else:
+        print(f"how long they take is not known before the {params.dataset.things} are read")
 
 
 def count_trials(params: Params, model: str) -> tuple[int, int]:
@@ -95,8 +98,8 @@ def epochs_of_fits(params: Params, model: str) -> int:
     return params.fit.seeds * (1 + max(entry.recipe.epochs for entry in listed))
 
 
-def measure(params: Params, model: str, device: str, bf16: bool) -> float:
-    """Seconds that an epoch of the baseline's network takes for each character of the data set.
+def measure(params: Params, model: str, classes: int, device: str, bf16: bool) -> float:
+    """Seconds that an epoch of the baseline's network takes for each image of the data set.
 
     On a processor those that are spent computing, as if nothing else ran on its cores.
     """
@@ -106,7 +109,7 @@ def measure(params: Params, model: str, device: str, bf16: bool) -> float:
     dice = np.random.default_rng(0)
     part = Part(
         torch.from_numpy(dice.integers(0, 256, (count, 28, 28), dtype=np.uint8)).to(device),
-        torch.from_numpy(dice.integers(0, CLASSES, count)).to(device),
+        torch.from_numpy(dice.integers(0, classes, count)).to(device),
     )
     validating = ceil(count * repeats_for(params)[0].fraction)
     repeat = Repeat(0, "shuffle", 0.5, 0, 0, 0, 0, 0, 0)
@@ -120,7 +123,7 @@ def measure(params: Params, model: str, device: str, bf16: bool) -> float:
             repeat,
             Part(part.images[validating:], part.labels[validating:]),
             Part(part.images[:validating], part.labels[:validating]),
-            classes=CLASSES,
+            classes=classes,
             batch_size=min(size, count - validating),
             bf16=bf16,
         )
@@ -128,15 +131,15 @@ def measure(params: Params, model: str, device: str, bf16: bool) -> float:
     return min(spent) / count
 
 
-def refuse_networks_without_memory(params: Params, model: str) -> None:
-    """Networks that this machine cannot train, whatever else it does.
+def refuse_networks_without_memory(params: Params, model: str, classes: int) -> None:
+    """Networks of so many classes that this machine cannot train, whatever else it does.
 
     Raises:
         UserError: naming the sizes.
     """
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for entry in list_entries(params, model, "architecture", params.baseline):
-        weights = count_weights(params.spec(model, entry.recipe), entry.recipe)
+        weights = count_weights(params.spec(model, entry.recipe), entry.recipe, classes)
         if weights * BYTES_A_WEIGHT > memory:
             raise UserError(
                 f"{PARAMS}: {model} of {entry.setting}: {weights / 1e9:.1f} billion weights need "
@@ -145,10 +148,10 @@ def refuse_networks_without_memory(params: Params, model: str) -> None:
             )
 
 
-def count_weights(spec: Spec, recipe: Recipe) -> int:
+def count_weights(spec: Spec, recipe: Recipe, classes: int) -> int:
     """How many values a network learns; it is not made."""
     with torch.device("meta"):
-        return sum(each.numel() for each in layers(spec, recipe, CLASSES).parameters())
+        return sum(each.numel() for each in layers(spec, recipe, classes).parameters())
 
 
 def duration(seconds: float) -> str:

@@ -10,6 +10,7 @@ from ablation.data.datasets import (
     DATASETS,
     LETTERS_LOOK_ALIKES,
     LOOK_ALIKES,
+    Size,
     own_pictures,
 )
 from ablation.data.mnist import COUNTS, TORCHVISION
@@ -63,15 +64,16 @@ def test_nothing_but_emnist_has_look_alikes(name: str) -> None:
     assert not DATASETS[name].look_alikes
 
 
-def test_the_number_of_training_images_is_the_data_sets() -> None:
-    for name, dataset in DATASETS.items():
-        if name in emnist.SPLITS:
-            assert dataset.training == emnist.PARTITIONS[emnist.NEEDED[name][0]].characters
-        if name in TORCHVISION:
-            assert dataset.training == COUNTS["train"]
-    assert DATASETS["emnist-mini"].training == 47 * emnist.MINI_TRAIN_PER_CLASS
-    assert DATASETS["glyphs"].training == 47 * glyphs.TRAIN_PER_CLASS
-    assert DATASETS["folder"].training is None
+def test_the_size_that_is_known_beforehand_is_the_data_sets() -> None:
+    sizes = {name: dataset.size(Path("none")) for name, dataset in DATASETS.items()}
+    for name, classes in emnist.SPLITS.items():
+        images = emnist.PARTITIONS[emnist.NEEDED[name][0]].characters
+        assert sizes[name] == Size(images, len(classes))
+    for name in TORCHVISION:
+        assert sizes[name] == Size(COUNTS["train"], 10)
+    assert sizes["emnist-mini"] == Size(47 * emnist.MINI_TRAIN_PER_CLASS, 47)
+    assert sizes["glyphs"] == Size(47 * glyphs.TRAIN_PER_CLASS, 47)
+    assert sizes["folder"] is None
 
 
 def test_own_pictures_are_converted_as_params_say() -> None:

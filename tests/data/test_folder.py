@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from ablation.data.characters import Characters, DataError
-from ablation.data.folder import load_folder
+from ablation.data.folder import count_folder, load_folder
 
 
 def draw(path: Path, number: int, side: int = 28) -> Path:
@@ -103,6 +103,13 @@ def test_one_folder_is_split_class_by_class(classes: Path) -> None:
     assert not contents(train) & contents(test)
 
 
+def test_pictures_are_counted_without_being_read(raw: Path, classes: Path) -> None:
+    assert count_folder(raw, None) == (8 + 4, 2)
+    assert count_folder(classes, 0.2) == (40, 3)
+    assert count_folder(raw / "nowhere", 0.2) is None
+    assert count_folder(raw / "train/oak", 0.2) is None
+
+
 def test_the_split_is_the_seeds(classes: Path) -> None:
     first, again, other = (one_folder(classes, seed=seed)[1] for seed in (0, 0, 1))
     assert np.array_equal(first.images, again.images)
@@ -178,7 +185,7 @@ def test_every_unreadable_file_is_named_before_anything_starts(raw: Path) -> Non
     whole = (raw / "test/leaf/1000.png").read_bytes()
     (raw / "test/leaf/1000.png").write_bytes(whole[:200])
     said = complaint(raw)
-    assert said[:1] == ["train/leaf/a.png: not an image that can be read; a PNG or JPEG can"]
+    assert said[:1] == ["train/leaf/a.png: not an image that can be read; save it as PNG or JPEG"]
     assert said[1].startswith("test/leaf/1000.png: not an image that can be read (image file is")
     assert [line.split(":")[0] for line in said[2:]] == ["train/oak/b.png", "test/oak/c.txt"]
 

@@ -32,6 +32,14 @@ LETTERS_LOOK_ALIKES = {"G/Q": "GQ", "I/L": "IL"}
 
 
 @dataclass(frozen=True)
+class Size:
+    """How many images a study trains on, and of how many classes."""
+
+    training: int
+    classes: int
+
+
+@dataclass(frozen=True)
 class Dataset:
     """A data set.
 
@@ -43,16 +51,17 @@ class Dataset:
             context; none is in two groups.
         note: what has to be said beside every number and picture made from it; empty for the data
             that the study is about, a sentence for a stand-in.
-        training: how many images it trains on, where this is known before they are read.
         things: what a study calls its images.
+        size: from the folder of raw files to what is known of the size before they are read, or
+            None.
     """
 
     load: Callable[[Path], tuple[Characters, Characters]]
     conversion: str
     look_alikes: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
-    training: int | None = None
     things: str = "characters"
+    size: Callable[[Path], Size | None] = lambda _raw: None
 
 
 def own_pictures(
@@ -71,7 +80,13 @@ def own_pictures(
 
         return load_folder(raw, conversion, test_fraction, test_seed)
 
-    return Dataset(load, conversion, things="pictures")
+    def size(raw: Path) -> Size | None:
+        from ablation.data.folder import count_folder
+
+        counted = count_folder(raw, test_fraction)
+        return Size(*counted) if counted else None
+
+    return Dataset(load, conversion, things="pictures", size=size)
 
 
 def _emnist(dataset: str) -> Callable[[Path], tuple[Characters, Characters]]:
@@ -92,6 +107,10 @@ def _mnist(dataset: str) -> Callable[[Path], tuple[Characters, Characters]]:
     return load
 
 
+def _known(training: int, classes: int) -> Callable[[Path], Size]:
+    return lambda _raw: Size(training, classes)
+
+
 def _glyphs(_raw: Path) -> tuple[Characters, Characters]:
     from ablation.data.glyphs import load_glyphs
 
@@ -100,27 +119,33 @@ def _glyphs(_raw: Path) -> tuple[Characters, Characters]:
 
 FOLDER = "folder"
 DATASETS = {
-    "emnist-mini": Dataset(_emnist("emnist-mini"), "emnist", LOOK_ALIKES, training=28_200),
-    "emnist-balanced": Dataset(_emnist("emnist-balanced"), "emnist", LOOK_ALIKES, training=112_800),
+    "emnist-mini": Dataset(_emnist("emnist-mini"), "emnist", LOOK_ALIKES, size=_known(28_200, 47)),
+    "emnist-balanced": Dataset(
+        _emnist("emnist-balanced"), "emnist", LOOK_ALIKES, size=_known(112_800, 47)
+    ),
     "emnist-byclass": Dataset(
-        _emnist("emnist-byclass"), "emnist", BYCLASS_LOOK_ALIKES, training=697_932
+        _emnist("emnist-byclass"), "emnist", BYCLASS_LOOK_ALIKES, size=_known(697_932, 62)
     ),
-    "emnist-bymerge": Dataset(_emnist("emnist-bymerge"), "emnist", LOOK_ALIKES, training=697_932),
+    "emnist-bymerge": Dataset(
+        _emnist("emnist-bymerge"), "emnist", LOOK_ALIKES, size=_known(697_932, 47)
+    ),
     "emnist-letters": Dataset(
-        _emnist("emnist-letters"), "emnist", LETTERS_LOOK_ALIKES, training=124_800
+        _emnist("emnist-letters"), "emnist", LETTERS_LOOK_ALIKES, size=_known(124_800, 26)
     ),
-    "emnist-digits": Dataset(_emnist("emnist-digits"), "emnist", training=240_000),
-    "emnist-mnist": Dataset(_emnist("emnist-mnist"), "emnist", training=60_000),
-    "mnist": Dataset(_mnist("mnist"), "mnist", training=60_000),
-    "fashion-mnist": Dataset(_mnist("fashion-mnist"), "as-is", training=60_000, things="pictures"),
-    "kmnist": Dataset(_mnist("kmnist"), "as-is", training=60_000),
+    "emnist-digits": Dataset(_emnist("emnist-digits"), "emnist", size=_known(240_000, 10)),
+    "emnist-mnist": Dataset(_emnist("emnist-mnist"), "emnist", size=_known(60_000, 10)),
+    "mnist": Dataset(_mnist("mnist"), "mnist", size=_known(60_000, 10)),
+    "fashion-mnist": Dataset(
+        _mnist("fashion-mnist"), "as-is", things="pictures", size=_known(60_000, 10)
+    ),
+    "kmnist": Dataset(_mnist("kmnist"), "as-is", size=_known(60_000, 10)),
     "glyphs": Dataset(
         _glyphs,
         "emnist",
         LOOK_ALIKES,
         note="Made from the glyphs dataset: characters drawn from fonts, a stand-in for real "
         "handwriting.",
-        training=5_640,
+        size=_known(5_640, 47),
     ),
     FOLDER: own_pictures(),
 }

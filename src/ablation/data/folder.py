@@ -21,9 +21,12 @@ from ablation.data.characters import (
     DataError,
     label_type,
 )
-from ablation.data.pictures import SUFFIXES, seen
+from ablation.data.seen import seen
 
 PARTS = ("train", "test")
+# How files are called that people take for pictures, whether they can be read or not.
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp"}
+SUFFIXES |= {".avif", ".heic", ".svg"}
 
 # Of each class its pictures; of one folder.
 Pictures = Mapping[str, list[Path]]
@@ -92,6 +95,24 @@ def load_folder(
         if not is_test[whole.labels == label].any()
     )
     return whole.some(~is_test), whole.some(is_test)
+
+
+def count_folder(raw: Path, test_fraction: float | None) -> tuple[int, int] | None:
+    """How many pictures there are to train on, and of how many classes; none of them is read.
+
+    Args:
+        raw, test_fraction: as for `load_folder`.
+
+    Returns:
+        (pictures, classes), or None where the folders are not as they should be.
+    """
+    try:
+        pictures, _ = _list(raw if test_fraction else raw / "train")
+    except DataError:
+        return None
+    total = sum(map(len, pictures.values()))
+    training = total - round(total * (test_fraction or 0))
+    return (training, len(pictures)) if 2 <= len(pictures) <= MOST_CLASSES else None
 
 
 def _of_two_folders(raw: Path, conversion: str, seed: int) -> tuple[Characters, Characters]:
@@ -176,9 +197,9 @@ def _read(pictures: Pictures, conversion: str, seed: int) -> Images:
     wrong = []
     for row, (_, path) in enumerate(progress(places, len(places), "reading pictures")):
         try:
-            images[row] = seen(path, conversion)
+            images[row] = seen(path, conversion)[0]
         except UserError as error:
-            wrong.append(str(error))
+            wrong.append(f"{path}: {error}")
         digest = hashlib.blake2b(images[row].data, digest_size=8, key=seed.to_bytes(8))
         order[row] = int.from_bytes(digest.digest())
     _refuse(wrong)

@@ -12,8 +12,8 @@ from ablation.data.characters import CLASSES, SIDE, Characters
 from ablation.data.conversion import PAGE_SIDE, emnist
 from ablation.data.emnist import load_left_over
 from ablation.data.glyphs import write
+from ablation.data.page import EmptyPageError, pages
 from ablation.fitted import Fitted
-from ablation.page import EmptyPageError, pages
 from tests.photographs import (
     HEIGHT,
     NOISE,
@@ -29,7 +29,7 @@ from tests.photographs import (
     with_pen,
 )
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 RAW = ROOT.parent / "shared/emnist"
 PER_CLASS = 3
 MANY = 12  # of each class, where three leave the difference of two conditions to chance

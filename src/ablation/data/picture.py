@@ -56,6 +56,7 @@ def brightness_of(source: Path | BinaryIO) -> Iterator[np.ndarray]:
     try:
         opened = source.open("rb") if isinstance(source, Path) else nullcontext(source)
         with opened as file:
+            file.seek(0)
             _check_form(file.read(STARTS_WITHIN))
             file.seek(0)
             with Image.open(file) as image:

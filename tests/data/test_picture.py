@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from ablation.picture import PictureError, brightness_of
+from ablation.data.picture import PictureError, brightness_of
 
 
 def seven(ink: int = 20, ground: int = 240) -> Image.Image:
