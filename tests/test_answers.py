@@ -15,6 +15,7 @@ from ablation.data.folder import load_folder
 from ablation.data.glyphs import write
 from ablation.data.seen import seen
 from ablation.fitted import Fitted
+from ablation.sheet import class_name, save_seen
 from tests.data.test_picture import seven
 
 ROOT = Path(__file__).parents[1]
@@ -116,6 +117,21 @@ def test_models_of_two_conversions_are_each_shown_their_own(
         whole.probabilities(image[None]).max()
     )
     assert said.warning == "2 characters rather than one; from left to right, cnn: 7 7"
+    save_seen([said], tmp_path / "sheet.png")
+    one_tile = 28 * 8 + 12
+    assert Image.open(tmp_path / "sheet.png").width == 12 + 2 * one_tile
+
+
+def test_classes_of_any_name_are_written_below_what_was_seen(
+    models: dict[str, Fitted], tmp_path: Path
+) -> None:
+    names = ("あ", "x" * 64, "\n", "名前", *(f"class {number}" for number in range(43)))
+    about = replace(models["cnn"].about, classes=names)
+    said = answer(
+        [saved(seven(), tmp_path / "seven.png")], {"cnn": replace(models["cnn"], about=about)}
+    )
+    save_seen(said, tmp_path / "sheet.png")
+    assert [class_name(name) for name in names[:4]] == ["U+3042", "xxxx…xxx", "U+000A", "??"]
 
 
 def test_several_characters_are_named_and_each_is_read(

@@ -10,12 +10,14 @@ import sys
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 from subprocess import PIPE
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -45,14 +47,27 @@ def models() -> dict[str, Fitted]:
     return load_models("both")
 
 
-@pytest.fixture(scope="module")
-def server(models: dict[str, Fitted]) -> Iterator[Server]:
+@contextmanager
+def serving(models: dict[str, Fitted]) -> Iterator[Server]:
     with Server(models, port=0) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield server
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture(scope="module")
+def server(models: dict[str, Fitted]) -> Iterator[Server]:
+    with serving(models) as server:
+        yield server
+
+
+def of_pictures(fitted: Fitted, mean: float) -> Fitted:
+    """A model as if its classes were things on whole pictures of this brightness."""
+    classes = tuple(f"thing {number}" for number in range(len(CLASSES)))
+    about = replace(fitted.about, classes=classes, conversion="as-is", mean=mean)
+    return replace(fitted, about=about)
 
 
 def drawing(image: Image.Image) -> bytes:
@@ -158,6 +173,29 @@ def test_what_is_no_small_drawing_is_refused(
 @pytest.mark.parametrize("path", ["/answer", "/../../etc/passwd", "/draw.html", "/?"])
 def test_nothing_but_the_page_can_be_got(path: str, ask: Ask) -> None:
     assert ask("GET", path)[0] == HTTPStatus.NOT_FOUND
+
+
+def test_whole_pictures_are_seen_as_drawn_by_those_who_take_them_whole(
+    models: dict[str, Fitted],
+) -> None:
+    """Side by side with what the others see."""
+    content = drawing(seven())
+    asked = {"mlp": of_pictures(models["mlp"], mean=0.9), "cnn": models["cnn"]}
+    with Server(asked, port=0) as server:
+        seen = np.array(server.answer(content)["seen"])
+    assert seen.shape == (28, 2 * 28)
+    assert (seen[0, 0], seen[0, -1]) == (240, 0)
+
+
+@pytest.mark.parametrize(("mean", "dark"), [(0.2, True), (0.8, False)])
+def test_nothing_is_said_of_small_letters_where_classes_are_not_emnists(
+    mean: float, dark: bool, models: dict[str, Fitted]
+) -> None:
+    own = {"cnn": of_pictures(models["cnn"], mean)}
+    (about,) = re.findall(rb'id="about">(.*?)</script>', page_for(own))
+    said = json.loads(about)
+    assert said["merged"] == []
+    assert (said["whole"], said["dark"]) == (True, dark)
 
 
 def test_a_class_of_any_name_stays_text(models: dict[str, Fitted]) -> None:
@@ -312,6 +350,29 @@ def test_the_page_says_which_characters_exist(page: Page) -> None:
     assert texts[0] == "47 characters exist for the models"
     assert texts[1].replace(" ", "") == CLASSES
     assert "c i j k l m o p s u v w x y z are read as their capitals" in texts[2]
+
+
+@pytest.mark.browser
+def test_for_models_of_dark_pictures_one_draws_light_on_dark(
+    chromium: Any, models: dict[str, Fitted]
+) -> None:
+    """And classes that are words are no characters."""
+    with serving({"cnn": of_pictures(models["cnn"], mean=0.2)}) as server:
+        page = Page(chromium.new_page(), server.address)
+        page.draw(STROKES["T"])
+        texts = page.page.locator("h1, #count, #classes, #merged").all_text_contents()
+        assert texts[:2] == ["Draw a picture", "47 classes exist for the models"]
+        assert texts[2].startswith("thing 0, thing 1, ")
+        assert texts[3] == "They know no others."
+        assert page.guesses("cnn")[0].startswith("thing ")
+        script = "() => [...document.querySelector('#seen').getContext('2d')"
+        red = page.page.evaluate(
+            f"{script}.getImageData(0, 0, 28, 28).data].filter((_, n) => n % 4 == 0)"
+        )
+        seen = np.array(red).reshape(28, 28)
+        assert (seen[0, 0], seen[20, 14]) == (0, 255)
+        assert page.said == []
+        page.page.close()
 
 
 @pytest.mark.browser

@@ -1,6 +1,7 @@
 """Whatever comes in, what goes out is an answer or a line that says what is wrong with it."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from PIL import Image
 from ablation.answers import answer
 from ablation.base.checked import ParamsError, checked
 from ablation.base.errors import UserError
+from ablation.data.conversion import CONVERSIONS
 from ablation.data.splits import make_repeats
 from ablation.fitted import Fitted
 from ablation.judge.racing import raced_out
@@ -221,7 +223,8 @@ def test_any_picture_is_read_or_refused(
     content = data.draw(st.sampled_from(pictures))
     path = tmp_path / "drawn"
     path.write_bytes(damaged(content, data) if data.draw(st.booleans()) else data.draw(st.binary()))
-    (said,) = answer([path], {"mlp": network})
+    about = replace(network.about, conversion=data.draw(st.sampled_from([*CONVERSIONS])))
+    (said,) = answer([path], {"mlp": replace(network, about=about)})
     assert (said.error is None) != (said.guesses is None)
     assert said.error is None or 0 < len(said.error.splitlines()[0]) == len(said.error) < 300
 

@@ -1,4 +1,4 @@
-"""`ablation predict` and `ablation draw`: the fitted models on a person's own handwriting."""
+"""`ablation predict` and `ablation draw`: the fitted models on a person's own pictures."""
 
 import argparse
 import json
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablation.base.checked import one_of
-from ablation.base.console import INTERRUPTED, console, percent, plain_errors
+from ablation.base.console import INTERRUPTED, console, percent, plain_errors, shortened
 from ablation.base.errors import UserError
 from ablation.base.files import repository
 from ablation.trial.families import FAMILIES
@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # these take seconds, and `--help` needs none
 MODELS = Path("data/models")
 BOTH = "both"
 PORT = 8428  # of `draw`
+NAME = 20  # letters of a class's name in the table; --json has all
 CONTROLS = ("Cc", "Cs")  # Unicode's categories of what steers a terminal, and of no letter at all
 
 
@@ -36,7 +37,7 @@ def main() -> None:
 
 def command_line() -> argparse.ArgumentParser:
     """What may be typed after `ablation`."""
-    parser = argparse.ArgumentParser(prog="ablation", description="A staged ablation on EMNIST.")
+    parser = argparse.ArgumentParser(prog="ablation", description="Ask the models of a study.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     asked = argparse.ArgumentParser(add_help=False)
     asked.add_argument(
@@ -46,15 +47,15 @@ def command_line() -> argparse.ArgumentParser:
         help="the fitted models of the study, or a model's file (default: %(default)s)",
     )
 
-    command = commands.add_parser("predict", help="which character is on it?", parents=[asked])
-    command.add_argument("images", nargs="+", type=Path, help="one handwritten character each")
+    command = commands.add_parser("predict", help="what is on a picture?", parents=[asked])
+    command.add_argument("images", nargs="+", type=Path, help="files, of one thing each")
     command.add_argument("--json", action="store_true", help="print a JSON array")
     command.add_argument(
         "--show", type=Path, metavar="FILE", help="write a picture of what the network saw"
     )
     command.set_defaults(run=lambda it: predict(it.images, it.model, it.json, it.show))
 
-    command = commands.add_parser("draw", help="a page to draw characters on", parents=[asked])
+    command = commands.add_parser("draw", help="a page to draw on", parents=[asked])
     command.add_argument(
         "--port",
         type=_port,
@@ -166,7 +167,7 @@ def _print(answers: list["Answer"], names: list[str]) -> None:
         image = Text(_printable(each.image))  # a Text: brackets and colons are no markup
         for name in names if each.guesses else ():
             guesses = [
-                Text(_printable(f"{one.character}  {percent(one.probability)}"))
+                Text(_printable(f"{shortened(one.character, NAME)}  {percent(one.probability)}"))
                 for one in (each.guesses or {})[name]
             ]
             table.add_row(image, name, *guesses)

@@ -15,9 +15,12 @@ from pathlib import Path
 from socketserver import TCPServer
 from typing import Any
 
+import numpy as np
+
 from ablation.answers import answer
 from ablation.base.errors import UserError, refused
-from ablation.data.characters import MERGED
+from ablation.data.characters import CLASSES, MERGED
+from ablation.data.conversion import OF_WHOLE_PICTURES
 from ablation.fitted import Fitted
 
 HOST = "127.0.0.1"
@@ -104,8 +107,8 @@ class Server(ThreadingHTTPServer):
                 (said,) = answer([io.BytesIO(drawing)], self.models)
         except UserError as error:  # a model whose weights make no numbers of an image
             return {"error": str(error)}
-        seen = [image.tolist() for image in (said.seen or {}).values()]
-        return said.to_dict() | {"seen": seen[0] if seen else None}
+        seen = np.hstack([*said.seen.values()]).tolist() if said.seen else None
+        return said.to_dict() | {"seen": seen}
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A browser that goes away in the middle is no error."""
@@ -114,13 +117,21 @@ class Server(ThreadingHTTPServer):
 
 
 def page_for(models: Mapping[str, Fitted]) -> bytes:
-    """The page, which says whom it asks and which characters they know."""
+    """The page, which says whom it asks and which characters, or other classes, they know.
+
+    Whole pictures are seen as they are drawn: light on dark, if those of the training were dark.
+    """
     every = chain.from_iterable(fitted.about.classes for fitted in models.values())
     classes = list(dict.fromkeys(every))
+    of_whole = [
+        each.about for each in models.values() if each.about.conversion in OF_WHOLE_PICTURES
+    ]
     about = {
         "models": list(models),
         "classes": classes,
-        "merged": [c for c in MERGED if c not in classes and c.upper() in classes],
+        "merged": list(MERGED) if classes == list(CLASSES) else [],
+        "whole": bool(of_whole),
+        "dark": any(each.mean < 0.5 for each in of_whole),
     }
     # A name of a class is whatever a model's file says, and may not end the script.
     return PAGE.read_text().replace(ABOUT, json.dumps(about).replace("<", "\\u003c")).encode()

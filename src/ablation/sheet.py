@@ -7,6 +7,7 @@ from PIL import Image, ImageDraw
 
 from ablation.answers import Answer
 from ablation.base.checked import one_of
+from ablation.base.console import shortened
 from ablation.base.errors import UserError
 from ablation.base.files import whole_file
 
@@ -15,7 +16,9 @@ CAPTION = 34
 MARGIN = 12
 COLUMNS = 5
 TILE = 28 * ENLARGED
-LONGEST_NAME = 32  # letters that fit over a tile
+LONGEST_NAME = 32  # letters that fit below a tile
+LONGEST_CLASS = 9  # of these, for each of two models
+FONT_HAS = {*map(chr, range(32, 256)), "…"}  # Pillow's own
 FORMS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 
@@ -39,7 +42,12 @@ def save_seen(answers: Sequence[Answer], path: Path) -> None:
     Raises:
         UserError: the file cannot be written, or there is nothing to show.
     """
-    tiles = [(each, each.seen) for each in answers if each.seen]
+    tiles = [
+        (each, way if len(each.seen) > 1 else "", image)
+        for each in answers
+        if each.seen
+        for way, image in each.seen.items()
+    ]
     if not tiles:
         raise UserError(f"{path}: no image could be read, so there is nothing to show")
     columns = min(COLUMNS, len(tiles))
@@ -47,20 +55,30 @@ def save_seen(answers: Sequence[Answer], path: Path) -> None:
     across, down = TILE + MARGIN, TILE + CAPTION + MARGIN
     sheet = Image.new("L", (MARGIN + columns * across, MARGIN + rows * down), 255)
     pen = ImageDraw.Draw(sheet)
-    for number, (each, seen) in enumerate(tiles):
+    for number, (each, way, seen) in enumerate(tiles):
         left = MARGIN + number % columns * across
         top = MARGIN + number // columns * down
-        image = Image.fromarray(next(iter(seen.values())))
+        image = Image.fromarray(seen)
         sheet.paste(image.resize((TILE, TILE), Image.Resampling.NEAREST), (left, top))
-        pen.text((left, top + TILE + 2), _caption(each), fill=0)
+        pen.text((left, top + TILE + 2), _caption(each, way), fill=0)
     with whole_file(path) as file:
         sheet.save(file, FORMS[path.suffix.lower()])
 
 
-def _caption(answer: Answer) -> str:
+def _caption(answer: Answer, way: str) -> str:
     guesses = "   ".join(
-        f"{name}: {some[0].character} {some[0].probability:.0%}"
+        f"{name}: {class_name(some[0].character)} {some[0].probability:.0%}"
         for name, some in (answer.guesses or {}).items()
     )
-    name = Path(answer.image).name[-LONGEST_NAME:]
-    return f"{name.encode('latin-1', 'replace').decode('latin-1')}\n{guesses}"
+    return f"{_drawable(Path(answer.image).name[-LONGEST_NAME:])} {way}\n{guesses}"
+
+
+def _drawable(text: str) -> str:
+    """A text as the picture's font can show it."""
+    return "".join(sign if sign in FONT_HAS else "?" for sign in text)
+
+
+def class_name(name: str) -> str:
+    """Of a class, shortened; U+3042 is a character that the font lacks."""
+    lacks = len(name) == 1 and name not in FONT_HAS
+    return f"U+{ord(name):04X}" if lacks else _drawable(shortened(name, LONGEST_CLASS))

@@ -105,3 +105,9 @@ def short(value: float) -> str:
     if value >= 1e6:
         return f"{value / 1e6:.3g} M"
     return f"{value / 1e3:.3g} k" if value >= 1e4 else f"{value:,.0f}"
+
+
+def shortened(name: str, longest: int) -> str:
+    """A name without its middle, if it has more characters than that."""
+    half = longest // 2
+    return name if len(name) <= longest else f"{name[:half]}…{name[1 - half :]}"

@@ -16,7 +16,7 @@ from matplotlib.font_manager import findfont
 from matplotlib.ft2font import FT2Font
 from matplotlib.ticker import FuncFormatter
 
-from ablation.base.console import points
+from ablation.base.console import points, shortened
 
 FAMILIES = ("#6a51a3", "#e08214", "#009e73", "#cc79a7", "#56b4e9", "#8c510a")
 # Okabe & Ito's palette, its yellow darkened to be seen as a line on white; black is the incumbent.
@@ -79,7 +79,7 @@ def names_in_pictures(classes: Sequence[str]) -> dict[str, str]:
     characters, or one that can be taken for another, by its place in data/classes.csv: class 17.
     """
     known = FT2Font(findfont(FONT)).get_charmap()
-    short = {name: _short(name) for name in classes}
+    short = {name: shortened(name, LONGEST_NAME) for name in classes}
     times = Counter(short.values())
     called: dict[str, str] = {}
     for place, name in enumerate(classes):
@@ -96,11 +96,6 @@ def names_in_pictures(classes: Sequence[str]) -> dict[str, str]:
 def are_words(names: Iterable[str]) -> bool:
     """Whether names are too wide to stand side by side."""
     return any(len(name) > 2 for name in names)
-
-
-def _short(name: str) -> str:
-    half = LONGEST_NAME // 2
-    return name if len(name) <= LONGEST_NAME else f"{name[:half]}…{name[1 - half :]}"
 
 
 def stacked(figure: Figure, rows: int, *, sharex: bool = False) -> list[Axes]:
