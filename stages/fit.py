@@ -44,8 +44,8 @@ def main() -> None:
         if result.diverged:
             place = arguments.recipe if kind == "seeds" else f"{PARAMS}: baseline"
             raise UserError(
-                f"{place}: fit {seed} diverged on all training characters, though no trial on a "
-                "part of them did; lower the learning rates in params.yaml"
+                f"{place}: fit {seed} diverged on all training {params.dataset.things}, though no "
+                "trial on a part of them did; lower the learning rates in params.yaml"
             )
     for kind in ("seeds", "baseline"):
         shutil.rmtree(MODELS_FOLDER / f"{model}-{kind}", ignore_errors=True)

@@ -73,7 +73,7 @@ def main() -> None:
     save_recipe(
         recipes[verdict.winner.setting],
         Path("data/recipes", model, f"{technique}.yaml"),
-        f"chosen on training characters with SHA-256 {lab.digest}",
+        f"chosen on training {params.dataset.things} with SHA-256 {lab.digest}",
     )
     show(verdict, results, times)
 

@@ -289,21 +289,21 @@ class Params(Checked):
         }
         return tuple(f"{PARAMS}: {line}" for line, holds in found.items() if holds)
 
-    def refuse_large_batches(self, characters: int) -> None:
-        """A batch of more characters than a trial trains on is none.
+    def refuse_large_batches(self, images: int) -> None:
+        """A batch of more images than a trial trains on is none.
 
-        characters: number of those that are split into a training and a validation part.
+        images: number of those that are split into a training and a validation part.
 
         Raises:
             ParamsError: the batch is larger than the training part.
         """
         rule = self.validation
         share = 1 / rule.repeats if rule.scheme == "kfold" else rule.fraction
-        training = characters - math.ceil(characters * share)
+        training = images - math.ceil(images * share)
         if self.training.batch_size > training:
             raise ParamsError(
                 f"{PARAMS}: training.batch_size: {self.training.batch_size} is more than the "
-                f"{training} characters that a trial trains on; give {training} or less"
+                f"{training} {self.dataset.things} that a trial trains on; give {training} or less"
             )
 
     @property
