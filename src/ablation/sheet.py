@@ -17,7 +17,7 @@ MARGIN = 12
 COLUMNS = 5
 TILE = 28 * ENLARGED
 LONGEST_NAME = 32  # letters that fit below a tile
-LONGEST_CLASS = 9  # of these, for each of two models
+LONGEST_CLASS = 8  # of these, for each of two models
 FONT_HAS = {*map(chr, range(32, 256)), "…"}  # Pillow's own
 FORMS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
@@ -67,7 +67,7 @@ def save_seen(answers: Sequence[Answer], path: Path) -> None:
 
 def _caption(answer: Answer, way: str) -> str:
     guesses = "   ".join(
-        f"{name}: {class_name(some[0].character)} {some[0].probability:.0%}"
+        f"{name}: {class_name(some[0].character)}, {some[0].probability:.0%}"
         for name, some in (answer.guesses or {}).items()
     )
     return f"{_drawable(Path(answer.image).name[-LONGEST_NAME:])} {way}\n{guesses}"

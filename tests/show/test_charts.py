@@ -90,9 +90,15 @@ def test_what_is_far_outside_stands_at_the_edge_and_says_so(
     assert -0.01 < table.loc[1, "at"] < table.loc[[0, 2], "start"].min()
 
 
+def test_what_is_near_has_the_whole_of_its_interval() -> None:
+    table = contenders(gain=-0.012, low=-0.045, high=0.021).reset_index()
+    assert table.loc[1, "role"] == "candidate"
+    assert list(table.loc[1, ["start", "at", "end"]]) == [-0.045, -0.012, 0.021]
+
+
 def test_a_stopped_candidate_and_its_finding_are_told() -> None:
     told = contenders(raced_out=True, repeats=3, finding="worse").iloc[1]["detail"]
-    assert told == "stopped after 3 repeats, worse"
+    assert told == "only 3 repeats, worse"
 
 
 def test_where_networks_differ_in_size_their_parameters_are_told() -> None:

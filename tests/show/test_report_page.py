@@ -1,5 +1,7 @@
 """report.html, opened from disk in a browser that has no network."""
 
+from pathlib import Path
+
 import pytest
 
 from ablation.show.study import Study
@@ -8,6 +10,7 @@ from tests.show.conftest import Open, Visit
 pytestmark = pytest.mark.browser
 MARKS = ".mark-symbol path, .mark-rule line, .mark-line path, .mark-rect path"
 TECHNIQUES = 6
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +74,12 @@ def test_the_contents_lead_to_every_part(report: Visit) -> None:
     for place in range(parts.count()):
         target = parts.nth(place).get_attribute("href")
         assert report.page.locator(target).text_content() == parts.nth(place).text_content()
+
+
+def test_no_chart_of_the_committed_study_is_cut(visit: Open) -> None:
+    page = visit(ROOT / "plots/report.html").page
+    page.evaluate("document.querySelectorAll('details').forEach((part) => part.open = true)")
+    page.wait_for_function(
+        "[...document.querySelectorAll('.chart')]"
+        ".every((chart) => chart.scrollWidth > 0 && chart.scrollWidth <= chart.clientWidth)"
+    )

@@ -56,6 +56,14 @@ def test_the_answer_is_four_sentences_made_from_the_numbers(told: Study) -> None
     assert gained.count("+2.00 (+1.30 to +2.80)") == len(told.models)
 
 
+def test_the_answer_says_how_far_the_best_is_ahead_of_each_other(told: Study) -> None:
+    pairs = told.table("plots/comparison/pairs.csv").set_index(["first", "second"])
+    ahead = answer(told)[1].split(", and for the CNN ")[1]
+    assert f"{points(pairs.loc[('mlp', 'cnn'), 'gain'])} (" in ahead
+    assert f"{points(-pairs.loc[('cnn', 'rnn'), 'gain'])} (" in ahead
+    assert ahead.count("more than the ") == len(told.models) - 1
+
+
 def test_stages_after_what_leave_one_out_takes_apart_come_last(other: Study) -> None:
     path = other.root / "plots/comparison/chain.csv"
     chain = pd.read_csv(path, dtype=str)
@@ -67,6 +75,9 @@ def test_stages_after_what_leave_one_out_takes_apart_come_last(other: Study) -> 
     assert last[0] == "| then epochs"
     assert last[1] == "`4x`: **+1.00 (+0.50 to +1.50)**"
     assert {cell.removesuffix(" |") for cell in last[2:]} == {"`1x` stays"}
+    *_, helped, others = answer(other)
+    assert "and then epochs (+1.00) in the MLP" in helped
+    assert "epochs in the CNN" in others
 
 
 def test_other_numbers_give_another_answer(other: Study) -> None:

@@ -28,6 +28,19 @@ def test_a_score_has_its_cost_beside_it(study: Study) -> None:
         assert said["parameters"].endswith("k") and said["seconds"] == "90.0"
 
 
+def test_shares_come_first_then_the_whole_then_pairs(study: Study) -> None:
+    names = [row[0] for row in rows(tables.shares(study))]
+    whole = names.index("the whole")
+    assert whole > 0 and not any(" x " in name for name in names[:whole])
+    assert names[whole + 1 :] and all(" x " in name for name in names[whole + 1 :])
+
+
+def test_who_is_right_is_called_by_its_title(study: Study) -> None:
+    said = {row[0] for row in rows(tables.agreement(study))}
+    assert "only CNN and RNN right" in said
+    assert not any("cnn" in outcome for outcome in said)
+
+
 def test_the_best_of_each_candidate_is_ranked_without_the_rest_of_its_grid(study: Study) -> None:
     best, every = (
         [row[0] for row in rows(ranking(study, "optimizer", "mlp"))]

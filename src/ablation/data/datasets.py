@@ -52,6 +52,7 @@ class Dataset:
         note: what has to be said beside every number and picture made from it; empty for the data
             that the study is about, a sentence for a stand-in.
         things: what a study calls its images.
+        about: what they are and where they come from, for the report.
         size: from the folder of raw files to what is known of the size before they are read, or
             None.
     """
@@ -61,6 +62,7 @@ class Dataset:
     look_alikes: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
     things: str = "characters"
+    about: str = ""
     size: Callable[[Path], Size | None] = lambda _raw: None
 
 
@@ -86,7 +88,13 @@ def own_pictures(
         counted = count_folder(raw, test_fraction)
         return Size(*counted) if counted else None
 
-    return Dataset(load, conversion, things="pictures", size=size)
+    return Dataset(
+        load,
+        conversion,
+        things="pictures",
+        about="Pictures of one's own, from a folder.",
+        size=size,
+    )
 
 
 def _emnist(dataset: str) -> Callable[[Path], tuple[Characters, Characters]]:
@@ -117,28 +125,70 @@ def _glyphs(_raw: Path) -> tuple[Characters, Characters]:
     return load_glyphs()
 
 
+NIST = "Handwriting of people in the United States, from NIST's Special Database 19."
+FOLDED = "Of 15 letters, capital and small letter are one class."
 FOLDER = "folder"
 DATASETS = {
-    "emnist-mini": Dataset(_emnist("emnist-mini"), "emnist", LOOK_ALIKES, size=_known(28_200, 47)),
+    "emnist-mini": Dataset(
+        _emnist("emnist-mini"),
+        "emnist",
+        LOOK_ALIKES,
+        about=f"{NIST} EMNIST Mini is made of the two official test partitions, ByMerge's and "
+        "ByClass's, with every image once. Of each class the first 150 are for the test, and the "
+        f"next 600 for training. {FOLDED}",
+        size=_known(28_200, 47),
+    ),
     "emnist-balanced": Dataset(
-        _emnist("emnist-balanced"), "emnist", LOOK_ALIKES, size=_known(112_800, 47)
+        _emnist("emnist-balanced"),
+        "emnist",
+        LOOK_ALIKES,
+        about=f"{NIST} There are as many of each class. {FOLDED}",
+        size=_known(112_800, 47),
     ),
     "emnist-byclass": Dataset(
-        _emnist("emnist-byclass"), "emnist", BYCLASS_LOOK_ALIKES, size=_known(697_932, 62)
+        _emnist("emnist-byclass"),
+        "emnist",
+        BYCLASS_LOOK_ALIKES,
+        about=f"{NIST} Some classes are much larger than others.",
+        size=_known(697_932, 62),
     ),
     "emnist-bymerge": Dataset(
-        _emnist("emnist-bymerge"), "emnist", LOOK_ALIKES, size=_known(697_932, 47)
+        _emnist("emnist-bymerge"),
+        "emnist",
+        LOOK_ALIKES,
+        about=f"{NIST} Some classes are much larger than others. {FOLDED}",
+        size=_known(697_932, 47),
     ),
     "emnist-letters": Dataset(
-        _emnist("emnist-letters"), "emnist", LETTERS_LOOK_ALIKES, size=_known(124_800, 26)
+        _emnist("emnist-letters"),
+        "emnist",
+        LETTERS_LOOK_ALIKES,
+        about=f"{NIST} Capital and small letter are one class.",
+        size=_known(124_800, 26),
     ),
-    "emnist-digits": Dataset(_emnist("emnist-digits"), "emnist", size=_known(240_000, 10)),
-    "emnist-mnist": Dataset(_emnist("emnist-mnist"), "emnist", size=_known(60_000, 10)),
-    "mnist": Dataset(_mnist("mnist"), "mnist", size=_known(60_000, 10)),
+    "emnist-digits": Dataset(
+        _emnist("emnist-digits"), "emnist", about=NIST, size=_known(240_000, 10)
+    ),
+    "emnist-mnist": Dataset(_emnist("emnist-mnist"), "emnist", about=NIST, size=_known(60_000, 10)),
+    "mnist": Dataset(
+        _mnist("mnist"),
+        "mnist",
+        about="Handwritten digits, from NIST's Special Databases 1 and 3.",
+        size=_known(60_000, 10),
+    ),
     "fashion-mnist": Dataset(
-        _mnist("fashion-mnist"), "as-is", things="pictures", size=_known(60_000, 10)
+        _mnist("fashion-mnist"),
+        "as-is",
+        things="pictures",
+        about="Photographs of clothes, from the shop Zalando.",
+        size=_known(60_000, 10),
     ),
-    "kmnist": Dataset(_mnist("kmnist"), "as-is", size=_known(60_000, 10)),
+    "kmnist": Dataset(
+        _mnist("kmnist"),
+        "as-is",
+        about="Ten Hiragana characters, as they stand in old Japanese books.",
+        size=_known(60_000, 10),
+    ),
     "glyphs": Dataset(
         _glyphs,
         "emnist",

@@ -27,6 +27,7 @@ from ablation.show.style import (
 MOST_LINES = 8
 FAR = 5  # times the distance that the nearer ones have: out of the panel
 LEAST = 0.001  # a tenth of a point: no panel is narrower
+NEAR = 0.015  # a gain of so few points is never far out
 EDGE = 0.06  # of a panel's width: how far beside the others stands what is far outside
 LABEL_GAP = 0.055  # of a panel's height; the lines' names do not touch
 
@@ -201,12 +202,12 @@ def _placed(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _window(table: pd.DataFrame) -> tuple[float, float]:
-    """From where to where gains are drawn: far enough for most of them, no farther."""
-    reach = _reach(table["gain"].abs(), table["gain"].max())
+    """From where to where gains are drawn: far enough for most of them and their intervals."""
+    reach = max(_reach(table["gain"].abs(), table["gain"].max()), NEAR)
     near = table[table["gain"] >= -reach]
     left = near[["gain", "low"]].min(axis=None)
     right = near[["gain", "high"]].max(axis=None)
-    return max(-reach, min(left, -LEAST)), min(reach, max(right, LEAST))
+    return min(left, -LEAST), max(right, LEAST)
 
 
 def _reach(distances: pd.Series, best: float = 0.0) -> float:
@@ -228,7 +229,7 @@ def _remarks(row: dict[Hashable, Any]) -> str:
     remarks = [
         "winner" if row["role"] == "winner" else "",
         row["size"],
-        f"stopped after {row['repeats']} repeats" if row["raced_out"] else "",
+        f"only {row['repeats']} repeats" if row["raced_out"] else "",
         "at the edge of its grid" if row["won_grid"] and row["grid_edge"] else "",
         row.get("finding", ""),
     ]

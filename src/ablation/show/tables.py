@@ -37,11 +37,17 @@ def answer(study: Study) -> str:
         for name in techniques
     ]
     concluded = {model: chain_of(study, model) for model in study.models}
-    for name in next(iter(concluded.values())).index.difference(["baseline", *techniques]):
+    for name in later_stages(study):
         rows.append(
             [f"then {name}", *(_later_cell(table.loc[name]) for table in concluded.values())]
         )
     return markdown(["technique", *titles(study)], rows)
+
+
+def later_stages(study: Study) -> list[str]:
+    """The stages that come after what leave-one-out takes apart, such as `epochs`."""
+    taken_apart = worth_of(study, study.models[0]).index
+    return [name for name in study.techniques() if name not in ("baseline", *taken_apart)]
 
 
 def worth_of(study: Study, model: str) -> pd.DataFrame:
@@ -52,15 +58,21 @@ def worth_of(study: Study, model: str) -> pd.DataFrame:
 def shares(study: Study) -> str:
     """The share of each changed technique in the whole gain, and what pairs do beyond their own."""
     columns = {}
+    kinds: list[dict[str, None]] = [{}, {}, {}]
     for model in study.models:
         parts = study.table(f"plots/{model}/leave_one_out/shapley.csv").set_index("technique")
         pairs = study.table(f"plots/{model}/leave_one_out/interactions.csv")
         pairs.index = pd.Index(pairs["first"] + " x " + pairs["second"])
         whole = worth_of(study, model).loc[["all"]].rename({"all": "the whole"})
+        for names, table in zip(kinds, (parts, whole, pairs), strict=True):
+            names.update(dict.fromkeys(table.index))
         rows = pd.concat([parts, whole, pairs])[["gain", "low", "high"]]
         columns[model] = {name: gain_with_interval(row) for name, row in rows.iterrows()}
-    names = dict.fromkeys(name for column in columns.values() for name in column)
-    rows = [[name, *(column.get(name, "") for column in columns.values())] for name in names]
+    rows = [
+        [name, *(column.get(name, "") for column in columns.values())]
+        for names in kinds
+        for name in names
+    ]
     return markdown(["technique", *titles(study)], rows)
 
 
@@ -139,13 +151,21 @@ def pairs(study: Study) -> str:
         ]
         for _, row in table.iterrows()
     ]
-    return markdown(["pair", f"points more of the test {study.things}", "McNemar's p"], rows)
+    return markdown(["pair", f"points, on the test {study.things}", "McNemar's p"], rows)
 
 
 def agreement(study: Study) -> str:
     """How often all models are right, some of them, or none."""
     table = study.table("plots/comparison/agreement.csv")
-    rows = [[row.outcome, f"{row.count:,}", percent(row.share)] for row in tuples(table)]
+    name = re.compile(rf"\b({'|'.join(map(re.escape, study.models))})\b")
+    rows = [
+        [
+            name.sub(lambda found: family_title(found[0]), row.outcome),
+            f"{row.count:,}",
+            percent(row.share),
+        ]
+        for row in tuples(table)
+    ]
     return markdown(["outcome", study.things, "share"], rows)
 
 
