@@ -194,6 +194,16 @@ def processes_of(session: int, command: str = "") -> list[psutil.Process]:
     return running
 
 
+def shared_memory_of(session: int) -> set[str]:
+    """What the processes of a session hold in shared memory: a kill would leave it there."""
+    held = set()
+    for process in processes_of(session):
+        with suppress(psutil.Error):
+            held |= {place.path for place in process.memory_maps()}
+            held |= {file.path for file in process.open_files()}
+    return {path for path in held if path.startswith("/dev/shm")}
+
+
 def in_a_namespace(mount: str) -> list[str]:
     """The words before a command that mount something which this command alone sees.
 

@@ -90,8 +90,14 @@ WRONG_PARAMS: dict[str, tuple[str, str]] = {
         "not YAML: unacceptable character #x0000: special characters are not allowed in "
         '"<unicode string>", position 6',
     ),
-    "3,000 brackets": ("[" * 3000, "brackets within brackets, more than can be read"),
-    "3,000 braces": ("{a: " * 3000, "brackets within brackets, more than can be read"),
+    "3,000 brackets": (
+        "[" * 3000,
+        "brackets within brackets, more than can be read; take some out",
+    ),
+    "3,000 braces": (
+        "{a: " * 3000,
+        "brackets within brackets, more than can be read; take some out",
+    ),
     "a list of itself": ("&a [*a]", f"[[[[[...]]]]]: {MAPPING}"),
     "a key twice": (
         TEXT + "seed: 3\n",
@@ -152,6 +158,18 @@ WRONG_PARAMS: dict[str, tuple[str, str]] = {
     "a folder that is a number": (
         having("data raw", 3),
         "data.raw: 3: should be the path of a folder",
+    ),
+    "no folder": (
+        having("data raw", ""),
+        "data.raw: '': names no folder of its own; write data/raw",
+    ),
+    "the project's own folder": (
+        having("data raw", "./"),
+        "data.raw: './': names no folder of its own; write data/raw",
+    ),
+    "a zero byte in a folder's name": (
+        having("data raw", "a\0b"),
+        "data.raw: 'a\\x00b': names no folder of its own; write data/raw",
     ),
     # validation, selection
     "a billion repeats": (

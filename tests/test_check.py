@@ -97,6 +97,19 @@ def test_an_empty_list_is_a_technique_that_is_not_explored(tmp_path: Path) -> No
     assert check(tmp_path, edits).returncode == 0
 
 
+def test_a_batch_of_more_than_a_trial_trains_on_is_refused_before_any_work(tmp_path: Path) -> None:
+    text = (ROOT / "params.yaml").read_text()
+    old = text[text.index("dataset: emnist-mini") : text.index("batch_size: 128") + 15]
+    new = old.replace("emnist-mini", "glyphs").replace("128", "8192")
+    result = check(tmp_path, {"params.yaml": (old, new)})
+    assert result.stderr == (
+        "error: params.yaml: training.batch_size: 8192 is more than the 4794 characters that a "
+        "trial trains on; give 4794 or less\n"
+    )
+    assert result.returncode == 1
+    assert not (tmp_path / "data/prepared").exists()
+
+
 def test_a_folder_of_raw_files_that_is_not_there_is_said(tmp_path: Path) -> None:
     edits = {"params.yaml": ("raw: data/raw", f"raw: {tmp_path}/nowhere")}
     said = (

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from ablation.base.lifetime import DVC_HAS_ENDED
-from tests.clones import Clone, in_a_namespace, processes_of, wait_for
+from tests.clones import Clone, in_a_namespace, processes_of, shared_memory_of, wait_for
 
 BASELINE = ("--model", "mlp", "--technique", "baseline")
 STAGE = ("env", "PYTHONPATH=src", "python", "stages/technique.py", *BASELINE)
@@ -123,11 +123,11 @@ def test_no_shared_memory_is_needed(options: str, victim: Clone) -> None:
     assert len(victim.trained()) == 2
 
 
-def test_nothing_stays_in_shared_memory_after_a_kill(long_study: Clone) -> None:
+def test_a_training_holds_nothing_in_shared_memory(long_study: Clone) -> None:
     process = start_training(long_study, *STAGE)
+    assert shared_memory_of(process.pid) == set()
     os.killpg(process.pid, signal.SIGKILL)
     end_of(process)
-    assert [path for path in Path("/dev/shm").glob(f"*{process.pid}*")] == []
 
 
 def test_a_read_only_memory_is_named(victim: Clone) -> None:

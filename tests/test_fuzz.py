@@ -136,6 +136,7 @@ def recipes() -> st.SearchStrategy[Recipe]:
         {
             "scheduler": named(
                 constant={},
+                cosine={},
                 step={"every": shares, "gamma": shares},
                 plateau={"factor": shares, "patience": st.integers(0, 99), "threshold": shares},
                 onecycle={"peak": rates},
@@ -143,7 +144,10 @@ def recipes() -> st.SearchStrategy[Recipe]:
             "activation": st.sampled_from(["relu", "leaky_relu", "elu", "gelu", "tanh"]),
             "optimizer": optimizer(
                 sgd={"momentum": momenta},
+                adam={},
                 adamw={"weight_decay": strengths},
+                rmsprop={"alpha": momenta},
+                adagrad={},
                 adadelta={"rho": momenta},
             ),
             "batchnorm": st.booleans(),

@@ -45,6 +45,8 @@ def main() -> None:
         leave_compiler_out()
     prepare_process()
     size = params.dataset.size(repository() / params.data.raw)
+    if size:
+        params.refuse_large_batches(size.training)
     for model in params.families:
         refuse_networks_without_memory(params, model, size.classes if size else FEWEST_CLASSES)
     seconds = 0.0

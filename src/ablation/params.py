@@ -101,6 +101,8 @@ class Data(Checked):
         if str(raw).startswith("~"):  # only a shell knows it, and DVC watches this folder too
             home = os.path.expanduser(raw)  # noqa: PTH111  (Path's fails for ~nobody)
             raise PydanticCustomError("home", "DVC does not know `~`; write {at}", {"at": home})
+        if raw == Path() or "\0" in str(raw):
+            raise PydanticCustomError("folder", "names no folder of its own; write data/raw")
         return raw
 
     @model_validator(mode="after")

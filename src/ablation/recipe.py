@@ -239,7 +239,9 @@ def label(setting: Any, without: Iterable[str] = ()) -> str:
             return _sizes_label(values, {name for name, v in defaults.items() if v == 1})
         said = [f"{name}={_short(value)}" for name, value in values.items() if name != "name"]
         return " ".join([setting.name, *said])  # type: ignore[attr-defined]
-    return "none" if setting == 0 else _short(setting)
+    if isinstance(setting, float):
+        return f"{setting:g}" if setting else "none"
+    return str(setting)
 
 
 def _sizes_label(values: dict[str, Any], often: set[str]) -> str:

@@ -13,7 +13,7 @@ import pytest
 
 from ablation.base.errors import UserError
 from ablation.run.crew import Job, work_off
-from tests.clones import in_a_namespace, processes_of, wait_for
+from tests.clones import in_a_namespace, processes_of, shared_memory_of, wait_for
 
 SOURCE = Path(__file__).parents[2] / "src"
 SLEEPERS = """
@@ -169,14 +169,12 @@ def test_works_without_shared_memory() -> None:
         assert output == "4\n"
 
 
-def test_leaves_nothing_in_shared_memory() -> None:
-    before = set(Path("/dev/shm").iterdir())
+def test_holds_nothing_in_shared_memory_that_a_kill_would_leave() -> None:
     stage = start(SLEEPERS)
     wait_for(lambda: both_workers(stage.pid))
-    names = [path.name for path in set(Path("/dev/shm").iterdir()) - before]
+    assert shared_memory_of(stage.pid) == set()
     os.killpg(stage.pid, signal.SIGKILL)
     stage.communicate()
-    assert [name for name in names if str(stage.pid) in name] == []
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

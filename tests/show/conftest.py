@@ -259,7 +259,9 @@ def write_study(root: Path, classes: Sequence[str], each: int, seed: int = 0) ->
     alike = [(m, group, 2, 0.1) for m in MODELS for group in ("1/t", "all")]
     ambiguous = pd.DataFrame(alike, columns=["model", "group", "errors", "share_of_errors"])
     _csv(root / "plots/comparison/ambiguous.csv", ambiguous)
-    outcomes = {"outcome": ["all right", "only cnn and rnn right", "all wrong"]}
+    outcomes: dict[str, list[Any]] = {
+        "outcome": ["all right", "only cnn and rnn right", "all wrong"]
+    }
     outcomes |= {"count": [130, 7, 3], "share": [0.93, 0.05, 0.02]}
     _csv(root / "plots/comparison/agreement.csv", outcomes)
     recalls = {model: dice.uniform(0.6, 0.98, len(classes)) for model in MODELS}

@@ -118,7 +118,9 @@ def read_yaml(path: Path) -> Any:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ParamsError(f"{path}: not YAML: {one_line(error)}") from None
     except RecursionError:
-        raise ParamsError(f"{path}: brackets within brackets, more than can be read") from None
+        raise ParamsError(
+            f"{path}: brackets within brackets, more than can be read; take some out"
+        ) from None
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]

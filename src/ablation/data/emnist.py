@@ -4,8 +4,10 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_lowercase, ascii_uppercase, digits
+from urllib.parse import urlsplit
 
 import numpy as np
+import requests
 
 from ablation.data.characters import CLASSES, MERGED, Characters, DataError
 from ablation.data.download import download
@@ -405,6 +407,9 @@ def _download(dataset: str, missing: list[str], raw: Path, found: list[Partition
     )
     try:
         download(URL, raw / ARCHIVE, MD5, MOST_OF_URL)
+    except requests.ConnectionError as error:
+        no_answer = OSError(f"no connection to {urlsplit(URL).hostname}")
+        raise DataError(_ways_on(dataset, missing, raw, no_answer)) from error
     except OSError as error:
         raise DataError(_ways_on(dataset, missing, raw, error)) from error
 
@@ -421,6 +426,6 @@ def _ways_on(dataset: str, missing: list[str], raw: Path, error: Exception) -> s
             "Two ways on:",
             "  make demo    runs the whole study on characters drawn from fonts",
             f"  or get {URL} (561 MB), put it into {raw}/ and run `dvc repro` again",
-            "What was downloaded so far is kept; `dvc repro` goes on from there.",
+            "`dvc repro` goes on with what was downloaded so far.",
         ]
     )

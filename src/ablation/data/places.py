@@ -17,7 +17,7 @@ from typing import IO, cast
 from ablation.data.characters import DataError
 
 FOLDERS_DOWN = 3  # raw/, raw/gzip/, raw/EMNIST/raw/, raw/EMNIST/raw/gzip/
-REMEDY = "replace it with the original, or delete it to have it downloaded"
+REMEDY = "replace it with the original, or take it away; what is missing is downloaded"
 UNFINISHED = ".unfinished"
 MOST_OF_A_LIST = 2**20  # bytes of the list of what is in a zip archive; NIST's has 3 KB
 MOST_SHOWN = 300  # characters
