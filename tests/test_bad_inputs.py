@@ -628,15 +628,15 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
             write("pictures/a/0.png", "text"),
             write("pictures/b/notes.txt", "text"),
         ),
-        "pictures/a/0.png: not an image that can be read; a PNG or JPEG can\n"
-        "pictures/b/notes.txt: not an image that can be read; a PNG or JPEG can",
+        "pictures/a/0.png: not an image that can be read; save it as PNG or JPEG\n"
+        "pictures/b/notes.txt: not an image that can be read; save it as PNG or JPEG",
     ),
     "an empty page among drawings": (
         "prepare",
         lambda: own_pictures(
             {"a/1.png": 1, "a/0.png": None, "b/2.png": 2}, test_fraction=0.25, conversion="emnist"
         ),
-        "pictures/a/0.png: an empty page; draw one character, darker than the ground",
+        "pictures/a/0.png: an empty page; write one character on it, larger than a speck",
     ),
     "a class of one picture": (
         "prepare",
@@ -656,7 +656,7 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
             {f"{name}/{number}.png": number for name in "ab" for number in range(8)},
             test_fraction=0.25,
         ),
-        "params.yaml: training.batch_size: 25 is more than the 9 characters that a trial trains "
+        "params.yaml: training.batch_size: 25 is more than the 9 pictures that a trial trains "
         "on; give 9 or less",
     ),
     # models

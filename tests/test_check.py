@@ -127,6 +127,19 @@ def test_a_single_repeat_is_said_to_be_too_few(tmp_path: Path) -> None:
     assert "params.yaml: validation.repeats: 1: winners will have no interval" in result.stdout
 
 
+def test_own_pictures_are_counted_and_an_unknown_size_is_said(tmp_path: Path) -> None:
+    dataset = "dataset: emnist-mini"
+    edits = {"params.yaml": (dataset, "dataset: folder\n  test_fraction: 0.2")}
+    said = check(tmp_path, edits)
+    assert said.returncode == 0, said.stderr
+    assert "how long they take is not known before the pictures are read" in said.stdout
+    assert " on this machine, " not in said.stdout
+    for name in ("oak", "elm"):
+        (tmp_path / "data/raw" / name).mkdir()
+        (tmp_path / "data/raw" / name / "leaf.png").touch()
+    assert re.search(r"^about .* on this machine, ", check(tmp_path, edits).stdout, re.M)
+
+
 def study(**techniques: list[object]) -> Params:
     """A study of the glyphs' MLP that explores these techniques, on five repeats."""
     content = yaml.safe_load((ROOT / "params.yaml").read_text())
