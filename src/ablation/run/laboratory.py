@@ -6,30 +6,32 @@ remembered, so that waits until there is something to train.
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
-from typing import Literal
 
 from ablation.base.errors import UserError
 from ablation.base.files import collect_unfinished
 from ablation.data.characters import Characters
-from ablation.run import memory
+from ablation.run import cluster, memory
 from ablation.run.crew import Job, work_off
 from ablation.run.hardware import Hardware
+from ablation.run.order import Order, Work, carry_out
 from ablation.trial.trials import Learnt, Result, Trial
-
-Work = Literal["validate", "fit"]
 
 
 @dataclass(frozen=True)
 class Laboratory:
-    """What all trainings of a study share: the characters, the batch size and the hardware."""
+    """What all trainings of a study share: the characters, the batch size and the hardware.
+
+    cluster: the address of a Dask scheduler whose workers train; this machine's do if it is empty.
+    """
 
     characters: Path
     batch_size: int
     hardware: Hardware
+    cluster: str = ""
 
     def run(self, trials: Iterable[Trial]) -> Iterator[tuple[Trial, Result]]:
         """Each trial with its result, as they finish; a finished trial is remembered at once.
@@ -86,26 +88,37 @@ class Laboratory:
 
     def _train(self, trials: Iterable[Trial], work: Work) -> Iterator[tuple[Trial, bytes]]:
         recalled: deque[tuple[Trial, bytes]] = deque()
-        # Workers outlive a study: all that a training depends on is told to them.
-        lab = replace(self, characters=self.characters.absolute())
-        place, code = memory.folder(), memory.code_digest()
-        collect_unfinished(place)
+        collect_unfinished(memory.folder())
 
-        def jobs() -> Iterator[Job]:
+        def orders() -> Iterator[Order]:
             """Asked for the next ones when a worker is free, so that `trials` may decide late."""
             for trial in trials:
-                key = self._key(work, trial)
-                payload = memory.recall(key)
+                order = self._order(work, trial)
+                payload = memory.recall(order.key)
                 if payload is None:
-                    yield partial(_do, lab, self.digest, work, trial, key, place, code)
+                    yield order
                 else:
                     recalled.append((trial, payload))
 
-        for finished in work_off(jobs(), self.hardware.workers):
+        for order, payload in self._carried_out(orders()):
             while recalled:
                 yield recalled.popleft()
-            yield finished
+            yield order.trial, payload
         yield from recalled
+
+    def _carried_out(self, orders: Iterator[Order]) -> Iterator[tuple[Order, bytes]]:
+        """Each order with what its training gave, which is remembered."""
+        place = memory.folder()
+        if self.cluster:
+            find = partial(Characters.load, self.characters)
+            for order, payload in cluster.work_off(orders, self.cluster, self.hardware, find):
+                memory.remember(order.key, payload, place)
+                yield order, payload
+            return
+        # Workers outlive a study: all that a training depends on is told to them.
+        code, path = memory.code_digest(), self.characters.absolute()
+        jobs: Iterator[Job] = (partial(_do, order, place, code, path) for order in orders)
+        yield from work_off(jobs, self.hardware.workers)
 
     def _key(self, work: Work, trial: Trial) -> str:
         return memory.key(
@@ -119,17 +132,14 @@ class Laboratory:
             characters=self.digest,
         )
 
+    def _order(self, work: Work, trial: Trial) -> Order:
+        key = self._key(work, trial)
+        return Order(work, trial, key, self.digest, self.batch_size, self.hardware)
 
-def _do(
-    lab: Laboratory, digest: str, work: Work, trial: Trial, key: str, place: Path, code: str
-) -> tuple[Trial, bytes]:
-    from ablation.run import worker  # here, in the worker process: it imports torch
+
+def _do(order: Order, place: Path, code: str, characters: Path) -> tuple[Order, bytes]:
+    from ablation.run import worker  # noqa: F401  here, in the worker process: it imports torch
 
     if memory.code_digest() != code:
         raise UserError("src/ablation was edited while a study ran; start `dvc repro` again")
-    payload = memory.recall(key, place)  # another study may have finished it by now
-    if payload is None:
-        do = worker.validate if work == "validate" else worker.fit
-        payload = do(lab.characters, digest, lab.batch_size, lab.hardware, trial)
-        memory.remember(key, payload, place)
-    return trial, payload
+    return order, carry_out(order, place, partial(Characters.load, characters))

@@ -1,0 +1,345 @@
+"""Workers on other machines: those of a Dask cluster, which is asked through its scheduler.
+
+Dask carries orders, characters and answers, and knows who is there. What a number depends on is
+looked at where it is computed, by `ablation.run.member`.
+"""
+
+import logging
+import math
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from ablation.base.console import console
+from ablation.base.errors import AGAIN, UserError, one_line
+from ablation.data.characters import Characters
+from ablation.run.hardware import Computer, Hardware
+from ablation.run.member import Nature, Refusal, introduce, serve
+from ablation.run.order import Order
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+# Dask's own.
+SCHEDULER_VARIABLE = "DASK_SCHEDULER_ADDRESS"
+CONNECT_SECONDS = 10
+LOOK_SECONDS = 1.0  # between two looks at who is there
+ALLOWED_FAILURES = 3  # as many workers may die with a trial, as Dask has it; one more is too many
+OR_HERE = f"or unset {SCHEDULER_VARIABLE} to train on this machine"
+
+
+def work_off(
+    orders: Iterator[Order], address: str, hardware: Hardware, find: Callable[[], Characters]
+) -> Iterator[tuple[Order, bytes]]:
+    """Have the workers of a cluster carry out all orders; yields what comes of each.
+
+    Args:
+        orders: asked for the next one when a worker is free, after the consumer has had its answer.
+        address: the scheduler's.
+        hardware: what every worker has to compute with.
+        find: asked for the characters when the first worker lacks them.
+
+    Raises:
+        UserError: nobody answers at the address, a worker is not as it should be, or one after the
+            other died with the same order.
+        RuntimeError: anything else that an order raised, with the traceback.
+    """
+    with _connected(address) as client:
+        staff = _Staff(client, address, hardware, mixed=hardware.elsewhere is not None)
+        console.print(f"{len(staff.introduce())} workers at {address}, {client.dashboard_link}")
+        desk = _Desk(staff, find)
+        while True:
+            for worker in staff.fit() - desk.busy():
+                if (order := desk.next(orders)) is None:
+                    break
+                desk.give(order, worker)
+            if not desk.busy() and not desk.waits_for_a_worker(orders):
+                return
+            desk.take_back()
+            if answered := desk.wait():
+                yield answered
+
+
+def one_kind(address: str, hardware: Hardware) -> Hardware:
+    """What a stage is computed with: that kind of machine of which most workers are.
+
+    Differences between trials are paired: they must not be differences of arithmetic.
+
+    Raises:
+        UserError: nobody answers at the address, or a worker is not as it should be.
+    """
+    with _connected(address) as client:
+        staff = _Staff(client, address, hardware, mixed=True)
+        while not (workers := staff.introduce()):
+            staff.fit()
+            time.sleep(LOOK_SECONDS)
+    own = Computer.here(hardware.device).arithmetic
+    computers = {nature.computer.arithmetic: nature.computer for nature in workers.values()}
+    count = Counter(nature.computer.arithmetic for nature in workers.values())
+    most = max(count, key=lambda kind: (count[kind], kind == own, kind))
+    return replace(hardware, elsewhere=computers[most])
+
+
+@contextmanager
+def _connected(address: str) -> "Iterator[Client]":
+    try:
+        from distributed import Client
+        from distributed.comm.addressing import get_address_host_port
+    except ImportError:
+        raise UserError(
+            f"{SCHEDULER_VARIABLE} is set, but distributed is not installed; "
+            f"`pip install '.[cluster]'`, {OR_HERE}"
+        ) from None
+    for name in logging.root.manager.loggerDict:
+        if name.startswith("distributed"):  # what goes wrong is said here
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        get_address_host_port(address)  # a client would take long to see that it is none
+        client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{SCHEDULER_VARIABLE}: {address}: no Dask scheduler answers there "
+            f"({one_line(error)}); start one with `dask scheduler`, {OR_HERE}"
+        ) from None
+    with client:
+        yield client
+
+
+@dataclass
+class _Staff:
+    """The workers of a cluster, as they were when somebody last looked.
+
+    mixed: whether other processors or GPUs than the study's are passed over, and not refused.
+    present: the status of each, by its address; others: those that are passed over.
+    """
+
+    client: "Client"
+    address: str
+    hardware: Hardware
+    mixed: bool
+    present: dict[str, str] = field(default_factory=dict)
+    others: set[str] = field(default_factory=set)
+    looked: float = -math.inf
+    waiting: bool = False
+
+    @cached_property
+    def wanted(self) -> Nature:
+        return Nature.wanted(self.hardware)
+
+    def fit(self) -> set[str]:
+        """The addresses of those that may be given an order; a newcomer looks at itself then."""
+        if time.monotonic() - self.looked >= LOOK_SECONDS:
+            self.look()
+        running = {worker for worker, status in self.present.items() if status == "running"}
+        fit = running - self.others
+        if not fit and not self.waiting:
+            console.print(f"no worker at {self.address}: waiting for one", style="italic")
+        self.waiting = not fit
+        return fit
+
+    def look(self) -> None:
+        """See who is there.
+
+        Raises:
+            UserError: the scheduler has gone.
+        """
+        if self.client.status == "closed":
+            raise self.gone()
+        # It says nothing while the client tries to reach it again.
+        if (workers := self.client.scheduler_info().get("workers")) is not None:
+            self.present = {worker: about["status"] for worker, about in workers.items()}
+        self.looked = time.monotonic()
+
+    def introduce(self) -> dict[str, Nature]:
+        """Ask all workers who they are; those that compute otherwise are refused or passed over.
+
+        Raises:
+            UserError: a line for each worker that this study cannot use, or the scheduler has gone.
+        """
+        try:
+            found = self.client.run(introduce, self.hardware.device, on_error="return")
+        except OSError:
+            raise self.gone() from None
+        natures, refused = {}, []
+        for worker, answer in found.items():
+            if isinstance(answer, OSError):
+                continue  # it has left
+            if isinstance(answer, Exception):
+                refused.append(f"{worker}: cannot run this project ({one_line(answer)})")
+                continue
+            host, natures[worker] = answer
+            faults = natures[worker].faults(self.wanted)
+            if not natures[worker].computes_as(self.wanted):
+                self.others.add(worker)
+                if not self.mixed:
+                    faults.append(_difference(natures[worker].computer, self.wanted.computer))
+            if faults:
+                refused.append(f"{worker} on {host}: {', '.join(faults)}")
+        if refused:
+            raise UserError(
+                "these workers would not compute what this machine computes; bring them up to "
+                "date and start them again, or stop them:\n  " + "\n  ".join(refused)
+            )
+        return natures
+
+    def gone(self) -> UserError:
+        return UserError(
+            f"{SCHEDULER_VARIABLE}: {self.address}: the Dask scheduler has gone, or was restarted; "
+            f"start it and its workers again and {AGAIN}"
+        )
+
+
+@dataclass
+class _Desk:
+    """The orders that workers have, and those that came back without an answer.
+
+    Each is given to one worker and no other. Where Dask may choose from several, and all of them
+    leave, it waits for one of these to return, though others have come.
+
+    died: by an order's key, the workers that died with it; sent: the characters, as Dask has them.
+    """
+
+    staff: _Staff
+    find: Callable[[], Characters]
+    running: "dict[Future[Any], tuple[Order, str]]" = field(default_factory=dict)
+    done: "SimpleQueue[Future[Any]]" = field(default_factory=SimpleQueue)
+    again: deque[Order] = field(default_factory=deque)
+    died: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    sent: "Future[Any] | None" = None
+
+    def busy(self) -> set[str]:
+        return {worker for _, worker in self.running.values()}
+
+    def next(self, orders: Iterator[Order]) -> Order | None:
+        return self.again.popleft() if self.again else next(orders, None)
+
+    def waits_for_a_worker(self, orders: Iterator[Order]) -> bool:
+        """Whether there is an order left, though nobody is there to take it."""
+        if order := self.next(orders):
+            self.again.append(order)
+        return order is not None
+
+    def give(self, order: Order, worker: str, **characters: "Future[Any]") -> None:
+        from distributed.client import ClosedClientError
+
+        try:
+            future = self.staff.client.submit(
+                serve,
+                order,
+                self.staff.wanted,
+                **characters,
+                key=f"{order.work}-{order.trial.model}-{uuid4().hex}",
+                workers=[worker],
+            )
+        except ClosedClientError:
+            raise self.staff.gone() from None
+        self.running[future] = order, worker
+        future.add_done_callback(self.done.put)
+
+    def take_back(self) -> None:
+        """What those have who are not there any more.
+
+        Raises:
+            UserError: it is not the first time that an order comes back like this.
+        """
+        for future, (order, worker) in [*self.running.items()]:
+            if worker not in self.staff.present:
+                del self.running[future]
+                future.cancel()
+                self.has_died(worker, order)
+
+    def has_died(self, worker: str, order: Order) -> None:
+        died = self.died[order.key]
+        died.append(worker)
+        if len(died) > ALLOWED_FAILURES:
+            raise UserError(
+                f"{len(died)} workers died one after the other with the same trial "
+                f"({', '.join(died)}), probably because memory ran out there (their logs say "
+                f"more); start fewer of them on a machine and {AGAIN}"
+            )
+        self.again.append(order)
+
+    def wait(self) -> tuple[Order, bytes] | None:
+        """The next answer, if one comes before it is time to look who is there."""
+        try:
+            future = self.done.get(timeout=LOOK_SECONDS)
+        except Empty:
+            return None
+        if future not in self.running:
+            return None  # it was taken back
+        order, worker = self.running.pop(future)
+        answer = self.answer(future, worker)
+        if isinstance(answer, bytes):
+            return order, answer
+        if answer is None:
+            self.has_died(worker, order)
+        elif answer is Refusal.UNFIT:
+            self.again.append(order)
+            self.staff.introduce()
+        else:
+            self.give(order, worker, characters=self.characters())
+        return None
+
+    def answer(self, future: "Future[Any]", worker: str) -> bytes | Refusal | None:
+        """What a worker says; None where it has died.
+
+        Raises:
+            UserError, RuntimeError: as `work_off` says.
+        """
+        from distributed.scheduler import KilledWorker, NoValidWorkerError
+
+        while True:
+            try:
+                answer, failed = future.result(timeout=LOOK_SECONDS)
+                break
+            except TimeoutError:
+                self.staff.look()
+                if worker not in self.staff.present:  # it was done, and left before it said so
+                    return None
+            except (KilledWorker, NoValidWorkerError):  # as schedulers may be set up
+                return None
+            except CancelledError:
+                raise self.staff.gone() from None
+            except Exception as error:  # it never began
+                self.staff.introduce()
+                raise UserError(
+                    f"{self.staff.address}: the scheduler or a worker cannot run this project "
+                    f"({one_line(error)}); install it where they run, start them again and {AGAIN}"
+                ) from error
+        if failed:
+            raise type(failed)(f"worker {worker}: {failed}")
+        return answer  # type: ignore[no-any-return]
+
+    def characters(self) -> "Future[Any]":
+        """Dask's copy of the characters, which workers fetch from each other.
+
+        As a task, so that it comes from the scheduler again when all that had it have left.
+        """
+        import dask
+
+        if not self.sent:
+            with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TB"}):
+                self.sent = self.staff.client.submit(
+                    _same, self.find(), key=f"characters-{uuid4().hex}"
+                )
+        return self.sent
+
+
+def _difference(theirs: Computer, ours: Computer) -> str:
+    if theirs.name != ours.name:
+        said = f"it computes on {theirs.name}, here {ours.name}"
+    else:
+        only_one = {*theirs.arithmetic.split()} ^ {*ours.arithmetic.split()}
+        said = f"its {theirs.name} has other instructions ({' '.join(sorted(only_one))})"
+    return f"{said}; `training.machines: mixed` in params.yaml keeps each stage to one kind"
+
+
+def _same(characters: Characters) -> Characters:
+    return characters
