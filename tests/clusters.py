@@ -5,7 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -15,15 +16,27 @@ SOURCE = Path(__file__).parents[1] / "src"
 
 
 class Cluster:
-    """Its processes run until they are stopped, or end with the test."""
+    """A scheduler, and workers as they are asked for; all of them end with the test."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **environment: str) -> None:
+        folder.mkdir()
         self.folder = folder
         self.processes: list[subprocess.Popen[bytes]] = []
         self.scheduler = self.start(
             *("scheduler", "--port", "0", "--scheduler-file", self.file),
             *("--dashboard-address", "127.0.0.1:0"),
+            **environment,
         )
+
+    @classmethod
+    @contextmanager
+    def running(cls, folder: Path, **environment: str) -> Iterator["Cluster"]:
+        """In a folder that is not there yet."""
+        cluster = cls(folder, **environment)
+        try:
+            yield cluster
+        finally:
+            cluster.end()
 
     @property
     def file(self) -> str:

@@ -168,14 +168,17 @@ def run_entries(
     remembered: set[Trial] = set()
     results: Results = {entry.setting: [] for entry in entries}
     running = list(entries)
-
-    def trial(entry: Entry, repeat: Repeat) -> Trial:
-        return make_trial(params, model, entry.recipe, repeat)
+    # Made once: of many entries, each that ends asks for all the others'.
+    trials = {
+        (entry.setting, repeat): make_trial(params, model, entry.recipe, repeat)
+        for entry in entries
+        for repeat in repeats
+    }
 
     def count_what_is_complete() -> None:
         """Take over the repeats that all have finished who run, and stop who is out after each."""
         for repeat in repeats[len(results[entries[0].setting]) :]:
-            row = {entry.setting: finished.get(trial(entry, repeat)) for entry in running}
+            row = {e.setting: finished.get(trials[e.setting, repeat]) for e in running}
             complete = {setting: result for setting, result in row.items() if result}
             if len(complete) < len(row):
                 return
@@ -191,7 +194,7 @@ def run_entries(
         for repeat in repeats:
             for entry in entries:
                 count_what_is_complete()
-                if entry not in running or (each := trial(entry, repeat)) in given:
+                if entry not in running or (each := trials[entry.setting, repeat]) in given:
                     continue
                 given.add(each)
                 if known := lab.recall(each):
@@ -200,8 +203,7 @@ def run_entries(
                 else:
                     yield each
 
-    most = len({trial(entry, repeat) for entry in entries for repeat in repeats})
-    for done, result in progress(lab.run(ahead()), most, model):
+    for done, result in progress(lab.run(ahead()), len({*trials.values()}), model):
         finished[done] = result
     count_what_is_complete()
     counted = sum(map(len, results.values()))

@@ -16,7 +16,7 @@ from ablation.data.characters import Characters
 from ablation.data.splits import Repeat, make_repeats
 from ablation.recipe import Recipe
 from ablation.run.cluster import SCHEDULER_VARIABLE, one_kind
-from ablation.run.hardware import Hardware
+from ablation.run.hardware import Computer, Hardware
 from ablation.run.laboratory import Laboratory
 from ablation.trial.families import CnnSpec, MlpSpec
 from ablation.trial.trials import Result, Trial
@@ -61,20 +61,17 @@ Outcome = tuple[float, bool, str]
 @pytest.fixture(scope="module")
 def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """To train with; a test that stops or adds a worker takes `cluster`."""
-    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
-    for _ in range(2):
-        cluster.worker()
-    yield cluster
-    cluster.end()
+    with Cluster.running(tmp_path_factory.mktemp("shared") / "cluster") as cluster:
+        for _ in range(2):
+            cluster.worker()
+        yield cluster
 
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
     """A scheduler without workers."""
-    (tmp_path / "cluster").mkdir()
-    cluster = Cluster(tmp_path / "cluster")
-    yield cluster
-    cluster.end()
+    with Cluster.running(tmp_path / "cluster") as cluster:
+        yield cluster
 
 
 @pytest.fixture
@@ -206,17 +203,43 @@ def test_workers_that_compute_otherwise_are_refused_by_name(
     assert remembered(toy_study / "memory") == set()
 
 
-def test_trials_go_nowhere_else_than_the_variable_says(tmp_path: Path) -> None:
-    """And without it nothing of Dask is loaded."""
-    command = "import sys, ablation.study; print('distributed' in sys.modules)"
+def test_a_worker_without_the_device_is_refused(
+    cluster: Cluster, toy_study: Path, trials: list[Trial]
+) -> None:
+    cluster.worker(CUDA_VISIBLE_DEVICES="")
+    wait_for_workers(cluster, 1)
+    on_gpu = Hardware("cuda", bf16=False, workers=1, elsewhere=Computer("a GPU", "a GPU"))
+    lab = dataclasses.replace(laboratory(toy_study, cluster.address), hardware=on_gpu)
+    with pytest.raises(UserError, match="it has no GPU that torch finds"):
+        outcomes(lab, trials)
+
+
+def test_a_scheduler_that_does_not_know_the_project_is_said(
+    tmp_path: Path, toy_study: Path, trials: list[Trial]
+) -> None:
+    with Cluster.running(tmp_path / "cluster", PYTHONPATH="") as cluster:
+        cluster.worker()
+        with pytest.raises(UserError, match="the scheduler or a worker cannot run this project"):
+            outcomes(laboratory(toy_study, cluster.address), trials)
+
+
+def test_without_the_variable_nothing_of_dask_is_loaded(toy_study: Path) -> None:
+    params = (SOURCE.parent / "params.yaml").read_text()
+    (toy_study / "params.yaml").write_text(params.replace("precision: auto", "precision: float32"))
+    command = """
+import sys
+from ablation.params import load_params
+from ablation.study import laboratory
+print(laboratory(load_params()).cluster == "", "distributed" in sys.modules, "dask" in sys.modules)
+"""
     done = subprocess.run(
         [sys.executable, "-c", command],
-        env=os.environ | {"PYTHONPATH": str(SOURCE)},
+        env={k: v for k, v in os.environ.items() if k != SCHEDULER_VARIABLE}
+        | {"PYTHONPATH": str(SOURCE)},
         capture_output=True,
         text=True,
-        check=True,
     )
-    assert done.stdout == "False\n"
+    assert done.stdout == "True False False\n", done.stderr
 
 
 def test_a_scheduler_that_is_not_there_is_said(toy_study: Path, trials: list[Trial]) -> None:
