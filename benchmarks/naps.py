@@ -21,10 +21,10 @@ from ablation.data.characters import SIDE, Characters
 from ablation.data.splits import Repeat, make_repeats
 from ablation.params import load_params
 from ablation.run import worker
+from ablation.run.errand import Errand
 from ablation.run.hardware import Hardware
 from ablation.run.laboratory import Laboratory
 from ablation.run.memory import FOLDER_VARIABLE
-from ablation.run.order import Order
 from ablation.study import Entry, run_entries
 from ablation.trial.families import MlpSpec
 from ablation.trial.trials import Curves, Result
@@ -33,10 +33,10 @@ SETTINGS_A_WORKER = 8
 REPEATS = 5
 
 
-def nap(order: Order, find: Callable[[], Characters]) -> bytes:
+def nap(errand: Errand, find: Callable[[], Characters]) -> bytes:
     """What stands in for `worker.train`: no network learns anything."""
-    time.sleep(order.trial.spec.epochs / 100)  # all that a worker is told of its length
-    score = 0.8 + np.random.default_rng(order.trial.repeat.init_seed).normal(0, 0.003)
+    time.sleep(errand.trial.spec.epochs / 100)  # all that a worker is told of its length
+    score = 0.8 + np.random.default_rng(errand.trial.repeat.init_seed).normal(0, 0.003)
     return Result(score, Curves([], [], [], []), 0.0, False, 0).to_bytes()
 
 

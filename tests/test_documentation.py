@@ -21,7 +21,7 @@ import yaml
 
 from ablation.base.files import write_csv
 from ablation.data.datasets import DATASETS, LOOK_ALIKES
-from ablation.params import PARAMS
+from ablation.params import PARAMS, Params
 from ablation.recipe import TECHNIQUES
 from ablation.show.study import Study
 from ablation.show.tables import kinds_of_errors
@@ -58,7 +58,7 @@ stages:
     outs: [{metrics/numbers.json: {cache: false}}]
 """
 PROGRAMS = {
-    *("make", "dvc", "git", "python", "ablation", "ruff", "mypy", "pytest"),
+    *("make", "dvc", "git", "python", "ablation", "ruff", "mypy", "pytest", "dask"),
     *("cd", "cp", "mkdir", "source", "export"),
 }
 
@@ -141,7 +141,14 @@ def names_of(content: dict[str, Any], before: str = "") -> Iterator[str]:
 
 
 def params_names() -> set[str]:
-    return set(names_of(yaml.safe_load((ROOT / PARAMS).read_text())))
+    """The keys of params.yaml, also those that need not be written."""
+    sections = Params.model_fields.items()
+    may_be = {
+        f"{section}.{key}"
+        for section, field in sections
+        for key in getattr(field.annotation, "model_fields", {})
+    }
+    return may_be | set(names_of(yaml.safe_load((ROOT / PARAMS).read_text())))
 
 
 def study_of(model: str, root: Path) -> Study:
@@ -218,6 +225,14 @@ def test_ablation_has_the_commands(page: Path) -> None:
     source = (ROOT / "src/ablation/cli.py").read_text()
     known = re.findall(r'add_parser\(\s*"(\w+)"', source)
     assert {words[0] for words in calls(page, "ablation")} <= set(known)
+
+
+@every_page
+def test_dask_has_the_options(page: Path) -> None:
+    for kind, *words in calls(page, "dask"):
+        pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
+        known = subprocess.check_output([sys.executable, "-m", "dask", kind, "--help"], text=True)
+        assert {word for word in words if word.startswith("--")} <= {*known.split()}
 
 
 @every_page

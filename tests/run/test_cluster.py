@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from ablation.base.errors import UserError
 from ablation.data.characters import Characters
@@ -212,6 +213,22 @@ def test_a_worker_without_the_device_is_refused(
     lab = dataclasses.replace(laboratory(toy_study, cluster.address), hardware=on_gpu)
     with pytest.raises(UserError, match="it has no GPU that torch finds"):
         outcomes(lab, trials)
+
+
+@pytest.mark.gpu
+def test_two_workers_may_share_a_gpu(
+    two_workers: Cluster, toy_study: Path, trials: list[Trial]
+) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    on_gpu = Hardware("cuda", bf16=False, workers=1)
+    here, there = (
+        dataclasses.replace(laboratory(toy_study, address), hardware=on_gpu)
+        for address in ("", two_workers.address)
+    )
+    expected = outcomes(here, trials)
+    forget(toy_study)
+    assert outcomes(there, trials) == expected
 
 
 def test_a_scheduler_that_does_not_know_the_project_is_said(

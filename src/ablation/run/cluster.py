@@ -1,9 +1,10 @@
 """Workers on other machines: those of a Dask cluster, which is asked through its scheduler.
 
-Dask carries orders, characters and answers, and knows who is there. What a number depends on is
+Dask carries errands, characters and answers, and knows who is there. What a number depends on is
 looked at where it is computed, by `ablation.run.member`.
 """
 
+import asyncio
 import logging
 import math
 import time
@@ -20,9 +21,9 @@ from uuid import uuid4
 from ablation.base.console import console
 from ablation.base.errors import AGAIN, UserError, one_line
 from ablation.data.characters import Characters
+from ablation.run.errand import Errand
 from ablation.run.hardware import Computer, Hardware
 from ablation.run.member import Nature, Refusal, introduce, serve
-from ablation.run.order import Order
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -36,20 +37,23 @@ OR_HERE = f"or unset {SCHEDULER_VARIABLE} to train on this machine"
 
 
 def work_off(
-    orders: Iterator[Order], address: str, hardware: Hardware, find: Callable[[], Characters]
-) -> Iterator[tuple[Order, bytes]]:
-    """Have the workers of a cluster carry out all orders; yields what comes of each.
+    errands: Iterator[Errand],
+    address: str,
+    hardware: Hardware,
+    find: Callable[[], Characters],
+) -> Iterator[tuple[Errand, bytes]]:
+    """Have the workers of a cluster carry out all errands; yields what comes of each.
 
     Args:
-        orders: asked for the next one when a worker is free, after the consumer has had its answer.
+        errands: asked for the next one when a worker is free, after the consumer has its answer.
         address: the scheduler's.
         hardware: what every worker has to compute with.
         find: asked for the characters when the first worker lacks them.
 
     Raises:
         UserError: nobody answers at the address, a worker is not as it should be, or one after the
-            other died with the same order.
-        RuntimeError: anything else that an order raised, with the traceback.
+            other died with the same errand.
+        RuntimeError: anything else that an errand raised, with the traceback.
     """
     with _connected(address) as client:
         staff = _Staff(client, address, hardware, mixed=hardware.elsewhere is not None)
@@ -57,10 +61,10 @@ def work_off(
         desk = _Desk(staff, find)
         while True:
             for worker in staff.fit() - desk.busy():
-                if (order := desk.next(orders)) is None:
+                if (errand := desk.next(errands)) is None:
                     break
-                desk.give(order, worker)
-            if not desk.busy() and not desk.waits_for_a_worker(orders):
+                desk.give(errand, worker)
+            if not desk.busy() and not desk.waits_for_a_worker(errands):
                 return
             desk.take_back()
             if answered := desk.wait():
@@ -91,7 +95,6 @@ def one_kind(address: str, hardware: Hardware) -> Hardware:
 def _connected(address: str) -> "Iterator[Client]":
     try:
         from distributed import Client
-        from distributed.comm.addressing import get_address_host_port
     except ImportError:
         raise UserError(
             f"{SCHEDULER_VARIABLE} is set, but distributed is not installed; "
@@ -101,15 +104,24 @@ def _connected(address: str) -> "Iterator[Client]":
         if name.startswith("distributed"):  # what goes wrong is said here
             logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
-        get_address_host_port(address)  # a client would take long to see that it is none
+        asyncio.run(_reach(address))  # a client that cannot leaves threads and tracebacks behind
         client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, RuntimeError) as error:  # the last two are of TLS
         raise UserError(
             f"{SCHEDULER_VARIABLE}: {address}: no Dask scheduler answers there "
             f"({one_line(error)}); start one with `dask scheduler`, {OR_HERE}"
         ) from None
     with client:
         yield client
+
+
+async def _reach(address: str) -> None:
+    from distributed.comm.core import connect
+    from distributed.security import Security
+
+    arguments = Security().get_connection_args("client")
+    comm = await connect(address, timeout=CONNECT_SECONDS, **arguments)
+    comm.abort()
 
 
 @dataclass
@@ -134,7 +146,7 @@ class _Staff:
         return Nature.wanted(self.hardware)
 
     def fit(self) -> set[str]:
-        """The addresses of those that may be given an order; a newcomer looks at itself then."""
+        """The addresses of those that may be given an errand; a newcomer looks at itself then."""
         if time.monotonic() - self.looked >= LOOK_SECONDS:
             self.look()
         running = {worker for worker, status in self.present.items() if status == "running"}
@@ -198,65 +210,65 @@ class _Staff:
 
 @dataclass
 class _Desk:
-    """The orders that workers have, and those that came back without an answer.
+    """The errands that workers have, and those that came back without an answer.
 
     Each is given to one worker and no other. Where Dask may choose from several, and all of them
     leave, it waits for one of these to return, though others have come.
 
-    died: by an order's key, the workers that died with it; sent: the characters, as Dask has them.
+    died: by an errand's key, the workers that died with it; sent: the characters, as Dask has them.
     """
 
     staff: _Staff
     find: Callable[[], Characters]
-    running: "dict[Future[Any], tuple[Order, str]]" = field(default_factory=dict)
+    running: "dict[Future[Any], tuple[Errand, str]]" = field(default_factory=dict)
     done: "SimpleQueue[Future[Any]]" = field(default_factory=SimpleQueue)
-    again: deque[Order] = field(default_factory=deque)
+    again: deque[Errand] = field(default_factory=deque)
     died: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     sent: "Future[Any] | None" = None
 
     def busy(self) -> set[str]:
         return {worker for _, worker in self.running.values()}
 
-    def next(self, orders: Iterator[Order]) -> Order | None:
-        return self.again.popleft() if self.again else next(orders, None)
+    def next(self, errands: Iterator[Errand]) -> Errand | None:
+        return self.again.popleft() if self.again else next(errands, None)
 
-    def waits_for_a_worker(self, orders: Iterator[Order]) -> bool:
-        """Whether there is an order left, though nobody is there to take it."""
-        if order := self.next(orders):
-            self.again.append(order)
-        return order is not None
+    def waits_for_a_worker(self, errands: Iterator[Errand]) -> bool:
+        """Whether there is an errand left, though nobody is there to take it."""
+        if errand := self.next(errands):
+            self.again.append(errand)
+        return errand is not None
 
-    def give(self, order: Order, worker: str, **characters: "Future[Any]") -> None:
+    def give(self, errand: Errand, worker: str, **characters: "Future[Any]") -> None:
         from distributed.client import ClosedClientError
 
         try:
             future = self.staff.client.submit(
                 serve,
-                order,
+                errand,
                 self.staff.wanted,
                 **characters,
-                key=f"{order.work}-{order.trial.model}-{uuid4().hex}",
+                key=f"{errand.work}-{errand.trial.model}-{uuid4().hex}",
                 workers=[worker],
             )
         except ClosedClientError:
             raise self.staff.gone() from None
-        self.running[future] = order, worker
+        self.running[future] = errand, worker
         future.add_done_callback(self.done.put)
 
     def take_back(self) -> None:
         """What those have who are not there any more.
 
         Raises:
-            UserError: it is not the first time that an order comes back like this.
+            UserError: it is not the first time that an errand comes back like this.
         """
-        for future, (order, worker) in [*self.running.items()]:
+        for future, (errand, worker) in [*self.running.items()]:
             if worker not in self.staff.present:
                 del self.running[future]
                 future.cancel()
-                self.has_died(worker, order)
+                self.has_died(worker, errand)
 
-    def has_died(self, worker: str, order: Order) -> None:
-        died = self.died[order.key]
+    def has_died(self, worker: str, errand: Errand) -> None:
+        died = self.died[errand.key]
         died.append(worker)
         if len(died) > ALLOWED_FAILURES:
             raise UserError(
@@ -264,9 +276,9 @@ class _Desk:
                 f"({', '.join(died)}), probably because memory ran out there (their logs say "
                 f"more); start fewer of them on a machine and {AGAIN}"
             )
-        self.again.append(order)
+        self.again.append(errand)
 
-    def wait(self) -> tuple[Order, bytes] | None:
+    def wait(self) -> tuple[Errand, bytes] | None:
         """The next answer, if one comes before it is time to look who is there."""
         try:
             future = self.done.get(timeout=LOOK_SECONDS)
@@ -274,17 +286,17 @@ class _Desk:
             return None
         if future not in self.running:
             return None  # it was taken back
-        order, worker = self.running.pop(future)
+        errand, worker = self.running.pop(future)
         answer = self.answer(future, worker)
         if isinstance(answer, bytes):
-            return order, answer
+            return errand, answer
         if answer is None:
-            self.has_died(worker, order)
+            self.has_died(worker, errand)
         elif answer is Refusal.UNFIT:
-            self.again.append(order)
+            self.again.append(errand)
             self.staff.introduce()
         else:
-            self.give(order, worker, characters=self.characters())
+            self.give(errand, worker, characters=self.characters())
         return None
 
     def answer(self, future: "Future[Any]", worker: str) -> bytes | Refusal | None:

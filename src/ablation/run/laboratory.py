@@ -16,8 +16,8 @@ from ablation.base.files import collect_unfinished
 from ablation.data.characters import Characters
 from ablation.run import cluster, memory
 from ablation.run.crew import Job, work_off
+from ablation.run.errand import Errand, Work, carry_out
 from ablation.run.hardware import Hardware
-from ablation.run.order import Order, Work, carry_out
 from ablation.trial.trials import Learnt, Result, Trial
 
 
@@ -90,34 +90,34 @@ class Laboratory:
         recalled: deque[tuple[Trial, bytes]] = deque()
         collect_unfinished(memory.folder())
 
-        def orders() -> Iterator[Order]:
+        def errands() -> Iterator[Errand]:
             """Asked for the next ones when a worker is free, so that `trials` may decide late."""
             for trial in trials:
-                order = self._order(work, trial)
-                payload = memory.recall(order.key)
+                errand = self._errand(work, trial)
+                payload = memory.recall(errand.key)
                 if payload is None:
-                    yield order
+                    yield errand
                 else:
                     recalled.append((trial, payload))
 
-        for order, payload in self._carried_out(orders()):
+        for errand, payload in self._carried_out(errands()):
             while recalled:
                 yield recalled.popleft()
-            yield order.trial, payload
+            yield errand.trial, payload
         yield from recalled
 
-    def _carried_out(self, orders: Iterator[Order]) -> Iterator[tuple[Order, bytes]]:
-        """Each order with what its training gave, which is remembered."""
+    def _carried_out(self, errands: Iterator[Errand]) -> Iterator[tuple[Errand, bytes]]:
+        """Each errand with what its training gave, which is remembered."""
         place = memory.folder()
         if self.cluster:
             find = partial(Characters.load, self.characters)
-            for order, payload in cluster.work_off(orders, self.cluster, self.hardware, find):
-                memory.remember(order.key, payload, place)
-                yield order, payload
+            for errand, payload in cluster.work_off(errands, self.cluster, self.hardware, find):
+                memory.remember(errand.key, payload, place)
+                yield errand, payload
             return
         # Workers outlive a study: all that a training depends on is told to them.
         code, path = memory.code_digest(), self.characters.absolute()
-        jobs: Iterator[Job] = (partial(_do, order, place, code, path) for order in orders)
+        jobs: Iterator[Job] = (partial(_do, errand, place, code, path) for errand in errands)
         yield from work_off(jobs, self.hardware.workers)
 
     def _key(self, work: Work, trial: Trial) -> str:
@@ -132,14 +132,14 @@ class Laboratory:
             characters=self.digest,
         )
 
-    def _order(self, work: Work, trial: Trial) -> Order:
+    def _errand(self, work: Work, trial: Trial) -> Errand:
         key = self._key(work, trial)
-        return Order(work, trial, key, self.digest, self.batch_size, self.hardware)
+        return Errand(work, trial, key, self.digest, self.batch_size, self.hardware)
 
 
-def _do(order: Order, place: Path, code: str, characters: Path) -> tuple[Order, bytes]:
+def _do(errand: Errand, place: Path, code: str, characters: Path) -> tuple[Errand, bytes]:
     from ablation.run import worker  # noqa: F401  here, in the worker process: it imports torch
 
     if memory.code_digest() != code:
         raise UserError("src/ablation was edited while a study ran; start `dvc repro` again")
-    return order, carry_out(order, place, partial(Characters.load, characters))
+    return errand, carry_out(errand, place, partial(Characters.load, characters))

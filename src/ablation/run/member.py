@@ -1,4 +1,4 @@
-"""What a worker of a cluster does: it looks at itself, and carries out an order if it is fit to."""
+"""What a worker of a cluster does: it looks at itself, and carries out an errand if it is fit."""
 
 import asyncio
 import os
@@ -6,13 +6,15 @@ import platform
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
+from ablation.base.files import collect_unfinished
 from ablation.data.characters import Characters
 from ablation.run import memory
 from ablation.run.crew import Outcome, outcome
+from ablation.run.errand import Errand, carry_out
 from ablation.run.hardware import Computer, Hardware, libraries
-from ablation.run.order import Order, carry_out
 
 NO_GPU = Computer("no GPU that torch finds", "none")
 
@@ -22,7 +24,7 @@ class _LacksCharacters(Exception):  # noqa: N818  no error: they are sent then
 
 
 class Refusal(Enum):
-    """Why a worker sends an order back."""
+    """Why a worker sends an errand back."""
 
     UNFIT = "its numbers would be others"
     LACKS_CHARACTERS = "it has not got the characters yet"
@@ -30,9 +32,9 @@ class Refusal(Enum):
 
 @dataclass(frozen=True)
 class Nature:
-    """What the numbers of a process depend on beside its orders.
+    """What the numbers of a process depend on beside its errands.
 
-    code: `memory.code_digest`; threads: how many orders it takes at once.
+    code: `memory.code_digest`; threads: how many errands it takes at once.
     """
 
     code: str
@@ -75,26 +77,24 @@ async def introduce(device: str, dask_worker: Any) -> tuple[str, Nature]:
     return platform.node(), nature
 
 
-def serve(order: Order, wanted: Nature, characters: Characters | None = None) -> Outcome:
-    """Carry out an order.
+def serve(errand: Errand, wanted: Nature, characters: Characters | None = None) -> Outcome:
+    """Carry out an errand.
 
     Returns:
-        what comes of the order or why it is sent back, and an error to raise where the study runs.
+        what comes of the errand or why it is sent back, and an error to raise where the study runs.
     """
-    return outcome(partial(_serve, order, wanted, characters))
+    return outcome(partial(_serve, errand, wanted, characters))
 
 
-def _serve(order: Order, wanted: Nature, characters: Characters | None) -> bytes | Refusal:
+def _serve(errand: Errand, wanted: Nature, characters: Characters | None) -> bytes | Refusal:
     from distributed import get_worker
 
     threads = get_worker().state.nthreads
-    nature = _nature(order.hardware.device, threads)
+    nature = _nature(errand.hardware.device, threads)
     if nature.faults(wanted) or not nature.computes_as(wanted):
         return Refusal.UNFIT
-    # A folder that several machines see. Without one, only the study remembers.
-    place = memory.folder() if os.environ.get(memory.FOLDER_VARIABLE) else None
     try:
-        return carry_out(order, place, partial(_unless_lacking, characters))
+        return carry_out(errand, _place(), partial(_unless_lacking, characters))
     except _LacksCharacters:
         return Refusal.LACKS_CHARACTERS
 
@@ -103,6 +103,15 @@ def _unless_lacking(characters: Characters | None) -> Characters:
     if characters is None:
         raise _LacksCharacters
     return characters
+
+
+@cache
+def _place() -> Path | None:
+    """A folder that several machines may see; without one, only the study remembers."""
+    if not os.environ.get(memory.FOLDER_VARIABLE):
+        return None
+    collect_unfinished(memory.folder())
+    return memory.folder()
 
 
 @cache

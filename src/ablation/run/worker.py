@@ -1,4 +1,4 @@
-"""What happens in a worker process: a training, from an order to what is remembered of it."""
+"""What happens in a worker process: a training, from an errand to what is remembered of it."""
 
 from collections.abc import Callable
 
@@ -7,41 +7,41 @@ import torch
 
 from ablation.base.errors import UserError
 from ablation.data.characters import Characters
-from ablation.run.order import Order
+from ablation.run.errand import Errand
 from ablation.trial import scoring
 from ablation.trial.training import Part, prepare_process
 
-# The characters of the last order and their number of classes, by their hash and the device.
+# The characters of the last errand and their number of classes, by their hash and the device.
 _kept: dict[tuple[str, str], tuple[Part, int]] = {}
 
 
 def has(digest: str, device: str) -> bool:
-    """Whether this process still has the characters of an earlier order."""
+    """Whether this process still has the characters of an earlier errand."""
     return (digest, device) in _kept
 
 
-def train(order: Order, find: Callable[[], Characters]) -> bytes:
+def train(errand: Errand, find: Callable[[], Characters]) -> bytes:
     """Train on the training part of the trial's split and score on the other, or train on all.
 
     Args:
-        find: asked for the characters if those of the last order were others.
+        find: asked for the characters if those of the last errand were others.
 
     Returns:
         a `Result`; of a fit, a line feed and what the network `Learnt` after it.
 
     Raises:
         SplitError: a class is too small for a part of its own in each half of the split.
-        UserError: other characters were found than the order is about.
+        UserError: other characters were found than the errand is about.
     """
     prepare_process()
-    device = order.hardware.device
-    if not has(order.digest, device):
-        _keep(find(), order.digest, device)
-    whole, classes = _kept[order.digest, device]
-    sizes = {"classes": classes, "batch_size": order.batch_size}
-    if order.work == "validate":
-        return scoring.validate(order.trial, whole, **sizes, bf16=order.hardware.bf16).to_bytes()
-    result, learnt = scoring.fit(order.trial, whole, **sizes, bf16=order.hardware.bf16)
+    device = errand.hardware.device
+    if not has(errand.digest, device):
+        _keep(find(), errand.digest, device)
+    whole, classes = _kept[errand.digest, device]
+    sizes = {"classes": classes, "batch_size": errand.batch_size}
+    if errand.work == "validate":
+        return scoring.validate(errand.trial, whole, **sizes, bf16=errand.hardware.bf16).to_bytes()
+    result, learnt = scoring.fit(errand.trial, whole, **sizes, bf16=errand.hardware.bf16)
     return result.to_bytes() + b"\n" + learnt.to_bytes()
 
 

@@ -14,7 +14,7 @@ Work = Literal["validate", "fit"]
 
 
 @dataclass(frozen=True)
-class Order:
+class Errand:
     """A training, and all that its number depends on but the code.
 
     key: the name under which it is remembered; digest: SHA-256 of the characters.
@@ -28,21 +28,21 @@ class Order:
     hardware: Hardware
 
 
-def carry_out(order: Order, place: Path | None, find: Callable[[], Characters]) -> bytes:
+def carry_out(errand: Errand, place: Path | None, find: Callable[[], Characters]) -> bytes:
     """Train, or recall what another study has trained by now.
 
     Args:
         place: where it is remembered; nowhere, if None.
-        find: asked for the characters, once for many orders.
+        find: asked for the characters, once for many errands.
 
     Raises:
         UserError: what is found are other characters, or a worker's machine refused something.
     """
-    payload = memory.recall(order.key, place) if place else None
+    payload = memory.recall(errand.key, place) if place else None
     if payload is None:
         from ablation.run import worker  # here, in the worker process: it imports torch
 
-        payload = worker.train(order, find)
+        payload = worker.train(errand, find)
         if place:
-            memory.remember(order.key, payload, place)
+            memory.remember(errand.key, payload, place)
     return payload
