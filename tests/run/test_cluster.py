@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 import torch
@@ -141,6 +142,20 @@ def test_characters_travel_once_to_each_worker(
     assert next_stage.digest
     next_stage.characters.unlink()
     assert len(outcomes(next_stage, trials)) == len(trials)
+
+
+def test_the_dashboard_shows_the_study(
+    two_workers: Cluster, toy_study: Path, trials: list[Trial]
+) -> None:
+    """By the names under which Dask groups what it does; the page itself needs bokeh."""
+    pytest.importorskip("bokeh", reason="the extra `cluster` is not installed")
+    seen = []
+    for _ in laboratory(toy_study, two_workers.address).run(trials):
+        with distributed.Client(two_workers.address, set_as_default=False) as client:
+            seen += client.run_on_scheduler(lambda dask_scheduler: [*dask_scheduler.task_prefixes])
+            page = urlopen(client.dashboard_link).read().decode()
+    assert {"validate-mlp", "validate-cnn"} <= {*seen}
+    assert "Dask" in page
 
 
 def test_other_characters_take_their_place(
