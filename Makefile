@@ -4,8 +4,10 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ABLATION_CACHE ?= $(CURDIR)/.cache/trials
 
 DEMO := .cache/demo
+# Only files whose hashes stand in the lock: setuptools as well, which builds what has no wheel.
+PIP := .venv/bin/pip install --quiet --disable-pip-version-check --no-build-isolation --require-hashes
 
-.PHONY: demo test test-faults bench docs install clean
+.PHONY: demo test test-faults bench docs screenshots install lock clean
 
 demo: install ## the whole pipeline on characters drawn from fonts, in a scratch copy
 	@bash demo/run.sh $(DEMO)
@@ -25,14 +27,22 @@ bench: install ## how fast: against a plain loop, the machine's ceiling, and a s
 docs: install ## every table of README.md and docs/, from the study's files
 	python docs/tables.py
 
+screenshots: install ## README's pictures of the pages, which need chromium
+	python docs/screenshots.py
+
 install: .venv/installed ## the virtual environment, with exact versions
 
 .venv/installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("$(PYTHON) is Python %d.%d; this needs 3.11 or newer: make PYTHON=python3.12 ..." % sys.version_info[:2])'
 	$(PYTHON) -m venv .venv
-	.venv/bin/pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	sed -n '/^setuptools==/,/[^\\]$$/p' requirements.lock | $(PIP) --requirement /dev/stdin
+	$(PIP) --requirement requirements.lock
 	.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
+
+lock: ## the hashes of the versions in requirements.lock, looked up anew; needs uv
+	uv pip compile requirements.lock --quiet --output-file requirements.lock --generate-hashes \
+		--no-deps --universal --python-version 3.11 --no-header --no-annotate
 
 clean: ## forget the environment and every remembered trial
 	rm -rf .venv .cache

@@ -159,7 +159,7 @@ def measure(work: Work, rounds: int) -> dict[str, list[float]]:
 
 
 def sizes(work: Work) -> str:
-    """`512-256-128`, or `16-32-64 dense=128`."""
+    """`512-256-128`, or `16-32-64+128`."""
     return label(sizes_of(work.model, work.spec))
 
 

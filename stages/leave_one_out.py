@@ -87,7 +87,7 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True, choices=FAMILIES)
-    parser.add_argument("--recipe", required=True, type=Path, help="the chain's final recipe")
+    parser.add_argument("--recipe", required=True, type=Path, help="what the chain chose")
     parser.add_argument("--chain", required=True, type=Path, help="what its stages concluded")
     return parser.parse_args()
 

@@ -1,9 +1,10 @@
 import ast
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,6 +29,18 @@ IMPORT_ROOTS = (ROOT / "src", ROOT / "stages")
 def import_closure() -> Callable[[Path], set[Path]]:
     """Every file of the project that a file imports, directly or not, itself included."""
     return _closure
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """A browser without a window; skips where there is none."""
+    browser = pytest.importorskip(
+        "browser", reason="pages are tested with playwright, which is not installed"
+    )
+    if browser.CHROMIUM is None:
+        pytest.skip("chromium is not installed")
+    with browser.chromium() as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

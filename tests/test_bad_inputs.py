@@ -496,7 +496,7 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
     "a recipe of the other family": (
         "technique",
         lambda: edit_yaml("recipe.yaml", architecture={"channels": [4, 5], "dense": []}),
-        "recipe.yaml: architecture: '4-5 dense=none' are no sizes of a mlp; found in a recipe that "
+        "recipe.yaml: architecture: '4-5' are no sizes of a mlp; found in a recipe that "
         "was written for another family",
     ),
     "a recipe that trains too long": (

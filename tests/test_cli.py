@@ -1,148 +1,187 @@
+"""The command `ablation`, as people type it."""
+
+import json
+import shutil
+import socket
 import subprocess
 import sys
-import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
 import pytest
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
-from ablation.base.errors import UserError
-from ablation.cli import main, read_page
-from ablation.cli import predict as predict_here
-from ablation.data.conversion import PAGE_SIDE
-from ablation.fitted import Fitted
+from ablation.cli import main
+from tests.test_picture import seven
 
 REPOSITORY = Path(__file__).parents[1]
 
 
-def draw(path: Path, ink: int, ground: int) -> Path:
-    image = Image.new("L", (300, 200), ground)
-    font = ImageFont.load_default(size=120)
-    ImageDraw.Draw(image).text((100, 20), "7", fill=ink, font=font)
-    image.save(path)
+class Said(NamedTuple):
+    """What the command left behind: its status, or the line that it ends with, and its output."""
+
+    status: str | int | None
+    out: str
+    err: str
+
+
+Ablation = Callable[..., Said]
+
+
+@pytest.fixture
+def ablation(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ablation:
+    """The command in this process, which has torch already."""
+
+    def run(*arguments: str | Path) -> Said:
+        monkeypatch.setattr(sys, "argv", ["ablation", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        return Said(end.value.code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def drawn(tmp_path: Path) -> Path:
+    path = tmp_path / "seven.png"
+    seven().save(path)
     return path
 
 
-def predict(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    code = "from ablation.cli import main; main()"
-    command = [sys.executable, "-c", code, "predict", *map(str, arguments)]
-    environment = {"PYTHONPATH": str(REPOSITORY / "src")}
-    return subprocess.run(
-        command, env=environment, cwd=REPOSITORY, capture_output=True, text=True, check=False
-    )
-
-
-def test_dark_ink_on_paper_and_light_ink_on_slate_are_read_alike(tmp_path: Path) -> None:
-    paper = read_page(draw(tmp_path / "paper.png", ink=20, ground=240))
-    slate = read_page(draw(tmp_path / "slate.png", ink=240, ground=20))
-    assert paper.shape == (PAGE_SIDE, PAGE_SIDE)
-    assert paper.max() == pytest.approx(1, abs=0.01)
-    assert np.abs(paper - slate).max() < 0.01
-
-
-def test_an_empty_page_is_an_error_that_says_so(tmp_path: Path) -> None:
-    Image.new("L", (50, 50), 255).save(tmp_path / "empty.png")
-    with pytest.raises(UserError, match=r"empty\.png: an empty page"):
-        read_page(tmp_path / "empty.png")
-
-
-def test_what_is_no_image_is_an_error_that_says_so(tmp_path: Path) -> None:
-    (tmp_path / "text.png").write_text("not a picture")
-    with pytest.raises(UserError, match=r"text\.png: not an image"):
-        read_page(tmp_path / "text.png")
-
-
-@pytest.mark.parametrize("model", ["mlp", "cnn"])
-def test_the_committed_models_read_a_seven(tmp_path: Path, model: str) -> None:
-    said = predict(
-        draw(tmp_path / "seven.png", ink=0, ground=255),
-        "--model",
-        REPOSITORY / f"data/models/{model}.safetensors",
+def test_both_models_answer_from_any_folder(drawn: Path) -> None:
+    command = [sys.executable, "-m", "ablation", "predict", drawn.name]
+    environment = {"PYTHONPATH": str(REPOSITORY / "src"), "LANG": "C.UTF-8"}
+    said = subprocess.run(
+        command, env=environment, cwd=drawn.parent, capture_output=True, text=True, check=False
     )
     assert said.returncode == 0, said.stderr
-    first_guess = said.stdout.splitlines()[-1].split()[1]
-    assert first_guess == "7"
+    assert said.stderr == ""
+    _, mlp, cnn = said.stdout.splitlines()
+    assert mlp.split()[:3] == ["seven.png", "mlp", "7"]
+    assert cnn.split()[:2] == ["cnn", "7"]
+    assert mlp.count("%") == cnn.count("%") == 3
 
 
-def test_a_missing_model_is_one_line_without_a_traceback(tmp_path: Path) -> None:
-    said = predict(draw(tmp_path / "seven.png", 0, 255), "--model", tmp_path / "none.safetensors")
-    assert said.returncode == 1
-    assert said.stderr.startswith("error: ")
-    assert "Traceback" not in said.stderr
-
-
-def png(width: int, height: int) -> bytes:
-    """A picture of hardly any bytes that says it is so large."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        length, check = len(content), zlib.crc32(kind + content)
-        return length.to_bytes(4) + kind + content + check.to_bytes(4)
-
-    header = width.to_bytes(4) + height.to_bytes(4) + bytes([8, 0, 0, 0, 0])
-    chunks = (b"IHDR", header), (b"IDAT", zlib.compress(bytes(100))), (b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*each) for each in chunks)
-
-
-MOST = "make it smaller, 64 million pixels are the most"
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (png(60_000, 60_000), f"a picture of far too many pixels; {MOST}"),
-        (png(9000, 8000), f"a picture of 9000 x 8000 pixels; {MOST}"),
-        (
-            png(30, 30),
-            "not an image that can be read (image file is truncated (0 bytes not processed))",
-        ),
-        (png(30, 30)[:40], "not an image that can be read; a PNG or JPEG can"),
-        (b"", "not an image that can be read; a PNG or JPEG can"),
-    ],
-    ids=["far too large", "too large", "cut off", "cut off early", "empty"],
-)
-def test_a_picture_that_cannot_be_used(content: bytes, said: str, tmp_path: Path) -> None:
-    (tmp_path / "seven.png").write_bytes(content)
-    with pytest.raises(UserError) as error:
-        read_page(tmp_path / "seven.png")
-    assert str(error.value) == f"{tmp_path}/seven.png: {said}"
-
-
-def said_by(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> str | int | None:
-    """The status with which `ablation` ends: 0, 2, or the line that it prints before 1."""
-    monkeypatch.chdir(REPOSITORY)
-    monkeypatch.setattr(sys, "argv", ["ablation", *map(str, arguments)])
-    with pytest.raises(SystemExit) as end:
-        main()
-    return end.value.code
-
-
-def test_a_name_in_brackets_is_no_markup(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_the_models_are_those_of_the_study_worked_in(
+    drawn: Path, monkeypatch: pytest.MonkeyPatch, ablation: Ablation
 ) -> None:
-    monkeypatch.chdir(REPOSITORY)
-    picture = draw(tmp_path / "[b]seven[x].png", ink=0, ground=255)
-    predict_here([picture], Fitted.load(Path("data/models/mlp.safetensors")))
-    assert "[b]seven[x].png" in capsys.readouterr().out
+    """Which may have fitted one family alone."""
+    (drawn.parent / "dvc.yaml").write_text("stages: {}")
+    (drawn.parent / "deeper").mkdir()
+    monkeypatch.chdir(drawn.parent / "deeper")
+    own = ("predict", "../seven.png", "--json")
+    assert list(json.loads(ablation(*own).out)[0]) == ["image", "warning", "mlp", "cnn"]
+    (drawn.parent / "data/models").mkdir(parents=True)
+    model = drawn.parent / "data/models/mlp.safetensors"
+    shutil.copy(REPOSITORY / "data/models/mlp.safetensors", model)
+    assert list(json.loads(ablation(*own).out)[0]) == ["image", "warning", "mlp"]
+    assert ablation(*own, "--model", "cnn").status == (
+        f"error: {model.with_name('cnn.safetensors')}: no such file; `dvc repro fit` makes it"
+    )
 
 
-def test_files_that_are_not_there_or_folders(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("model", ["mlp", "cnn", str(REPOSITORY / "data/models/cnn.safetensors")])
+def test_one_model_can_be_asked(model: str, drawn: Path, ablation: Ablation) -> None:
+    (answer,) = json.loads(ablation("predict", drawn, "--model", model, "--json").out)
+    name = "mlp" if model == "mlp" else "cnn"
+    assert list(answer) == ["image", "warning", name]
+    assert answer["image"] == str(drawn)
+    assert answer[name][0]["character"] == "7"
+    assert 0 < answer[name][0]["probability"] <= 1
+
+
+def test_one_bad_image_gets_its_own_line_and_the_status_is_one(
+    drawn: Path, ablation: Ablation
 ) -> None:
-    there = draw(tmp_path / "seven.png", ink=0, ground=255)
-    for arguments, said in {
-        ("none.png",): "none.png: No such file or directory; name a picture",
-        (str(tmp_path),): f"{tmp_path}: Is a directory; name a picture",
-        (str(there), "--model", "none"): "none: no such file; `dvc repro fit` makes it",
-        (
-            str(there),
-            "--model",
-            str(tmp_path),
-        ): f"{tmp_path}: a folder; name a file that `dvc repro fit` made",
-        (str(there), "--model", str(there)): f"{there}: not a model that `dvc repro fit` wrote, "
-        "which makes it anew (Error while deserializing header: header too large)",
-    }.items():
-        assert said_by(monkeypatch, "predict", *arguments) == f"error: {said}"
+    said = ablation("predict", drawn.parent / "gone.png", drawn)
+    assert said.status == 1
+    assert said.err == f"error: {drawn.parent / 'gone.png'}: no such file\n"
+    assert "cnn" in said.out
+
+
+def test_a_bad_image_is_an_object_of_the_array(drawn: Path, ablation: Ablation) -> None:
+    said = ablation("predict", drawn.parent, drawn, "--json")
+    assert said.status == 1
+    bad, good = json.loads(said.out)
+    assert bad == {
+        "image": str(drawn.parent),
+        "error": "a folder, not an image; name the images in it",
+    }
+    assert good["warning"] is None
+
+
+@pytest.fixture
+def in_its_folder(drawn: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(drawn.parent)
+    return drawn
+
+
+def test_names_with_brackets_and_colons_are_printed_as_they_are(
+    in_its_folder: Path, ablation: Ablation
+) -> None:
+    name = "[bold]a[b] :smile: [red].png"
+    in_its_folder.rename(name)
+    assert name in ablation("predict", name).out
+
+
+def test_a_name_cannot_steer_the_terminal(in_its_folder: Path, ablation: Ablation) -> None:
+    name = "\x1b[2Jseven\n\udcff.png"
+    in_its_folder.rename(name)
+    said = ablation("predict", name, "gone\x07.png")
+    assert "?[2Jseven??.png" in said.out
+    assert said.err == "error: gone?.png: no such file\n"
+
+
+def test_show_writes_what_the_network_saw(drawn: Path, ablation: Ablation) -> None:
+    sheet = drawn.parent / "new/seen.png"
+    assert ablation("predict", drawn, "--show", sheet).status == 0
+    assert Image.open(sheet).convert("L").getextrema() == (0, 255)
+
+
+def test_a_picture_that_cannot_be_written_loses_no_answer(drawn: Path, ablation: Ablation) -> None:
+    said = ablation("predict", drawn, "--show", drawn / "seen.png")
+    assert str(said.status).startswith(f"error: {drawn}")
+    assert "cnn" in said.out
+
+
+def test_a_picture_to_write_that_is_none_is_said_before_any_work(ablation: Ablation) -> None:
+    said = ablation("predict", "gone.png", "--show", "seen.gif")
+    assert said == ("error: seen.gif: its end: '.gif' is not one of .png, .jpg, .jpeg", "", "")
+
+
+def test_what_is_no_model_is_one_line(drawn: Path, ablation: Ablation) -> None:
+    folder = drawn.parent
+    mistakes: dict[str | Path, str] = {
+        "cmn": "--model: 'cmn' is not one of mlp, cnn, both (did you mean 'cnn'?); "
+        "nor is it a file's name",
+        folder: f"{folder}: a folder; name a file that `dvc repro fit` made",
+        drawn: f"{drawn}: not a model that `dvc repro fit` wrote, which makes it anew "
+        "(Error while deserializing header: header too large)",
+    }
+    for model, said in mistakes.items():
+        assert ablation("predict", drawn, "--model", model).status == f"error: {said}"
+
+
+def test_a_model_of_another_conversion_is_said(drawn: Path, ablation: Ablation) -> None:
+    content = (REPOSITORY / "data/models/cnn.safetensors").read_bytes()
+    model = drawn.with_name("model")
+    model.write_bytes(content.replace(b'\\"emnist\\"', b'\\"emnits\\"'))
+    assert ablation("predict", drawn, "--model", model).status == (
+        f"error: {model}: its metadata: conversion: 'emnits' is not one of emnist "
+        "(did you mean 'emnist'?)"
+    )
+
+
+def test_a_port_to_draw_at_that_is_taken_is_said(ablation: Ablation) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert ablation("draw", "--port", str(port)).status == (
+            f"error: port {port}: Address already in use; "
+            "name another, --port 0 takes any that is free"
+        )
 
 
 @pytest.mark.parametrize(
@@ -153,13 +192,13 @@ def test_files_that_are_not_there_or_folders(
         (("predict",), "ablation predict: error: the following arguments are required: images"),
         (("predict", "a.png", "--modell"), "ablation: error: unrecognized arguments: --modell"),
         (("predict", "a.png", "--model"), "ablation predict: error: argument --model: expected"),
+        (("draw", "--port", "-1"), "ablation draw: error: argument --port: '-1' is not a number "),
+        (("draw", "--port", "65536"), "ablation draw: error: argument --port: '65536' is not a"),
     ],
 )
 def test_a_command_that_cannot_be_understood(
-    arguments: tuple[str, ...],
-    said: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...], said: str, ablation: Ablation
 ) -> None:
-    assert said_by(monkeypatch, *arguments) == 2
-    assert capsys.readouterr().err.splitlines()[-1].startswith(said)
+    status, _, err = ablation(*arguments)
+    assert status == 2
+    assert err.splitlines()[-1].startswith(said)

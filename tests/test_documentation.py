@@ -1,5 +1,6 @@
 """What people read is true: links lead somewhere, commands exist, tables are the study's."""
 
+import argparse
 import json
 import os
 import re
@@ -20,6 +21,7 @@ import tables
 import yaml
 
 from ablation.base.files import write_csv
+from ablation.cli import command_line
 from ablation.data.datasets import DATASETS, LOOK_ALIKES
 from ablation.params import PARAMS, Params
 from ablation.recipe import TECHNIQUES
@@ -221,10 +223,22 @@ def test_python_and_pytest_are_given_files_that_exist(page: Path) -> None:
 
 
 @every_page
-def test_ablation_has_the_commands(page: Path) -> None:
-    source = (ROOT / "src/ablation/cli.py").read_text()
-    known = re.findall(r'add_parser\(\s*"(\w+)"', source)
-    assert {words[0] for words in calls(page, "ablation")} <= set(known)
+def test_ablation_takes_what_is_typed(page: Path) -> None:
+    for words in calls(page, "ablation"):
+        command_line().parse_args(words)
+
+
+def test_every_option_of_ablation_is_explained() -> None:
+    page = (ROOT / "docs/handwriting.md").read_text()
+    options = re.findall(r"--[a-z]+", "".join(each.format_help() for each in command_parsers()))
+    assert {"--model", "--show", "--port"} <= set(options)
+    assert {name for name in options if f"`{name}" not in page} == {"--help"}
+
+
+def command_parsers() -> Iterator[argparse.ArgumentParser]:
+    for action in command_line()._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            yield from action.choices.values()
 
 
 @every_page
@@ -324,6 +338,15 @@ def test_architecture_names_every_room_and_module() -> None:
     rooms = {path.parent.name for path in package.glob("*/__init__.py")}
     modules = {path.name for path in package.glob("*.py")} - {"__init__.py"}
     assert rooms | modules <= set(QUOTED.findall((ROOT / "docs/architecture.md").read_text()))
+
+
+def test_every_promise_has_tests_that_exist() -> None:
+    page = (ROOT / "docs/promises.md").read_text()
+    for promise in re.split("^- ", page, flags=re.MULTILINE)[1:]:
+        named = re.findall(r"^  - `(.+)::(\w+)`", promise, re.MULTILINE)
+        assert named, promise
+        for file, test in named:
+            assert f"\ndef {test}(" in (ROOT / file).read_text(), f"{file}::{test}"
 
 
 @pytest.mark.parametrize(

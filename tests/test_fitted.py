@@ -1,6 +1,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,9 +10,9 @@ import safetensors.numpy
 from ablation.data.characters import Characters
 from ablation.data.splits import Repeat
 from ablation.fitted import Fitted
-from ablation.model_file import METADATA, ModelError, pack, unpack
+from ablation.model_file import METADATA, STEP, ModelError, pack, unpack
 from ablation.recipe import Recipe
-from ablation.trial.families import CnnSpec
+from ablation.trial.families import CnnSpec, MlpSpec
 from ablation.trial.models import build
 from ablation.trial.trials import Learnt, Trial
 
@@ -72,6 +73,32 @@ def test_a_kernel_too_large_for_half_precision_stays_as_it_is(
     large = Learnt(0.17, 0.33, learnt.tensors | {name: learnt.tensors[name] + np.float32(1e6)})
     file.write_bytes(pack(trial, large, CLASSES, "emnist"))
     assert np.array_equal(unpack(file)[1][name], large.tensors[name])
+
+
+def test_a_large_model_is_kept_in_8_bits(recipe: Recipe, repeats: list[Repeat], file: Path) -> None:
+    spec = MlpSpec(hidden=(1024, 1024, 512), epochs=1)
+    state = build(spec, recipe, 4, seed=3).state_dict()
+    whole = Learnt(0.17, 0.33, {name: tensor.numpy() for name, tensor in state.items()})
+    file.write_bytes(pack(Trial("mlp", spec, recipe, repeats[0]), whole, CLASSES, "emnist"))
+    assert file.stat().st_size < 2.5e6
+    kept = Fitted.load(file).network.state_dict()
+    assert kept.keys() == state.keys()
+    for name, values in state.items():
+        if values.ndim > 1:
+            largest = values.abs().amax(1, keepdim=True)
+            assert ((kept[name] - values).abs() <= largest / 250).all(), "half a step of 127"
+        else:
+            assert kept[name].equal(values)
+
+
+@pytest.mark.parametrize("steps", [np.ones(3, np.float32), np.ones((4, 1), np.float32)])
+def test_steps_that_fit_no_kernel_are_refused(file: Path, learnt: Learnt, steps: Any) -> None:
+    about, tensors = unpack(file)
+    name = next(name for name, values in learnt.tensors.items() if values.ndim > 1)
+    damaged = {name + STEP: steps} | tensors
+    file.write_bytes(safetensors.numpy.save(damaged, {METADATA: about.to_json()}))
+    with pytest.raises(ModelError, match=r"step: its sizes are .*none of that name"):
+        Fitted.load(file)
 
 
 def test_what_a_network_learnt_survives_being_remembered(learnt: Learnt) -> None:

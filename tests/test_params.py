@@ -208,7 +208,7 @@ WIDE, DEEP = {"hidden": [64, 32, 16]}, {"hidden": [32, 24, 16, 16]}
     [
         (
             {"mpl": [WIDE]},
-            "techniques.architecture: 'mpl' is not one of mlp, cnn (did you mean 'mlp'?)",
+            "techniques.architecture: 'mpl' is not one of mlp, cnn",
         ),
         (
             {"mlp": [{"width": [9, 8, 7]}]},

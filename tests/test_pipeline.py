@@ -118,7 +118,8 @@ def test_after_a_pull_nothing_is_stale(study: Clone, tmp_path: Path) -> None:
 
 
 def test_an_edit_reruns_what_depends_on_it(branches: tuple[Clone, set[str]]) -> None:
-    again = of_all_families("dropout", "leave_one_out", "fit", "evaluate")
+    later = CHAIN[CHAIN.index("dropout") :]
+    again = of_all_families(*later, "leave_one_out", "fit", "evaluate")
     assert branches[1] == {"check", "compare", "report", *again}
 
 

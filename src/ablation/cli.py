@@ -1,112 +1,184 @@
-"""`ablation predict`: the fitted models on a person's own image."""
+"""`ablation predict` and `ablation draw`: the fitted models on a person's own handwriting."""
 
 import argparse
-import warnings
+import json
+import sys
+import unicodedata
 from pathlib import Path
-
-import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING
 
 from ablation.base.checked import one_of
-from ablation.base.console import console, percent, plain_errors
-from ablation.base.errors import UserError, one_line
-from ablation.data.conversion import CONVERSIONS, PAGE_SIDE
-from ablation.fitted import Fitted
+from ablation.base.console import INTERRUPTED, console, percent, plain_errors
+from ablation.base.errors import UserError
+from ablation.base.files import repository
+from ablation.trial.families import FAMILIES
 
-GUESSES = 3
-# A phone's camera takes 50 millions; a page this large takes a second and 2 GB to read.
-MOST_PIXELS = 64_000_000
+if TYPE_CHECKING:  # these take seconds, and `--help` needs none
+    from ablation.answers import Answer
+    from ablation.fitted import Fitted
+
+MODELS = Path("data/models")
+BOTH = "both"
+PORT = 8428  # of `draw`
+CONTROLS = ("Cc", "Cs")  # Unicode's categories of what steers a terminal, and of no letter at all
 
 
 def main() -> None:
-    """The command line; `ablation predict --help` tells what it takes."""
+    """Run a command; `ablation COMMAND --help` tells what each takes."""
+    given = command_line().parse_args()
+    try:
+        with plain_errors():
+            complete = given.run(given)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    sys.exit(0 if complete else 1)
+
+
+def command_line() -> argparse.ArgumentParser:
+    """What may be typed after `ablation`."""
     parser = argparse.ArgumentParser(prog="ablation", description="A staged ablation on EMNIST.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    command = commands.add_parser("predict", help="which character is on an image?")
-    command.add_argument("images", nargs="+", type=Path, help="one handwritten character each")
-    command.add_argument(
+    asked = argparse.ArgumentParser(add_help=False)
+    asked.add_argument(
         "--model",
-        type=Path,
-        default=Path("data/models/cnn.safetensors"),
-        help="a model file that `dvc repro fit` wrote (default: %(default)s)",
+        default=BOTH,
+        metavar=f"{'|'.join(FAMILIES)}|{BOTH}|FILE",
+        help="the fitted models of the study, or a model's file (default: %(default)s)",
     )
-    arguments = parser.parse_args()
-    with plain_errors():
-        predict(arguments.images, Fitted.load(arguments.model))
+
+    command = commands.add_parser("predict", help="which character is on it?", parents=[asked])
+    command.add_argument("images", nargs="+", type=Path, help="one handwritten character each")
+    command.add_argument("--json", action="store_true", help="print a JSON array")
+    command.add_argument(
+        "--show", type=Path, metavar="FILE", help="write a picture of what the network saw"
+    )
+    command.set_defaults(run=lambda it: predict(it.images, it.model, it.json, it.show))
+
+    command = commands.add_parser("draw", help="a page to draw characters on", parents=[asked])
+    command.add_argument(
+        "--port",
+        type=_port,
+        default=PORT,
+        help="where the page is on this machine; 0 takes any that is free (default: %(default)s)",
+    )
+    command.set_defaults(run=lambda it: draw(it.model, it.port))
+    return parser
 
 
-def predict(paths: list[Path], fitted: Fitted) -> None:
-    """Print the most probable characters of every image."""
-    name = fitted.about.conversion
-    if name not in CONVERSIONS:
-        raise UserError(f"{fitted.path}: its metadata: conversion: {one_of(name, CONVERSIONS)}")
-    convert = CONVERSIONS[name]
-    images = np.stack([convert(read_page(path)) for path in paths])
-    table = Table("image", *(f"guess {n}" for n in range(1, GUESSES + 1)), box=None)
-    for path, probabilities in zip(paths, fitted.probabilities(images), strict=True):
-        best = np.argsort(-probabilities)[:GUESSES]
-        guesses = (f"{fitted.about.classes[i]}  {percent(float(probabilities[i]))}" for i in best)
-        # As it is: brackets in a name are no markup.
-        table.add_row(*map(Text, (path.name.encode(errors="replace").decode(), *guesses)))
-    console.print(table)
+def _port(text: str) -> int:
+    if text.isascii() and text.isdigit() and len(text) <= 5 and int(text) < 2**16:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 65535")
 
 
-def read_page(path: Path) -> np.ndarray:
-    """A picture of one character, in the middle of a (128, 128) page of ink in 0..1.
-
-    Dark ink on a light ground and light ink on a dark one both do: the ground is what the border
-    shows.
+def predict(images: list[Path], model: str, as_json: bool, picture: Path | None) -> bool:
+    """Print what the models answer; whether every image could be read.
 
     Raises:
-        UserError: no image, one too large, or nothing drawn on it.
+        UserError: a model or the picture to write is at fault.
     """
-    colours = _read_picture(path)
-    paper = Image.new("RGBA", colours.size, "white")
-    grey = Image.alpha_composite(paper, colours).convert("L")
-    pixels = np.asarray(grey, dtype=np.float32) / 255
-    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    ink = np.abs(pixels - np.median(border))
-    if ink.max() < 0.1:
-        raise UserError(f"{path}: an empty page; draw one character, darker than the ground")
-    return _page(ink / ink.max())
+    from ablation.seen import check_name, save_seen
+
+    if picture:
+        check_name(picture)
+    models = load_models(model)
+    from ablation.answers import answer
+
+    answers = answer(images, models)
+    if as_json:
+        print(json.dumps([each.to_dict() for each in answers], indent=2))
+    else:
+        _print(answers, list(models))
+    if picture:
+        save_seen(answers, picture)
+    return all(each.error is None for each in answers)
 
 
-def _read_picture(path: Path) -> Image.Image:
-    try:
-        with path.open("rb") as file, warnings.catch_warnings(action="ignore"):
-            picture = Image.open(file)
-            if (width := picture.width) * (height := picture.height) > MOST_PIXELS:
-                raise UserError(
-                    f"{path}: a picture of {width} x {height} pixels; make it smaller, "
-                    f"{MOST_PIXELS // 10**6} million pixels are the most"
-                )
-            return ImageOps.exif_transpose(picture).convert("RGBA")
-    except UserError:
-        raise
-    except Image.DecompressionBombError:
-        raise UserError(
-            f"{path}: a picture of far too many pixels; make it smaller, "
-            f"{MOST_PIXELS // 10**6} million pixels are the most"
-        ) from None
-    except UnidentifiedImageError:
-        raise UserError(f"{path}: not an image that can be read; a PNG or JPEG can") from None
-    except Exception as error:  # broken bytes make Pillow's decoders raise whatever they meet
-        if isinstance(error, OSError) and error.errno is not None:  # the system's own
-            raise UserError(f"{path}: {error.strerror}; name a picture") from None
-        raise UserError(f"{path}: not an image that can be read ({one_line(error)})") from None
+def draw(model: str, port: int) -> bool:
+    """Let people draw for the models, until Ctrl-C.
+
+    Raises:
+        UserError: a model is at fault, or the port cannot be had.
+    """
+    models = load_models(model)
+    from ablation.draw import serve
+
+    serve(models, port)
+    return True
 
 
-def _page(ink: np.ndarray) -> np.ndarray:
-    """The drawing in the middle of a square page of EMNIST's scanning size."""
-    rows, columns = (np.flatnonzero((ink > 0.3).any(axis=axis)) for axis in (1, 0))
-    drawn = Image.fromarray(ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
-    scale = 0.6 * PAGE_SIDE / max(drawn.size)
-    width, height = (max(1, round(extent * scale)) for extent in drawn.size)
-    page = np.zeros((PAGE_SIDE, PAGE_SIDE), np.float32)
-    top, left = (PAGE_SIDE - height) // 2, (PAGE_SIDE - width) // 2
-    page[top : top + height, left : left + width] = np.asarray(
-        drawn.resize((width, height), Image.Resampling.BILINEAR)
-    )
-    return np.clip(page, 0, 1)
+def load_models(name: str) -> dict[str, "Fitted"]:
+    """Fitted models by their families.
+
+    Args:
+        name: a family, `both` for all that the study has fitted, or a model's file.
+
+    Raises:
+        ModelError: naming the file, what is wrong with it and what to do.
+        UserError: there is no such file or folder of models, or it is of another conversion.
+    """
+    from ablation.data.conversion import CONVERSIONS
+    from ablation.fitted import Fitted
+
+    if name == BOTH:
+        files = fitted_models()
+    elif name in FAMILIES:
+        files = [fitted_models()[0].with_name(f"{name}.safetensors")]
+    elif Path(name).exists():
+        files = [Path(name)]
+    else:
+        raise UserError(f"--model: {one_of(name, (*FAMILIES, BOTH))}; nor is it a file's name")
+    models = {}
+    for file in files:
+        fitted = Fitted.load(file)
+        way = fitted.about.conversion
+        if way not in CONVERSIONS:
+            raise UserError(f"{file}: its metadata: conversion: {one_of(way, CONVERSIONS)}")
+        models[fitted.about.model] = fitted
+    return models
+
+
+def fitted_models() -> list[Path]:
+    """The released models of the study: of the repository worked in, or of this code's own.
+
+    Raises:
+        UserError: there are none in either.
+    """
+    here = (repository() / "dvc.yaml").absolute().parent
+    around = [folder for folder in (here, *here.parents) if (folder / "dvc.yaml").is_file()]
+    for folder in (*around, Path(__file__).resolve().parents[2]):
+        files = [folder / MODELS / f"{family}.safetensors" for family in FAMILIES]
+        if there := [file for file in files if file.is_file()]:
+            return there
+    raise UserError(f"no models in {MODELS}; `dvc repro fit` makes them, or name one: --model FILE")
+
+
+def _print(answers: list["Answer"], names: list[str]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None)
+    table.add_column("image", overflow="fold")
+    table.add_column("model")
+    for place in ("first guess", "second", "third"):
+        table.add_column(place, no_wrap=True)
+    for each in answers:
+        image = Text(_printable(each.image))  # a Text: brackets and colons are no markup
+        for name in names if each.guesses else ():
+            guesses = [
+                Text(_printable(f"{one.character}  {percent(one.probability)}"))
+                for one in (each.guesses or {})[name]
+            ]
+            table.add_row(image, name, *guesses)
+            image = Text("")
+    if table.row_count:
+        console.print(table)
+    for each in answers:
+        for kind, what in (("warning", each.warning), ("error", each.error)):
+            if what:
+                print(f"{kind}: {_printable(f'{each.image}: {what}')}", file=sys.stderr)
+
+
+def _printable(text: str) -> str:
+    """In a form that any terminal takes, and that steers none."""
+    return "".join("?" if unicodedata.category(sign) in CONTROLS else sign for sign in text)

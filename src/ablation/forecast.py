@@ -21,6 +21,7 @@ from ablation.data.splits import Repeat
 from ablation.judge.worth import list_trials
 from ablation.params import PARAMS, Params, load_params
 from ablation.recipe import TECHNIQUES, Recipe, plain
+from ablation.run.no_compiler import leave_compiler_out
 from ablation.run.precision import hardware_for
 from ablation.study import list_entries, repeats_for
 from ablation.trial.families import Spec
@@ -41,6 +42,8 @@ def main() -> None:
     hardware, _ = hardware_for(
         params.training.precision, params.training.device, params.training.workers
     )
+    if hardware.device == "cpu":
+        leave_compiler_out()
     prepare_process()
     for model in params.families:
         refuse_networks_without_memory(params, model)
@@ -53,12 +56,12 @@ def main() -> None:
         print(f"{model}: {trials} trials at most, {more} of leave-one-out at most, {fits} fits")
         if characters:
             a_character = measure(params, model, hardware.device, hardware.bf16)
-            epochs += (more + fits) * params.spec(model).epochs
+            epochs += (more + epochs_of_fits(params, model)) * params.spec(model).epochs
             seconds += a_character * characters * epochs / hardware.workers
     if characters:
         print(
-            f"about {duration(seconds)} on this machine at most, {hardware.workers} at a time, if "
-            "all train as fast as the baseline"
+            f"about {duration(seconds)} on this machine, {hardware.workers} at a time, if all "
+            "train as fast as the baseline: larger networks and augmentation take longer"
         )
         print("racing, and trainings that are remembered, spare some")
 
@@ -86,6 +89,12 @@ def count_leave_one_out(params: Params, model: str) -> int:
     ]
     needed = list_trials(changed, 1, params.worth.order_pairs, params.seed)
     return len(needed) * params.validation.repeats
+
+
+def epochs_of_fits(params: Params, model: str) -> int:
+    """The trainings of `fit`, one of twice the epochs as two; of the final recipe the longest."""
+    listed = list_entries(params, model, "epochs", params.baseline)
+    return params.fit.seeds * (1 + max(entry.recipe.epochs for entry in listed))
 
 
 def measure(params: Params, model: str, device: str, bf16: bool) -> float:

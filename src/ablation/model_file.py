@@ -1,7 +1,8 @@
 """A fitted model as a file: weights, and all that is needed to use them. Does without torch.
 
-Kernels and weight matrices, nearly all of a network, are rounded to half precision: the file then
-takes half the room in git. What is evaluated is the file, so its accuracy is that of these weights.
+Kernels and weight matrices, nearly all of a network, are rounded: to half precision, or to 8 bits
+where the file would still be too large for git. What is evaluated is the file, so its accuracy is
+that of these weights.
 """
 
 import json
@@ -22,6 +23,8 @@ from ablation.trial.families import FAMILIES, Spec
 from ablation.trial.trials import Learnt, Trial
 
 METADATA = "ablation"
+LARGE = 4_000_000  # bytes of a file
+STEP = ".step"  # ends the name of what a matrix in 8 bits is to be multiplied with
 CONVERSION = "emnist"  # of models from before the conversion was written into the file
 
 
@@ -113,6 +116,8 @@ class About:
 def pack(trial: Trial, learnt: Learnt, classes: tuple[str, ...], conversion: str) -> bytes:
     """The content of a model file, in safetensors' form; equal models give equal bytes."""
     tensors = {name: _rounded(values) for name, values in learnt.tensors.items()}
+    if sum(values.nbytes for values in tensors.values()) > LARGE:
+        tensors = _in_8_bits(learnt.tensors)
     about = About(
         trial.model,
         trial.spec,
@@ -155,13 +160,40 @@ def unpack(path: Path) -> tuple[About, dict[str, np.ndarray]]:
     for name, values in tensors.items():
         if values.dtype.kind not in "fiu" or not np.isfinite(values).all():
             raise not_a_model(path, f"{name}: not all of its weights are finite numbers")
-    return about, tensors
+    return about, _from_8_bits(tensors)
 
 
 def _rounded(values: np.ndarray) -> np.ndarray:
     """Kernels and weight matrices in half precision, if it can hold them."""
     fits = values.ndim > 1 and np.abs(values).max() < np.finfo(np.float16).max
     return values.astype(np.float16) if fits else values
+
+
+def _in_8_bits(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Kernels and weight matrices in 127 steps to each side of zero, as wide as each row needs."""
+    smaller = {}
+    for name, values in tensors.items():
+        if values.ndim < 2:
+            smaller[name] = values
+            continue
+        rows = values.reshape(len(values), -1)
+        steps = np.maximum(np.abs(rows).max(1, keepdims=True) / 127, np.finfo(np.float32).tiny)
+        smaller[name] = np.rint(rows / steps).astype(np.int8).reshape(values.shape)
+        smaller[name + STEP] = steps[:, 0]
+    return smaller
+
+
+def _from_8_bits(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What `_in_8_bits` was given, but for rounding; all else as it is."""
+    steps = {name: values for name, values in tensors.items() if name.endswith(STEP)}
+    whole = {name: values for name, values in tensors.items() if name not in steps}
+    for name, each in steps.items():
+        rounded = whole.get(name.removesuffix(STEP))
+        if rounded is not None and rounded.ndim > 1 and each.shape == rounded.shape[:1]:
+            whole[name.removesuffix(STEP)] = rounded * each.reshape(-1, *[1] * (rounded.ndim - 1))
+        else:
+            whole[name] = each  # of nothing: the network, which has none of that name, says so
+    return whole
 
 
 def not_a_model(path: Path, what: str) -> ModelError:

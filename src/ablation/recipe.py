@@ -220,7 +220,7 @@ def plain(recipe: Recipe) -> Recipe:
 
 def label(setting: Any, without: Iterable[str] = ()) -> str:
     """What a person would call a setting: `cosine`, `sgd lr=0.1`, `l2=0.0001`, `on`, `0.2`, `2x`,
-    `512-256-128`, `16-32-64 dense=128`.
+    `512-256-128`, `16-32-64+128 x2`.
 
     Values that are a field's default go unsaid, and so do the fields in `without`.
     """
@@ -233,16 +233,25 @@ def label(setting: Any, without: Iterable[str] = ()) -> str:
     if isinstance(setting, int):
         return f"{setting}x"
     if isinstance(setting, Checked):
-        # Its name, or, of sizes, which have none, the first of them; then what is no default.
-        first, *others = type(setting).model_fields
         defaults = {name: field.default for name, field in type(setting).model_fields.items()}
-        values = {name: getattr(setting, name) for name in others if name not in without}
-        said = [f"{name}={_short(v)}" for name, v in values.items() if v != defaults[name]]
-        return " ".join([_short(getattr(setting, first)), *said])
-    return "none" if setting == 0 else str(setting)
+        values = {name: v for name, v in setting if v != defaults[name] and name not in without}
+        if "name" not in defaults:
+            return _sizes_label(values, {name for name, v in defaults.items() if v == 1})
+        said = [f"{name}={_short(value)}" for name, value in values.items() if name != "name"]
+        return " ".join([setting.name, *said])  # type: ignore[attr-defined]
+    return "none" if setting == 0 else _short(setting)
+
+
+def _sizes_label(values: dict[str, Any], often: set[str]) -> str:
+    """Widths of one part of a network after the other, then its counts.
+
+    often: the counts that are 1 unless it is said; if there is one alone, `x2` says enough.
+    """
+    widths = ["-".join(map(str, v)) for v in values.values() if isinstance(v, tuple) and v]
+    counts = {name: v for name, v in values.items() if not isinstance(v, tuple)}
+    said = [f"x{v}" if often == {name} else f"{name}={v}" for name, v in counts.items()]
+    return " ".join(["+".join(widths), *said])
 
 
 def _short(value: Any) -> str:
-    if isinstance(value, tuple):
-        return "-".join(map(str, value)) or "none"
     return value if isinstance(value, str) else f"{value:g}"

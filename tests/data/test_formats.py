@@ -345,31 +345,31 @@ BOMBS = {
     ),
 }
 READ = """
-import resource, sys, time
+import sys
 from pathlib import Path
 from ablation.data.formats import find_partition
-started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def peak():
+    return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
+before = peak()
 try:
     find_partition(Path(sys.argv[1]), "bymerge-test")
 except ValueError as error:
     print(error)
-print(time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+print(peak() - before)
 """
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_a_bomb_is_refused_in_seconds_and_little_memory(name: str, tmp_path: Path) -> None:
+def test_a_bomb_is_refused_in_little_memory(name: str, tmp_path: Path) -> None:
     file, make, error = BOMBS[name]
     (tmp_path / file).write_bytes(make())
     (tmp_path / LABELS_NAME).write_bytes(CONTENTS[LABELS_NAME])
     command = [sys.executable, "-c", READ, str(tmp_path)]
     printed = subprocess.check_output(command, text=True, env=os.environ | {"PYTHONPATH": SOURCE})
-    message, measured = printed.splitlines()
-    seconds, kilobytes = map(float, measured.split())
+    message, kilobytes = printed.splitlines()
     assert f"{tmp_path / file}" in message
     assert error in message
-    assert seconds < 5
-    assert kilobytes < 100_000
+    assert int(kilobytes) < 100_000
 
 
 SOURCE = str(Path(__file__).parents[2] / "src")

@@ -7,6 +7,7 @@ from ablation.data.splits import Repeat, make_repeats, split, val_to_train
 
 LABELS = np.random.default_rng(0).permutation(np.repeat(np.arange(6, dtype=np.uint8), 40))
 SEEDS_OF_1729 = (2248742872, 2756388605, 1963567772, 2625966904, 1676937989)
+FOLDS_OF_1729 = 163833458
 
 
 def seeds(repeat: Repeat) -> tuple[int, ...]:
@@ -59,6 +60,15 @@ def test_the_fraction_plays_no_part_in_kfold() -> None:
     assert make_repeats(1, "kfold", 0.15, 5) == make_repeats(1, "kfold", 0.4, 5)
 
 
+@pytest.mark.parametrize(("scheme", "fraction", "folds"), [("shuffle", 0.15, 0), ("kfold", 0.2, 5)])
+def test_a_repeat_says_how_its_split_is_made(scheme: str, fraction: float, folds: int) -> None:
+    repeats = make_repeats(1, scheme, 0.15, 5)
+    assert [each.index for each in repeats] == [0, 1, 2, 3, 4]
+    assert {(each.scheme, each.fraction, each.folds) for each in repeats} == {
+        (scheme, fraction, folds)
+    }
+
+
 @pytest.mark.parametrize("scheme", ["shuffle", "kfold"])
 def test_no_two_seeds_are_equal_but_that_of_the_folds(scheme: str) -> None:
     repeats = [
@@ -79,6 +89,7 @@ def test_another_purpose_gets_other_splits() -> None:
 
 def test_the_seeds_of_a_study_stay() -> None:
     assert seeds(make_repeats(1729, "shuffle", 0.15, 1)[0]) == SEEDS_OF_1729
+    assert seeds(make_repeats(1729, "kfold", 0.15, 2)[0]) == (FOLDS_OF_1729, *SEEDS_OF_1729[1:])
 
 
 @pytest.mark.parametrize(("scheme", "ratio"), [("shuffle", 0.2 / 0.8), ("kfold", 0.25)])
@@ -99,6 +110,7 @@ def test_a_repeat_can_be_hashed_and_sent_to_a_worker() -> None:
     [
         ("shufle", 0.15, 5, "validation.scheme: 'shufle' is not one of shuffle, kfold"),
         ("shuffle", 1.0, 5, "validation.fraction: 1.0 is not between 0 and 1"),
+        ("shuffle", 0.0, 5, "validation.fraction: 0.0 is not between 0 and 1"),
         ("shuffle", 0.15, 0, "validation.repeats: 0 is too few, shuffle needs 1 or more"),
         ("kfold", 0.15, 1, "validation.repeats: 1 is too few, kfold needs 2 or more"),
     ],
@@ -121,3 +133,14 @@ def test_too_small_classes_are_an_error(
 ) -> None:
     with pytest.raises(ValueError, match=error):
         split(LABELS, make_repeats(1, scheme, fraction, count)[0])
+
+
+@pytest.mark.parametrize(
+    ("scheme", "fraction", "count"), [("kfold", 0.15, 4), ("shuffle", 0.25, 1)]
+)
+def test_a_class_may_have_one_character_in_the_smaller_part(
+    scheme: str, fraction: float, count: int
+) -> None:
+    labels = np.repeat(np.arange(3, dtype=np.uint8), 4)
+    validation = split(labels, make_repeats(1, scheme, fraction, count)[0])[1]
+    assert labels[validation].tolist() == [0, 1, 2]

@@ -129,6 +129,17 @@ def test_confusions_count_both_ways_round() -> None:
     }
 
 
+def test_pairs_of_equally_many_errors_are_in_alphabetical_order() -> None:
+    table = most_confused([*"CBAA"], [*"DCCB"])
+    assert table[["first", "second"]].agg("".join, axis=1).tolist() == ["AB", "AC", "BC", "CD"]
+
+
+def test_a_single_error_is_all_of_them() -> None:
+    assert most_confused([*"AB"], [*"CB"])["share_of_errors"].tolist() == [1.0]
+    alike = look_alike_errors([*"OB"], [*"0B"], LOOK_ALIKES).set_index("group")
+    assert alike.loc["all", "share_of_errors"] == 1.0
+
+
 def test_no_more_than_ten_pairs() -> None:
     actual, predicted = [*"ABCDEFGHIJKL"], [*"000000000000"]
     table = most_confused(actual, predicted)
@@ -213,7 +224,7 @@ def test_reliability_of_a_model_that_is_always_or_never_right(right: bool) -> No
 
 @pytest.mark.parametrize("confidence", [1.2, -0.1, float("nan")])
 def test_confidence_is_a_probability(confidence: float) -> None:
-    with pytest.raises(ValueError, match=r"\[0, 1\]"):
+    with pytest.raises(ValueError, match=r"^confidence must lie in \[0, 1\]"):
         reliability_curve([True], [confidence])
 
 
@@ -230,6 +241,10 @@ def test_mcnemar_does_not_care_for_what_both_got_right() -> None:
     assert few == many
 
 
+def test_models_that_disagree_both_ways_alike_do_not_differ() -> None:
+    assert mcnemar(*outcomes(first=3, second=3)) == 1.0
+
+
 def test_models_that_never_disagree_do_not_differ() -> None:
     assert mcnemar(*outcomes(both=5, neither=3)) == 1.0
 
@@ -242,7 +257,8 @@ def test_difference_is_second_minus_first() -> None:
 
 def test_bootstrap_interval_agrees_with_the_normal_one() -> None:
     # Per character the difference is -1, 0 or 1: variance (60 + 100) / 1000 - 0.04^2.
-    _, low, high = accuracy_difference(*outcomes(both=840, first=60, second=100), seed=1)
+    gain, low, high = accuracy_difference(*outcomes(both=840, first=60, second=100), seed=1)
+    assert gain == pytest.approx(0.04)
     reach = 1.959964 * np.sqrt((0.16 - 0.04**2) / 1000)
     assert (low, high) == pytest.approx((0.04 - reach, 0.04 + reach), abs=0.0015)
 

@@ -8,6 +8,7 @@ import scipy.stats
 
 from ablation.judge.noise import (
     TRUST,
+    _chance_of_noise,
     against_first,
     corrected_interval,
     dunnett_bound,
@@ -79,6 +80,33 @@ def test_equal_noise_is_hardly_ever_called_out_of_line() -> None:
     assert measure_noise(random_scores(1_000, 6, 5)).in_line.all(-1).mean() >= 0.997
 
 
+@pytest.mark.parametrize("contenders", [3, 4, 5, 6])
+def test_more_than_half_stay_in_line(contenders: int) -> None:
+    scores = random_scores(300, contenders, 5)
+    scores *= 10.0 ** np.random.default_rng(1).integers(0, 6, (300, contenders, 1))
+    in_line = measure_noise(scores).in_line
+    assert in_line.sum(-1).min() == contenders // 2 + 1
+    assert (in_line.sum(-1) < contenders).mean() > 0.5
+
+
+def test_chance_of_a_contenders_noise_is_that_of_an_f_test() -> None:
+    scores = random_scores(4, 6)
+    scores[1, 4:] = scores[2, 3:] = NAN
+    everyone = measure_noise(scores)
+    found = _chance_of_noise(everyone.steps, np.ones(4, bool))
+    for place in range(4):
+        others = measure_noise(np.delete(scores, place, axis=0))
+        freedom = everyone.freedom - others.freedom
+        ratio = (everyone.total - others.total) / freedom / (others.total / others.freedom)
+        expected = scipy.stats.f.sf(ratio, freedom, others.freedom)
+        assert found[place] == pytest.approx(float(expected))
+
+
+def test_of_one_contender_the_chance_is_unknown() -> None:
+    steps = measure_noise(random_scores(3, 5)).steps
+    assert _chance_of_noise(steps, np.array([True, False, False])).tolist() == [1.0, 1.0, 1.0]
+
+
 def test_of_two_contenders_nobody_is_out_of_line() -> None:
     scores = random_scores(2, 5)
     scores[1] *= 1_000
@@ -100,6 +128,13 @@ def test_paired_interval_by_hand() -> None:
     # 0.01 * sqrt(1/3 + 1/4) = 0.00763763, their product 0.0328621.
     low, high = corrected_interval(np.array([0.01, 0.02, 0.03]), 0.25, 0.95)
     assert (low, high) == pytest.approx((-0.0128621, 0.0528621), abs=1e-6)
+
+
+def test_paired_interval_of_two_repeats_by_hand() -> None:
+    # t with one degree of freedom leaves 2.5 % above 12.7062; the error is
+    # 0.01 / sqrt(2) * sqrt(1/2 + 1/4) = 0.00612372, their product 0.0778093.
+    low, high = corrected_interval(np.array([0.01, 0.02]), 0.25, 0.95)
+    assert (low, high) == pytest.approx((-0.0628093, 0.0928093), abs=1e-6)
 
 
 def test_one_repeat_says_nothing_about_noise() -> None:
@@ -137,9 +172,12 @@ def test_estimate_uses_the_repeats_that_all_of_it_ran() -> None:
 def test_many_tables_at_once_are_estimated_as_one_by_one() -> None:
     scores = random_scores(50, 4, 5)
     scores[::2, 3, 2:] = NAN
-    together = estimate(scores, against_first(4)[1:], measure_noise(scores), 0.25)
+    scores[::5, 1] *= 1_000
+    noise = measure_noise(scores)
+    together = estimate(scores, against_first(4)[1:], noise, 0.25)
     for place, table in enumerate(scores):
         alone = estimate(table, against_first(4)[1:], measure_noise(table), 0.25)
+        assert noise.in_line[place].tolist() == measure_noise(table).in_line.tolist()
         assert np.allclose(together.error[place], alone.error)
 
 

@@ -3,9 +3,11 @@
 import math
 
 import numpy as np
+import pytest
 from numpy.typing import ArrayLike
 
-from ablation.judge.racing import raced_out
+from ablation.judge.noise import measure_noise
+from ablation.judge.racing import Outlook, raced_out
 from ablation.judge.selection import Contender
 
 NAN = math.nan
@@ -67,6 +69,14 @@ def test_nobody_goes_on_where_nobody_can_leave_the_incumbent() -> None:
     # Each may still end ahead of the incumbent, but not by as much as the best of three must.
     same = [contender(f"{n}", 0.8 + 0.002 * np.roll([0, 1, -1], n)) for n in range(3)]
     assert race(contender("old", [0.802, 0.802, 0.802]), *same) == [True, True, True]
+
+
+def test_error_at_the_end_is_the_one_of_all_repeats() -> None:
+    # Noise as it is, after two of five repeats: the error has the term of all five.
+    two = np.array([[0.80, 0.81, NAN, NAN, NAN], [0.83, 0.80, NAN, NAN, NAN]])
+    ahead = Outlook(two, measure_noise(two), done=2, val_to_train=0.25)
+    gain = ahead.estimate(np.array([[-1.0, 1.0]]))
+    assert ahead.final_error(gain) == pytest.approx(gain.error * math.sqrt(0.45 / 0.75))
 
 
 def test_nobody_is_out_after_a_single_repeat() -> None:

@@ -5,9 +5,11 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 from numpy.typing import ArrayLike
 
 from ablation.base.errors import UserError
+from ablation.judge.noise import measure_noise
 from ablation.judge.selection import (
     Contender,
     Evidence,
@@ -15,6 +17,7 @@ from ablation.judge.selection import (
     decide,
     has_collapsed,
     judge_stage,
+    tolerance,
 )
 
 NAN = math.nan
@@ -147,6 +150,13 @@ def test_higher_risk_allows_less_of_a_shortfall() -> None:
     assert judge(OLD, SIMPLE, BEST, risk=0.45).winner is BEST
 
 
+def test_tolerance_is_a_comparison_of_two_at_the_risk() -> None:
+    noise = measure_noise(np.random.default_rng(0).normal(size=(4, 5)))
+    error = math.sqrt(2 * float(noise.variance) * (1 / 5 + 0.25))
+    expected = scipy.stats.t.ppf(0.8, df=3 * 4) * error
+    assert tolerance(noise, 5, 0.25, risk=0.2) == pytest.approx(expected)
+
+
 def test_highest_mean_shared_goes_to_the_first() -> None:
     # The same three scores in another order: their means differ by rounding only.
     first, same = contender("a", [0.3, 0.9, 0.2]), contender("b", [0.9, 0.2, 0.3])
@@ -163,7 +173,9 @@ def test_single_repeat_goes_to_the_highest_mean() -> None:
 
 def test_two_repeats_are_enough_for_a_verdict() -> None:
     old, new = contender("old", [0.80, 0.81]), contender("new", [0.90, 0.91])
-    assert judge(old, new, contender("bad", [0.70, 0.72])).winner is new
+    verdict = judge(old, new, contender("bad", [0.70, 0.72]))
+    assert verdict.winner is new
+    assert row(verdict, "new").spread == pytest.approx(0.01 / math.sqrt(2))
 
 
 def test_many_stages_at_once_are_judged_as_one_by_one() -> None:
@@ -293,7 +305,7 @@ def test_diverged_contender_that_was_stopped_was_not_raced_out() -> None:
 
 def test_worse_than_twice_guessing_has_collapsed() -> None:
     assert has_collapsed([0.8, 0.019], classes=100)
-    assert not has_collapsed([0.8, 0.021, NAN], classes=100)
+    assert not has_collapsed([0.8, 0.02, NAN], classes=100)
 
 
 @pytest.mark.parametrize(("classes", "least"), [(2, 0.75), (3, 2 / 3), (4, 0.5)])
@@ -349,7 +361,7 @@ def test_evidence_by_hand() -> None:
     assert found.spread == pytest.approx(0.01)
     assert found.gain == pytest.approx(0.02)
     assert (found.low, found.high) == pytest.approx((-0.0128621, 0.0528621), abs=1e-6)
-    assert (found.repeats, found.role) == (3, "winner")
+    assert (found.repeats, found.role, found.candidate) == (3, "winner", "better")
 
 
 def test_incumbent_gains_nothing_over_itself() -> None:
@@ -446,6 +458,23 @@ def test_finished_grid_point_stands_before_one_that_was_raced_out() -> None:
     lucky = contender("lucky", [0.99, NAN, NAN], candidate="sgd")
     finished = contender("finished", [0.83, 0.83, 0.83], candidate="sgd")
     assert row(judge(OLD, lucky, finished), "finished").won_grid
+
+
+def test_of_a_grid_that_was_raced_out_the_smallest_loss_counts_and_not_the_easiest_repeats() -> (
+    None
+):
+    old = contender("old", [0.9, 0.9, 0.5, 0.5])
+    early = contender("early", [0.80, 0.80, NAN, NAN], candidate="sgd")
+    later = contender("later", [0.85, 0.85, 0.45, NAN], candidate="sgd")
+    assert row(judge(old, early, later), "later").won_grid
+
+
+def test_edge_is_not_flagged_where_a_better_rate_was_raced_out() -> None:
+    incumbent = contender("low", [0.8, 0.8, 0.8], candidate="sgd", rate=0.01)
+    middle = contender("middle", [0.81, 0.81, NAN], candidate="sgd", rate=0.1)
+    high = contender("high", [0.7, 0.7, NAN], candidate="sgd", rate=1.0)
+    found = row(judge(incumbent, middle, high, BEST), "low")
+    assert found.won_grid and not found.grid_edge
 
 
 def test_grid_that_was_raced_out_whole_still_shows_its_edge() -> None:

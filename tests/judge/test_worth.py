@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from ablation.judge.worth import Changed, Worth, draw_orders, list_trials, weigh_techniques
 
@@ -123,6 +124,11 @@ def test_up_to_four_techniques_run_all_recipes_on_all_repeats() -> None:
     assert set(trials.values()) == {(0, 1, 2)}
 
 
+def test_recipes_come_in_the_order_of_their_size_and_of_the_techniques() -> None:
+    order = ["".join(sorted(recipe)) for recipe in list_trials("abc", 1, 1, seed=0)]
+    assert order == ["", "a", "b", "c", "ab", "ac", "bc", "abc"]
+
+
 # --- more techniques than all recipes are trained for --------------------------------------------
 
 SIX = "abcdef"
@@ -214,6 +220,26 @@ def test_shares_are_unbiased_and_their_intervals_hold_the_truth() -> None:
     )
     assert np.abs(gains.mean(0) - truth).max() < 3.5 * gains.std(0).max() / math.sqrt(500)
     assert 0.94 <= ((low <= truth) & (truth <= high)).mean() <= 0.98
+
+
+@pytest.mark.parametrize("repeats", [2, 5])
+def test_interval_of_a_share_is_that_of_its_formula(repeats: int) -> None:
+    random = np.random.default_rng(12)
+    scores = {some: random.normal(size=repeats) for some in list_trials(SIX, repeats, 1, seed=0)}
+    shares = np.zeros((repeats, len(SIX)))
+    for repeat in range(repeats):
+        for order in draw_orders(SIX, repeat, pairs=1, seed=0):
+            for place, letter in enumerate(order):
+                before, after = frozenset(order[:place]), frozenset(order[: place + 1])
+                gain = scores[after][repeat] - scores[before][repeat]
+                shares[repeat, SIX.index(letter)] += gain / 2
+    spread = shares.var(0, ddof=1)
+    freedom = (repeats - 1) * spread.sum() ** 2 / (spread**2).sum()
+    error = np.sqrt(np.maximum(spread, spread.mean()) * (1 / repeats + 0.25))
+    reach = scipy.stats.t.ppf(0.975, freedom) * error
+    found = weigh_six(scores).shapley
+    assert [part.low for part in found] == pytest.approx(shares.mean(0) - reach)
+    assert [part.high for part in found] == pytest.approx(shares.mean(0) + reach)
 
 
 def test_technique_without_luck_of_its_own_is_no_surer_than_the_others() -> None:

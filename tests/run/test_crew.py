@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -24,6 +25,14 @@ from ablation.run.crew import work_off
 with stage_process():
     list(work_off(iter([partial(time.sleep, 3600)] * 2), 2))
 """
+LARGE = """
+import sys
+from functools import partial
+from ablation.base.console import stage_process
+from ablation.run.crew import work_off
+with stage_process():
+    list(work_off(iter([partial(eval, "len(700_000_000 * b'.')")]), int(sys.argv[1])))
+"""
 PIDS = """
 import os
 from functools import partial
@@ -33,9 +42,9 @@ print(len(list(work_off(iter([partial(os.getpid)] * 4), 2))))
 """
 
 
-def start(script: str, *wrapped: str) -> subprocess.Popen[str]:
+def start(script: str, *wrapped: str, arguments: tuple[str, ...] = ()) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [*wrapped, sys.executable, "-c", script],
+        [*wrapped, sys.executable, "-c", script, *arguments],
         env=os.environ | {"PYTHONPATH": str(SOURCE)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -168,3 +177,9 @@ def test_leaves_nothing_in_shared_memory() -> None:
     os.killpg(stage.pid, signal.SIGKILL)
     stage.communicate()
     assert [name for name in names if str(stage.pid) in name] == []
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_stage_says_what_memory_its_largest_process_took(workers: str) -> None:
+    said, _ = start(LARGE, arguments=(workers,)).communicate()
+    assert re.fullmatch(r"peak memory: 0\.7\d GB in the largest process\n", said)

@@ -13,7 +13,7 @@ import torch
 from ablation.data.splits import Repeat
 from ablation.recipe import Elastic, Ema, Recipe, Regularization
 from ablation.run import hardware, memory
-from ablation.run.hardware import Hardware, HardwareError
+from ablation.run.hardware import Hardware, HardwareError, processes_on_gpu
 from ablation.trial import replay
 from ablation.trial.families import CnnSpec, MlpSpec
 from ablation.trial.training import Part, prepare_process, train
@@ -37,6 +37,15 @@ def test_auto_takes_one_worker_per_core_that_this_process_may_use() -> None:
     cores = len(os.sched_getaffinity(0))
     assert Hardware.choose("cpu", "float32", "auto").workers == cores
     assert Hardware.choose("cpu", "float32", 7).workers == 7
+
+
+def test_several_processes_share_a_gpu_where_its_service_for_that_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", str(tmp_path))
+    assert processes_on_gpu() == 1
+    (tmp_path / "control").touch()
+    assert processes_on_gpu() == 4
 
 
 def test_cuda_without_a_gpu_is_said() -> None:

@@ -55,11 +55,6 @@ OTHERS: dict[str, list[str]] = {
     "regularization": ["none", "l1=1e-05", "l2=1e-05"],
     "dropout": ["none", "0.4"],
 }  # fmt: skip
-CHROMIUM = shutil.which("chromium")
-FLAGS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
 COLLAPSED, DIVERGED = "tanh", "off"
 
 
@@ -335,25 +330,18 @@ def repository(
 
 
 @pytest.fixture(scope="session")
-def visit() -> Iterator[Open]:
+def visit(chromium: Any) -> Iterator[Open]:
     """Opens a file in a browser that has no network; skips where there is no browser."""
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="pages are tested with playwright, which is not installed"
-    )
-    if CHROMIUM is None:
-        pytest.skip("chromium is not installed")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        context = browser.new_context(offline=True, viewport={"width": 1280, "height": 900})
+    context = chromium.new_context(offline=True, viewport={"width": 1280, "height": 900})
 
-        def open_page(file: Path) -> Visit:
-            visit = Visit(context.new_page())
-            visit.page.on("console", lambda message: visit.said.append(message.text))
-            visit.page.on("pageerror", lambda error: visit.said.append(str(error)))
-            visit.page.on("request", lambda request: visit.asked.append(request.url))
-            visit.page.goto(file.as_uri())
-            visit.page.wait_for_selector("body[data-drawn]")
-            return visit
+    def open_page(file: Path) -> Visit:
+        visit = Visit(context.new_page())
+        visit.page.on("console", lambda message: visit.said.append(message.text))
+        visit.page.on("pageerror", lambda error: visit.said.append(str(error)))
+        visit.page.on("request", lambda request: visit.asked.append(request.url))
+        visit.page.goto(file.as_uri())
+        visit.page.wait_for_selector("body[data-drawn]")
+        return visit
 
-        yield open_page
-        browser.close()
+    yield open_page
+    context.close()

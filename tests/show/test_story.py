@@ -56,6 +56,19 @@ def test_the_answer_is_four_sentences_made_from_the_numbers(told: Study) -> None
     assert gained.count("+2.00 (+1.30 to +2.80)") == len(told.models)
 
 
+def test_stages_after_what_leave_one_out_takes_apart_come_last(other: Study) -> None:
+    path = other.root / "plots/comparison/chain.csv"
+    chain = pd.read_csv(path, dtype=str)
+    longer = {"technique": "epochs", "winner": "4x", "verdict": "adopted", "accuracy": "0.9"}
+    rows = [{"model": other.models[0], **longer, "gain": "0.01", "low": "0.005", "high": "0.015"}]
+    rows += [{"model": model, **longer, "winner": "1x"} for model in other.models[1:]]
+    pd.concat([chain, pd.DataFrame(rows)]).to_csv(path, index=False)
+    last = tables.answer(other).splitlines()[-1].split(" | ")
+    assert last[0] == "| then epochs"
+    assert last[1] == "`4x`: **+1.00 (+0.50 to +1.50)**"
+    assert {cell.removesuffix(" |") for cell in last[2:]} == {"`1x` stays"}
+
+
 def test_other_numbers_give_another_answer(other: Study) -> None:
     for model in other.models:
         change(other, f"plots/{model}/leave_one_out/gains.csv", low="-0.01")

@@ -5,6 +5,9 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from multiprocessing import active_children
+from pathlib import Path
+from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 from typing import TypeVar
 
 from rich.console import Console
@@ -47,14 +50,27 @@ def plain_errors() -> Iterator[None]:
 
 @contextmanager
 def stage_process() -> Iterator[None]:
-    """What every stage runs in: it ends with its dvc, and does so without a traceback."""
+    """What every stage runs in: it ends with its dvc, without a traceback, and says its memory."""
     end_with_dvc()
     try:
         with plain_errors():
             yield
+            console.print(f"peak memory: {peak_memory() / 1e9:.2f} GB in the largest process")
     except KeyboardInterrupt:
         print("interrupted; finished trials are kept, `dvc repro` goes on", file=sys.stderr)
         sys.exit(INTERRUPTED)
+
+
+def peak_memory() -> int:
+    """Bytes that the largest of this process and of all that it has started took; ends these."""
+    for worker in active_children():
+        worker.terminate()
+        worker.join()  # who runs is not counted yet
+    own, started = (getrusage(whose).ru_maxrss for whose in (RUSAGE_SELF, RUSAGE_CHILDREN))
+    if sys.platform == "linux":  # there a process also counts what it was before: dvc, a shell
+        _, _, value = Path("/proc/self/status").read_text().partition("VmHWM:")
+        own = int(value.split()[0])
+    return max(own, started) * (1 if sys.platform == "darwin" else 1024)
 
 
 def progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:

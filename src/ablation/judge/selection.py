@@ -337,13 +337,17 @@ def _check(everyone: Sequence[Contender]) -> None:
             )
 
 
-def _at_grid_edge(contender: Contender, everyone: Sequence[Contender]) -> bool:
+def _at_grid_edge(place: int, everyone: Sequence[Contender], gains: Floats) -> bool:
+    """Whether a wider grid might do better; not where racing stopped a better rate further in."""
     rates = {
-        c.learning_rate
-        for c in everyone
-        if c.candidate == contender.candidate and c.learning_rate is not None
+        each.learning_rate: gain
+        for each, gain in zip(everyone, gains, strict=True)
+        if each.candidate == everyone[place].candidate and each.learning_rate is not None
     }
-    return len(rates) > 1 and contender.learning_rate in (min(rates), max(rates))
+    own = everyone[place].learning_rate
+    if len(rates) < 2 or own not in (min(rates), max(rates)):
+        return False
+    return not any(gain > gains[place] for gain in rates.values())
 
 
 def _evidence(
@@ -385,7 +389,7 @@ def _evidence(
         diverged=contender.diverged,
         collapsed=contender.collapsed,
         won_grid=won_grid,
-        grid_edge=won_grid and _at_grid_edge(contender, everyone),
+        grid_edge=won_grid and _at_grid_edge(place, everyone, gains.gain),
         raced_out=contender.raced_out,
     )
 

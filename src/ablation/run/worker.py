@@ -8,6 +8,7 @@ import torch
 from ablation.base.errors import UserError
 from ablation.data.characters import Characters
 from ablation.run.errand import Errand
+from ablation.run.no_compiler import leave_compiler_out
 from ablation.trial import scoring
 from ablation.trial.training import Part, prepare_process
 
@@ -33,8 +34,10 @@ def train(errand: Errand, find: Callable[[], Characters]) -> bytes:
         SplitError: a class is too small for a part of its own in each half of the split.
         UserError: other characters were found than the errand is about.
     """
-    prepare_process()
     device = errand.hardware.device
+    if device == "cpu":
+        leave_compiler_out()
+    prepare_process()
     if not has(errand.digest, device):
         _keep(find(), errand.digest, device)
     whole, classes = _kept[errand.digest, device]

@@ -23,7 +23,8 @@ def answer(study: Study) -> str:
     """What each technique is worth in the end, for every family.
 
     A technique that the chain changed: what leave-one-out found. One that stayed as it was in the
-    baseline: the best of the other settings, as its stage found it.
+    baseline: the best of the other settings, as its stage found it. Last the stages that come after
+    what leave-one-out takes apart, each with what itself found.
     """
     worth = {model: worth_of(study, model) for model in study.models}
     techniques = next(iter(worth.values())).index
@@ -32,6 +33,11 @@ def answer(study: Study) -> str:
         + [_worth_cell(study, model, table.loc[name]) for model, table in worth.items()]
         for name in techniques
     ]
+    concluded = {model: chain_of(study, model) for model in study.models}
+    for name in next(iter(concluded.values())).index.difference(["baseline", *techniques]):
+        rows.append(
+            [f"then {name}", *(_later_cell(table.loc[name]) for table in concluded.values())]
+        )
     return markdown(["technique", *titles(study)], rows)
 
 
@@ -183,7 +189,7 @@ def kinds_of_errors(predictions: pd.DataFrame, look_alikes: Mapping[str, str]) -
     return {
         "between look-alikes": alike,
         "between upper and lower case of one letter": case,
-        "all else: a person could tell": errors - alike - case,
+        "all else: the shapes differ": errors - alike - case,
         "all": errors,
     }
 
@@ -255,6 +261,11 @@ def _worth_cell(study: Study, model: str, row: pd.Series) -> str:
         return f"`{after}` stays; {_best_of_the_others(study, model, str(row.name), after)}"
     found = "without it the training fails" if pd.isna(row["gain"]) else gain_with_interval(row)
     return f"`{before}` → `{after}`: {found}"
+
+
+def _later_cell(row: pd.Series) -> str:
+    stays = f"`{row['winner']}` stays"
+    return stays if pd.isna(row["gain"]) else f"`{row['winner']}`: {gain_with_interval(row)}"
 
 
 def _best_of_the_others(study: Study, model: str, technique: str, setting: str) -> str:

@@ -1,0 +1,96 @@
+"""What the committed models answer, and that one bad picture does not lose the others."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ablation.answers import answer
+from ablation.data.characters import CLASSES
+from ablation.data.glyphs import write
+from ablation.fitted import Fitted
+from tests.test_picture import seven
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def models() -> dict[str, Fitted]:
+    return {name: Fitted.load(ROOT / f"data/models/{name}.safetensors") for name in ("mlp", "cnn")}
+
+
+def saved(image: Image.Image, path: Path) -> Path:
+    image.save(path)
+    return path
+
+
+def test_both_models_name_three_characters_the_most_probable_first(
+    models: dict[str, Fitted], tmp_path: Path
+) -> None:
+    (said,) = answer([saved(seven(), tmp_path / "seven.png")], models)
+    assert said.guesses is not None
+    assert (said.error, said.warning, list(said.guesses)) == (None, None, ["mlp", "cnn"])
+    for guesses in said.guesses.values():
+        chances = [guess.probability for guess in guesses]
+        assert guesses[0].character == "7"
+        assert len(chances) == 3
+        assert chances == sorted(chances, reverse=True)
+
+
+def test_an_open_file_will_do(models: dict[str, Fitted]) -> None:
+    content = io.BytesIO()
+    seven().save(content, "PNG")
+    (said,) = answer([content], models)
+    assert said.guesses is not None and said.guesses["cnn"][0].character == "7"
+
+
+def test_a_bad_picture_does_not_lose_the_others(models: dict[str, Fitted], tmp_path: Path) -> None:
+    good = saved(seven(), tmp_path / "seven.png")
+    bad = tmp_path / "bad.png"
+    bad.write_text("no picture")
+    first, second, third = answer([bad, good, bad], models)
+    assert first.error and third.error and second.guesses
+    assert set(first.to_dict()) == {"image", "error"}
+    assert set(second.to_dict()) == {"image", "warning", "mlp", "cnn"}
+
+
+def test_bad_pictures_alone_are_answered_too(models: dict[str, Fitted], tmp_path: Path) -> None:
+    (said,) = answer([tmp_path / "gone.png"], models)
+    assert said.error == "no such file"
+
+
+def test_emnists_own_form_is_taken_as_it_is(models: dict[str, Fitted], tmp_path: Path) -> None:
+    dice = np.random.default_rng(1)
+    images = np.stack([write(CLASSES[n], dice) for n in range(0, 47, 3)])
+    paths = [saved(Image.fromarray(image), tmp_path / f"{n}.png") for n, image in enumerate(images)]
+    said = answer(paths, models, guesses=1)
+    for name, fitted in models.items():
+        chances = fitted.probabilities(images).max(axis=1)
+        found = [each.guesses[name][0].probability for each in said if each.guesses]
+        assert np.allclose(found, chances, atol=1e-6)
+
+
+def test_several_characters_are_named_and_each_is_read(
+    models: dict[str, Fitted], tmp_path: Path
+) -> None:
+    both = Image.new("L", (520, 200), 240)
+    both.paste(seven(), (0, 0))
+    both.paste(seven(), (220, 0))
+    (said,) = answer([saved(both, tmp_path / "both.png")], models)
+    assert said.warning == ("2 characters rather than one; from left to right, mlp: 7 7; cnn: 7 7")
+
+
+def test_the_first_frame_that_is_not_empty_is_read(
+    models: dict[str, Fitted], tmp_path: Path
+) -> None:
+    empty = Image.new("L", (300, 200), 240)
+    empty.save(tmp_path / "film.gif", save_all=True, append_images=[seven()])
+    (said,) = answer([tmp_path / "film.gif"], models)
+    assert said.guesses is not None and said.guesses["cnn"][0].character == "7"
+
+
+def test_an_empty_page_is_called_empty(models: dict[str, Fitted], tmp_path: Path) -> None:
+    (said,) = answer([saved(Image.new("L", (90, 60), 255), tmp_path / "empty.png")], models)
+    assert said.error is not None and said.error.startswith("an empty page")

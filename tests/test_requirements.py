@@ -1,0 +1,32 @@
+"""What is installed: exact versions, and only files whose hashes were known before."""
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+# One entry of the lock: its name and version, and its hashes on lines of their own.
+ENTRY = re.compile(r"([a-z0-9-]+)==([\w.]+)((?: \\\n    --hash=sha256:[0-9a-f]{64})+)\n")
+
+
+def test_every_package_has_a_version_and_hashes() -> None:
+    assert re.fullmatch(f"(?:{ENTRY.pattern})+", (ROOT / "requirements.lock").read_text())
+
+
+def test_the_lock_holds_what_the_project_needs() -> None:
+    needed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    locked = {name for name, *_ in ENTRY.findall((ROOT / "requirements.lock").read_text())}
+    assert {re.split(r"[<>=]", name)[0] for name in needed} <= locked
+
+
+def test_make_installs_only_what_has_a_known_hash() -> None:
+    dry = ["make", "--dry-run", "--always-make", "install"]
+    said = subprocess.run(dry, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    installs = [line for line in said.splitlines() if "pip install" in line]
+    # The last one is this project itself, whose code is beside the lock.
+    assert installs[-1].endswith("--no-deps --no-build-isolation --editable .")
+    assert len(installs) > 1
+    for line in installs[:-1]:
+        assert "--require-hashes" in line
+        assert "--no-build-isolation" in line
