@@ -244,7 +244,6 @@ def command_parsers() -> Iterator[argparse.ArgumentParser]:
 @every_page
 def test_dask_has_the_options(page: Path) -> None:
     for kind, *words in calls(page, "dask"):
-        pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
         known = subprocess.check_output([sys.executable, "-m", "dask", kind, "--help"], text=True)
         assert {word for word in words if word.startswith("--")} <= {*known.split()}
 

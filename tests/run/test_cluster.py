@@ -1,34 +1,40 @@
 import dataclasses
 import json
 import os
+import platform
+import re
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from importlib import metadata
 from itertools import takewhile
 from pathlib import Path
+from threading import Timer
 from typing import Any
 from urllib.request import urlopen
 
 import pytest
 import torch
+from distributed import Client
 
 from ablation.base.errors import UserError
 from ablation.data.characters import Characters
 from ablation.data.splits import Repeat, make_repeats
 from ablation.recipe import Recipe
+from ablation.run import memory
 from ablation.run.cluster import SCHEDULER_VARIABLE, one_kind
-from ablation.run.hardware import Computer, Hardware
+from ablation.run.hardware import Computer, Hardware, has_gpu
 from ablation.run.laboratory import Laboratory
 from ablation.trial.families import CnnSpec, MlpSpec
 from ablation.trial.trials import Result, Trial
 from tests.clones import wait_for
 from tests.clusters import SOURCE, Cluster
 
-distributed = pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
-
 HERE = Hardware("cpu", bf16=False, workers=1)
 NOBODY = "tcp://127.0.0.1:9"
+GONE = f"^{SCHEDULER_VARIABLE}: .*: the Dask scheduler has gone"
 # What a worker loads before it starts, to be another machine, or one without luck.
 STOPS_IN_THE_MIDDLE = """
 import time
@@ -77,6 +83,14 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 
 @pytest.fixture
+def no_project(tmp_path: Path) -> Path:
+    """What Python finds before the project, wherever that is installed."""
+    (tmp_path / "no-project/ablation").mkdir(parents=True)
+    (tmp_path / "no-project/ablation/__init__.py").touch()
+    return tmp_path / "no-project"
+
+
+@pytest.fixture
 def trials(mlp: MlpSpec, cnn: CnnSpec, recipe: Recipe, repeats: list[Repeat]) -> list[Trial]:
     recipe = recipe.having("dropout", 0.2)
     mlps = [Trial("mlp", mlp, recipe, repeat) for repeat in repeats]
@@ -94,7 +108,7 @@ def laboratory(study: Path, address: str = "") -> Laboratory:
     return Laboratory(study / "data/prepared/train.npz", 32, HERE, address)
 
 
-def outcomes(lab: Laboratory, trials: list[Trial]) -> dict[Trial, Outcome]:
+def outcomes(lab: Laboratory, trials: Iterable[Trial]) -> dict[Trial, Outcome]:
     return {trial: outcome(result) for trial, result in lab.run(trials)}
 
 
@@ -114,9 +128,26 @@ def remembered(folder: Path) -> set[str]:
     return {path.name for path in folder.glob("*")}
 
 
+def when_it_waits(do: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Do something as soon as the study says that it waits for a worker; all that it says."""
+    said: list[str] = []
+
+    def heard(line: str, **_: object) -> None:
+        said.append(line)
+        if line.endswith("waiting for one"):
+            do()
+
+    monkeypatch.setattr("ablation.run.cluster.console.print", heard)
+    return said
+
+
 def wait_for_workers(cluster: Cluster, count: int) -> None:
-    with distributed.Client(cluster.address, set_as_default=False) as client:
-        wait_for(lambda: len(client.scheduler_info()["workers"]) == count)
+    with Client(cluster.address, set_as_default=False) as client:
+        wait_for(lambda: len(workers_of(client)) == count)
+
+
+def workers_of(client: Client) -> dict[str, dict[str, Any]]:
+    return dict(client.scheduler_info()["workers"])
 
 
 def test_a_cluster_gives_the_same_bytes(
@@ -148,14 +179,13 @@ def test_the_dashboard_shows_the_study(
     two_workers: Cluster, toy_study: Path, trials: list[Trial]
 ) -> None:
     """By the names under which Dask groups what it does; the page itself needs bokeh."""
-    pytest.importorskip("bokeh", reason="the extra `cluster` is not installed")
     seen = []
     for _ in laboratory(toy_study, two_workers.address).run(trials):
-        with distributed.Client(two_workers.address, set_as_default=False) as client:
+        with Client(two_workers.address, set_as_default=False) as client:
             seen += client.run_on_scheduler(lambda dask_scheduler: [*dask_scheduler.task_prefixes])
             page = urlopen(client.dashboard_link).read().decode()
     assert {"validate-mlp", "validate-cnn"} <= {*seen}
-    assert "Dask" in page
+    assert "Dask Diagnostic UI" in page
 
 
 def test_other_characters_take_their_place(
@@ -198,7 +228,7 @@ def test_a_mistake_of_the_study_is_said_by_the_worker_that_met_it(
 
 
 def test_workers_that_compute_otherwise_are_refused_by_name(
-    cluster: Cluster, toy_study: Path, trials: list[Trial]
+    cluster: Cluster, toy_study: Path, trials: list[Trial], no_project: Path
 ) -> None:
     other = cluster.folder / "other"
     shutil.copytree(SOURCE, other / "src", ignore=shutil.ignore_patterns("__pycache__"))
@@ -207,25 +237,35 @@ def test_workers_that_compute_otherwise_are_refused_by_name(
     (other / "scikit_learn-0.1.dist-info").mkdir()
     (other / "scikit_learn-0.1.dist-info/METADATA").write_text("Name: scikit-learn\nVersion: 0.1\n")
     (other / "processor.py").write_text(OTHER_INSTRUCTIONS)
-    cluster.worker("--name", "other-code", PYTHONPATH=str(other / "src"))
-    cluster.worker("--name", "other-library", PYTHONPATH=f"{other}:{SOURCE}")
-    cluster.worker("--name", "two-threads", "--nthreads", "2")
-    cluster.worker("--name", "other-processor", "--preload", str(other / "processor.py"))
-    cluster.worker("--name", "nothing", PYTHONPATH="")
-    wait_for_workers(cluster, 5)
+    another_processor = ("--preload", str(other / "processor.py"))
+    cluster.worker("--nthreads", "2", *another_processor, PYTHONPATH=f"{other}:{other / 'src'}")
+    cluster.worker(PYTHONPATH=str(no_project))
+    wait_for_workers(cluster, 2)
     with pytest.raises(UserError) as caught:
         outcomes(laboratory(toy_study, cluster.address), trials)
-    print(caught.value)
+    head, *lines = str(caught.value).splitlines()
+    assert "bring them up to date" in head
+    without, changed = sorted(lines, key=len)
+    assert re.match(r"  tcp://127.0.0.1:\d+: cannot run this project \(.*No module named", without)
+    assert re.match(rf"  tcp://127.0.0.1:\d+ on {platform.node()}: ", changed)
+    for fault in (
+        f"scikit-learn is 0.1, here {metadata.version('scikit-learn')}",
+        f"here {memory.code_digest()[:8]}",
+        "it has 2 threads; start it with --nthreads 1",
+        "has other instructions (avx1024); `training.machines: mixed`",
+    ):
+        assert fault in changed
+    assert "numpy" not in changed
     assert remembered(toy_study / "memory") == set()
 
 
+@pytest.mark.skipif(has_gpu(), reason="its workers have a GPU")
 def test_a_worker_without_the_device_is_refused(
-    cluster: Cluster, toy_study: Path, trials: list[Trial]
+    two_workers: Cluster, toy_study: Path, trials: list[Trial]
 ) -> None:
-    cluster.worker(CUDA_VISIBLE_DEVICES="")
-    wait_for_workers(cluster, 1)
     on_gpu = Hardware("cuda", bf16=False, workers=1, elsewhere=Computer("a GPU", "a GPU"))
-    lab = dataclasses.replace(laboratory(toy_study, cluster.address), hardware=on_gpu)
+    lab = dataclasses.replace(laboratory(toy_study, two_workers.address), hardware=on_gpu)
+    wait_for_workers(two_workers, 2)
     with pytest.raises(UserError, match="it has no GPU that torch finds"):
         outcomes(lab, trials)
 
@@ -247,9 +287,9 @@ def test_two_workers_may_share_a_gpu(
 
 
 def test_a_scheduler_that_does_not_know_the_project_is_said(
-    tmp_path: Path, toy_study: Path, trials: list[Trial]
+    tmp_path: Path, toy_study: Path, trials: list[Trial], no_project: Path
 ) -> None:
-    with Cluster.running(tmp_path / "cluster", PYTHONPATH="") as cluster:
+    with Cluster.running(tmp_path / "cluster", PYTHONPATH=str(no_project)) as cluster:
         cluster.worker()
         with pytest.raises(UserError, match="the scheduler or a worker cannot run this project"):
             outcomes(laboratory(toy_study, cluster.address), trials)
@@ -274,7 +314,10 @@ print(laboratory(load_params()).cluster == "", "distributed" in sys.modules, "da
     assert done.stdout == "True False False\n", done.stderr
 
 
-def test_a_scheduler_that_is_not_there_is_said(toy_study: Path, trials: list[Trial]) -> None:
+def test_a_scheduler_that_is_not_there_is_said(
+    toy_study: Path, trials: list[Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ablation.run.cluster.CONNECT_SECONDS", 1)
     for address, why in {
         NOBODY: "Timed out",
         "nonsense": "missing port",
@@ -333,6 +376,29 @@ def test_a_worker_that_leaves_in_the_middle_changes_nothing(
     assert outcomes(laboratory(toy_study), asked) == there
 
 
+def test_ctrl_c_leaves_the_workers_to_the_next_study(
+    two_workers: Cluster, toy_study: Path, trials: list[Trial], many: Iterator[Trial]
+) -> None:
+    running = laboratory(toy_study, two_workers.address).run(many)
+    next(running)
+    Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        list(running)
+    assert len(outcomes(laboratory(toy_study, two_workers.address), trials)) == len(trials)
+
+
+def test_a_study_waits_for_a_worker_and_says_why(
+    cluster: Cluster, toy_study: Path, trials: list[Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The only one has too little memory, so that Dask gives it nothing to do."""
+    cluster.worker("--memory-limit", "20MB")
+    with Client(cluster.address, set_as_default=False) as client:
+        wait_for(lambda: [w["status"] for w in workers_of(client).values()] == ["paused"])
+    said = when_it_waits(cluster.worker, monkeypatch)
+    assert len(outcomes(laboratory(toy_study, cluster.address), trials)) == len(trials)
+    assert re.search(r"\(tcp://\S+ is paused; memory ran short there\): waiting for one$", said[1])
+
+
 def test_a_trial_whose_workers_die_ends_the_study_with_that_reason(
     tmp_path: Path, toy_study: Path, trials: list[Trial], cluster: Cluster
 ) -> None:
@@ -358,8 +424,16 @@ def test_a_scheduler_that_goes_in_the_middle_ends_the_study(
     running = laboratory(toy_study, cluster.address).run(many)
     next(running)
     cluster.scheduler.kill()
-    with pytest.raises(UserError, match=f"^{SCHEDULER_VARIABLE}: .*: the Dask scheduler has gone"):
+    with pytest.raises(UserError, match=GONE):
         list(running)
+
+
+def test_a_scheduler_that_goes_while_a_study_waits_ends_it(
+    cluster: Cluster, toy_study: Path, trials: list[Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    when_it_waits(cluster.scheduler.kill, monkeypatch)
+    with pytest.raises(UserError, match=GONE):
+        outcomes(laboratory(toy_study, cluster.address), trials)
 
 
 def test_a_stage_keeps_to_the_kind_of_machine_of_which_most_are(
@@ -371,6 +445,8 @@ def test_a_stage_keeps_to_the_kind_of_machine_of_which_most_are(
         options = () if place.name == "own" else ("--preload", str(tmp_path / "abacus.py"))
         cluster.worker(*options, ABLATION_CACHE=str(place))
     wait_for_workers(cluster, 3)
+    with pytest.raises(UserError, match=r"computes on Abacus, here .*`training.machines: mixed`"):
+        outcomes(laboratory(toy_study, cluster.address), trials)
     chosen = one_kind(cluster.address, HERE)
     assert chosen.computer == "Abacus"
     lab = dataclasses.replace(laboratory(toy_study, cluster.address), hardware=chosen)

@@ -57,7 +57,7 @@ def work_off(
     """
     with _connected(address) as client:
         staff = _Staff(client, address, hardware, mixed=hardware.elsewhere is not None)
-        console.print(f"{len(staff.introduce())} workers at {address}, {client.dashboard_link}")
+        staff.greet()
         desk = _Desk(staff, find)
         while True:
             for worker in staff.fit() - desk.busy():
@@ -139,20 +139,27 @@ class _Staff:
     present: dict[str, str] = field(default_factory=dict)
     others: set[str] = field(default_factory=set)
     looked: float = -math.inf
-    waiting: bool = False
+    waiting: bool = False  # and has said so
 
     @cached_property
     def wanted(self) -> Nature:
         return Nature.wanted(self.hardware)
 
+    def greet(self) -> None:
+        """Meet all who are there, and say how many can be given something."""
+        fit = self.introduce().keys() - self.others
+        console.print(f"workers at {self.address}: {len(fit)}, {self.client.dashboard_link}")
+
     def fit(self) -> set[str]:
         """The addresses of those that may be given an errand; a newcomer looks at itself then."""
         if time.monotonic() - self.looked >= LOOK_SECONDS:
             self.look()
-        running = {worker for worker, status in self.present.items() if status == "running"}
-        fit = running - self.others
+        mine = {worker: self.present[worker] for worker in self.present.keys() - self.others}
+        fit = {worker for worker, status in mine.items() if status == "running"}
         if not fit and not self.waiting:
-            console.print(f"no worker at {self.address}: waiting for one", style="italic")
+            why = ", ".join(f"{worker} is {status}" for worker, status in sorted(mine.items()))
+            said = f" ({why}; memory ran short there)" if "paused" in mine.values() else ""
+            console.print(f"no worker at {self.address}{said}: waiting for one", style="italic")
         self.waiting = not fit
         return fit
 
@@ -162,11 +169,11 @@ class _Staff:
         Raises:
             UserError: the scheduler has gone.
         """
-        if self.client.status == "closed":
-            raise self.gone()
-        # It says nothing while the client tries to reach it again.
-        if (workers := self.client.scheduler_info().get("workers")) is not None:
-            self.present = {worker: about["status"] for worker, about in workers.items()}
+        with self.reaching() as client:
+            # Not `scheduler_info`, which a thread of the client empties now and then.
+            ask = client.scheduler.identity  # type: ignore[union-attr]  # None: it has gone
+            found = client.sync(ask, n_workers=-1)
+        self.present = {worker: about["status"] for worker, about in found["workers"].items()}
         self.looked = time.monotonic()
 
     def introduce(self) -> dict[str, Nature]:
@@ -175,10 +182,8 @@ class _Staff:
         Raises:
             UserError: a line for each worker that this study cannot use, or the scheduler has gone.
         """
-        try:
-            found = self.client.run(introduce, self.hardware.device, on_error="return")
-        except OSError:
-            raise self.gone() from None
+        with self.reaching() as client:
+            found = client.run(introduce, self.hardware.device, on_error="return")
         natures, refused = {}, []
         for worker, answer in found.items():
             if isinstance(answer, OSError):
@@ -200,6 +205,20 @@ class _Staff:
                 "date and start them again, or stop them:\n  " + "\n  ".join(refused)
             )
         return natures
+
+    @contextmanager
+    def reaching(self) -> "Iterator[Client]":
+        """The client, to ask the scheduler for something.
+
+        Raises:
+            UserError: the scheduler has gone.
+        """
+        try:
+            yield self.client
+        except Exception as error:
+            if isinstance(error, OSError) or self.client.status != "running":
+                raise self.gone() from None
+            raise
 
     def gone(self) -> UserError:
         return UserError(
@@ -239,19 +258,11 @@ class _Desk:
         return errand is not None
 
     def give(self, errand: Errand, worker: str, **characters: "Future[Any]") -> None:
-        from distributed.client import ClosedClientError
-
-        try:
-            future = self.staff.client.submit(
-                serve,
-                errand,
-                self.staff.wanted,
-                **characters,
-                key=f"{errand.work}-{errand.trial.model}-{uuid4().hex}",
-                workers=[worker],
+        key = f"{errand.work}-{errand.trial.model}-{uuid4().hex}"  # Dask shows what is before it
+        with self.staff.reaching() as client:
+            future = client.submit(
+                serve, errand, self.staff.wanted, **characters, key=key, workers=[worker]
             )
-        except ClosedClientError:
-            raise self.staff.gone() from None
         self.running[future] = errand, worker
         future.add_done_callback(self.done.put)
 

@@ -49,12 +49,12 @@ class Nature:
 
     def faults(self, wanted: "Nature") -> list[str]:
         """What no parameter allows, in a few words each."""
-        named = {**self.libraries, "the code": self.code[:8]}
+        theirs = {**self.libraries, "the code": self.code[:8]}
         ours = {**wanted.libraries, "the code": wanted.code[:8]}
         found = [
-            f"{name} is {version}, here {ours[name]}"
-            for name, version in named.items()
-            if version != ours[name]
+            f"{name} is {theirs.get(name)}, here {version}"
+            for name, version in ours.items()
+            if theirs.get(name) != version
         ]
         if self.threads != wanted.threads:
             # The dice of dropout are those of the whole process.
