@@ -13,6 +13,7 @@ from itertools import takewhile
 from pathlib import Path
 from threading import Timer
 from typing import Any
+from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 import pytest
@@ -326,6 +327,19 @@ def test_a_scheduler_that_is_not_there_is_said(
         with pytest.raises(UserError, match=why) as caught:
             outcomes(laboratory(toy_study, address), trials)
         assert str(caught.value).startswith(f"{SCHEDULER_VARIABLE}: {address}: no Dask scheduler")
+
+
+def test_an_address_of_another_part_of_dask_is_said(
+    two_workers: Cluster, toy_study: Path, trials: list[Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ablation.run.cluster.CONNECT_SECONDS", 1)
+    wait_for_workers(two_workers, 2)
+    with Client(two_workers.address, set_as_default=False) as client:
+        dashboard = urlsplit(client.dashboard_link).netloc
+        worker, _ = workers_of(client)
+    for address, why in {f"tcp://{dashboard}": "Time", worker: "it is a worker's address"}.items():
+        with pytest.raises(UserError, match=rf"{address}: no Dask scheduler .*\({why}"):
+            outcomes(laboratory(toy_study, address), trials)
 
 
 def test_without_the_extra_what_to_install_is_said(

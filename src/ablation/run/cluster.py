@@ -116,12 +116,24 @@ def _connected(address: str) -> "Iterator[Client]":
 
 
 async def _reach(address: str) -> None:
+    """Ask who is there.
+
+    Raises:
+        OSError: nobody, or no scheduler.
+    """
     from distributed.comm.core import connect
+    from distributed.core import send_recv
     from distributed.security import Security
 
     arguments = Security().get_connection_args("client")
-    comm = await connect(address, timeout=CONNECT_SECONDS, **arguments)
-    comm.abort()
+    async with asyncio.timeout(CONNECT_SECONDS + 1):  # the dashboard would never answer
+        comm = await connect(address, timeout=CONNECT_SECONDS, **arguments)
+        try:
+            kind = (await send_recv(comm, op="identity"))["type"]
+        finally:
+            comm.abort()
+    if kind != "Scheduler":
+        raise OSError(f"it is a {kind.lower()}'s address")
 
 
 @dataclass
