@@ -102,8 +102,9 @@ class Hardware:
         return {"device": self.device, "computer": computer, "bf16": self.bf16, **libraries()}
 
 
+@cache
 def libraries() -> dict[str, str]:
-    """The versions that a trial's number depends on."""
+    """The versions that a trial's number depends on; read once: it is slow."""
     return {name: metadata.version(name) for name in LIBRARIES}
 
 
