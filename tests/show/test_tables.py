@@ -20,6 +20,14 @@ def test_a_ranking_is_by_gain_and_what_failed_comes_last(study: Study) -> None:
     assert len(ranking) == 5
 
 
+def test_a_score_has_its_cost_beside_it(study: Study) -> None:
+    head, *_ = tables.every_setting(study, "activation", "mlp").splitlines()
+    heads = head.strip("| ").split(" | ")
+    for row in rows(tables.every_setting(study, "activation", "mlp")):
+        said = dict(zip(heads, row, strict=False))
+        assert said["parameters"].endswith("k") and said["seconds"] == "90.0"
+
+
 def test_the_best_of_each_candidate_is_ranked_without_the_rest_of_its_grid(study: Study) -> None:
     best, every = (
         [row[0] for row in rows(ranking(study, "optimizer", "mlp"))]

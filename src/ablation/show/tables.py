@@ -81,12 +81,13 @@ def chain_of(study: Study, model: str) -> pd.DataFrame:
 
 def best_of_each(study: Study, technique: str, model: str) -> str:
     """A stage's ranking of the incumbent, the winner and the best setting of each candidate."""
-    return _ranking(told_apart(_candidates(study, technique, model)))
+    shown = told_apart(_candidates(study, technique, model))
+    return _ranking(shown, _seconds(study, technique, model))
 
 
 def every_setting(study: Study, technique: str, model: str) -> str:
     """A stage's ranking of all settings, every point of a grid for itself."""
-    return _ranking(_candidates(study, technique, model))
+    return _ranking(_candidates(study, technique, model), _seconds(study, technique, model))
 
 
 def test(study: Study) -> str:
@@ -296,7 +297,13 @@ def _chain_cells(row: pd.Series) -> tuple[str, str]:
     return f"`{row['winner']}`: {percent(row['accuracy'])}", f"{verdict}{gain}"
 
 
-def _ranking(candidates: pd.DataFrame) -> str:
+def _seconds(study: Study, technique: str, model: str) -> pd.Series:
+    """Setting to what one training of it took, by the clock: the mean over its repeats."""
+    times = study.table(f"data/times/{model}/{technique}.csv")
+    return times.groupby("setting")["train_seconds"].mean()
+
+
+def _ranking(candidates: pd.DataFrame, seconds: pd.Series) -> str:
     """Best first, by gain over the incumbent; what failed comes last."""
     place = candidates["gain"].where(candidates.index > 0, 0.0).mask(_failed(candidates))
     ranked = candidates.loc[place.sort_values(ascending=False, kind="stable").index]
@@ -307,11 +314,12 @@ def _ranking(candidates: pd.DataFrame) -> str:
             _gain_cell(row, incumbent=place == 0),
             str(row["repeats"]),
             short(row["parameters"]),
+            f"{seconds[row['setting']]:.1f}",
             row["role"] if row["role"] != "candidate" else "",
         ]
         for place, row in ranked.astype(object).fillna({"finding": ""}).iterrows()
     ]
-    return markdown(["setting", "accuracy", "gain", "repeats", "parameters", ""], rows)
+    return markdown(["setting", "accuracy", "gain", "repeats", "parameters", "seconds", ""], rows)
 
 
 def _gain_cell(row: pd.Series, *, incumbent: bool) -> str:
