@@ -24,6 +24,7 @@ PARTS = {
     "additions-cuda": ("additions.py", "cuda"),
     "precision": ("precision.py",),
     "study-time": ("study_time.py",),
+    "growth": ("growth.py",),
     "racing": ("racing.py",),
     "coverage": ("coverage.py",),
 }

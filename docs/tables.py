@@ -156,6 +156,36 @@ def racing(study: Study) -> str:
     return markdown(["model", "trials without racing", "with racing", "other winners"], rows)
 
 
+def naps(study: Study) -> str:
+    """What the engine costs a trial, by trials that sleep."""
+    rows = [
+        [row["place"], str(row["workers"]), f"{row['trials_a_minute']:,}", f"{row['own_ms']} ms"]
+        for row in benchmark(study, "growth")["naps"]
+    ]
+    return markdown(["workers of", "workers", "trials a minute", "the engine's own, a trial"], rows)
+
+
+def real_trials(study: Study) -> str:
+    """How many real trials a minute one and two workers train."""
+    rows = [
+        [row["place"], str(row["workers"]), f"{row['trials_a_minute']:,}"]
+        for row in benchmark(study, "growth")["real"]
+    ]
+    return markdown(["workers of", "workers", "trials a minute"], rows)
+
+
+def simulated(study: Study) -> str:
+    """How far from ideal larger stages end."""
+    rows = [
+        [row["stage"]]
+        + [f"{row[name]:,}" for name in ("workers", "trials", "counted")]
+        + [f"{row['minutes']} min", f"{row['ideal_minutes']} min", f"{row['over_ideal']} x"]
+        for row in benchmark(study, "growth")["simulated"]
+    ]
+    heads = ["stage", "workers", "trials", "of them count", "takes", "ideal", "takes / ideal"]
+    return markdown(heads, rows)
+
+
 def verdicts(study: Study) -> str:
     """The first table of benchmarks/verdicts.md: how often a stage's verdict is right."""
     lines = (study.root / "benchmarks/verdicts.md").read_text().splitlines()
@@ -198,6 +228,9 @@ TABLES: dict[str, Callable[[Study], str]] = {
     "study_time": study_time,
     "precision": precision,
     "racing": racing,
+    "naps": naps,
+    "real_trials": real_trials,
+    "simulated": simulated,
     "verdicts": verdicts,
     "coverage": coverage,
 }

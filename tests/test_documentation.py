@@ -23,7 +23,7 @@ import yaml
 from ablation.base.files import write_csv
 from ablation.cli import command_line
 from ablation.data.datasets import DATASETS, LOOK_ALIKES
-from ablation.params import PARAMS, Data
+from ablation.params import PARAMS, Params
 from ablation.recipe import TECHNIQUES
 from ablation.show.study import Study
 from ablation.show.tables import kinds_of_errors
@@ -60,7 +60,7 @@ stages:
     outs: [{metrics/numbers.json: {cache: false}}]
 """
 PROGRAMS = {
-    *("make", "dvc", "git", "python", "ablation", "ruff", "mypy", "pytest"),
+    *("make", "dvc", "git", "python", "ablation", "ruff", "mypy", "pytest", "dask"),
     *("cd", "cp", "mkdir", "source", "export"),
 }
 
@@ -143,9 +143,14 @@ def names_of(content: dict[str, Any], before: str = "") -> Iterator[str]:
 
 
 def params_names() -> set[str]:
-    """The keys of params.yaml, and those of its `data` that may be left out."""
-    optional = {f"data.{key}" for key in Data.model_fields}
-    return optional | set(names_of(yaml.safe_load((ROOT / PARAMS).read_text())))
+    """The keys of params.yaml, also those that need not be written."""
+    sections = Params.model_fields.items()
+    may_be = {
+        f"{section}.{key}"
+        for section, field in sections
+        for key in getattr(field.annotation, "model_fields", {})
+    }
+    return may_be | set(names_of(yaml.safe_load((ROOT / PARAMS).read_text())))
 
 
 def study_of(model: str, root: Path) -> Study:
@@ -234,6 +239,13 @@ def command_parsers() -> Iterator[argparse.ArgumentParser]:
     for action in command_line()._actions:
         if isinstance(action, argparse._SubParsersAction):
             yield from action.choices.values()
+
+
+@every_page
+def test_dask_has_the_options(page: Path) -> None:
+    for kind, *words in calls(page, "dask"):
+        known = subprocess.check_output([sys.executable, "-m", "dask", kind, "--help"], text=True)
+        assert {word for word in words if word.startswith("--")} <= {*known.split()}
 
 
 @every_page

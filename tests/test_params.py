@@ -93,7 +93,7 @@ def test_an_unknown_name(place: Place, value: str, said: str, tmp_path: Path) ->
     [
         (
             ("training", "batchsize"),
-            "training: 'batchsize' is not one of batch_size, precision, device, workers "
+            "training: 'batchsize' is not one of batch_size, precision, device, workers, machines "
             "(did you mean 'batch_size'?)",
         ),
         (

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import tomllib
+from itertools import chain
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -14,8 +15,9 @@ def test_every_package_has_a_version_and_hashes() -> None:
     assert re.fullmatch(f"(?:{ENTRY.pattern})+", (ROOT / "requirements.lock").read_text())
 
 
-def test_the_lock_holds_what_the_project_needs() -> None:
-    needed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+def test_the_lock_holds_what_the_project_and_its_extras_need() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = chain(project["dependencies"], *project["optional-dependencies"].values())
     locked = {name for name, *_ in ENTRY.findall((ROOT / "requirements.lock").read_text())}
     assert {re.split(r"[<>=]", name)[0] for name in needed} <= locked
 

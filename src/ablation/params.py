@@ -147,12 +147,17 @@ class Selection(Checked):
 
 
 class Training(Checked):
-    """How trials are computed; `workers` changes the time they take and nothing else."""
+    """How trials are computed; `workers` changes the time they take and nothing else.
+
+    machines: of a cluster's workers `alike` refuses those with another processor or GPU than this
+    machine's; `mixed` takes them, and keeps each stage to one kind.
+    """
 
     batch_size: Annotated[int, Field(ge=2, le=8192)]
     precision: Literal["auto", "bf16", "float32"]
     device: Literal["auto", "cpu", "cuda"]
     workers: Literal["auto"] | Count
+    machines: Literal["alike", "mixed"] = "alike"
 
     @field_validator("workers", mode="before")
     @classmethod

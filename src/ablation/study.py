@@ -1,5 +1,6 @@
 """One stage of the study: its contenders, their trials, and the tables they fill."""
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -18,6 +19,7 @@ from ablation.judge.racing import raced_out
 from ablation.judge.selection import Contender, has_collapsed
 from ablation.params import Params
 from ablation.recipe import CHAIN, Recipe, label, load_recipe, plain
+from ablation.run.cluster import SCHEDULER_VARIABLE, one_kind
 from ablation.run.hardware import Hardware
 from ablation.run.laboratory import Laboratory
 from ablation.run.precision import hardware_for
@@ -119,19 +121,24 @@ def make_trial(params: Params, model: str, recipe: Recipe, repeat: Repeat) -> Tr
 
 
 def laboratory(params: Params) -> Laboratory:
-    """Where the trials run: the characters that training may see, and this machine.
+    """Where the trials run: the characters that training may see, and this machine or a cluster.
 
     Says so where this machine would have chosen another precision than the study's.
 
     Raises:
-        UserError: the characters cannot be read, or a batch is of more than a trial trains on.
+        UserError: the characters cannot be read, a batch is of more than a trial trains on, or a
+            cluster cannot be used.
     """
     training = params.training
     params.refuse_large_batches(len(Characters.load(TRAINING_CHARACTERS)))
     hardware, remark = hardware_for(training.precision, training.device, training.workers)
     if remark:
         console.print(remark, style="italic")
-    return Laboratory(TRAINING_CHARACTERS, training.batch_size, hardware)
+    address = os.environ.get(SCHEDULER_VARIABLE, "")
+    if address and training.machines == "mixed":
+        hardware = one_kind(address, hardware)
+        console.print(f"this stage is computed on {hardware.computer}", style="italic")
+    return Laboratory(TRAINING_CHARACTERS, training.batch_size, hardware, address)
 
 
 def run_entries(
@@ -161,14 +168,17 @@ def run_entries(
     remembered: set[Trial] = set()
     results: Results = {entry.setting: [] for entry in entries}
     running = list(entries)
-
-    def trial(entry: Entry, repeat: Repeat) -> Trial:
-        return make_trial(params, model, entry.recipe, repeat)
+    # Made once: of many entries, each that ends asks for all the others'.
+    trials = {
+        (entry.setting, repeat): make_trial(params, model, entry.recipe, repeat)
+        for entry in entries
+        for repeat in repeats
+    }
 
     def count_what_is_complete() -> None:
         """Take over the repeats that all have finished who run, and stop who is out after each."""
         for repeat in repeats[len(results[entries[0].setting]) :]:
-            row = {entry.setting: finished.get(trial(entry, repeat)) for entry in running}
+            row = {e.setting: finished.get(trials[e.setting, repeat]) for e in running}
             complete = {setting: result for setting, result in row.items() if result}
             if len(complete) < len(row):
                 return
@@ -186,7 +196,7 @@ def run_entries(
         for repeat in repeats:
             for entry in entries:
                 count_what_is_complete()
-                if entry not in running or (each := trial(entry, repeat)) in given:
+                if entry not in running or (each := trials[entry.setting, repeat]) in given:
                     continue
                 given.add(each)
                 if known := lab.recall(each):
@@ -195,8 +205,7 @@ def run_entries(
                 else:
                     yield each
 
-    most = len({trial(entry, repeat) for entry in entries for repeat in repeats})
-    for done, result in progress(lab.run(ahead()), most, model):
+    for done, result in progress(lab.run(ahead()), len({*trials.values()}), model):
         finished[done] = result
     count_what_is_complete()
     counted = sum(map(len, results.values()))

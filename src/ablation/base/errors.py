@@ -37,8 +37,8 @@ def explain(error: BaseException) -> str | None:
     said = str(error).strip().partition("\n")[0]
     if isinstance(error, MemoryError) or any(words in said.lower() for words in NO_MEMORY):
         return (
-            f"memory was refused ({said or 'there is none left'}); end other programs or lower "
-            f"training.workers in params.yaml, and {AGAIN}"
+            f"memory was refused ({said or 'there is none left'}); end other programs or have "
+            f"fewer workers (here by training.workers in params.yaml), and {AGAIN}"
         )
     return None
 

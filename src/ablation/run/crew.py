@@ -20,6 +20,8 @@ from ablation.base.errors import AGAIN, UserError, explain
 from ablation.base.lifetime import end_with
 
 Job = partial[Any]
+# What a job returns, or an error to raise where it was asked for.
+Outcome = tuple[Any, Exception | None]
 
 # Libraries read them when they are imported: each worker has one core.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
@@ -127,10 +129,11 @@ def _serve(pipe: Connection, employer: int) -> None:
             job = pipe.recv()
         except EOFError:
             return
-        pipe.send(_outcome(job))
+        pipe.send(outcome(job))
 
 
-def _outcome(job: Callable[[], Any]) -> tuple[Any, Exception | None]:
+def outcome(job: Callable[[], Any]) -> Outcome:
+    """Do a job; what goes wrong becomes an error that a person can read."""
     try:
         return job(), None
     except UserError as error:

@@ -27,15 +27,32 @@ class HardwareError(UserError):
 
 
 @dataclass(frozen=True)
+class Computer:
+    """A processor or GPU: what it calls itself, and what the results it computes depend on."""
+
+    name: str
+    arithmetic: str
+
+    @classmethod
+    def here(cls, device: str) -> Self:
+        """The one that this process computes on."""
+        if device == "cuda":
+            return cls(gpu_name(), gpu_name())
+        return cls(processor_name(), processor_arithmetic())
+
+
+@dataclass(frozen=True)
 class Hardware:
     """Where trials run: `workers` changes how long they take, the rest also their last digits.
 
-    device: `cpu` or `cuda`; bf16: whether layers compute in bfloat16.
+    device: `cpu` or `cuda`; bf16: whether layers compute in bfloat16; elsewhere: what computes, if
+    it is another processor or GPU than this machine's.
     """
 
     device: str
     bf16: bool
     workers: int
+    elsewhere: Computer | None = None
 
     @classmethod
     def choose(cls, device: str, precision: str, workers: str | int) -> "Hardware":
@@ -62,9 +79,14 @@ class Hardware:
         return "bf16" if self.bf16 else "float32"
 
     @property
+    def computes(self) -> Computer:
+        """The processor or GPU that trials run on."""
+        return self.elsewhere or Computer.here(self.device)
+
+    @property
     def computer(self) -> str:
         """What the processor or GPU calls itself."""
-        return gpu_name() if self.device == "cuda" else processor_name()
+        return self.computes.name
 
     def computing_in(self, precision: str) -> Self:
         """The same machine in another precision."""
@@ -76,9 +98,14 @@ class Hardware:
 
         Libraries choose their kernels by the processor's instructions and model, or by the GPU.
         """
-        computer = gpu_name() if self.device == "cuda" else processor_arithmetic()
-        libraries = {name: metadata.version(name) for name in LIBRARIES}
-        return {"device": self.device, "computer": computer, "bf16": self.bf16, **libraries}
+        computer = self.computes.arithmetic
+        return {"device": self.device, "computer": computer, "bf16": self.bf16, **libraries()}
+
+
+@cache
+def libraries() -> dict[str, str]:
+    """The versions that a trial's number depends on; read once: it is slow."""
+    return {name: metadata.version(name) for name in LIBRARIES}
 
 
 def has_gpu() -> bool:

@@ -6,30 +6,32 @@ remembered, so that waits until there is something to train.
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
-from typing import Literal
 
 from ablation.base.errors import UserError
 from ablation.base.files import collect_unfinished
 from ablation.data.characters import Characters
-from ablation.run import memory
+from ablation.run import cluster, memory
 from ablation.run.crew import Job, work_off
+from ablation.run.errand import Errand, Work, carry_out
 from ablation.run.hardware import Hardware
 from ablation.trial.trials import Learnt, Result, Trial
-
-Work = Literal["validate", "fit"]
 
 
 @dataclass(frozen=True)
 class Laboratory:
-    """What all trainings of a study share: the characters, the batch size and the hardware."""
+    """What all trainings of a study share: the characters, the batch size and the hardware.
+
+    cluster: the address of a Dask scheduler whose workers train; this machine's do if it is empty.
+    """
 
     characters: Path
     batch_size: int
     hardware: Hardware
+    cluster: str = ""
 
     def run(self, trials: Iterable[Trial]) -> Iterator[tuple[Trial, Result]]:
         """Each trial with its result, as they finish; a finished trial is remembered at once.
@@ -92,26 +94,37 @@ class Laboratory:
 
     def _train(self, trials: Iterable[Trial], work: Work) -> Iterator[tuple[Trial, bytes]]:
         recalled: deque[tuple[Trial, bytes]] = deque()
-        # Workers outlive a study: all that a training depends on is told to them.
-        lab = replace(self, characters=self.characters.absolute())
-        place, code = memory.folder(), memory.code_digest()
-        collect_unfinished(place)
+        collect_unfinished(memory.folder())
 
-        def jobs() -> Iterator[Job]:
+        def errands() -> Iterator[Errand]:
             """Asked for the next ones when a worker is free, so that `trials` may decide late."""
             for trial in trials:
-                key = self._key(work, trial)
-                payload = memory.recall(key)
+                errand = self._errand(work, trial)
+                payload = memory.recall(errand.key)
                 if payload is None:
-                    yield partial(_do, lab, self.digest, work, trial, key, place, code)
+                    yield errand
                 else:
                     recalled.append((trial, payload))
 
-        for finished in work_off(jobs(), self.hardware.workers):
+        for errand, payload in self._carried_out(errands()):
             while recalled:
                 yield recalled.popleft()
-            yield finished
+            yield errand.trial, payload
         yield from recalled
+
+    def _carried_out(self, errands: Iterator[Errand]) -> Iterator[tuple[Errand, bytes]]:
+        """Each errand with what its training gave, which is remembered."""
+        place = memory.folder()
+        if self.cluster:
+            find = partial(Characters.load, self.characters)
+            for errand, payload in cluster.work_off(errands, self.cluster, self.hardware, find):
+                memory.remember(errand.key, payload, place)
+                yield errand, payload
+            return
+        # Workers outlive a study: all that a training depends on is told to them.
+        code, path = memory.code_digest(), self.characters.absolute()
+        jobs: Iterator[Job] = (partial(_do, errand, place, code, path) for errand in errands)
+        yield from work_off(jobs, self.hardware.workers)
 
     def _key(self, work: Work, trial: Trial) -> str:
         return memory.key(
@@ -125,17 +138,14 @@ class Laboratory:
             characters=self.digest,
         )
 
+    def _errand(self, work: Work, trial: Trial) -> Errand:
+        key = self._key(work, trial)
+        return Errand(work, trial, key, self.digest, self.batch_size, self.hardware)
 
-def _do(
-    lab: Laboratory, digest: str, work: Work, trial: Trial, key: str, place: Path, code: str
-) -> tuple[Trial, bytes]:
-    from ablation.run import worker  # here, in the worker process: it imports torch
+
+def _do(errand: Errand, place: Path, code: str, characters: Path) -> tuple[Errand, bytes]:
+    from ablation.run import worker  # noqa: F401  here, in the worker process: it imports torch
 
     if memory.code_digest() != code:
         raise UserError("src/ablation was edited while a study ran; start `dvc repro` again")
-    payload = memory.recall(key, place)  # another study may have finished it by now
-    if payload is None:
-        do = worker.validate if work == "validate" else worker.fit
-        payload = do(lab.characters, digest, lab.batch_size, lab.hardware, trial)
-        memory.remember(key, payload, place)
-    return trial, payload
+    return errand, carry_out(errand, place, partial(Characters.load, characters))

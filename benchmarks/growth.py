@@ -1,0 +1,264 @@
+"""How a study grows with its workers: what the engine costs, and how far from ideal a stage ends.
+
+    python benchmarks/growth.py
+
+Measured with this machine's own workers and with those of a Dask cluster on it: trials that sleep
+(naps.py), and real ones. Simulated, as nobody has 64 machines at hand: larger stages, through the
+code that a real stage runs, on a clock of their own.
+"""
+
+import heapq
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import count, pairwise
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from results import find_characters, keep, machine
+from rich.table import Table
+from verdicts import simulate
+
+from ablation.base.console import console
+from ablation.data.characters import CLASSES
+from ablation.data.splits import make_repeats
+from ablation.params import Params, load_params
+from ablation.recipe import CHAIN
+from ablation.run.hardware import Hardware
+from ablation.run.laboratory import Laboratory
+from ablation.run.memory import FOLDER_VARIABLE
+from ablation.study import Entry, list_entries, make_trial, run_entries
+from ablation.trial.trials import Curves, Result, Trial
+
+NAPS = Path(__file__).with_name("naps.py")
+NAP_SECONDS = 0.25  # as naps.py has it
+NAPPERS = (1, 2, 4, 8)
+REAL_WORKERS = (1, 2)
+REAL_TRIALS = 8
+REAL_EPOCHS = 2
+PLACES = ("this machine", "Dask") if find_spec("distributed") else ("this machine",)
+
+# Of a simulated trial: about what one of the study in git takes, how much settings differ in it,
+# how much the repeats of one do, and what the engine costs beside.
+TRIAL_SECONDS = 30.0
+SETTINGS_DIFFER, REPEATS_DIFFER = 0.3, 0.05
+ENGINE_SECONDS = 0.05
+NOISE = 0.003  # of a score, between repeats
+LARGE = {"settings": 200, "repeats": 5}
+SIMULATED_WORKERS = (8, 64, 256)
+
+
+@contextmanager
+def workers_at(place: str, workers: int, *preload: Path) -> Iterator[str]:
+    """The address of a scheduler with so many workers; empty for this machine's own."""
+    if place == "this machine":
+        yield ""
+        return
+    from distributed import LocalCluster
+
+    options = {"preload": [str(path) for path in preload]}
+    with LocalCluster(
+        n_workers=workers, threads_per_worker=1, dashboard_address=None, **options
+    ) as cluster:
+        yield cluster.scheduler_address
+
+
+def measure_naps(place: str, workers: int) -> dict[str, Any]:
+    """What the engine costs a trial: the time that a worker does not sleep."""
+    with workers_at(place, workers, NAPS) as address:
+        command = [sys.executable, str(NAPS), str(workers), *([address] if address else [])]
+        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    found = json.loads(said.splitlines()[-1])
+    own = found["seconds"] * workers / found["trials"] - NAP_SECONDS
+    return row(place, workers, found["trials"], found["seconds"], round(1000 * own, 1))
+
+
+def measure_real(place: str, workers: int, params: Params, characters: Path) -> dict[str, Any]:
+    """Real trials of the MLP of params.yaml, for a few epochs."""
+    spec = params.spec("mlp").model_copy(update={"epochs": REAL_EPOCHS})
+    hardware = Hardware.choose("cpu", "float32", workers)
+    repeats = make_repeats(workers, "shuffle", 0.15, REAL_TRIALS + workers, place)
+    trials = [Trial("mlp", spec, params.baseline, repeat) for repeat in repeats]
+    with workers_at(place, workers) as address:
+        lab = Laboratory(characters, params.training.batch_size, hardware, address)
+        for _ in lab.run(trials[:workers]):
+            pass  # to import torch takes as long as some trials
+        started = time.perf_counter()
+        for _ in lab.run(trials[workers:]):
+            pass
+        seconds = time.perf_counter() - started
+    return row(place, workers, REAL_TRIALS, seconds, None)
+
+
+def row(
+    place: str, workers: int, trials: int, seconds: float, own_ms: float | None
+) -> dict[str, Any]:
+    rate = round(60 * trials / seconds, 1)
+    console.print(f"{place}, {workers} workers: {rate} trials a minute, own {own_ms} ms")
+    found = {"place": place, "workers": workers, "trials_a_minute": rate}
+    return found if own_ms is None else {**found, "own_ms": own_ms}
+
+
+@dataclass
+class SimulatedLaboratory:
+    """A laboratory whose workers only let a clock of their own go on.
+
+    seconds, scores: of each trial that may be asked for.
+    """
+
+    workers: int
+    seconds: dict[Trial, float]
+    scores: dict[Trial, float]
+    classes: tuple[str, ...] = tuple(CLASSES)
+    now: float = 0.0
+    asked: int = 0
+
+    def recall(self, trial: Trial) -> None:
+        """Nothing is remembered."""
+
+    def run(self, trials: Iterable[Trial]) -> Iterator[tuple[Trial, Result]]:
+        """As `Laboratory.run`: the next trial is asked for when a worker is free."""
+        ahead, numbers = iter(trials), count()
+        running: list[tuple[float, int, Trial]] = []
+        while True:
+            while len(running) < self.workers and (trial := next(ahead, None)):
+                self.asked += 1
+                end = self.now + self.seconds[trial] + ENGINE_SECONDS
+                heapq.heappush(running, (end, next(numbers), trial))
+            if not running:
+                return
+            self.now, _, trial = heapq.heappop(running)
+            score = self.scores[trial]
+            yield trial, Result(score, Curves([], [], [], []), self.seconds[trial], False, 0)
+
+
+def simulate_stage(
+    params: Params, entries: list[Entry], repeats: int, workers: int, seed: int
+) -> dict[str, float]:
+    """A stage with racing, whose settings' true gains are spread by one standard error.
+
+    Returns:
+        seconds that it takes; ideal: those of the trials that count, shared out evenly; trials that
+        ran, and those of them that count; decided_ms: what to decide took a trial, in real time.
+    """
+    dice = np.random.default_rng([seed, len(entries)])
+    made = make_repeats(seed, "shuffle", 0.15, repeats)
+    gains = dice.standard_normal((1, len(entries) - 1))
+    levels = simulate(1, gains, repeats, "differing by 30 %", dice)[0]
+    length = TRIAL_SECONDS * np.exp(SETTINGS_DIFFER * dice.standard_normal((len(entries), 1)))
+    lengths = length * np.exp(REPEATS_DIFFER * dice.standard_normal(levels.shape))
+    trials = [
+        [make_trial(params, "mlp", entry.recipe, repeat) for repeat in made] for entry in entries
+    ]
+    flat = [trial for of_one in trials for trial in of_one]
+    scores = dict(zip(flat, (0.85 + NOISE * levels).ravel().tolist(), strict=True))
+    lab = SimulatedLaboratory(workers, dict(zip(flat, lengths.ravel(), strict=True)), scores)
+    started = time.perf_counter()
+    console.quiet = True
+    results = run_entries(cast(Laboratory, lab), params, "mlp", entries, made, racing=True)
+    console.quiet = False
+    decided = time.perf_counter() - started
+    needed = [
+        lab.seconds[trial]
+        for entry, of_one in zip(entries, trials, strict=True)
+        for trial, _ in zip(of_one, results[entry.setting], strict=False)
+    ]
+    return {
+        "seconds": lab.now,
+        "ideal": sum(needed) / workers,
+        "trials": float(lab.asked),
+        "counted": float(len(needed)),
+        "decided_ms": 1000 * decided / lab.asked,
+    }
+
+
+def simulate_large(params: Params, workers: int) -> dict[str, Any]:
+    """A stage of a thousand trials; without racing all of them would count."""
+    rates = np.linspace(0.0, 0.9, LARGE["settings"]).round(6).tolist()
+    entries = [Entry(f"{r}", f"{r}", params.baseline.having("dropout", r)) for r in rates]
+    found = simulate_stage(params, entries, LARGE["repeats"], workers, seed=1)
+    return {"stage": "200 settings, 5 repeats", "workers": workers, **summary(found)}
+
+
+def simulate_chain(params: Params, workers: int) -> dict[str, Any]:
+    """All stages of the MLP's chain in params.yaml, one after the other, as DVC runs them."""
+    sizes = [
+        list_entries(params, "mlp", technique, params.baseline) for _, technique in pairwise(CHAIN)
+    ]
+    repeats = params.validation.repeats
+    stages = [
+        simulate_stage(params, entries, repeats, workers, seed)
+        for seed, entries in enumerate(sizes)
+        if len(entries) > 1
+    ]
+    whole = {name: sum(stage[name] for stage in stages) for name in stages[0]}
+    whole["decided_ms"] /= len(stages)
+    return {"stage": "the MLP's chain of params.yaml", "workers": workers, **summary(whole)}
+
+
+def summary(found: dict[str, float]) -> dict[str, Any]:
+    return {
+        "trials": int(found["trials"]),
+        "counted": int(found["counted"]),
+        "minutes": round(float(found["seconds"]) / 60, 1),
+        "ideal_minutes": round(float(found["ideal"]) / 60, 1),
+        "over_ideal": round(float(found["seconds"] / found["ideal"]), 2),
+        "decided_ms": round(found["decided_ms"], 1),
+    }
+
+
+def show(content: dict[str, Any]) -> None:
+    """Print the section as tables."""
+    for part, title in (("naps", "Trials that sleep for 0.25 s"), ("real", "Real trials")):
+        table = Table("workers of", "workers", "trials a minute", "own ms a trial", title=title)
+        for each in content[part]:
+            own = str(each.get("own_ms", ""))
+            table.add_row(each["place"], str(each["workers"]), str(each["trials_a_minute"]), own)
+        console.print(table)
+    table = Table("stage", "workers", title="Simulated, trials of 30 s")
+    names = ("trials", "counted", "minutes", "ideal_minutes", "over_ideal", "decided_ms")
+    for name in names:
+        table.add_column(name.replace("_", " "), justify="right")
+    for each in content["simulated"]:
+        cells = (str(each[name]) for name in names)
+        table.add_row(each["stage"], str(each["workers"]), *cells)
+    console.print(table)
+
+
+def main() -> None:
+    params = load_params()
+    naps = [measure_naps(place, workers) for place in PLACES for workers in NAPPERS]
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ[FOLDER_VARIABLE] = str(Path(folder, "memory"))
+        path, name = find_characters(params, Path(folder))
+        real = [
+            measure_real(place, workers, params, path)
+            for place in PLACES
+            for workers in REAL_WORKERS
+        ]
+    simulated = [
+        simulated(params, workers)
+        for simulated in (simulate_large, simulate_chain)
+        for workers in SIMULATED_WORKERS
+    ]
+    content = {
+        "machine": machine("cpu"),
+        "characters": name,
+        "naps": naps,
+        "real": real,
+        "simulated": simulated,
+    }
+    keep("growth", content)
+    show(content)
+
+
+if __name__ == "__main__":
+    main()

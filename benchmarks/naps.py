@@ -1,0 +1,82 @@
+"""A stage whose trials sleep, so that all other time is the engine's own.
+
+    python benchmarks/naps.py WORKERS [ADDRESS] [--hundredths OF_A_SECOND]
+
+Whoever loads this module naps instead of training. This machine's workers load what has started
+them; those of a cluster, whose scheduler's address is given, are told to with `--preload`.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ablation.data.characters import SIDE, Characters
+from ablation.data.splits import Repeat, make_repeats
+from ablation.params import load_params
+from ablation.run import worker
+from ablation.run.errand import Errand
+from ablation.run.hardware import Hardware
+from ablation.run.laboratory import Laboratory
+from ablation.run.memory import FOLDER_VARIABLE
+from ablation.study import Entry, run_entries
+from ablation.trial.families import MlpSpec
+from ablation.trial.trials import Curves, Result
+
+SETTINGS_A_WORKER = 8
+REPEATS = 5
+
+
+def nap(errand: Errand, find: Callable[[], Characters]) -> bytes:
+    """What stands in for `worker.train`: no network learns anything."""
+    time.sleep(errand.trial.spec.epochs / 100)  # all that a worker is told of its length
+    score = 0.8 + np.random.default_rng(errand.trial.repeat.init_seed).normal(0, 0.003)
+    return Result(score, Curves([], [], [], []), 0.0, False, 0).to_bytes()
+
+
+worker.train = nap
+
+
+def measure(workers: int, address: str, hundredths: int, folder: Path) -> dict[str, float]:
+    """The naps of a stage, and the seconds that it took, without the start of the workers."""
+    os.environ[FOLDER_VARIABLE] = str(folder / "memory")
+    images = np.zeros((47, SIDE, SIDE), np.uint8)
+    names = tuple(map(str, range(47)))
+    Characters(images, np.arange(47, dtype=np.uint8), names).save(folder / "train.npz")
+    lab = Laboratory(folder / "train.npz", 1, Hardware("cpu", False, workers), address)
+    params = load_params()
+    models: Any = params.models
+    spec = MlpSpec(hidden=(8, 8, 8), epochs=hundredths)
+    params = params.model_copy(update={"models": models.model_copy(update={"mlp": spec})})
+    rates = np.linspace(0.0, 0.5, SETTINGS_A_WORKER * workers).round(6).tolist()
+    entries = [Entry("", f"{r}", params.baseline.having("dropout", r)) for r in rates]
+
+    def stage(some: list[Entry], repeats: list[Repeat]) -> float:
+        started = time.perf_counter()
+        run_entries(lab, params, "mlp", some, repeats, racing=False)
+        return time.perf_counter() - started
+
+    stage(entries[:workers], make_repeats(1, "shuffle", 0.15, 1))
+    seconds = stage(entries, make_repeats(2, "shuffle", 0.15, REPEATS))
+    return {"trials": len(entries) * REPEATS, "seconds": seconds}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("workers", type=int)
+    parser.add_argument("address", nargs="?", default="")
+    parser.add_argument("--hundredths", type=int, default=25)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        found = measure(given.workers, given.address, given.hundredths, Path(folder))
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""A Dask cluster on this machine: a scheduler and workers, each a real process with a log."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from pathlib import Path
+
+from tests.clones import wait_for
+
+SOURCE = Path(__file__).parents[1] / "src"
+
+
+class Cluster:
+    """A scheduler, and workers as they are asked for; all of them end with the test."""
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        folder.mkdir()
+        self.folder = folder
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.scheduler = self.start(
+            *("scheduler", "--port", "0", "--scheduler-file", self.file),
+            *("--dashboard-address", "127.0.0.1:0"),
+            **environment,
+        )
+
+    @classmethod
+    @contextmanager
+    def running(cls, folder: Path, **environment: str) -> Iterator["Cluster"]:
+        """In a folder that is not there yet."""
+        cluster = cls(folder, **environment)
+        try:
+            yield cluster
+        finally:
+            cluster.end()
+
+    @property
+    def file(self) -> str:
+        return str(self.folder / "scheduler.json")
+
+    @cached_property
+    def address(self) -> str:
+        """The scheduler's, when it listens."""
+
+        def written() -> str:
+            with suppress(OSError, ValueError):  # not there yet, or not whole
+                return str(json.loads(Path(self.file).read_text())["address"])
+            return ""
+
+        return wait_for(written)
+
+    def start(self, kind: str, *options: str, **environment: str) -> subprocess.Popen[bytes]:
+        """A scheduler or a worker, in an environment that says nothing of the study."""
+        inherited = {name: v for name, v in os.environ.items() if name != "ABLATION_CACHE"}
+        with (self.folder / f"{len(self.processes)}-{kind}.log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "dask", kind, "--host", "127.0.0.1", *options],
+                cwd=self.folder,
+                env=inherited | {"PYTHONPATH": str(SOURCE)} | environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.processes.append(process)
+        return process
+
+    def worker(self, *options: str, **environment: str) -> subprocess.Popen[bytes]:
+        """Another worker, with a nanny if `--nanny` asks for it; it may still be on its way."""
+        single = ("--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory", ".")
+        where = ("--scheduler-file", self.file)
+        return self.start("worker", *where, *single, *options, **environment)
+
+    def said(self) -> str:
+        """What all processes have logged."""
+        return "\n".join(path.read_text() for path in sorted(self.folder.glob("*.log")))
+
+    def end(self) -> None:
+        for process in self.processes:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # a nanny's worker with it
+            process.wait()

@@ -1,0 +1,463 @@
+import dataclasses
+import json
+import os
+import platform
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from importlib import metadata
+from itertools import takewhile
+from pathlib import Path
+from threading import Timer
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import urlopen
+
+import pytest
+import torch
+from distributed import Client
+
+from ablation.base.errors import UserError
+from ablation.data.characters import Characters
+from ablation.data.splits import Repeat, make_repeats
+from ablation.recipe import Recipe
+from ablation.run import memory
+from ablation.run.cluster import SCHEDULER_VARIABLE, one_kind
+from ablation.run.hardware import Computer, Hardware, has_gpu
+from ablation.run.laboratory import Laboratory
+from ablation.trial.families import CnnSpec, MlpSpec
+from ablation.trial.trials import Result, Trial
+from tests.clones import wait_for
+from tests.clusters import SOURCE, Cluster
+
+HERE = Hardware("cpu", bf16=False, workers=1)
+NOBODY = "tcp://127.0.0.1:9"
+GONE = f"^{SCHEDULER_VARIABLE}: .*: the Dask scheduler has gone"
+# What a worker loads before it starts, to be another machine, or one without luck.
+STOPS_IN_THE_MIDDLE = """
+import time
+from pathlib import Path
+from ablation.trial import scoring
+def validate(*_, **__):
+    Path({!r}).touch()
+    time.sleep(3600)
+scoring.validate = validate
+"""
+ANOTHER_PROCESSOR = """
+from ablation.run import hardware
+hardware.processor_name, hardware.processor_arithmetic = (lambda: "Abacus"), (lambda: "beads")
+"""
+OTHER_INSTRUCTIONS = """
+from ablation.run import hardware
+processor = hardware.processor_arithmetic()
+hardware.processor_arithmetic = lambda: f"{processor} avx1024"
+"""
+DIES = """
+import os, signal
+from ablation.run import member
+member._serve = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+"""
+WANTS_TOO_MUCH = """
+from ablation.run import member
+member._serve = lambda *_: bytearray(2**62)
+"""
+Outcome = tuple[float, bool, str]
+
+
+@pytest.fixture(scope="module")
+def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """To train with; a test that stops or adds a worker takes `cluster`."""
+    with Cluster.running(tmp_path_factory.mktemp("shared") / "cluster") as cluster:
+        for _ in range(2):
+            cluster.worker()
+        yield cluster
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """A scheduler without workers."""
+    with Cluster.running(tmp_path / "cluster") as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def no_project(tmp_path: Path) -> Path:
+    """What Python finds before the project, wherever that is installed."""
+    (tmp_path / "no-project/ablation").mkdir(parents=True)
+    (tmp_path / "no-project/ablation/__init__.py").touch()
+    return tmp_path / "no-project"
+
+
+@pytest.fixture
+def trials(mlp: MlpSpec, cnn: CnnSpec, recipe: Recipe, repeats: list[Repeat]) -> list[Trial]:
+    recipe = recipe.having("dropout", 0.2)
+    mlps = [Trial("mlp", mlp, recipe, repeat) for repeat in repeats]
+    return [*mlps, Trial("cnn", cnn, recipe, repeats[0])]
+
+
+@pytest.fixture
+def many(trials: list[Trial]) -> Iterator[Trial]:
+    """More trials than a test can wait for."""
+    repeats = make_repeats(1, "shuffle", 0.25, 2000)
+    return (dataclasses.replace(trials[0], repeat=repeat) for repeat in repeats)
+
+
+def laboratory(study: Path, address: str = "") -> Laboratory:
+    return Laboratory(study / "data/prepared/train.npz", 32, HERE, address)
+
+
+def outcomes(lab: Laboratory, trials: Iterable[Trial]) -> dict[Trial, Outcome]:
+    return {trial: outcome(result) for trial, result in lab.run(trials)}
+
+
+def outcome(result: Result) -> Outcome:
+    return result.score, result.diverged, json.dumps(dataclasses.asdict(result.curves))
+
+
+def until(trials: Iterator[Trial], enough: Callable[[], Any]) -> Iterator[Trial]:
+    return takewhile(lambda _: not enough(), trials)
+
+
+def forget(study: Path) -> None:
+    shutil.rmtree(study / "memory")
+
+
+def remembered(folder: Path) -> set[str]:
+    return {path.name for path in folder.glob("*")}
+
+
+def wait_for_workers(cluster: Cluster, count: int) -> None:
+    with Client(cluster.address, set_as_default=False) as client:
+        wait_for(lambda: len(workers_of(client)) == count)
+
+
+def workers_of(client: Client) -> dict[str, dict[str, Any]]:
+    return dict(client.scheduler_info()["workers"])
+
+
+def test_a_cluster_gives_the_same_bytes(
+    two_workers: Cluster, toy_study: Path, trials: list[Trial]
+) -> None:
+    here, there = laboratory(toy_study), laboratory(toy_study, two_workers.address)
+    expected = outcomes(here, trials)
+    fits = [learnt.to_bytes() for _, _, learnt in here.fit(trials[-1:])]
+    names = remembered(toy_study / "memory")
+    forget(toy_study)
+    assert outcomes(there, trials) == expected
+    assert [learnt.to_bytes() for _, _, learnt in there.fit(trials[-1:])] == fits
+    assert remembered(toy_study / "memory") == names
+
+
+def test_characters_travel_once_to_each_worker(
+    two_workers: Cluster, toy_study: Path, trials: list[Trial], many: Iterator[Trial]
+) -> None:
+    """And stay there for the next stage, which is another process."""
+    first = laboratory(toy_study, two_workers.address)
+    list(first.run(next(many) for _ in range(40)))
+    next_stage = laboratory(toy_study, two_workers.address)
+    assert next_stage.digest
+    next_stage.characters.unlink()
+    assert len(outcomes(next_stage, trials)) == len(trials)
+
+
+def test_the_dashboard_shows_the_study(
+    two_workers: Cluster, toy_study: Path, trials: list[Trial]
+) -> None:
+    """By the names under which Dask groups what it does; the page itself needs bokeh."""
+    seen = []
+    for _ in laboratory(toy_study, two_workers.address).run(trials):
+        with Client(two_workers.address, set_as_default=False) as client:
+            seen += client.run_on_scheduler(lambda dask_scheduler: [*dask_scheduler.task_prefixes])
+            page = urlopen(client.dashboard_link).read().decode()
+    assert {"validate-mlp", "validate-cnn"} <= {*seen}
+    assert "Dask Diagnostic UI" in page
+
+
+def test_other_characters_take_their_place(
+    two_workers: Cluster, toy: Characters, toy_study: Path, trials: list[Trial]
+) -> None:
+    usual = outcomes(laboratory(toy_study, two_workers.address), trials)
+    Characters(255 - toy.images, toy.labels, toy.classes).save(
+        toy_study / "data/prepared/train.npz"
+    )
+    others = outcomes(laboratory(toy_study, two_workers.address), trials)
+    forget(toy_study)
+    assert outcomes(laboratory(toy_study), trials) == others != usual
+
+
+def test_the_next_trial_is_asked_for_when_a_worker_is_free(
+    two_workers: Cluster, toy_study: Path, trials: list[Trial]
+) -> None:
+    wait_for_workers(two_workers, 2)
+    finished: list[Trial] = []
+    known = []
+
+    def ahead() -> Iterator[Trial]:
+        for trial in trials:
+            known.append(len(finished))
+            yield trial
+
+    for trial, _ in laboratory(toy_study, two_workers.address).run(ahead()):
+        finished.append(trial)
+    assert known == [0, 0, 1, 2]
+
+
+def test_a_mistake_of_the_study_is_said_by_the_worker_that_met_it(
+    two_workers: Cluster, toy_study: Path, trials: list[Trial]
+) -> None:
+    lab = laboratory(toy_study, two_workers.address)
+    assert lab.digest
+    (toy_study / "data/prepared/train.npz").write_bytes(b"")
+    with pytest.raises(UserError, match=r"train\.npz: it is not a readable npz archive"):
+        outcomes(dataclasses.replace(lab), trials)
+
+
+def test_workers_that_compute_otherwise_are_refused_by_name(
+    cluster: Cluster, toy_study: Path, trials: list[Trial], no_project: Path
+) -> None:
+    other = cluster.folder / "other"
+    shutil.copytree(SOURCE, other / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    with (other / "src/ablation/trial/scoring.py").open("a") as file:
+        file.write("\nCHANGED = True\n")
+    (other / "scikit_learn-0.1.dist-info").mkdir()
+    (other / "scikit_learn-0.1.dist-info/METADATA").write_text("Name: scikit-learn\nVersion: 0.1\n")
+    (other / "processor.py").write_text(OTHER_INSTRUCTIONS)
+    another_processor = ("--preload", str(other / "processor.py"))
+    cluster.worker("--nthreads", "2", *another_processor, PYTHONPATH=f"{other}:{other / 'src'}")
+    cluster.worker(PYTHONPATH=str(no_project))
+    wait_for_workers(cluster, 2)
+    with pytest.raises(UserError) as caught:
+        outcomes(laboratory(toy_study, cluster.address), trials)
+    head, *lines = str(caught.value).splitlines()
+    assert "bring them up to date" in head
+    without, changed = sorted(lines, key=len)
+    assert re.match(r"  tcp://127.0.0.1:\d+: cannot run this project \(.*No module named", without)
+    assert re.match(rf"  tcp://127.0.0.1:\d+ on {platform.node()}: ", changed)
+    for fault in (
+        f"scikit-learn is 0.1, here {metadata.version('scikit-learn')}",
+        f"here {memory.code_digest()[:8]}",
+        "it has 2 threads; start it with --nthreads 1",
+        "has other instructions (avx1024); `training.machines: mixed`",
+    ):
+        assert fault in changed
+    assert "numpy" not in changed
+    assert remembered(toy_study / "memory") == set()
+
+
+@pytest.mark.skipif(has_gpu(), reason="its workers have a GPU")
+def test_a_worker_without_the_device_is_refused(
+    two_workers: Cluster, toy_study: Path, trials: list[Trial]
+) -> None:
+    on_gpu = Hardware("cuda", bf16=False, workers=1, elsewhere=Computer("a GPU", "a GPU"))
+    lab = dataclasses.replace(laboratory(toy_study, two_workers.address), hardware=on_gpu)
+    wait_for_workers(two_workers, 2)
+    with pytest.raises(UserError, match="it has no GPU that torch finds"):
+        outcomes(lab, trials)
+
+
+@pytest.mark.gpu
+def test_two_workers_may_share_a_gpu(
+    two_workers: Cluster, toy_study: Path, trials: list[Trial]
+) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    on_gpu = Hardware("cuda", bf16=False, workers=1)
+    here, there = (
+        dataclasses.replace(laboratory(toy_study, address), hardware=on_gpu)
+        for address in ("", two_workers.address)
+    )
+    expected = outcomes(here, trials)
+    forget(toy_study)
+    assert outcomes(there, trials) == expected
+
+
+def test_a_scheduler_that_does_not_know_the_project_is_said(
+    tmp_path: Path, toy_study: Path, trials: list[Trial], no_project: Path
+) -> None:
+    with Cluster.running(tmp_path / "cluster", PYTHONPATH=str(no_project)) as cluster:
+        cluster.worker()
+        with pytest.raises(UserError, match="the scheduler or a worker cannot run this project"):
+            outcomes(laboratory(toy_study, cluster.address), trials)
+
+
+def test_without_the_variable_nothing_of_dask_is_loaded(toy_study: Path) -> None:
+    params = (SOURCE.parent / "params.yaml").read_text()
+    (toy_study / "params.yaml").write_text(params.replace("precision: auto", "precision: float32"))
+    command = """
+import sys
+from ablation.params import load_params
+from ablation.study import laboratory
+print(laboratory(load_params()).cluster == "", "distributed" in sys.modules, "dask" in sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", command],
+        env={k: v for k, v in os.environ.items() if k != SCHEDULER_VARIABLE}
+        | {"PYTHONPATH": str(SOURCE)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "True False False\n", done.stderr
+
+
+def test_a_scheduler_that_is_not_there_is_said(
+    toy_study: Path, trials: list[Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ablation.run.cluster.CONNECT_SECONDS", 1)
+    for address, why in {
+        NOBODY: "Timed out",
+        "nonsense": "missing port",
+        "x://y:1": "scheme",
+    }.items():
+        with pytest.raises(UserError, match=why) as caught:
+            outcomes(laboratory(toy_study, address), trials)
+        assert str(caught.value).startswith(f"{SCHEDULER_VARIABLE}: {address}: no Dask scheduler")
+
+
+def test_an_address_of_another_part_of_dask_is_said(
+    two_workers: Cluster, toy_study: Path, trials: list[Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ablation.run.cluster.CONNECT_SECONDS", 1)
+    wait_for_workers(two_workers, 2)
+    with Client(two_workers.address, set_as_default=False) as client:
+        dashboard = urlsplit(client.dashboard_link).netloc
+        worker, _ = workers_of(client)
+    for address, why in {f"tcp://{dashboard}": "Time", worker: "it is a worker's address"}.items():
+        with pytest.raises(UserError, match=rf"{address}: no Dask scheduler .*\({why}"):
+            outcomes(laboratory(toy_study, address), trials)
+
+
+def test_without_the_extra_what_to_install_is_said(
+    toy_study: Path, trials: list[Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(
+        UserError, match=r"distributed is not installed; `pip install '\.\[cluster\]'`"
+    ):
+        outcomes(laboratory(toy_study, NOBODY), trials)
+
+
+def test_a_worker_that_joins_late_works_with_the_others(
+    two_workers: Cluster, toy_study: Path, many: Iterator[Trial]
+) -> None:
+    late = toy_study / "late"
+    wait_for_workers(two_workers, 2)
+    running = laboratory(toy_study, two_workers.address).run(until(many, lambda: remembered(late)))
+    next(running)
+    third = two_workers.worker(ABLATION_CACHE=str(late))
+    there = {trial: outcome(result) for trial, result in running}
+    third.kill()
+    assert remembered(late) <= remembered(toy_study / "memory")
+    assert len(there) > 2
+
+
+def test_a_worker_that_leaves_in_the_middle_changes_nothing(
+    two_workers: Cluster, toy_study: Path, many: Iterator[Trial]
+) -> None:
+    """Killed with a trial that it had begun."""
+    begun = toy_study / "begun"
+    (toy_study / "slow.py").write_text(STOPS_IN_THE_MIDDLE.format(str(begun)))
+    wait_for_workers(two_workers, 2)
+    third = two_workers.worker("--preload", str(toy_study / "slow.py"))
+    wait_for_workers(two_workers, 3)
+    asked, there = [], {}
+
+    def ahead() -> Iterator[Trial]:
+        for trial in until(many, begun.exists):
+            asked.append(trial)
+            yield trial
+
+    for trial, result in laboratory(toy_study, two_workers.address).run(ahead()):
+        there[trial] = outcome(result)
+        if begun.exists():
+            third.kill()
+    forget(toy_study)
+    assert outcomes(laboratory(toy_study), asked) == there
+
+
+def test_ctrl_c_leaves_the_workers_to_the_next_study(
+    two_workers: Cluster, toy_study: Path, trials: list[Trial], many: Iterator[Trial]
+) -> None:
+    running = laboratory(toy_study, two_workers.address).run(many)
+    next(running)
+    Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        list(running)
+    assert len(outcomes(laboratory(toy_study, two_workers.address), trials)) == len(trials)
+
+
+def test_a_study_that_waits_says_why_and_ends_with_its_scheduler(
+    cluster: Cluster, toy_study: Path, trials: list[Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The only worker has too little memory, so that Dask gives it nothing to do."""
+    cluster.worker("--memory-limit", "20MB")
+    with Client(cluster.address, set_as_default=False) as client:
+        wait_for(lambda: [w["status"] for w in workers_of(client).values()] == ["paused"])
+    said: list[str] = []
+
+    def heard(line: str, **_: object) -> None:
+        said.append(line)
+        if line.endswith("waiting for one"):
+            cluster.scheduler.kill()
+
+    monkeypatch.setattr("ablation.run.cluster.console.print", heard)
+    with pytest.raises(UserError, match=GONE):
+        outcomes(laboratory(toy_study, cluster.address), trials)
+    assert re.search(r"\(tcp://\S+ is paused; memory ran short there\): waiting for one$", said[1])
+
+
+def test_a_trial_whose_workers_die_ends_the_study_with_that_reason(
+    tmp_path: Path,
+    toy_study: Path,
+    trials: list[Trial],
+    cluster: Cluster,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ablation.run.cluster.ALLOWED_FAILURES", 1)
+    (tmp_path / "dies.py").write_text(DIES)
+    cluster.worker("--nanny", "--preload", str(tmp_path / "dies.py"))
+    with pytest.raises(UserError, match=r"^2 workers died one after the other with the same trial"):
+        outcomes(laboratory(toy_study, cluster.address), trials)
+
+
+def test_memory_that_a_worker_is_refused_is_said_by_name(
+    tmp_path: Path, toy_study: Path, trials: list[Trial], cluster: Cluster
+) -> None:
+    (tmp_path / "greedy.py").write_text(WANTS_TOO_MUCH)
+    cluster.worker("--preload", str(tmp_path / "greedy.py"))
+    with pytest.raises(UserError, match=r"^worker tcp://127.0.0.1:\d+: memory was refused"):
+        outcomes(laboratory(toy_study, cluster.address), trials)
+
+
+def test_a_scheduler_that_goes_in_the_middle_ends_the_study(
+    cluster: Cluster, toy_study: Path, many: Iterator[Trial]
+) -> None:
+    cluster.worker()
+    running = laboratory(toy_study, cluster.address).run(many)
+    next(running)
+    cluster.scheduler.kill()
+    with pytest.raises(UserError, match=GONE):
+        list(running)
+
+
+def test_a_stage_keeps_to_the_kind_of_machine_of_which_most_are(
+    cluster: Cluster, tmp_path: Path, toy_study: Path, trials: list[Trial]
+) -> None:
+    (tmp_path / "abacus.py").write_text(ANOTHER_PROCESSOR)
+    memories = [cluster.folder / name for name in ("own", "abacus", "abacus-too")]
+    for place in memories:
+        options = () if place.name == "own" else ("--preload", str(tmp_path / "abacus.py"))
+        cluster.worker(*options, ABLATION_CACHE=str(place))
+    wait_for_workers(cluster, 3)
+    with pytest.raises(UserError, match=r"computes on Abacus, here .*`training.machines: mixed`"):
+        outcomes(laboratory(toy_study, cluster.address), trials)
+    chosen = one_kind(cluster.address, HERE)
+    assert chosen.computer == "Abacus"
+    lab = dataclasses.replace(laboratory(toy_study, cluster.address), hardware=chosen)
+    assert len(outcomes(lab, trials)) == len(trials)
+    assert remembered(memories[0]) == set()
+    assert remembered(memories[1]) | remembered(memories[2]) == remembered(toy_study / "memory")
+    assert outcomes(laboratory(toy_study), trials)
+    assert len(remembered(toy_study / "memory")) == 2 * len(trials)
