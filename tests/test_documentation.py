@@ -23,7 +23,7 @@ import yaml
 from ablation.base.files import write_csv
 from ablation.cli import command_line
 from ablation.data.datasets import DATASETS, LOOK_ALIKES
-from ablation.params import PARAMS, Params
+from ablation.params import PARAMS, Data, Params
 from ablation.recipe import TECHNIQUES
 from ablation.show.study import Study
 from ablation.show.tables import kinds_of_errors
