@@ -16,7 +16,7 @@ test: install ## every test, the linter and the type checker
 	ruff check .
 	ruff format --check .
 	mypy
-	pytest
+	pytest -n 2 --dist loadfile --no-loadscope-reorder  # two files at a time, in order
 
 test-faults: install ## one study killed twenty times, four workers, experiments in a copy: the same bytes
 	pytest -m faults

@@ -20,6 +20,7 @@ from ablation.base.files import read_json
 from ablation.params import PARAMS, load_params
 from ablation.show import tables
 from ablation.show.study import Study
+from ablation.show.style import family_title
 from ablation.show.tables import bounds, markdown
 
 ROOT = Path(__file__).parents[1]
@@ -156,6 +157,15 @@ def racing(study: Study) -> str:
     return markdown(["model", "trials without racing", "with racing", "other winners"], rows)
 
 
+def additions(study: Study) -> str:
+    """What augmentation, smoothing and averaging add to the time of a training on the processor."""
+    rows = [
+        [family_title(row["model"]), f"`{row['with']}`", f"{row['over_baseline']:.2f} x"]
+        for row in benchmark(study, "additions-cpu")["rows"]
+    ]
+    return markdown(["network", "with", "time over the baseline's"], rows)
+
+
 def naps(study: Study) -> str:
     """What the engine costs a trial, by trials that sleep."""
     rows = [
@@ -228,6 +238,7 @@ TABLES: dict[str, Callable[[Study], str]] = {
     "study_time": study_time,
     "precision": precision,
     "racing": racing,
+    "additions": additions,
     "naps": naps,
     "real_trials": real_trials,
     "simulated": simulated,
