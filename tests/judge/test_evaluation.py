@@ -95,8 +95,9 @@ def test_report_keeps_label_order() -> None:
 
 
 def test_unknown_character_is_named() -> None:
-    with pytest.raises(ValueError, match=r"\['\?'\] are not among"):
+    with pytest.raises(ValueError) as refused:
         class_report([*"A?"], [*"AA"], ["A", "B"])
+    assert str(refused.value) == "characters ['?'] are not among the classes ['A', 'B']."
 
 
 def test_report_reads_columns_of_a_table() -> None:
@@ -112,8 +113,9 @@ def test_recalls_stand_beside_each_other() -> None:
 
 def test_reports_on_other_classes_do_not_compare() -> None:
     mlp, cnn = (class_report([*"AB"], [*"AB"], order) for order in (["A", "B"], ["B", "A"]))
-    with pytest.raises(ValueError, match="same classes in the same order"):
+    with pytest.raises(ValueError) as refused:
         recalls({"mlp": mlp, "cnn": cnn})
+    assert str(refused.value) == "the reports must list the same classes in the same order."
 
 
 # --- confusions ----------------------------------------------------------------------------------
@@ -304,10 +306,12 @@ def test_agreement_of_three_names_every_set_of_models() -> None:
     ],
 )
 def test_shapes_that_do_not_line_up_are_named(measure: Callable[[], object]) -> None:
-    with pytest.raises(ValueError, match="flat arrays; got"):
+    said = r"^need one or more values, as many of each, in flat arrays; got \{.*\}\.$"
+    with pytest.raises(ValueError, match=said):
         measure()
 
 
 def test_correctness_is_bool_and_not_a_label() -> None:
-    with pytest.raises(ValueError, match="second_correct must be bool"):
+    with pytest.raises(ValueError) as refused:
         mcnemar([True, False], [3, 7])
+    assert str(refused.value) == "second_correct must be bool, one value a character; got int64."

@@ -4,10 +4,11 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
 from numpy.typing import ArrayLike
 
-from ablation.judge.noise import measure_noise
-from ablation.judge.racing import Outlook, raced_out
+from ablation.judge.noise import against_first, dunnett_bound, measure_noise
+from ablation.judge.racing import Outlook, _chance_to_leave, out_of_reach, raced_out
 from ablation.judge.selection import Contender
 
 NAN = math.nan
@@ -77,6 +78,37 @@ def test_error_at_the_end_is_the_one_of_all_repeats() -> None:
     ahead = Outlook(two, measure_noise(two), done=2, val_to_train=0.25)
     gain = ahead.estimate(np.array([[-1.0, 1.0]]))
     assert ahead.final_error(gain) == pytest.approx(gain.error * math.sqrt(0.45 / 0.75))
+
+
+def test_chance_to_leave_is_that_of_those_who_still_run() -> None:
+    scores = np.random.default_rng(0).normal(size=(4, 5))
+    scores[:, 3:] = scores[3, 2:] = NAN
+    ahead = Outlook(scores, measure_noise(scores), done=3, val_to_train=0.25)
+    live = np.array([True, True, True, False])
+    seen = ahead.estimate(against_first(4))
+    # Three rivals are measured against the bound of all five repeats.
+    needed = dunnett_bound(3, 3 * 4, 0.2) * seen.error * math.sqrt((1 / 5 + 0.25) / (1 / 3 + 0.25))
+    move = seen.error * math.sqrt((1 / 3 - 1 / 5) / (1 / 3 + 0.25))
+    chance = scipy.stats.t.cdf((seen.gain - needed)[1:3] / move[1:3], seen.freedom[1:3])
+    found = _chance_to_leave(ahead, live, np.zeros(4, bool), risk=0.2)
+    assert float(found) == pytest.approx(chance.sum())
+
+
+def test_many_stages_at_once_are_raced_as_one_by_one() -> None:
+    scores = np.random.default_rng(0).normal(size=(60, 5, 6)) + 2 * np.arange(5)[:, None]
+    scores[:, :, 3:] = scores[::3, 4, 2:] = NAN
+    failed = np.random.default_rng(1).uniform(size=(60, 5)) < 0.1
+    grids = np.array([0, 1, 1, 2, 3])
+    apart = [out_of_reach(*stage, grids, 0.25, 0.2) for stage in zip(scores, failed, strict=True)]
+    assert np.array_equal(out_of_reach(scores, failed, grids, 0.25, 0.2), apart)
+    running = ~failed & ~np.isnan(scores[..., 2])
+    assert 0.1 < np.mean(np.array(apart)[running]) < 0.6
+
+
+def test_noise_of_those_that_failed_keeps_nobody_in_the_race() -> None:
+    some = contender("some", [0.812, 0.814, 0.813])
+    wild = [contender(f"wild {n}", np.roll([0.82, 0.84, 0.80], n), diverged=True) for n in range(3)]
+    assert race(OLD, some, GOOD, *wild) == [True, False, True, True, True]
 
 
 def test_nobody_is_out_after_a_single_repeat() -> None:

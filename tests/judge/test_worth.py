@@ -129,6 +129,12 @@ def test_recipes_come_in_the_order_of_their_size_and_of_the_techniques() -> None
     assert order == ["", "a", "b", "c", "ab", "ac", "bc", "abc"]
 
 
+def test_recipes_on_the_way_of_orders_come_in_that_order_too() -> None:
+    techniques = "fedcba"
+    found = list(list_trials(techniques, repeats=3, pairs=2, seed=0))
+    assert found == sorted(found, key=lambda r: (len(r), sorted(map(techniques.index, r))))
+
+
 # --- more techniques than all recipes are trained for --------------------------------------------
 
 SIX = "abcdef"
