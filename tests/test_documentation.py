@@ -60,7 +60,7 @@ stages:
     outs: [{metrics/numbers.json: {cache: false}}]
 """
 PROGRAMS = {
-    *("make", "dvc", "git", "python", "ablation", "ruff", "mypy", "pytest"),
+    *("make", "dvc", "git", "python", "ablation", "ruff", "mypy", "pytest", "mutmut"),
     *("cd", "cp", "mkdir", "source", "export"),
 }
 

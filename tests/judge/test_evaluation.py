@@ -111,6 +111,11 @@ def test_recalls_stand_beside_each_other() -> None:
     assert table.to_dict("list") == {"class": ["A", "B"], "mlp": [0.5, 1], "cnn": [1, 0.5]}
 
 
+def test_recalls_of_a_single_model() -> None:
+    report = class_report([*"AABB"], [*"ABBB"], ["A", "B"])
+    assert recalls({"mlp": report}).to_dict("list") == {"class": ["A", "B"], "mlp": [0.5, 1]}
+
+
 def test_reports_on_other_classes_do_not_compare() -> None:
     mlp, cnn = (class_report([*"AB"], [*"AB"], order) for order in (["A", "B"], ["B", "A"]))
     with pytest.raises(ValueError) as refused:

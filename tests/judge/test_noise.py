@@ -7,7 +7,6 @@ import pytest
 import scipy.stats
 
 from ablation.judge.noise import (
-    TRUST,
     _chance_of_noise,
     against_first,
     corrected_interval,
@@ -171,7 +170,7 @@ def test_own_and_others_noise_are_averaged_by_freedom(contenders: int, repeats: 
     own = (scores[1] - scores[0]).var(ddof=1) / 2
     rest_freedom = (contenders - 2) * steps
     rest = (float(noise.total) - steps * own) / rest_freedom
-    trust = 1 / (1 / TRUST + 1 / rest_freedom)
+    trust = 1 / (1 / 24 + 1 / rest_freedom)  # the others count as 24 degrees at most
     found = estimate(scores, against_first(contenders)[1:2], noise, 0.0)
     variance = 2 * (steps * own + trust * rest) / (steps + trust)
     assert found.error[0] == pytest.approx(math.sqrt(variance / repeats))
@@ -238,6 +237,20 @@ def test_bound_is_exceeded_as_often_as_it_says(rivals: int, freedom: int) -> Non
     scores = random.standard_normal((100_000, 1 + rivals))
     best = (scores[:, 1:].max(1) - scores[:, 0]) / math.sqrt(2) / spread
     assert (best > dunnett_bound(rivals, freedom, 0.2)).mean() == pytest.approx(0.2, abs=0.005)
+
+
+@pytest.mark.parametrize("rivals, freedom", [(2, 1), (3, 4), (22, 88), (6, 1_000)])
+def test_bound_is_as_exact_as_a_fine_integral(rivals: int, freedom: int) -> None:
+    # For one rival the bound is known; here a sum over a fine grid stands beside it.
+    spread = scipy.stats.chi(freedom, scale=1 / math.sqrt(freedom))
+    sizes = np.linspace(spread.ppf(1e-12), spread.isf(1e-12), 2_000)
+    incumbent = np.linspace(-8, 8, 800)
+    reach = math.sqrt(2) * dunnett_bound(rivals, freedom, 0.2) * sizes[:, None] + incumbent
+    inner = np.trapezoid(
+        scipy.stats.norm.cdf(reach) ** rivals * scipy.stats.norm.pdf(incumbent), incumbent
+    )
+    held = np.trapezoid(inner * spread.pdf(sizes), sizes)
+    assert held == pytest.approx(0.8, abs=1e-5)
 
 
 def test_bound_agrees_with_scipys_test() -> None:

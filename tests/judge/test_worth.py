@@ -90,6 +90,7 @@ def test_nothing_changed_is_worth_nothing() -> None:
     assert (worth.whole.gain, worth.shapley, worth.interactions) == (0.0, [], [])
 
 
+@pytest.mark.filterwarnings("error")
 def test_failed_recipe_leaves_its_gains_undefined_and_no_others() -> None:
     scores = {**random_scores("ab", seed=3, noise=0.1), named("b"): np.full(5, math.nan)}
     worth = weigh_techniques(scores, "ab", pairs=2, seed=0, val_to_train=0.25)
@@ -280,6 +281,7 @@ def test_failed_recipe_on_the_way_makes_nan_of_the_shares_beside_it_alone() -> N
     assert not any(math.isnan(part.low) for part in [worth.whole, *worth.left_out])
 
 
+@pytest.mark.filterwarnings("error")
 def test_a_single_repeat_has_shares_and_no_interval() -> None:
     scores = {some: np.array([gain_of(some)]) for some in list_trials(SIX, 1, 1, seed=0)}
     worth = weigh_six(scores)
