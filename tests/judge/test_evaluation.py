@@ -198,6 +198,11 @@ def test_reliability_by_hand() -> None:
     assert curve.to_numpy() == pytest.approx(np.array([[0.1, 0, 1], [0.615, 0.5, 2], [0.95, 1, 2]]))
 
 
+def test_bins_are_a_fifteenth_wide() -> None:
+    # From nine to ten fifteenths is one bin.
+    assert len(reliability_curve([True] * 4, [0.59, 0.601, 0.666, 0.67])) == 3
+
+
 def test_calibration_error_by_hand() -> None:
     curve = pd.DataFrame({"confidence": [0.6, 0.9], "accuracy": [0.5, 0.7], "count": [1, 3]})
     assert calibration_error(curve) == pytest.approx((1 * 0.1 + 3 * 0.2) / 4)

@@ -244,6 +244,11 @@ def test_single_rate_is_no_grid() -> None:
     assert not any(row.grid_edge for row in verdict.evidence)
 
 
+def test_contender_has_no_rate_and_did_not_fail_where_nothing_else_is_said() -> None:
+    plain = Contender("plain", "plain", np.array([0.8]))
+    assert (plain.learning_rate, plain.failed) == (None, False)
+
+
 def test_strengths_have_no_edge() -> None:
     strengths = [contender(f"l2={i}", [0.8 + i / 100] * 3, candidate="l2") for i in range(3)]
     assert not any(row.grid_edge for row in judge(OLD, *strengths).evidence)
@@ -302,10 +307,10 @@ def test_all_diverged_is_an_error_that_names_them() -> None:
     wild = contender("sgd lr=9", [0, 0, 0], diverged=True)
     gone = contender("adam lr=9", [0.02, 0.02, 0.02], collapsed=True)
     with pytest.raises(UserError) as refused:
-        judge(wild, gone)
+        judge(wild, gone, contender("sgd lr=0", [0.5, 0.5, NAN]))
     assert str(refused.value) == (
         "no setting of this stage trained to the end, so none can win: sgd lr=9 diverged, "
-        "adam lr=9 collapsed; lower the learning rates in params.yaml"
+        "adam lr=9 collapsed, sgd lr=0 was raced out; lower the learning rates in params.yaml"
     )
 
 

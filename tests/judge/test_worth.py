@@ -125,6 +125,11 @@ def test_up_to_four_techniques_run_all_recipes_on_all_repeats() -> None:
     assert set(trials.values()) == {(0, 1, 2)}
 
 
+def test_of_five_techniques_only_some_recipes_run_on_all_repeats() -> None:
+    trials = list_trials("abcde", repeats=3, pairs=1, seed=0)
+    assert sum(ran == (0, 1, 2) for ran in trials.values()) < 2**5
+
+
 def test_recipes_come_in_the_order_of_their_size_and_of_the_techniques() -> None:
     order = ["".join(sorted(recipe)) for recipe in list_trials("abc", 1, 1, seed=0)]
     assert order == ["", "a", "b", "c", "ab", "ac", "bc", "abc"]
