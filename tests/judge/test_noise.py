@@ -94,15 +94,18 @@ def test_more_than_half_of_those_that_did_not_fail_stay_in_line() -> None:
     scores[3] *= 1e3
     able = np.array([True, True, True, True, False, False])
     assert measure_noise(scores, able).in_line.sum() == 3
+    two = measure_noise(np.stack([scores] * 2), np.stack([able] * 2))
+    assert two.in_line.sum(-1).tolist() == [3, 3]
 
 
-def test_chance_of_a_contenders_noise_is_that_of_an_f_test() -> None:
-    # One has a single step to show, and one ran the last repeat alone.
-    scores = random_scores(4, 6)
+@pytest.mark.parametrize("contenders, repeats", [(4, 6), (3, 2)])
+def test_chance_of_a_contenders_noise_is_that_of_an_f_test(contenders: int, repeats: int) -> None:
+    # Of four, one has a single step to show, and one ran the last repeat alone.
+    scores = random_scores(contenders, repeats)
     scores[0, 5:] = scores[1, 4:] = scores[2, 2:] = NAN
     everyone = measure_noise(scores)
-    found = _chance_of_noise(everyone.steps, np.ones(4, bool))
-    for place in range(4):
+    found = _chance_of_noise(everyone.steps, np.ones(contenders, bool))
+    for place in range(contenders):
         others = measure_noise(np.delete(scores, place, axis=0))
         freedom = everyone.freedom - others.freedom
         ratio = (everyone.total - others.total) / freedom / (others.total / others.freedom)

@@ -158,7 +158,7 @@ SHARES_OF_SIX = {"a": 2.0, "b": 4.0, "c": 4.0, "d": 5.0, "e": 5.0, "f": 6.0}
 
 
 def weigh_six(scores: Scores, seed: int = 0, pairs: int = 1) -> Worth:
-    return weigh_techniques(scores, SIX, pairs, seed, val_to_train=0.25)
+    return weigh_techniques(scores, [*SIX], pairs, seed, val_to_train=0.25)
 
 
 def scores_of_six(random: np.random.Generator, seed: int, pairs: int = 1) -> Scores:
