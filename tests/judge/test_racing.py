@@ -147,6 +147,11 @@ def test_diverged_is_out_at_once_and_does_not_lead() -> None:
     assert race(contender("old", [0.8]), wild, contender("b", [0.1])) == [True, False]
 
 
+def test_diverged_in_its_first_repeat_stops_nobody_later() -> None:
+    wild = contender("wild", [0.99], diverged=True)
+    assert race(OLD, wild, GOOD, NEAR) == [True, False, False]
+
+
 def test_diverged_incumbent_does_not_lead() -> None:
     gone = contender("gone", [0.99, 0.99, 0.99], diverged=True)
     assert race(gone, FAR, NEAR, GOOD) == [True, False, False]

@@ -116,6 +116,15 @@ def test_noisy_candidate_needs_its_own_proof() -> None:
     assert judge(old, shaky, best).winner is best
 
 
+@pytest.mark.parametrize("gain, verdict", [(0.075, "kept"), (0.085, "adopted")])
+def test_noisy_candidates_bound_has_its_own_degrees_of_freedom(gain: float, verdict: str) -> None:
+    # 2.77 and 3.14 standard errors. Its own four degrees of freedom ask for 3.08, twelve for 2.41.
+    steps = 0.001 * np.array([0, 1, -1, 2, -2])
+    steady = [contender(f"{n}", 0.79 + np.roll(steps, n)) for n in (1, 2, 3)]
+    shaky = contender("shaky", 0.80 + gain + 0.05 * np.array([1, -1, 0.5, -0.5, 0]))
+    assert judge(contender("old", 0.80 + steps), *steady, shaky, risk=0.05).verdict == verdict
+
+
 def test_winner_is_never_worse_than_the_incumbent() -> None:
     random = np.random.default_rng(2)
     adopted = 0
