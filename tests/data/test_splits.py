@@ -151,6 +151,11 @@ def test_too_small_classes_are_an_error(
     assert str(refused.value) == error
 
 
+def test_no_characters_at_all_are_too_few() -> None:
+    with pytest.raises(SplitError, match="the smallest class has 0 characters"):
+        split(LABELS[:0], make_repeats(1, "kfold", 0.15, 5)[0])
+
+
 @pytest.mark.parametrize(
     ("scheme", "fraction", "count"), [("kfold", 0.15, 4), ("shuffle", 0.25, 1)]
 )
