@@ -60,8 +60,9 @@ stages:
     outs: [{metrics/numbers.json: {cache: false}}]
 """
 PROGRAMS = {
-    *("make", "dvc", "git", "python", "ablation", "ruff", "mypy", "pytest", "mutmut"),
+    *("make", "dvc", "git", "python", "ablation", "ruff", "mypy", "pytest"),
     *("cd", "cp", "mkdir", "source", "export"),
+    "mutmut",
 }
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
