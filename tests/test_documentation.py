@@ -62,6 +62,7 @@ stages:
 PROGRAMS = {
     *("make", "dvc", "git", "python", "ablation", "ruff", "mypy", "pytest", "dask"),
     *("cd", "cp", "mkdir", "source", "export"),
+    "mutmut",
 }
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -3,7 +3,7 @@ import pickle
 import numpy as np
 import pytest
 
-from ablation.data.splits import Repeat, make_repeats, split, val_to_train
+from ablation.data.splits import Repeat, SplitError, make_repeats, split, val_to_train
 
 LABELS = np.random.default_rng(0).permutation(np.repeat(np.arange(6, dtype=np.uint8), 40))
 SEEDS_OF_1729 = (2248742872, 2756388605, 1963567772, 2625966904, 1676937989)
@@ -116,23 +116,44 @@ def test_a_repeat_can_be_hashed_and_sent_to_a_worker() -> None:
     ],
 )
 def test_an_error_names_the_key(scheme: str, fraction: float, count: int, error: str) -> None:
-    with pytest.raises(ValueError, match=error):
+    with pytest.raises(ValueError) as refused:
         make_repeats(1, scheme, fraction, count)
+    assert str(refused.value) == error
 
 
 @pytest.mark.parametrize(
     ("scheme", "fraction", "count", "error"),
     [
-        ("kfold", 0.15, 41, "validation.repeats: 41 folds, but the smallest class has 40"),
-        ("shuffle", 0.01, 1, "validation.fraction: 0.01 leaves the smallest class, of 40 char"),
-        ("shuffle", 0.99, 1, "validation.fraction: 0.99 leaves the smallest class, of 40 char"),
+        (
+            "kfold",
+            0.15,
+            41,
+            "params.yaml: validation.repeats: 41 folds, but the smallest class has 40 characters; "
+            "use at most 40 folds",
+        ),
+        *(
+            (
+                "shuffle",
+                fraction,
+                1,
+                f"params.yaml: validation.fraction: {fraction} leaves the smallest class, of 40 "
+                "characters, without one in each part; use a fraction nearer to one half",
+            )
+            for fraction in (0.01, 0.99)
+        ),
     ],
 )
 def test_too_small_classes_are_an_error(
     scheme: str, fraction: float, count: int, error: str
 ) -> None:
-    with pytest.raises(ValueError, match=error):
+    with pytest.raises(SplitError) as refused:
         split(LABELS, make_repeats(1, scheme, fraction, count)[0])
+    assert str(refused.value) == error
+
+
+def test_no_characters_at_all_are_too_few() -> None:
+    with pytest.raises(SplitError, match="the smallest class has 0 characters"):
+        split(LABELS[:0], make_repeats(1, "kfold", 0.15, 5)[0])
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ import pytest
 import scipy.stats
 
 from ablation.judge.noise import (
-    TRUST,
     _chance_of_noise,
     against_first,
     corrected_interval,
@@ -89,12 +88,24 @@ def test_more_than_half_stay_in_line(contenders: int) -> None:
     assert (in_line.sum(-1) < contenders).mean() > 0.5
 
 
-def test_chance_of_a_contenders_noise_is_that_of_an_f_test() -> None:
-    scores = random_scores(4, 6)
-    scores[1, 4:] = scores[2, 3:] = NAN
+def test_more_than_half_of_those_that_did_not_fail_stay_in_line() -> None:
+    scores = random_scores(6, 5)
+    scores[1] *= 1e6
+    scores[3] *= 1e3
+    able = np.array([True, True, True, True, False, False])
+    assert measure_noise(scores, able).in_line.sum() == 3
+    two = measure_noise(np.stack([scores] * 2), np.stack([able] * 2))
+    assert two.in_line.sum(-1).tolist() == [3, 3]
+
+
+@pytest.mark.parametrize("contenders, repeats", [(4, 6), (3, 2)])
+def test_chance_of_a_contenders_noise_is_that_of_an_f_test(contenders: int, repeats: int) -> None:
+    # Of four, one has a single step to show, and one ran the last repeat alone.
+    scores = random_scores(contenders, repeats)
+    scores[0, 5:] = scores[1, 4:] = scores[2, 2:] = NAN
     everyone = measure_noise(scores)
-    found = _chance_of_noise(everyone.steps, np.ones(4, bool))
-    for place in range(4):
+    found = _chance_of_noise(everyone.steps, np.ones(contenders, bool))
+    for place in range(contenders):
         others = measure_noise(np.delete(scores, place, axis=0))
         freedom = everyone.freedom - others.freedom
         ratio = (everyone.total - others.total) / freedom / (others.total / others.freedom)
@@ -105,6 +116,10 @@ def test_chance_of_a_contenders_noise_is_that_of_an_f_test() -> None:
 def test_of_one_contender_the_chance_is_unknown() -> None:
     steps = measure_noise(random_scores(3, 5)).steps
     assert _chance_of_noise(steps, np.array([True, False, False])).tolist() == [1.0, 1.0, 1.0]
+
+
+def test_where_nothing_varies_the_chance_is_unknown() -> None:
+    assert _chance_of_noise(np.zeros((3, 4)), np.ones(3, bool)).tolist() == [1.0, 1.0, 1.0]
 
 
 def test_of_two_contenders_nobody_is_out_of_line() -> None:
@@ -150,17 +165,19 @@ def test_error_widens_with_the_share_of_validation() -> None:
     assert errors[1] / errors[0] == pytest.approx(math.sqrt((0.2 + 0.8) / 0.2))
 
 
-def test_own_and_others_noise_are_averaged_by_freedom() -> None:
-    scores = random_scores(4, 5)
+@pytest.mark.parametrize("contenders, repeats", [(4, 5), (3, 2)])
+def test_own_and_others_noise_are_averaged_by_freedom(contenders: int, repeats: int) -> None:
+    scores = random_scores(contenders, repeats)
     noise = measure_noise(scores)
-    gains = scores[1] - scores[0]
-    own = gains.var(ddof=1) / 2
-    rest = (float(noise.total) - 4 * own) / 8
-    trust = 1 / (1 / TRUST + 1 / 8)
-    found = estimate(scores, against_first(4)[1:2], noise, 0.0)
-    variance = 2 * (4 * own + trust * rest) / (4 + trust)
-    assert found.error[0] == pytest.approx(math.sqrt(variance / 5))
-    assert found.freedom[0] == pytest.approx(4 + trust)
+    steps = repeats - 1
+    own = (scores[1] - scores[0]).var(ddof=1) / 2
+    rest_freedom = (contenders - 2) * steps
+    rest = (float(noise.total) - steps * own) / rest_freedom
+    trust = 1 / (1 / 24 + 1 / rest_freedom)  # the others count as 24 degrees at most
+    found = estimate(scores, against_first(contenders)[1:2], noise, 0.0)
+    variance = 2 * (steps * own + trust * rest) / (steps + trust)
+    assert found.error[0] == pytest.approx(math.sqrt(variance / repeats))
+    assert found.freedom[0] == pytest.approx(steps + trust)
 
 
 def test_estimate_uses_the_repeats_that_all_of_it_ran() -> None:
@@ -223,6 +240,20 @@ def test_bound_is_exceeded_as_often_as_it_says(rivals: int, freedom: int) -> Non
     scores = random.standard_normal((100_000, 1 + rivals))
     best = (scores[:, 1:].max(1) - scores[:, 0]) / math.sqrt(2) / spread
     assert (best > dunnett_bound(rivals, freedom, 0.2)).mean() == pytest.approx(0.2, abs=0.005)
+
+
+@pytest.mark.parametrize("rivals, freedom", [(2, 1), (3, 4), (22, 88), (6, 1_000)])
+def test_bound_is_as_exact_as_a_fine_integral(rivals: int, freedom: int) -> None:
+    # For one rival the bound is known; here a sum over a fine grid stands beside it.
+    spread = scipy.stats.chi(freedom, scale=1 / math.sqrt(freedom))
+    sizes = np.linspace(spread.ppf(1e-12), spread.isf(1e-12), 2_000)
+    incumbent = np.linspace(-8, 8, 800)
+    reach = math.sqrt(2) * dunnett_bound(rivals, freedom, 0.2) * sizes[:, None] + incumbent
+    inner = np.trapezoid(
+        scipy.stats.norm.cdf(reach) ** rivals * scipy.stats.norm.pdf(incumbent), incumbent
+    )
+    held = np.trapezoid(inner * spread.pdf(sizes), sizes)
+    assert held == pytest.approx(0.8, abs=1e-5)
 
 
 def test_bound_agrees_with_scipys_test() -> None:

@@ -4,10 +4,11 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
 from numpy.typing import ArrayLike
 
-from ablation.judge.noise import measure_noise
-from ablation.judge.racing import Outlook, raced_out
+from ablation.judge.noise import against_first, dunnett_bound, measure_noise
+from ablation.judge.racing import Outlook, _chance_to_leave, out_of_reach, raced_out
 from ablation.judge.selection import Contender
 
 NAN = math.nan
@@ -71,6 +72,13 @@ def test_nobody_goes_on_where_nobody_can_leave_the_incumbent() -> None:
     assert race(contender("old", [0.802, 0.802, 0.802]), *same) == [True, True, True]
 
 
+@pytest.mark.parametrize("behind, out", [(0.0022, False), (0.0024, True)])
+def test_one_in_a_hundred_is_too_little_at_each_of_three_looks(behind: float, out: bool) -> None:
+    # The chance to end ahead of `GOOD` is 1.28 % and 0.97 %.
+    close = contender("close", np.array([0.821, 0.823, 0.822]) - behind)
+    assert race(OLD, GOOD, close) == [False, out]
+
+
 def test_error_at_the_end_is_the_one_of_all_repeats() -> None:
     # Noise as it is, after two of five repeats: the error has the term of all five.
     two = np.array([[0.80, 0.81, NAN, NAN, NAN], [0.83, 0.80, NAN, NAN, NAN]])
@@ -79,8 +87,50 @@ def test_error_at_the_end_is_the_one_of_all_repeats() -> None:
     assert ahead.final_error(gain) == pytest.approx(gain.error * math.sqrt(0.45 / 0.75))
 
 
+def test_chance_to_leave_is_that_of_those_who_still_run() -> None:
+    scores = np.random.default_rng(0).normal(size=(4, 5))
+    scores[:, 3:] = scores[3, 2:] = NAN
+    ahead = Outlook(scores, measure_noise(scores), done=3, val_to_train=0.25)
+    live = np.array([True, True, True, False])
+    seen = ahead.estimate(against_first(4))
+    # Three rivals are measured against the bound of all five repeats.
+    needed = dunnett_bound(3, 3 * 4, 0.2) * seen.error * math.sqrt((1 / 5 + 0.25) / (1 / 3 + 0.25))
+    move = seen.error * math.sqrt((1 / 3 - 1 / 5) / (1 / 3 + 0.25))
+    chance = scipy.stats.t.cdf((seen.gain - needed)[1:3] / move[1:3], seen.freedom[1:3])
+    found = _chance_to_leave(ahead, live, np.zeros(4, bool), risk=0.2)
+    assert float(found) == pytest.approx(chance.sum())
+    twice = np.stack([scores, scores])
+    both = Outlook(twice, measure_noise(twice), done=3, val_to_train=0.25)
+    found = _chance_to_leave(both, np.stack([live] * 2), np.zeros((2, 4), bool), risk=0.2)
+    assert found == pytest.approx(chance.sum())
+
+
+def test_many_stages_at_once_are_raced_as_one_by_one() -> None:
+    scores = np.random.default_rng(0).normal(size=(60, 5, 6)) + 2 * np.arange(5)[:, None]
+    scores[:, :, 3:] = scores[::3, 4, 2:] = NAN
+    failed = np.random.default_rng(1).uniform(size=(60, 5)) < 0.1
+    grids = np.array([0, 1, 1, 2, 3])
+    apart = [out_of_reach(*stage, grids, 0.25, 0.2) for stage in zip(scores, failed, strict=True)]
+    together = out_of_reach(scores, failed, grids, 0.25, 0.2)
+    assert np.array_equal(together, apart)
+    assert not together[:, 0].any()  # the incumbent runs to the end, even where it failed
+    running = ~failed & ~np.isnan(scores[..., 2])
+    assert 0.1 < np.mean(np.array(apart)[running]) < 0.6
+
+
+def test_noise_of_those_that_failed_keeps_nobody_in_the_race() -> None:
+    some = contender("some", [0.812, 0.814, 0.813])
+    wild = [contender(f"wild {n}", np.roll([0.82, 0.84, 0.80], n), diverged=True) for n in range(3)]
+    assert race(OLD, some, GOOD, *wild) == [True, False, True, True, True]
+
+
 def test_nobody_is_out_after_a_single_repeat() -> None:
     assert race(contender("old", [0.8]), contender("far", [0.1])) == [False]
+
+
+def test_nobody_is_out_of_a_stage_of_two_repeats() -> None:
+    old, far = (Contender(name, name, np.array([s, NAN])) for name, s in (("old", 0.8), ("far", 0)))
+    assert raced_out(old, [far], 0.25, risk=0.2) == [False]
 
 
 def test_two_repeats_can_tell() -> None:
@@ -95,6 +145,11 @@ def test_out_stays_out_and_does_not_lead() -> None:
 def test_diverged_is_out_at_once_and_does_not_lead() -> None:
     wild = contender("wild", [0.99], diverged=True)
     assert race(contender("old", [0.8]), wild, contender("b", [0.1])) == [True, False]
+
+
+def test_diverged_in_its_first_repeat_stops_nobody_later() -> None:
+    wild = contender("wild", [0.99], diverged=True)
+    assert race(OLD, wild, GOOD, NEAR) == [True, False, False]
 
 
 def test_diverged_incumbent_does_not_lead() -> None:

@@ -90,6 +90,7 @@ def test_nothing_changed_is_worth_nothing() -> None:
     assert (worth.whole.gain, worth.shapley, worth.interactions) == (0.0, [], [])
 
 
+@pytest.mark.filterwarnings("error")
 def test_failed_recipe_leaves_its_gains_undefined_and_no_others() -> None:
     scores = {**random_scores("ab", seed=3, noise=0.1), named("b"): np.full(5, math.nan)}
     worth = weigh_techniques(scores, "ab", pairs=2, seed=0, val_to_train=0.25)
@@ -124,9 +125,20 @@ def test_up_to_four_techniques_run_all_recipes_on_all_repeats() -> None:
     assert set(trials.values()) == {(0, 1, 2)}
 
 
+def test_of_five_techniques_only_some_recipes_run_on_all_repeats() -> None:
+    trials = list_trials("abcde", repeats=3, pairs=1, seed=0)
+    assert sum(ran == (0, 1, 2) for ran in trials.values()) < 2**5
+
+
 def test_recipes_come_in_the_order_of_their_size_and_of_the_techniques() -> None:
     order = ["".join(sorted(recipe)) for recipe in list_trials("abc", 1, 1, seed=0)]
     assert order == ["", "a", "b", "c", "ab", "ac", "bc", "abc"]
+
+
+def test_recipes_on_the_way_of_orders_come_in_that_order_too() -> None:
+    techniques = "fedcba"
+    found = list(list_trials(techniques, repeats=3, pairs=2, seed=0))
+    assert found == sorted(found, key=lambda r: (len(r), sorted(map(techniques.index, r))))
 
 
 # --- more techniques than all recipes are trained for --------------------------------------------
@@ -146,7 +158,7 @@ SHARES_OF_SIX = {"a": 2.0, "b": 4.0, "c": 4.0, "d": 5.0, "e": 5.0, "f": 6.0}
 
 
 def weigh_six(scores: Scores, seed: int = 0, pairs: int = 1) -> Worth:
-    return weigh_techniques(scores, SIX, pairs, seed, val_to_train=0.25)
+    return weigh_techniques(scores, [*SIX], pairs, seed, val_to_train=0.25)
 
 
 def scores_of_six(random: np.random.Generator, seed: int, pairs: int = 1) -> Scores:
@@ -274,6 +286,7 @@ def test_failed_recipe_on_the_way_makes_nan_of_the_shares_beside_it_alone() -> N
     assert not any(math.isnan(part.low) for part in [worth.whole, *worth.left_out])
 
 
+@pytest.mark.filterwarnings("error")
 def test_a_single_repeat_has_shares_and_no_interval() -> None:
     scores = {some: np.array([gain_of(some)]) for some in list_trials(SIX, 1, 1, seed=0)}
     worth = weigh_six(scores)
