@@ -102,7 +102,8 @@ def row(
     place: str, workers: int, trials: int, seconds: float, own_ms: float | None
 ) -> dict[str, Any]:
     rate = round(60 * trials / seconds, 1)
-    console.print(f"{place}, {workers} workers: {rate} trials a minute, own {own_ms} ms")
+    own = "" if own_ms is None else f", of its own {own_ms} ms a trial"
+    console.print(f"{place}, {workers} workers: {rate} trials a minute{own}")
     found = {"place": place, "workers": workers, "trials_a_minute": rate}
     return found if own_ms is None else {**found, "own_ms": own_ms}
 
@@ -118,6 +119,7 @@ class SimulatedLaboratory:
     seconds: dict[Trial, float]
     scores: dict[Trial, float]
     classes: tuple[str, ...] = tuple(CLASSES)
+    largest: float = 1 / len(CLASSES)
     now: float = 0.0
     asked: int = 0
 
