@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -132,6 +133,27 @@ def test_predict_takes_a_picture_the_way_that_training_took(study: Clone, pictur
     for row in probabilities:
         best = int(row.argmax())
         assert f"{fitted.about.classes[best]}  {100 * row[best]:.2f} %" in said
+
+
+def test_predict_asks_the_models_of_the_study_alone(
+    study: Clone, pictures: Path, tmp_path: Path
+) -> None:
+    other = study.duplicate(tmp_path / "other")
+    left = other.path / "data/models/cnn.safetensors"
+    shutil.copy(Path(__file__).parents[1] / "data/models/cnn.safetensors", left)
+    program = "from ablation.cli import main; main()"
+    source = ("env", f"PYTHONPATH={other.path / 'src'}", "python", "-c", program)
+    said = other.run(*source, "predict", "--json", str(pictures / "disk/7.png"))
+    (answer,) = json.loads(said)
+    assert "mlp" in answer and "cnn" not in answer
+
+
+def test_another_conversion_makes_another_model_file(study: Clone, tmp_path: Path) -> None:
+    other = study.duplicate(tmp_path / "other")
+    assert "fit@mlp" not in json.loads(other.run("dvc", "status", "--json"))
+    other.edit("data", "conversion", value="emnist")
+    changed = json.loads(other.run("dvc", "status", "--json"))["fit@mlp"]
+    assert {"params.yaml": {"data": "modified"}} in [each.get("changed deps") for each in changed]
 
 
 def test_an_unreadable_picture_stops_the_study_before_anything_starts(

@@ -7,7 +7,7 @@ import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ablation.base.checked import one_of
+from ablation.base.checked import one_of, read_yaml
 from ablation.base.console import INTERRUPTED, console, percent, plain_errors, shortened
 from ablation.base.errors import UserError
 from ablation.base.files import repository
@@ -148,10 +148,19 @@ def fitted_models() -> list[Path]:
     here = (repository() / "dvc.yaml").absolute().parent
     around = [folder for folder in (here, *here.parents) if (folder / "dvc.yaml").is_file()]
     for folder in (*around, Path(__file__).resolve().parents[2]):
-        files = [folder / MODELS / f"{family}.safetensors" for family in FAMILIES]
+        files = [folder / MODELS / f"{family}.safetensors" for family in _families(folder)]
         if there := [file for file in files if file.is_file()]:
             return there
     raise UserError(f"no models in {MODELS}; `dvc repro fit` makes them, or name one: --model FILE")
+
+
+def _families(folder: Path) -> list[str]:
+    """Those of a study; all where its params.yaml does not say."""
+    try:
+        studied = read_yaml(folder / "params.yaml")["models"]
+    except (UserError, KeyError, TypeError):
+        return [*FAMILIES]
+    return [family for family in FAMILIES if family in studied]
 
 
 def _print(answers: list["Answer"], names: list[str]) -> None:

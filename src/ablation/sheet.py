@@ -80,5 +80,5 @@ def _drawable(text: str) -> str:
 
 def class_name(name: str) -> str:
     """Of a class, shortened; U+3042 is a character that the font lacks."""
-    lacks = len(name) == 1 and name not in FONT_HAS
-    return f"U+{ord(name):04X}" if lacks else _drawable(shortened(name, LONGEST_CLASS))
+    signs = (sign if sign in FONT_HAS else f"U+{ord(sign):04X}" for sign in name)
+    return shortened("".join(signs), LONGEST_CLASS)

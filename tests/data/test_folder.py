@@ -1,5 +1,6 @@
 """A person's own pictures: what is read from their folders, and what is said of the others."""
 
+import os
 import shutil
 import unicodedata
 from pathlib import Path
@@ -139,6 +140,17 @@ def test_copies_of_a_picture_stay_on_one_side(classes: Path) -> None:
     assert (train.counts()[0], test.counts()[0]) == (60, 20)
 
 
+def test_copies_in_two_classes_that_come_into_both_sets_are_counted(
+    classes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in list((classes / "many").glob("*.png")):
+        shutil.copy(path, classes / "some" / f"copy of {path.name}")
+    train, test = one_folder(classes)
+    both = sum(image.tobytes() in contents(train) for image in test.images)
+    assert both > 0
+    assert f"prepare: {both} of the {len(test)} test pictures are in" in capsys.readouterr().out
+
+
 def test_pictures_in_both_folders_are_counted(
     raw: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -206,6 +218,28 @@ def test_all_that_is_wrong_with_the_folders_is_said(raw: Path) -> None:
         f"train: no folder '{'x' * 65}', which test has; both need pictures of every class",
         "test: no folder 'empty', which train has; both need pictures of every class",
     ]
+
+
+def test_wrong_places_and_unreadable_files_are_said_in_one_go(raw: Path) -> None:
+    (raw / "train/leaf/more").mkdir()
+    (raw / "test/leaf/notes.txt").write_text("not a picture")
+    os.mkfifo(raw / "test/leaf/pipe.png")
+    (raw / "test/leaf/link.png").symlink_to("nowhere.png")
+    said = complaint(raw)
+    assert said[:3] == [
+        "train/leaf/more: a folder within a class; move it",
+        "test/leaf/link.png: a link to a file that is not there; mend or delete it",
+        "test/leaf/pipe.png: no file; delete it",
+    ]
+    assert said[3].startswith("test/leaf/notes.txt: ") and len(said) == 4
+
+
+def test_what_lies_beside_the_two_folders_is_named(
+    raw: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (raw / "valid").mkdir()
+    two_folders(raw)
+    assert "prepare: not used, beside train and test: valid\n" in capsys.readouterr().out
 
 
 def test_a_name_cannot_steer_the_terminal(raw: Path) -> None:

@@ -128,8 +128,8 @@ def test_an_error_names_the_key(scheme: str, fraction: float, count: int, error:
             "kfold",
             0.15,
             41,
-            "params.yaml: validation.repeats: 41 folds, but the smallest class has 40 characters; "
-            "use at most 40 folds",
+            "params.yaml: validation.repeats: 41 folds, but the smallest class has 40 images; "
+            "use at most 40 folds, or add some to that class",
         ),
         *(
             (
@@ -137,7 +137,8 @@ def test_an_error_names_the_key(scheme: str, fraction: float, count: int, error:
                 fraction,
                 1,
                 f"params.yaml: validation.fraction: {fraction} leaves the smallest class, of 40 "
-                "characters, without one in each part; use a fraction nearer to one half",
+                "images, without one in each part; use a fraction nearer to one half, or add some "
+                "to that class",
             )
             for fraction in (0.01, 0.99)
         ),
@@ -152,7 +153,7 @@ def test_too_small_classes_are_an_error(
 
 
 def test_no_characters_at_all_are_too_few() -> None:
-    with pytest.raises(SplitError, match="the smallest class has 0 characters"):
+    with pytest.raises(SplitError, match="the smallest class has 0 images"):
         split(LABELS[:0], make_repeats(1, "kfold", 0.15, 5)[0])
 
 

@@ -83,8 +83,9 @@ def load_folder(
             "and test; take test_fraction out, or let data.raw name the folder of the classes"
         )
     pictures, wrong = _list(raw)
-    _refuse([*wrong, *_wrong_number(raw, pictures)])
-    whole = _read(pictures, conversion, test_seed)
+    if number := _wrong_number(raw, pictures):
+        _refuse([*wrong, *number])
+    whole = _read(pictures, conversion, test_seed, wrong)
     is_test = np.zeros(len(whole.labels), bool)
     for label in range(len(whole.classes)):
         rows = np.flatnonzero(whole.labels == label)
@@ -94,6 +95,7 @@ def load_folder(
         for label, name in enumerate(whole.classes)
         if not is_test[whole.labels == label].any()
     )
+    _say_what_is_in_both(whole, is_test)
     return whole.some(~is_test), whole.some(is_test)
 
 
@@ -132,18 +134,28 @@ def _of_two_folders(raw: Path, conversion: str, seed: int) -> tuple[Characters, 
         for name in there
         if name not in here
     ]
-    _refuse([*wrong, *wrong_in_test, *lacking, *_wrong_number(raw / "train", train)])
-    whole = _read({name: [*train[name], *test[name]] for name in train}, conversion, seed)
+    wrong += wrong_in_test
+    if classes := [*lacking, *_wrong_number(raw / "train", train)]:
+        _refuse([*wrong, *classes])
+    beside = [each.name for each in _visible(raw) if each.name not in PARTS]
+    if beside:
+        print(f"prepare: not used, beside train and test: {_clean(', '.join(beside))}", flush=True)
+    pictures = {name: [*train[name], *test[name]] for name in train}
+    whole = _read(pictures, conversion, seed, wrong)
     is_test = np.concatenate(
         [np.repeat([False, True], [len(train[name]), len(test[name])]) for name in train]
     )
+    _say_what_is_in_both(whole, is_test)
+    return whole.some(~is_test), whole.some(is_test)
+
+
+def _say_what_is_in_both(whole: Images, is_test: np.ndarray) -> None:
     if twice := np.isin(whole.order[is_test], whole.order[~is_test]).sum():
         print(
             f"prepare: {twice:,} of the {is_test.sum():,} test pictures are in the training set as "
             "well, so the test will flatter the models",
             flush=True,
         )
-    return whole.some(~is_test), whole.some(is_test)
 
 
 def _list(folder: Path) -> tuple[Pictures, list[str]]:
@@ -157,8 +169,8 @@ def _list(folder: Path) -> tuple[Pictures, list[str]]:
                 wrong.append(f"{place}: a picture outside of the classes' folders; move it")
             continue
         inside = _visible(place)
-        found.setdefault(name, []).extend(inside)
-        wrong += [f"{each}: a folder within a class; move it" for each in inside if each.is_dir()]
+        found.setdefault(name, []).extend(each for each in inside if each.is_file())
+        wrong += [f"{each}: {_no_file(each)}" for each in inside if not each.is_file()]
         if not inside:
             wrong.append(f"{place}: without a picture; add some, or delete the folder")
         if len(name) > LONGEST_NAME or not name.isprintable():
@@ -167,6 +179,14 @@ def _list(folder: Path) -> tuple[Pictures, list[str]]:
                 "characters at most; rename the folder"
             )
     return {name: found[name] for name in sorted(found)}, wrong
+
+
+def _no_file(place: Path) -> str:
+    if place.is_dir():
+        return "a folder within a class; move it"
+    if place.is_symlink():
+        return "a link to a file that is not there; mend or delete it"
+    return "no file; delete it"
 
 
 def _visible(folder: Path) -> list[Path]:
@@ -185,16 +205,18 @@ def _wrong_number(folder: Path, pictures: Pictures) -> list[str]:
     ]
 
 
-def _read(pictures: Pictures, conversion: str, seed: int) -> Images:
+def _read(pictures: Pictures, conversion: str, seed: int, wrong: Iterable[str]) -> Images:
     """Convert all pictures.
 
+    wrong: what is known to be wrong already, to be said with the rest.
+
     Raises:
-        DataError: naming all that cannot be read; or there is nothing to see on any of them.
+        DataError: naming that and all that cannot be read; or all of them are one grey.
     """
     places = [(label, path) for label, paths in enumerate(pictures.values()) for path in paths]
     images = np.zeros((len(places), SIDE, SIDE), np.uint8)
     order = np.zeros(len(places), np.uint64)
-    wrong = []
+    wrong = [*wrong]
     for row, (_, path) in enumerate(progress(places, len(places), "reading pictures")):
         try:
             images[row] = seen(path, conversion)[0]
@@ -220,6 +242,11 @@ def _chosen(order: np.ndarray, fraction: float) -> np.ndarray:
 
 
 def _refuse(lines: Iterable[str]) -> None:
-    """Say all that is wrong; a file's name cannot steer the terminal."""
-    if said := ["".join(c if c.isprintable() else "?" for c in line) for line in lines]:
+    """Say all that is wrong."""
+    if said := [_clean(line) for line in lines]:
         raise DataError("\n".join(said))
+
+
+def _clean(line: str) -> str:
+    """As it may be shown: a file's name cannot steer the terminal."""
+    return "".join(c if c.isprintable() else "?" for c in line)

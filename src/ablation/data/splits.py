@@ -126,11 +126,12 @@ def _check_enough(labels: np.ndarray, repeat: Repeat) -> None:
     if repeat.scheme == "kfold" and smallest < repeat.folds:
         raise SplitError(
             f"params.yaml: validation.repeats: {repeat.folds} folds, but the smallest class has "
-            f"{smallest} characters; use at most {smallest} folds"
+            f"{smallest} images; use at most {smallest} folds, or add some to that class"
         )
     part = min(repeat.fraction, 1 - repeat.fraction)
     if repeat.scheme == "shuffle" and smallest * part < 1:
         raise SplitError(
             f"params.yaml: validation.fraction: {repeat.fraction} leaves the smallest class, of "
-            f"{smallest} characters, without one in each part; use a fraction nearer to one half"
+            f"{smallest} images, without one in each part; use a fraction nearer to one half, or "
+            "add some to that class"
         )

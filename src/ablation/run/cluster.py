@@ -171,6 +171,8 @@ class _Staff:
         if not fit and not self.waiting:
             why = ", ".join(f"{worker} is {status}" for worker, status in sorted(mine.items()))
             said = f" ({why}; memory ran short there)" if "paused" in mine.values() else ""
+            if passed_over := self.present.keys() & self.others:
+                said += f" ({len(passed_over)} of another kind than {self.wanted.computer.name})"
             console.print(f"no worker at {self.address}{said}: waiting for one", style="italic")
         self.waiting = not fit
         return fit
