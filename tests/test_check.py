@@ -136,7 +136,8 @@ def test_own_pictures_are_counted_and_an_unknown_size_is_said(tmp_path: Path) ->
     assert " on this machine, " not in said.stdout
     for name in ("oak", "elm"):
         (tmp_path / "data/raw" / name).mkdir()
-        (tmp_path / "data/raw" / name / "leaf.png").touch()
+        for number in range(100):
+            (tmp_path / "data/raw" / name / f"{number}.png").touch()
     assert re.search(r"^about .* on this machine, ", check(tmp_path, edits).stdout, re.M)
 
 
