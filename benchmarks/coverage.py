@@ -329,7 +329,7 @@ def _accuracies(
         bf16=HARDWARE.bf16,
     )
     unseen = _part(outside)
-    guesses = predict(trained.network, trained.normalisation(unseen.images)).argmax(1)
+    guesses = predict(trained.network, unseen.images, trained.normalisation).argmax(1)
     accuracy = (guesses == unseen.labels).double().mean().item()
     return trained.curves.validation_accuracy[-1], accuracy
 

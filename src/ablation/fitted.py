@@ -38,7 +38,7 @@ class Fitted:
             ModelError: weights that no training gives, of which nothing can be told.
         """
         normalise = Normalisation(self.about.mean, self.about.deviation)
-        logits = predict(self.network, normalise(torch.from_numpy(images)))
+        logits = predict(self.network, torch.from_numpy(images), normalise)
         if not logits.isfinite().all():
             raise not_a_model(self.path, "its weights make no finite numbers of an image")
         return logits.softmax(1).numpy()

@@ -128,10 +128,8 @@ def test_elastic_bends_what_affine_leaves_straight() -> None:
     assert bend(augmented(ELASTIC, bar)) > 0.3
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_images_keep_their_precision_and_shape(dtype: torch.dtype, images: Tensor) -> None:
-    drawn = augmented(ELASTIC, images.to(dtype))
-    assert (drawn.dtype, drawn.shape) == (dtype, images.shape)
+def test_images_keep_their_shape(images: Tensor) -> None:
+    assert augmented(ELASTIC, images).shape == images.shape
 
 
 def test_a_push_is_of_so_many_pixels() -> None:

@@ -15,7 +15,7 @@ KNOTS = 5  # of the grid that bends an image, along each side: seven pixels apar
 def make_augment(
     setting: Same | Affine | Elastic, dice: torch.Generator, side: int
 ) -> Callable[[Tensor], Tensor]:
-    """What is done to a batch of images, (n, 1, side, side), before the network sees it.
+    """What is done to a batch of images, (n, 1, side, side) float32, before the network sees it.
 
     Every image gets draws of its own. What comes in from beyond the edge is as the edge is. One
     grid of places a batch is computed and sampled, whatever is drawn (torchvision's transforms
@@ -42,8 +42,7 @@ def make_augment(
             knots = torch.randn(count, 2, KNOTS, KNOTS, generator=dice, device=device)
             pushes = bends @ knots.mul_(2 * setting.push / side) @ bends.T
             places += pushes.permute(0, 2, 3, 1)
-        sampled = F.grid_sample(images.float(), places, padding_mode="border", align_corners=False)
-        return sampled.to(images.dtype)
+        return F.grid_sample(images, places, padding_mode="border", align_corners=False)
 
     return augment
 

@@ -111,8 +111,10 @@ class Average:
     def shown(self) -> Iterator[None]:
         """The network has the averages meanwhile."""
         self.swap()
-        yield
-        self.swap()
+        try:
+            yield
+        finally:
+            self.swap()
 
     @torch.no_grad()
     def swap(self) -> None:
