@@ -38,6 +38,7 @@ from results import keep, machine
 from rich.table import Table
 
 from ablation.base.console import console, plain_errors, points
+from ablation.base.crew import cores
 from ablation.data.characters import Characters
 from ablation.data.emnist import load_left_over
 from ablation.data.splits import Repeat, make_repeats, split, val_to_train
@@ -52,7 +53,7 @@ from ablation.judge.noise import (
 from ablation.params import Params, load_params
 from ablation.recipe import Adam
 from ablation.run import memory
-from ablation.run.hardware import Hardware, cores
+from ablation.run.hardware import Hardware
 from ablation.trial.families import MlpSpec
 from ablation.trial.training import Part, predict, prepare_process, train
 from ablation.trial.trials import Trial

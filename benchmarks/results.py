@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 
+from ablation.base.crew import cores
 from ablation.base.files import write_bytes
 from ablation.data.datasets import DATASETS
 from ablation.params import Params
-from ablation.run.hardware import cores, processor_name
+from ablation.run.hardware import processor_name
 from ablation.study import TRAINING_CHARACTERS
 
 RESULTS = Path(__file__).with_name("results.json")

@@ -30,12 +30,12 @@ from results import find_characters, keep, machine
 from rich.table import Table
 
 from ablation.base.console import console
+from ablation.base.crew import cores, work_off
 from ablation.data.characters import Characters
 from ablation.data.splits import make_repeats
 from ablation.params import load_params
 from ablation.recipe import Adam, Constant, Recipe, label
-from ablation.run.crew import work_off
-from ablation.run.hardware import Hardware, cores
+from ablation.run.hardware import Hardware
 from ablation.run.laboratory import Laboratory
 from ablation.run.memory import FOLDER_VARIABLE
 from ablation.trial.families import FAMILIES, Spec, sizes_of

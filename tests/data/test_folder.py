@@ -13,11 +13,14 @@ from ablation.data.characters import Characters, DataError
 from ablation.data.folder import count_folder, load_folder
 
 
+def pixels(number: int, side: int = 28) -> np.ndarray:
+    """What no other number has."""
+    return np.random.default_rng(number).integers(0, 256, (side, side), dtype=np.uint8)
+
+
 def draw(path: Path, number: int, side: int = 28) -> Path:
-    """A picture that no other number has."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    values = np.random.default_rng(number).integers(0, 256, (side, side), dtype=np.uint8)
-    Image.fromarray(values).save(path)
+    Image.fromarray(pixels(number, side)).save(path)
     return path
 
 
@@ -294,3 +297,22 @@ def test_pictures_on_which_there_is_nothing_are_refused(tmp_path: Path) -> None:
             Image.new("L", (9, 9), 200).save(tmp_path / name / f"{number}.png")
     said = complaint(tmp_path, 0.5)
     assert said == ["a/0.png, and all others: one and the same grey; nothing to learn"]
+
+
+def test_many_pictures_are_converted_side_by_side_in_their_order(tmp_path: Path) -> None:
+    """Two of more than two batches cannot be read, and are named as they come."""
+    for place, name in enumerate(("leaf", "oak")):
+        draw_class(tmp_path / "raw" / name, 150, 1000 * place)
+    train, test = one_folder(tmp_path / "raw")
+    for label in (0, 1):
+        found = [part.images[part.labels == label] for part in (train, test)]
+        numbers = range(1000 * label, 1000 * label + 150)
+        assert {image.tobytes() for image in np.concatenate(found)} == {
+            pixels(number).tobytes() for number in numbers
+        }
+    for broken in ("leaf/7.png", "oak/149.png"):
+        (tmp_path / "raw" / broken).write_bytes(b"no picture")
+    assert [line.partition(":")[0] for line in complaint(tmp_path / "raw", 0.25)] == [
+        "leaf/7.png",
+        "oak/149.png",
+    ]

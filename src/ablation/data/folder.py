@@ -5,13 +5,15 @@ Nothing is left out without a word. What cannot be used is named, all of it, bef
 
 import hashlib
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from ablation.base.console import progress
+from ablation.base.crew import cores, work_off
 from ablation.base.errors import UserError
 from ablation.data.characters import (
     LONGEST_NAME,
@@ -27,6 +29,7 @@ PARTS = ("train", "test")
 # How files are called that people take for pictures, whether they can be read or not.
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp"}
 SUFFIXES |= {".avif", ".heic", ".svg"}
+BATCH = 100  # pictures that a process converts at a time
 
 # Of each class its pictures; of one folder.
 Pictures = Mapping[str, list[Path]]
@@ -206,7 +209,7 @@ def _wrong_number(folder: Path, pictures: Pictures) -> list[str]:
 
 
 def _read(pictures: Pictures, conversion: str, seed: int, wrong: Iterable[str]) -> Images:
-    """Convert all pictures.
+    """Convert all pictures, on every core.
 
     wrong: what is known to be wrong already, to be said with the rest.
 
@@ -216,19 +219,38 @@ def _read(pictures: Pictures, conversion: str, seed: int, wrong: Iterable[str]) 
     places = [(label, path) for label, paths in enumerate(pictures.values()) for path in paths]
     images = np.zeros((len(places), SIDE, SIDE), np.uint8)
     order = np.zeros(len(places), np.uint64)
-    wrong = [*wrong]
-    for row, (_, path) in enumerate(progress(places, len(places), "reading pictures")):
-        try:
-            images[row] = seen(path, conversion)[0]
-        except UserError as error:
-            wrong.append(f"{path}: {error}")
-        digest = hashlib.blake2b(images[row].data, digest_size=8, key=seed.to_bytes(8))
+    faults: dict[int, str] = {}
+    starts = range(0, len(places), BATCH)
+    jobs = (
+        partial(_convert, start, [path for _, path in places[start : start + BATCH]], conversion)
+        for start in starts
+    )
+    converted = work_off(jobs, min(cores(), len(starts)))
+    for start, some, found in progress(converted, len(starts), "reading pictures, by the hundred"):
+        images[start : start + BATCH] = some
+        faults |= found
+    _refuse([*wrong, *(faults[row] for row in sorted(faults))])
+    for row, image in enumerate(images):
+        digest = hashlib.blake2b(image.data, digest_size=8, key=seed.to_bytes(8))
         order[row] = int.from_bytes(digest.digest())
-    _refuse(wrong)
     if images.min() == images.max():
         raise DataError(f"{places[0][1]}, and all others: one and the same grey; nothing to learn")
     labels = np.array([label for label, _ in places], label_type(len(pictures)))
     return Images(images, labels, order, tuple(pictures))
+
+
+def _convert(
+    start: int, paths: Sequence[Path], conversion: str
+) -> tuple[int, np.ndarray, dict[int, str]]:
+    """A batch whose first picture has the row `start`: its images, and by rows what is wrong."""
+    images = np.zeros((len(paths), SIDE, SIDE), np.uint8)
+    faults = {}
+    for place, path in enumerate(paths):
+        try:
+            images[place] = seen(path, conversion)[0]
+        except UserError as error:
+            faults[start + place] = f"{path}: {error}"
+    return start, images, faults
 
 
 def _chosen(order: np.ndarray, fraction: float) -> np.ndarray:

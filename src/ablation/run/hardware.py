@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Self
 
+from ablation.base.crew import cores
 from ablation.base.errors import UserError
 from ablation.run import memory
 
@@ -135,11 +136,6 @@ def processes_on_gpu() -> int:
     """
     pipe = Path(os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps"), "control")
     return 4 if pipe.exists() else 1
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def processor_name() -> str:

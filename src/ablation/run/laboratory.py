@@ -11,11 +11,11 @@ from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 
+from ablation.base.crew import Job, work_off
 from ablation.base.errors import UserError
 from ablation.base.files import collect_unfinished
 from ablation.data.characters import Characters
 from ablation.run import cluster, memory
-from ablation.run.crew import Job, work_off
 from ablation.run.errand import Errand, Work, carry_out
 from ablation.run.hardware import Hardware
 from ablation.trial.trials import Learnt, Result, Trial

@@ -9,10 +9,10 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from ablation.base.crew import Outcome, outcome
 from ablation.base.files import collect_unfinished
 from ablation.data.characters import Characters
 from ablation.run import memory
-from ablation.run.crew import Outcome, outcome
 from ablation.run.errand import Errand, carry_out
 from ablation.run.hardware import Computer, Hardware, libraries
 

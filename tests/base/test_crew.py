@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from ablation.base.crew import Job, work_off
 from ablation.base.errors import UserError
-from ablation.run.crew import Job, work_off
 from tests.clones import in_a_namespace, processes_of, shared_memory_of, wait_for
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -21,7 +21,7 @@ import time
 from functools import partial
 from multiprocessing import active_children
 from ablation.base.console import stage_process
-from ablation.run.crew import work_off
+from ablation.base.crew import work_off
 with stage_process():
     list(work_off(iter([partial(time.sleep, 3600)] * 2), 2))
 """
@@ -29,7 +29,7 @@ LARGE = """
 import sys
 from functools import partial
 from ablation.base.console import stage_process
-from ablation.run.crew import work_off
+from ablation.base.crew import work_off
 with stage_process():
     list(work_off(iter([partial(eval, "len(700_000_000 * b'.')")]), int(sys.argv[1])))
 """
@@ -37,7 +37,7 @@ PIDS = """
 import os
 from functools import partial
 from multiprocessing import active_children
-from ablation.run.crew import work_off
+from ablation.base.crew import work_off
 print(len(list(work_off(iter([partial(os.getpid)] * 4), 2))))
 """
 
