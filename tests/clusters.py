@@ -10,9 +10,16 @@ from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 
+from distributed import Client
+
 from tests.clones import wait_for
 
 SOURCE = Path(__file__).parents[1] / "src"
+# What a worker loads before it starts, to be another machine.
+ANOTHER_PROCESSOR = """
+from ablation.run import hardware
+hardware.processor_name, hardware.processor_arithmetic = (lambda: "Abacus"), (lambda: "beads")
+"""
 
 
 class Cluster:
@@ -73,6 +80,11 @@ class Cluster:
         single = ("--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory", ".")
         where = ("--scheduler-file", self.file)
         return self.start("worker", *where, *single, *options, **environment)
+
+    def has(self, count: int) -> None:
+        """Wait until so many workers are there, no more and no fewer."""
+        with Client(self.address, set_as_default=False) as client:
+            wait_for(lambda: len(client.scheduler_info()["workers"]) == count)
 
     def said(self) -> str:
         """What all processes have logged."""

@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from ablation.run.cluster import SCHEDULER_VARIABLE
+from ablation.run.hardware import processor_name
 from tests.clones import Clone, wait_for
-from tests.clusters import Cluster
+from tests.clusters import ANOTHER_PROCESSOR, Cluster
 
 
 @pytest.fixture
@@ -39,3 +41,33 @@ def test_two_workers_of_which_one_is_killed_give_the_same_bytes(
     assert found == expected
     # All that was trained was trained there.
     assert there.trained().keys() == memories[0].trained().keys() | memories[1].trained().keys()
+
+
+def test_a_stage_is_computed_by_one_kind_of_machine(
+    prepared: Clone, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of three workers have another processor: they compute all stages until they leave."""
+    study = replace(prepared.duplicate(tmp_path / "study"), memory=tmp_path / "memory")
+    study.edit("training", "machines", value="mixed")
+    (tmp_path / "abacus.py").write_text(ANOTHER_PROCESSOR)
+    cluster.worker()
+    others = [cluster.worker("--preload", str(tmp_path / "abacus.py")) for _ in range(2)]
+    cluster.has(3)
+    monkeypatch.setenv(SCHEDULER_VARIABLE, cluster.address)
+    assert "this stage is computed on Abacus" in study.run("dvc", "repro", "optimizer@mlp")
+    for worker in others:
+        worker.kill()
+    cluster.has(1)
+    assert f"this stage is computed on {processor_name()}" in study.run(
+        "dvc", "repro", "batchnorm@mlp"
+    )
+    computers = {
+        stage: set(pd.read_csv(study.path / f"data/times/mlp/{stage}.csv").computer)
+        for stage in ("baseline", "optimizer", "batchnorm")
+    }
+    assert computers == {
+        "baseline": {"Abacus"},
+        "optimizer": {"Abacus"},
+        # Its incumbent as well, which the others had trained already.
+        "batchnorm": {processor_name()},
+    }

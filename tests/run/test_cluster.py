@@ -31,12 +31,12 @@ from ablation.run.laboratory import Laboratory
 from ablation.trial.families import CnnSpec, MlpSpec
 from ablation.trial.trials import Result, Trial
 from tests.clones import wait_for
-from tests.clusters import SOURCE, Cluster
+from tests.clusters import ANOTHER_PROCESSOR, SOURCE, Cluster
 
 HERE = Hardware("cpu", bf16=False, workers=1)
 NOBODY = "tcp://127.0.0.1:9"
 GONE = f"^{SCHEDULER_VARIABLE}: .*: the Dask scheduler has gone"
-# What a worker loads before it starts, to be another machine, or one without luck.
+# What a worker loads before it starts, to be one without luck.
 STOPS_IN_THE_MIDDLE = """
 import time
 from pathlib import Path
@@ -45,10 +45,6 @@ def validate(*_, **__):
     Path({!r}).touch()
     time.sleep(3600)
 scoring.validate = validate
-"""
-ANOTHER_PROCESSOR = """
-from ablation.run import hardware
-hardware.processor_name, hardware.processor_arithmetic = (lambda: "Abacus"), (lambda: "beads")
 """
 OTHER_INSTRUCTIONS = """
 from ablation.run import hardware
@@ -129,11 +125,6 @@ def remembered(folder: Path) -> set[str]:
     return {path.name for path in folder.glob("*")}
 
 
-def wait_for_workers(cluster: Cluster, count: int) -> None:
-    with Client(cluster.address, set_as_default=False) as client:
-        wait_for(lambda: len(workers_of(client)) == count)
-
-
 def workers_of(client: Client) -> dict[str, dict[str, Any]]:
     return dict(client.scheduler_info()["workers"])
 
@@ -191,7 +182,7 @@ def test_other_characters_take_their_place(
 def test_the_next_trial_is_asked_for_when_a_worker_is_free(
     two_workers: Cluster, toy_study: Path, trials: list[Trial]
 ) -> None:
-    wait_for_workers(two_workers, 2)
+    two_workers.has(2)
     finished: list[Trial] = []
     known = []
 
@@ -228,7 +219,7 @@ def test_workers_that_compute_otherwise_are_refused_by_name(
     another_processor = ("--preload", str(other / "processor.py"))
     cluster.worker("--nthreads", "2", *another_processor, PYTHONPATH=f"{other}:{other / 'src'}")
     cluster.worker(PYTHONPATH=str(no_project))
-    wait_for_workers(cluster, 2)
+    cluster.has(2)
     with pytest.raises(UserError) as caught:
         outcomes(laboratory(toy_study, cluster.address), trials)
     head, *lines = str(caught.value).splitlines()
@@ -253,7 +244,7 @@ def test_a_worker_without_the_device_is_refused(
 ) -> None:
     on_gpu = Hardware("cuda", bf16=False, workers=1, elsewhere=Computer("a GPU", "a GPU"))
     lab = dataclasses.replace(laboratory(toy_study, two_workers.address), hardware=on_gpu)
-    wait_for_workers(two_workers, 2)
+    two_workers.has(2)
     with pytest.raises(UserError, match="it has no GPU that torch finds"):
         outcomes(lab, trials)
 
@@ -320,7 +311,7 @@ def test_an_address_of_another_part_of_dask_is_said(
     two_workers: Cluster, toy_study: Path, trials: list[Trial], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ablation.run.cluster.CONNECT_SECONDS", 1)
-    wait_for_workers(two_workers, 2)
+    two_workers.has(2)
     with Client(two_workers.address, set_as_default=False) as client:
         dashboard = urlsplit(client.dashboard_link).netloc
         worker, _ = workers_of(client)
@@ -343,7 +334,7 @@ def test_a_worker_that_joins_late_works_with_the_others(
     two_workers: Cluster, toy_study: Path, many: Iterator[Trial]
 ) -> None:
     late = toy_study / "late"
-    wait_for_workers(two_workers, 2)
+    two_workers.has(2)
     running = laboratory(toy_study, two_workers.address).run(until(many, lambda: remembered(late)))
     next(running)
     third = two_workers.worker(ABLATION_CACHE=str(late))
@@ -359,9 +350,9 @@ def test_a_worker_that_leaves_in_the_middle_changes_nothing(
     """Killed with a trial that it had begun."""
     begun = toy_study / "begun"
     (toy_study / "slow.py").write_text(STOPS_IN_THE_MIDDLE.format(str(begun)))
-    wait_for_workers(two_workers, 2)
+    two_workers.has(2)
     third = two_workers.worker("--preload", str(toy_study / "slow.py"))
-    wait_for_workers(two_workers, 3)
+    two_workers.has(3)
     asked, there = [], {}
 
     def ahead() -> Iterator[Trial]:
@@ -391,10 +382,13 @@ def test_ctrl_c_leaves_the_workers_to_the_next_study(
 def test_a_study_that_waits_says_why_and_ends_with_its_scheduler(
     cluster: Cluster, toy_study: Path, trials: list[Trial], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The only worker has too little memory, so that Dask gives it nothing to do."""
+    """One worker has too little memory, so Dask gives it nothing to do. One is another kind."""
     cluster.worker("--memory-limit", "20MB")
     with Client(cluster.address, set_as_default=False) as client:
         wait_for(lambda: [w["status"] for w in workers_of(client).values()] == ["paused"])
+    (cluster.folder / "abacus.py").write_text(ANOTHER_PROCESSOR)
+    cluster.worker("--preload", str(cluster.folder / "abacus.py"))
+    cluster.has(2)
     said: list[str] = []
 
     def heard(line: str, **_: object) -> None:
@@ -403,9 +397,15 @@ def test_a_study_that_waits_says_why_and_ends_with_its_scheduler(
             cluster.scheduler.kill()
 
     monkeypatch.setattr("ablation.run.cluster.console.print", heard)
+    mine = dataclasses.replace(HERE, elsewhere=Computer.here("cpu"))
+    lab = laboratory(toy_study, cluster.address)
     with pytest.raises(UserError, match=GONE):
-        outcomes(laboratory(toy_study, cluster.address), trials)
-    assert re.search(r"\(tcp://\S+ is paused; memory ran short there\): waiting for one$", said[1])
+        outcomes(dataclasses.replace(lab, hardware=mine), trials)
+    assert re.search(
+        rf"\(tcp://\S+ is paused; memory ran short there\) "
+        rf"\(1 of another kind than {re.escape(mine.computer)}\): waiting for one$",
+        said[1],
+    )
 
 
 def test_a_trial_whose_workers_die_ends_the_study_with_that_reason(
@@ -450,7 +450,7 @@ def test_a_stage_keeps_to_the_kind_of_machine_of_which_most_are(
     for place in memories:
         options = () if place.name == "own" else ("--preload", str(tmp_path / "abacus.py"))
         cluster.worker(*options, ABLATION_CACHE=str(place))
-    wait_for_workers(cluster, 3)
+    cluster.has(3)
     with pytest.raises(UserError, match=r"computes on Abacus, here .*`training.machines: mixed`"):
         outcomes(laboratory(toy_study, cluster.address), trials)
     chosen = one_kind(cluster.address, HERE)
