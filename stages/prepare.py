@@ -8,7 +8,6 @@ import pandas as pd
 from ablation.base.console import announce, console, stage_process
 from ablation.base.files import repository, write_csv
 from ablation.data.characters import Characters
-from ablation.data.splits import make_repeats, split
 from ablation.params import load_params
 
 PREPARED = Path("data/prepared")
@@ -22,8 +21,7 @@ def main() -> None:
     announce("prepare", params.dataset.note)
     train, test = params.dataset.load(repository() / params.data.raw)
     params.refuse_large_batches(len(train))
-    rule = params.validation
-    split(train.labels, make_repeats(params.seed, rule.scheme, rule.fraction, rule.repeats)[0])
+    params.refuse_small_classes(dict(zip(train.classes, train.counts().tolist(), strict=True)))
     train.save(PREPARED / "train.npz")
     test.save(PREPARED / "test.npz")
     samples_of_each_class(train).save(PREPARED / "samples.npz")

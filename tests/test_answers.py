@@ -122,6 +122,20 @@ def test_models_of_two_conversions_are_each_shown_their_own(
     assert Image.open(tmp_path / "sheet.png").width == 12 + 2 * one_tile
 
 
+def test_a_model_that_sees_nothing_on_a_picture_leaves_the_answer_to_the_other(
+    models: dict[str, Fitted], tmp_path: Path
+) -> None:
+    paths = [saved(Image.new("L", (64, 64), 128), tmp_path / "empty.png")]
+    paths.append(saved(seven(), tmp_path / "seven.png"))
+    pair = {"mlp": as_if(models["mlp"], "as-is"), "cnn": models["cnn"]}
+    empty, full = answer(paths, pair)
+    assert empty.guesses is not None and [*empty.guesses] == ["mlp"]
+    assert empty.error is None
+    assert empty.warning == f"cnn: {answer(paths[:1], models)[0].error}"
+    assert full.guesses is not None and [*full.guesses] == ["mlp", "cnn"]
+    assert (full.error, full.warning) == (None, None)
+
+
 def test_classes_of_any_name_are_written_below_what_was_seen(
     models: dict[str, Fitted], tmp_path: Path
 ) -> None:

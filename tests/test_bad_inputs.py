@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ TEXT = (ROOT / "params.yaml").read_text()
 FILE = yaml.safe_load(TEXT)
 STAGES = sorted(path.stem for path in (ROOT / "stages").glob("*.py"))
 CLASSES = ("0", "1", "A", "B")
+SMALL = {"a": range(40), "b": range(40, 43), "c": range(43, 45)}
 LAST = len(TEXT.splitlines())
 Place = tuple[str | int, ...]
 
@@ -599,8 +600,8 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
         "prepare",
         lambda: own_pictures({}),
         "pictures: no folder train and no folder test in it; put the pictures into train/CLASS and "
-        "test/CLASS, or write `test_fraction: 0.2` under `data` in params.yaml to split one folder "
-        "of classes",
+        "test/CLASS, or let data.raw in params.yaml name a folder of classes and write "
+        "`test_fraction: 0.2` beside it to split that one",
     ),
     "two folders of pictures, and a share of one": (
         "prepare",
@@ -642,6 +643,15 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
         "prepare",
         lambda: own_pictures({"a/1.png": 1, "a/2.png": 2, "b/3.png": 3}, test_fraction=0.25),
         "pictures/b: needs two different pictures, one to train on and one for the test; add one",
+    ),
+    "classes too small to be split": (
+        "prepare",
+        lambda: own_pictures(
+            {f"train/{name}/{n}.png": n for name, numbers in SMALL.items() for n in numbers}
+            | {f"test/{name}/0.png": 100 + place for place, name in enumerate(SMALL)}
+        ),
+        "params.yaml: validation.fraction: 0.25 needs 4 training pictures of every class, and "
+        "these have fewer: b (3), c (2); add some, or use a fraction nearer to one half",
     ),
     "pictures that are all grey": (
         "prepare",
@@ -776,7 +786,7 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
 }
 
 
-def own_pictures(pictures: dict[str, int | None], **data: object) -> Path:
+def own_pictures(pictures: Mapping[str, int | None], **data: object) -> Path:
     """A study of a folder of pictures: noise by its number, or nothing but white."""
     edit_yaml("params.yaml", data={"dataset": "folder", "raw": "pictures"} | data)
     Path("pictures").mkdir()

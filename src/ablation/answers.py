@@ -32,7 +32,8 @@ class Answer:
         image: its name.
         error: why there is no answer, or None.
         warning: what a person has to know of the answer, or None.
-        guesses: a model's name to its guesses, the most probable first.
+        guesses: a model's name to its guesses, the most probable first; a model is left out whose
+            way finds nothing on the picture, and `warning` says so.
         seen: a conversion's name to (28, 28) uint8, what the models that it belongs to saw.
     """
 
@@ -67,26 +68,26 @@ def answer(
     """
     conversions = list(dict.fromkeys(fitted.about.conversion for fitted in models.values()))
     read = [_read(image, conversions) for image in images]
-    pictures = [ways for _, ways in read if ways]
     said = {
-        name: _ask(fitted, [ways[fitted.about.conversion] for ways in pictures])
+        name: _ask(fitted, [ways.get(fitted.about.conversion, []) for _, ways in read])
         for name, fitted in models.items()
     }
     answers = []
-    places = iter(range(len(pictures)))
-    for blank, ways in read:
-        if not ways:
-            answers.append(blank)
-            continue
-        place = next(places)
+    for place, (blank, ways) in enumerate(read):
         best = {
             name: [_best(row, models[name].about.classes, guesses) for row in rows[place]]
             for name, rows in said.items()
+            if len(rows[place])
         }
+        if not best:
+            answers.append(blank)
+            continue
+        without = [f"{name}: {blank.error}" for name in models if name not in best]
         answers.append(
             replace(
                 blank,
-                warning=_warning(best),
+                error=None,
+                warning="; ".join(filter(None, [_warning(best), *without])) or None,
                 guesses={name: each[0] for name, each in best.items()},
                 seen={way: images[0] for way, images in ways.items()},
             )
@@ -97,20 +98,24 @@ def answer(
 def _read(
     image: Path | BinaryIO, conversions: Iterable[str]
 ) -> tuple[Answer, dict[str, list[np.ndarray]]]:
-    """An answer without guesses, and what a picture becomes on each way: nothing if it fails."""
-    blank = Answer(str(image) if isinstance(image, Path) else str(getattr(image, "name", "")))
-    try:
-        return blank, {way: seen(image, way) for way in conversions}
-    except UserError as error:
-        return replace(blank, error=str(error)), {}
+    """What a picture becomes on each way, and an answer that says why there is none on one."""
+    answer = Answer(str(image) if isinstance(image, Path) else str(getattr(image, "name", "")))
+    ways = {}
+    for way in conversions:
+        try:
+            ways[way] = seen(image, way)
+        except UserError as error:
+            answer = replace(answer, error=str(error))
+    return answer, ways
 
 
 def _ask(fitted: "Fitted", pictures: list[list[np.ndarray]]) -> list[np.ndarray]:
-    """(images, classes) for every picture, all in one batch."""
-    if not pictures:
-        return []
-    probabilities = fitted.probabilities(np.stack([one for images in pictures for one in images]))
-    return np.split(probabilities, np.cumsum([len(images) for images in pictures])[:-1])
+    """(images, classes) for every picture, all in one batch; a picture may be of no image."""
+    images = [one for each in pictures for one in each]
+    if not images:
+        return [np.empty(0)] * len(pictures)
+    probabilities = fitted.probabilities(np.stack(images))
+    return np.split(probabilities, np.cumsum([len(each) for each in pictures])[:-1])
 
 
 def _best(probabilities: np.ndarray, classes: tuple[str, ...], guesses: int) -> list[Guess]:

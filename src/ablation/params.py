@@ -3,6 +3,7 @@
 import math
 import os
 from collections import Counter
+from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar, get_type_hints
@@ -31,6 +32,7 @@ MOST_SEEDS = 1000
 MOST_ORDER_PAIRS = 100
 MOST_SETTINGS = 1000
 MOST_WORKERS = 1024
+MOST_NAMED = 10  # classes that a message lists
 # 64 bits: more than any machine's dice keep of a seed.
 LARGEST_SEED = 2**64 - 1
 
@@ -313,12 +315,41 @@ class Params(Checked):
                 f"{training} {self.dataset.things} that a trial trains on; give {training} or less"
             )
 
+    def refuse_small_classes(self, counts: Mapping[str, int]) -> None:
+        """A class has to be in both parts of every split.
+
+        counts: a class's name to the number of its images that are split.
+
+        Raises:
+            ParamsError: naming the classes that are too small.
+        """
+        rule = self.validation
+        if rule.scheme == "kfold":
+            needed, said, instead = rule.repeats, f"repeats: {rule.repeats}", "use fewer folds"
+        else:
+            needed, said = math.ceil(1 / rule.fraction), f"fraction: {rule.fraction}"
+            instead = "use a fraction nearer to one half"
+        small = [f"{name} ({count})" for name, count in counts.items() if count < needed]
+        if small:
+            more = f" and {len(small) - MOST_NAMED} more" if len(small) > MOST_NAMED else ""
+            raise ParamsError(
+                f"{PARAMS}: validation.{said} needs {needed} training {self.dataset.things} of "
+                f"every class, and these have fewer: {', '.join(small[:MOST_NAMED])}{more}; add "
+                f"some, or {instead}"
+            )
+
     @property
     def dataset(self) -> Dataset:
         """What is known of the data set that is studied."""
         data = self.data
         if data.dataset == FOLDER:
-            return own_pictures(data.conversion, data.test_fraction, data.test_seed)
+            workers = self.training.workers
+            return own_pictures(
+                data.conversion,
+                data.test_fraction,
+                data.test_seed,
+                None if workers == "auto" else int(workers),
+            )
         return DATASETS[data.dataset]
 
     @property

@@ -3,6 +3,7 @@
 import os
 import shutil
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -108,8 +109,8 @@ def test_one_folder_is_split_class_by_class(classes: Path) -> None:
 
 
 def test_pictures_are_counted_without_being_read(raw: Path, classes: Path) -> None:
-    assert count_folder(raw, None) == (8 + 4, 2)
-    assert count_folder(classes, 0.2) == (40, 3)
+    assert count_folder(raw, None) == {"leaf": 8, "oak": 4}
+    assert count_folder(classes, 0.2) == {"many": 32, "some": 6, "two": 2}
     assert count_folder(raw / "nowhere", 0.2) is None
     assert count_folder(raw / "train/oak", 0.2) is None
 
@@ -257,8 +258,15 @@ def test_a_name_cannot_steer_the_terminal(raw: Path) -> None:
             [],
             None,
             "RAW: no folder train and no folder test in it; put the pictures into train/CLASS and "
-            "test/CLASS, or write `test_fraction: 0.2` under `data` in params.yaml to split one "
-            "folder of classes",
+            "test/CLASS, or let data.raw in params.yaml name a folder of classes and write "
+            "`test_fraction: 0.2` beside it to split that one",
+        ),
+        (
+            ["train/a", "val/a"],
+            None,
+            "RAW: no folder test in it (but val); put the pictures into train/CLASS and "
+            "test/CLASS, or let data.raw in params.yaml name a folder of classes and write "
+            "`test_fraction: 0.2` beside it to split that one",
         ),
         (
             ["train/a", "test/a"],
@@ -316,3 +324,25 @@ def test_many_pictures_are_converted_side_by_side_in_their_order(tmp_path: Path)
         "leaf/7.png",
         "oak/149.png",
     ]
+
+
+def test_what_windows_and_macos_leave_behind_is_no_picture(raw: Path) -> None:
+    (raw / "train/leaf/Thumbs.db").touch()
+    (raw / "train/oak/desktop.ini").touch()
+    (raw / "train/__MACOSX/leaf").mkdir(parents=True)
+    assert two_folders(raw)[0].counts().tolist() == [8, 4]
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda path: path.symlink_to("nowhere.png"), "a link to a file that is not there"),
+        (os.mkfifo, "no file; delete it"),
+    ],
+)
+def test_what_dvc_cannot_read_is_said_before_it_tries(
+    raw: Path, make: Callable[[Path], None], said: str
+) -> None:
+    make(raw / "train/leaf/odd.png")
+    with pytest.raises(DataError, match=rf"^{raw}/train/leaf/odd\.png: {said}"):
+        count_folder(raw, None)

@@ -422,6 +422,21 @@ def test_a_trial_whose_workers_die_ends_the_study_with_that_reason(
         outcomes(laboratory(toy_study, cluster.address), trials)
 
 
+def test_a_study_does_not_wait_for_ever_for_workers_that_died(
+    tmp_path: Path,
+    toy_study: Path,
+    trials: list[Trial],
+    cluster: Cluster,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ablation.run.cluster.PATIENCE", 1.0)
+    (tmp_path / "dies.py").write_text(DIES)
+    cluster.worker("--preload", str(tmp_path / "dies.py"))
+    cluster.has(1)
+    with pytest.raises(UserError, match=r"^no worker at .*; the last ones died with a trial \(tcp"):
+        outcomes(laboratory(toy_study, cluster.address), trials)
+
+
 def test_memory_that_a_worker_is_refused_is_said_by_name(
     tmp_path: Path, toy_study: Path, trials: list[Trial], cluster: Cluster
 ) -> None:

@@ -1,6 +1,8 @@
 import dataclasses
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +21,33 @@ from ablation.run.laboratory import Laboratory
 from ablation.trial.families import CnnSpec, MlpSpec
 from ablation.trial.trials import Result, Trial
 
+# As many characters as EMNIST's largest split has, in the larger precision.
+LARGEST_SPLIT = """
+import numpy as np
+import torch
+from ablation.base.console import peak_memory
+from ablation.data.splits import make_repeats
+from ablation.recipe import Recipe
+from ablation.run.no_compiler import leave_compiler_out
+leave_compiler_out()
+from ablation.trial.families import MlpSpec
+from ablation.trial.scoring import validate
+from ablation.trial.training import Part, prepare_process
+from ablation.trial.trials import Trial
+prepare_process()
+labels = torch.arange(697_932) % 62
+images = torch.zeros((len(labels), 28, 28), dtype=torch.uint8)
+images[:, 0, 0] = labels
+recipe = Recipe.model_validate(
+    dict(scheduler=dict(name="constant"), activation="relu", optimizer=dict(name="adam", lr=0.001),
+         batchnorm=True, regularization=dict(l1=0.0, l2=0.0), dropout=0.0)
+)
+spec = MlpSpec(hidden=(16, 16, 16), epochs=1)
+trial = Trial("mlp", spec, recipe, make_repeats(1, "shuffle", 0.15, 1)[0])
+result = validate(trial, Part(images, labels), classes=62, batch_size=4096, bf16=False)
+assert not result.diverged
+print(peak_memory())
+"""
 ONE_WORKER = Hardware("cpu", bf16=False, workers=1)
 Outcome = tuple[float, bool, str]
 
@@ -286,3 +315,8 @@ def test_a_trial_trains_and_validates_on_its_own_split(
     assert blind.curves.train_loss == usual.curves.train_loss
     assert blind.score == pytest.approx(0.25, abs=0.01)
     assert len(train) + len(validation) == len(toy)
+
+
+def test_a_training_on_the_largest_split_takes_less_than_three_gigabytes() -> None:
+    took = subprocess.check_output([sys.executable, "-c", LARGEST_SPLIT], text=True)
+    assert int(took) < 3e9

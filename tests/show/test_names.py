@@ -7,15 +7,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from ablation.show import charts, figures, tables
-from ablation.show.style import LONGEST_NAME, MOST_CLASSES, names_in_pictures
+from ablation.show.style import LONGEST_NAME, MOST_CLASSES, for_matplotlib, names_in_pictures
 
 CLOTHES = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Ankle boot"]
-ODD = ["あ", "ひらがな", "$", "a $x$", "[red]", "<b>", "pipe|d", "*star*", "👍"]
+ODD = ["あ", "ひらがな", "$", "a $x$", "[red]", "<b>", "pipe|d", "*star*", "👍", "שלום", "سلام"]
 MANY = [f"class {number:04}" for number in range(1000)]
 IMAGES = np.zeros((6, 28, 28), np.uint8)
 
@@ -84,7 +85,7 @@ def test_no_two_classes_have_one_name() -> None:
 
 @pytest.mark.parametrize("names", [CLOTHES, ODD, MANY[:60]], ids=["words", "odd", "sixty"])
 def test_pictures_hold_the_names(names: list[str]) -> None:
-    called = [name.replace("$", r"\$") for name in names_in_pictures(names).values()]
+    called = [*map(for_matplotlib, names_in_pictures(names).values())]
     counts = pd.DataFrame({"character": called, "train": 4, "test": 1})
     columns = {"actual": np.array(called[:6]), "predicted": np.array(called[1:7])}
     shown = {"images": IMAGES, "confidence": np.full(6, 0.5)} | columns
@@ -153,3 +154,22 @@ def test_a_name_is_no_markup() -> None:
         for character, entity in escapes:
             name = name.replace(character, entity)
         assert cell == name
+
+
+@pytest.mark.parametrize("name", ["שלום", "سلام"])
+def test_what_follows_a_name_from_right_to_left_stays_behind_it(name: str) -> None:
+    assert for_matplotlib("leaf") == "leaf"
+    for called, place in ((for_matplotlib(name), "last"), (name, "elsewhere")):
+        one, seven = (_pixels(f"{called} → {called}: {number}").any(axis=2) for number in (1, 7))
+        written = np.flatnonzero((one | seven).any(axis=0))
+        changed = np.flatnonzero((one != seven).any(axis=0))
+        assert (changed.min() > np.quantile(written, 0.9)) == (place == "last")
+
+
+def _pixels(text: str) -> np.ndarray:
+    """(height, width, 3), 0 where nothing is written."""
+    figure = Figure(figsize=(4, 0.5))
+    canvas = FigureCanvasAgg(figure)
+    figure.text(0.05, 0.3, text)
+    canvas.draw()
+    return 255 - np.asarray(canvas.buffer_rgba())[..., :3]

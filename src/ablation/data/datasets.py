@@ -33,10 +33,11 @@ LETTERS_LOOK_ALIKES = {"G/Q": "GQ", "I/L": "IL"}
 
 @dataclass(frozen=True)
 class Size:
-    """How many images a study trains on, and of how many classes."""
+    """How many images a study trains on, and of how many classes; of each class, where known."""
 
     training: int
     classes: int
+    of_each: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,10 @@ class Dataset:
 
 
 def own_pictures(
-    conversion: str = "as-is", test_fraction: float | None = None, test_seed: int = 0
+    conversion: str = "as-is",
+    test_fraction: float | None = None,
+    test_seed: int = 0,
+    workers: int | None = None,
 ) -> Dataset:
     """The data set of a person's own pictures, as `data` in params.yaml describes it.
 
@@ -75,24 +79,30 @@ def own_pictures(
         conversion: one of `conversion.CONVERSIONS`.
         test_fraction: of each class's pictures, for the test; None where folders say which.
         test_seed: of this split.
+        workers: processes that convert at a time; None for one on each core.
     """
 
     def load(raw: Path) -> tuple[Characters, Characters]:
         from ablation.data.folder import load_folder
 
-        return load_folder(raw, conversion, test_fraction, test_seed)
+        return load_folder(raw, conversion, test_fraction, test_seed, workers)
 
     def size(raw: Path) -> Size | None:
         from ablation.data.folder import count_folder
 
         counted = count_folder(raw, test_fraction)
-        return Size(*counted) if counted else None
+        return Size(sum(counted.values()), len(counted), counted) if counted else None
 
+    tested = (
+        f"About {test_fraction:.0%} of each class are for the test."
+        if test_fraction
+        else "A folder of their own says which ones are for the test."
+    )
     return Dataset(
         load,
         conversion,
         things="pictures",
-        about="Pictures of one's own, from a folder.",
+        about=f"Pictures of one's own, from a folder, by the conversion `{conversion}`. {tested}",
         size=size,
     )
 

@@ -1,6 +1,6 @@
 """A person's own pictures: a folder for each class, whose name is the name of the class.
 
-Nothing is left out without a word. What cannot be used is named, all of it, before anything starts.
+What cannot be used is named, all of it, before anything starts.
 """
 
 import hashlib
@@ -28,7 +28,9 @@ from ablation.data.seen import seen
 PARTS = ("train", "test")
 # How files are called that people take for pictures, whether they can be read or not.
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp"}
-SUFFIXES |= {".avif", ".heic", ".svg"}
+SUFFIXES |= {".avif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".pbm", ".pdf", ".svg"}
+# What Windows and macOS leave behind, in every folder and in what was zipped there.
+LEFT_BEHIND = {"Thumbs.db", "desktop.ini", "__MACOSX"}
 BATCH = 100  # pictures that a process converts at a time
 
 # Of each class its pictures; of one folder.
@@ -60,7 +62,11 @@ class Images:
 
 
 def load_folder(
-    raw: Path, conversion: str, test_fraction: float | None, test_seed: int
+    raw: Path,
+    conversion: str,
+    test_fraction: float | None,
+    test_seed: int,
+    workers: int | None = None,
 ) -> tuple[Characters, Characters]:
     """Training and test set from pictures in `train/CLASS` and `test/CLASS`, or in `CLASS`.
 
@@ -71,6 +77,7 @@ def load_folder(
             class that becomes the test set, in (0, 1). Which pictures that is, their content and
             the seed decide: neither their names nor what else is there. Equal ones stay together.
         test_seed: of this split, and of the order of both sets.
+        workers: processes that convert at a time; None for one on each core.
 
     Returns:
         (train, test), of the same classes in alphabetical order.
@@ -79,7 +86,7 @@ def load_folder(
         DataError: naming every file and class that cannot be used, each in a line.
     """
     if test_fraction is None:
-        return _of_two_folders(raw, conversion, test_seed)
+        return _of_two_folders(raw, conversion, test_seed, workers)
     if all((raw / part).is_dir() for part in PARTS):
         raise DataError(
             f"params.yaml: data.test_fraction: {test_fraction}, but {raw} has the folders train "
@@ -88,7 +95,7 @@ def load_folder(
     pictures, wrong = _list(raw)
     if number := _wrong_number(raw, pictures):
         _refuse([*wrong, *number])
-    whole = _read(pictures, conversion, test_seed, wrong)
+    whole = _read(pictures, conversion, test_seed, workers, wrong)
     is_test = np.zeros(len(whole.labels), bool)
     for label in range(len(whole.classes)):
         rows = np.flatnonzero(whole.labels == label)
@@ -102,30 +109,45 @@ def load_folder(
     return whole.some(~is_test), whole.some(is_test)
 
 
-def count_folder(raw: Path, test_fraction: float | None) -> tuple[int, int] | None:
-    """How many pictures there are to train on, and of how many classes; none of them is read.
+def count_folder(raw: Path, test_fraction: float | None) -> dict[str, int] | None:
+    """How many pictures of each class there are to train on, or a few more; none of them is read.
 
     Args:
         raw, test_fraction: as for `load_folder`.
 
     Returns:
-        (pictures, classes), or None where the folders are not as they should be.
+        a class's name to its pictures, or None where the folders are not as they should be.
+
+    Raises:
+        DataError: naming what DVC cannot read, which looks at every file before a stage does. It
+            stops at a link to nowhere, and waits for ever at a pipe.
     """
+    _refuse(
+        f"{place}: {_no_file(place)}"
+        for place in sorted(raw.rglob("*"))
+        if not place.is_file() and not place.is_dir()
+    )
     try:
         pictures, _ = _list(raw if test_fraction else raw / "train")
     except DataError:
         return None
-    total = sum(map(len, pictures.values()))
-    training = total - round(total * (test_fraction or 0))
-    return (training, len(pictures)) if 2 <= len(pictures) <= MOST_CLASSES else None
+    if not 2 <= len(pictures) <= MOST_CLASSES:
+        return None
+    return {
+        name: len(some) - round(len(some) * (test_fraction or 0)) for name, some in pictures.items()
+    }
 
 
-def _of_two_folders(raw: Path, conversion: str, seed: int) -> tuple[Characters, Characters]:
+def _of_two_folders(
+    raw: Path, conversion: str, seed: int, workers: int | None
+) -> tuple[Characters, Characters]:
     if missing := [part for part in PARTS if not (raw / part).is_dir()]:
+        there = [each.name for each in _visible(raw) if each.is_dir() and each.name not in PARTS]
+        found = f" (but {_clean(', '.join(there[:5]))})" if len(missing) == 1 and there else ""
         raise DataError(
-            f"{raw}: no folder {' and no folder '.join(missing)} in it; put the pictures into "
-            "train/CLASS and test/CLASS, or write `test_fraction: 0.2` under `data` in params.yaml "
-            "to split one folder of classes"
+            f"{raw}: no folder {' and no folder '.join(missing)} in it{found}; put the pictures "
+            "into train/CLASS and test/CLASS, or let data.raw in params.yaml name a folder of "
+            "classes and write `test_fraction: 0.2` beside it to split that one"
         )
     (train, wrong), (test, wrong_in_test) = (_list(raw / part) for part in PARTS)
     lacking = [
@@ -144,7 +166,7 @@ def _of_two_folders(raw: Path, conversion: str, seed: int) -> tuple[Characters, 
     if beside:
         print(f"prepare: not used, beside train and test: {_clean(', '.join(beside))}", flush=True)
     pictures = {name: [*train[name], *test[name]] for name in train}
-    whole = _read(pictures, conversion, seed, wrong)
+    whole = _read(pictures, conversion, seed, workers, wrong)
     is_test = np.concatenate(
         [np.repeat([False, True], [len(train[name]), len(test[name])]) for name in train]
     )
@@ -194,7 +216,11 @@ def _no_file(place: Path) -> str:
 
 def _visible(folder: Path) -> list[Path]:
     try:
-        return sorted(each for each in folder.iterdir() if not each.name.startswith("."))
+        return sorted(
+            each
+            for each in folder.iterdir()
+            if not each.name.startswith(".") and each.name not in LEFT_BEHIND
+        )
     except OSError as error:
         raise DataError(f"{folder}: cannot be read ({error.strerror}); mend that") from None
 
@@ -208,9 +234,12 @@ def _wrong_number(folder: Path, pictures: Pictures) -> list[str]:
     ]
 
 
-def _read(pictures: Pictures, conversion: str, seed: int, wrong: Iterable[str]) -> Images:
-    """Convert all pictures, on every core.
+def _read(
+    pictures: Pictures, conversion: str, seed: int, workers: int | None, wrong: Iterable[str]
+) -> Images:
+    """Convert all pictures.
 
+    workers: as for `load_folder`.
     wrong: what is known to be wrong already, to be said with the rest.
 
     Raises:
@@ -225,7 +254,7 @@ def _read(pictures: Pictures, conversion: str, seed: int, wrong: Iterable[str]) 
         partial(_convert, start, [path for _, path in places[start : start + BATCH]], conversion)
         for start in starts
     )
-    converted = work_off(jobs, min(cores(), len(starts)))
+    converted = work_off(jobs, min(workers or cores(), len(starts)))
     for start, some, found in progress(converted, len(starts), "reading pictures, by the hundred"):
         images[start : start + BATCH] = some
         faults |= found

@@ -33,6 +33,10 @@ SCHEDULER_VARIABLE = "DASK_SCHEDULER_ADDRESS"
 CONNECT_SECONDS = 10
 LOOK_SECONDS = 1.0  # between two looks at who is there
 ALLOWED_FAILURES = 3  # as many workers may die with a trial, as Dask has it; one more is too many
+PATIENCE = 600.0  # seconds without a worker, once one has died with a trial
+OF_DEATHS = (
+    "probably because memory ran out there (their logs say more); start fewer of them on a machine"
+)
 OR_HERE = f"or unset {SCHEDULER_VARIABLE} to train on this machine"
 
 
@@ -67,6 +71,7 @@ def work_off(
             if not desk.busy() and not desk.waits_for_a_worker(errands):
                 return
             desk.take_back()
+            desk.gives_up_on_the_dead()
             if answered := desk.wait():
                 yield answered
 
@@ -151,7 +156,7 @@ class _Staff:
     present: dict[str, str] = field(default_factory=dict)
     others: set[str] = field(default_factory=set)
     looked: float = -math.inf
-    waiting: bool = False  # and has said so
+    waiting_since: float | None = None  # and has said so
 
     @cached_property
     def wanted(self) -> Nature:
@@ -168,13 +173,15 @@ class _Staff:
             self.look()
         mine = {worker: self.present[worker] for worker in self.present.keys() - self.others}
         fit = {worker for worker, status in mine.items() if status == "running"}
-        if not fit and not self.waiting:
+        if fit:
+            self.waiting_since = None
+        elif self.waiting_since is None:
+            self.waiting_since = time.monotonic()
             why = ", ".join(f"{worker} is {status}" for worker, status in sorted(mine.items()))
             said = f" ({why}; memory ran short there)" if "paused" in mine.values() else ""
             if passed_over := self.present.keys() & self.others:
                 said += f" ({len(passed_over)} of another kind than {self.wanted.computer.name})"
             console.print(f"no worker at {self.address}{said}: waiting for one", style="italic")
-        self.waiting = not fit
         return fit
 
     def look(self) -> None:
@@ -188,6 +195,7 @@ class _Staff:
             ask = client.scheduler.identity  # type: ignore[union-attr]  # None: it has gone
             found = client.sync(ask, n_workers=-1)
         self.present = {worker: about["status"] for worker, about in found["workers"].items()}
+        self.others &= self.present.keys()  # another one may come to the same address
         self.looked = time.monotonic()
 
     def introduce(self) -> dict[str, Nature]:
@@ -298,10 +306,24 @@ class _Desk:
         if len(died) > ALLOWED_FAILURES:
             raise UserError(
                 f"{len(died)} workers died one after the other with the same trial "
-                f"({', '.join(died)}), probably because memory ran out there (their logs say "
-                f"more); start fewer of them on a machine and {AGAIN}"
+                f"({', '.join(died)}), {OF_DEATHS} and {AGAIN}"
             )
+        console.print(f"worker {worker} has left with a trial that it had begun", style="italic")
         self.again.append(errand)
+
+    def gives_up_on_the_dead(self) -> None:
+        """End, where a trial waits that a worker died with, and no other worker has come for long.
+
+        Raises:
+            UserError: it is so.
+        """
+        since = self.staff.waiting_since
+        died = sorted({worker for errand in self.again for worker in self.died[errand.key]})
+        if died and since is not None and time.monotonic() - since > PATIENCE:
+            raise UserError(
+                f"no worker at {self.staff.address} for {PATIENCE / 60:.0f} minutes; the last ones "
+                f"died with a trial ({', '.join(died)}), {OF_DEATHS} and {AGAIN}"
+            )
 
     def wait(self) -> tuple[Errand, bytes] | None:
         """The next answer, if one comes before it is time to look who is there."""

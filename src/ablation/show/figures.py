@@ -78,7 +78,7 @@ def class_samples(
     """Some samples of every class, a row for each class; of very many classes, of the first ones.
 
     Args:
-        images: (n, height, width), white on black.
+        images: (n, height, width), white on black; what is bright is drawn as ink.
         labels: (n,) indices into the classes, ascending.
         classes: (k,) the name of every class, in label order.
         things: what the images are called.
@@ -185,8 +185,8 @@ def first_predictions(
     """The first test characters with each model's prediction: right in blue, wrong in red.
 
     Args:
-        shown: model to images (n, height, width), white on black, and to actual, predicted and
-            confidence, (n,) each; the images are the same for all models.
+        shown: model to images (n, height, width), as for `class_samples`, and to actual, predicted
+            and confidence, (n,) each; the images are the same for all models.
         things: what the images are called.
     """
     first = next(iter(shown.values()))
@@ -223,8 +223,8 @@ def worst_mistakes(model: str, shown: dict[str, np.ndarray]) -> Figure:
 
     Args:
         model: which family predicted.
-        shown: images (n, height, width), white on black, and actual, predicted and confidence,
-            (n,) each, the surest mistake first; n may be 0.
+        shown: images (n, height, width), as for `class_samples`, and actual, predicted and
+            confidence, (n,) each, the surest mistake first; n may be 0.
     """
     rows = max(1, -(-len(shown["images"]) // MISTAKES_IN_ROW))
     figure = canvas(height=0.4 + 1.95 * rows)

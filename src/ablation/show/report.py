@@ -11,6 +11,7 @@ from rich.table import Table
 
 from ablation.base.console import percent
 from ablation.base.files import whole_file, write_csv
+from ablation.data.conversion import OF_WHOLE_PICTURES
 from ablation.show import charts, figures, style
 from ablation.show.study import Study
 
@@ -114,8 +115,7 @@ def _charts(study: Study) -> dict[str, tuple[str, pd.DataFrame]]:
 def _drawings(study: Study) -> dict[str, Figure]:
     """Every picture's name and figure; classes are called as the pictures' font can."""
     names = style.names_in_pictures(study.classes())
-    # Between two dollars, matplotlib would set a formula.
-    called = {name: other.replace("$", r"\$") for name, other in names.items()}
+    called = {name: style.for_matplotlib(other) for name, other in names.items()}
     things = study.dataset.things
     colours = style.family_colours(study.models)
     samples = study.arrays("data/prepared/samples.npz")
@@ -134,7 +134,7 @@ def _drawings(study: Study) -> dict[str, Figure]:
             counts.assign(character=counts["character"].map(called)), things
         ),
         "class_samples": figures.class_samples(
-            samples["images"], samples["labels"], [*called.values()], things
+            _as_ink(study, samples["images"]), samples["labels"], [*called.values()], things
         ),
         "accuracy_chain": figures.accuracy_chain(study.table("plots/comparison/chain.csv")),
         "leave_one_out": figures.leave_one_out(worth),
@@ -181,9 +181,15 @@ def _confusion_title(study: Study) -> str:
 def _shown(study: Study, model: str, name: str, called: Mapping[str, str]) -> dict[str, np.ndarray]:
     """Some predictions with their images."""
     arrays = study.arrays(f"data/evaluated/{model}/{name}.npz")
+    arrays["images"] = _as_ink(study, arrays["images"])
     for column in ("actual", "predicted"):
         arrays[column] = np.array([called[str(each)] for each in arrays[column]])
     return arrays
+
+
+def _as_ink(study: Study, images: np.ndarray) -> np.ndarray:
+    """Images for the figures, which draw what is bright as ink: a whole picture keeps its light."""
+    return 255 - images if study.dataset.conversion in OF_WHOLE_PICTURES else images
 
 
 def _winner_curves(study: Study, model: str) -> pd.DataFrame:

@@ -70,7 +70,7 @@ def answer(study: Study) -> list[str]:
     models = study.table("plots/comparison/models.csv").set_index("model")
     ranked = models.sort_values("accuracy", ascending=False, kind="stable")
     read = [
-        f"the {family_title(model)} reads {percent(row['accuracy'])} right "
+        f"the {family_title(model)} names {percent(row['accuracy'])} right "
         f"({bounds(row['low'], row['high'], percent)})"
         for model, row in ranked.iterrows()
     ]

@@ -4,6 +4,7 @@ A model family has one colour everywhere, by its place in params.yaml. All colou
 apart by colour-blind people, and no family has the blue and red that mean right and wrong.
 """
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -29,6 +30,7 @@ DARKEST = "#26202b"  # where every character of a class is
 WIDTH = 9.0  # inches; 900 pixels at the report's resolution and a README's scale
 FONT = "DejaVu Sans"  # comes with matplotlib, so pictures are the same everywhere
 MOST_CLASSES = 62  # that have a place and a name of their own in a picture
+LEFT_TO_RIGHT = "\u200e"  # a mark that is not seen
 LONGEST_NAME = 14  # characters of a class's name in a picture
 
 
@@ -93,9 +95,19 @@ def names_in_pictures(classes: Sequence[str]) -> dict[str, str]:
     return called
 
 
+def for_matplotlib(name: str) -> str:
+    """A name that matplotlib draws as it is: no formula, and nothing beside it changes places.
+
+    A name from right to left would turn what follows it: `שלום: 1` would begin with the number.
+    """
+    name = name.replace("$", r"\$")
+    turns = any(unicodedata.bidirectional(character) in ("R", "AL") for character in name)
+    return f"{LEFT_TO_RIGHT}{name}{LEFT_TO_RIGHT}" if turns else name
+
+
 def are_words(names: Iterable[str]) -> bool:
     """Whether names are too wide to stand side by side."""
-    return any(len(name) > 2 for name in names)
+    return any(len(name.strip(LEFT_TO_RIGHT)) > 2 for name in names)
 
 
 def stacked(figure: Figure, rows: int, *, sharex: bool = False) -> list[Axes]:
