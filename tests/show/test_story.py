@@ -49,7 +49,7 @@ def test_the_answer_is_four_sentences_made_from_the_numbers(told: Study) -> None
     read, gained, helped, _ = answer(told)
     for model in told.models:
         test = told.numbers(f"metrics/{model}/test.json")
-        assert f"the {model.upper()} reads {percent(test['accuracy'])} right" in read
+        assert f"the {model.upper()} names {percent(test['accuracy'])} right" in read
         worth = tables.worth_of(told, model).drop("all")
         for technique, row in worth[worth["low"] > 0].iterrows():
             assert f"{technique} ({points(row['gain'])})" in helped
