@@ -1,7 +1,7 @@
 """Which character is on a picture: what every model answers, and why where none can."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -69,44 +69,55 @@ def answer(
     conversions = list(dict.fromkeys(fitted.about.conversion for fitted in models.values()))
     read = [_read(image, conversions) for image in images]
     said = {
-        name: _ask(fitted, [ways.get(fitted.about.conversion, []) for _, ways in read])
+        name: _ask(fitted, [each.ways.get(fitted.about.conversion, []) for each in read])
         for name, fitted in models.items()
     }
     answers = []
-    for place, (blank, ways) in enumerate(read):
+    for place, picture in enumerate(read):
         best = {
             name: [_best(row, models[name].about.classes, guesses) for row in rows[place]]
             for name, rows in said.items()
             if len(rows[place])
         }
         if not best:
-            answers.append(blank)
+            answers.append(
+                Answer(picture.name, error="; ".join(dict.fromkeys(picture.faults.values())))
+            )
             continue
-        without = [f"{name}: {blank.error}" for name in models if name not in best]
+        without = [
+            f"{name}: {picture.faults[fitted.about.conversion]}"
+            for name, fitted in models.items()
+            if name not in best
+        ]
         answers.append(
-            replace(
-                blank,
-                error=None,
+            Answer(
+                picture.name,
                 warning="; ".join(filter(None, [_warning(best), *without])) or None,
                 guesses={name: each[0] for name, each in best.items()},
-                seen={way: images[0] for way, images in ways.items()},
+                seen={way: images[0] for way, images in picture.ways.items()},
             )
         )
     return answers
 
 
-def _read(
-    image: Path | BinaryIO, conversions: Iterable[str]
-) -> tuple[Answer, dict[str, list[np.ndarray]]]:
-    """What a picture becomes on each way, and an answer that says why there is none on one."""
-    answer = Answer(str(image) if isinstance(image, Path) else str(getattr(image, "name", "")))
-    ways = {}
+@dataclass(frozen=True)
+class _Picture:
+    """What a picture becomes on each conversion's way, or why it becomes nothing there."""
+
+    name: str
+    ways: dict[str, list[np.ndarray]]
+    faults: dict[str, str]
+
+
+def _read(image: Path | BinaryIO, conversions: Iterable[str]) -> _Picture:
+    name = str(image) if isinstance(image, Path) else str(getattr(image, "name", ""))
+    picture = _Picture(name, {}, {})
     for way in conversions:
         try:
-            ways[way] = seen(image, way)
+            picture.ways[way] = seen(image, way)
         except UserError as error:
-            answer = replace(answer, error=str(error))
-    return answer, ways
+            picture.faults[way] = str(error)
+    return picture
 
 
 def _ask(fitted: "Fitted", pictures: list[list[np.ndarray]]) -> list[np.ndarray]:

@@ -47,7 +47,7 @@ def main() -> None:
     size = params.dataset.size(repository() / params.data.raw)
     if size:
         params.refuse_large_batches(size.training)
-        params.refuse_small_classes(size.of_each)
+        params.refuse_small_classes(size.at_most)
     for model in params.families:
         refuse_networks_without_memory(params, model, size.classes if size else FEWEST_CLASSES)
     seconds = 0.0

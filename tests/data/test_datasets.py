@@ -76,6 +76,15 @@ def test_the_size_that_is_known_beforehand_is_the_data_sets() -> None:
     assert sizes["folder"] is None
 
 
+def test_own_pictures_are_counted_as_they_will_be_split(tmp_path: Path) -> None:
+    for name, count in (("many", 40), ("two", 2)):
+        (tmp_path / name).mkdir()
+        for number in range(count):
+            (tmp_path / name / f"{number}.png").touch()
+    size = own_pictures(test_fraction=0.25).size(tmp_path)
+    assert size == Size(42 - 10, 2, {"many": 39, "two": 1})
+
+
 def test_own_pictures_are_converted_as_params_say() -> None:
     assert own_pictures("emnist").conversion == "emnist"
     data = Data(dataset="folder", raw=Path("mine"))

@@ -33,11 +33,14 @@ LETTERS_LOOK_ALIKES = {"G/Q": "GQ", "I/L": "IL"}
 
 @dataclass(frozen=True)
 class Size:
-    """How many images a study trains on, and of how many classes; of each class, where known."""
+    """How many images a study trains on, and of how many classes.
+
+    at_most: of each class no more than so many, where that is known.
+    """
 
     training: int
     classes: int
-    of_each: Mapping[str, int] = field(default_factory=dict)
+    at_most: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,11 @@ def own_pictures(
         from ablation.data.folder import count_folder
 
         counted = count_folder(raw, test_fraction)
-        return Size(sum(counted.values()), len(counted), counted) if counted else None
+        if not counted:
+            return None
+        total = sum(counted.values())
+        at_most = {name: count - bool(test_fraction) for name, count in counted.items()}
+        return Size(total - round(total * (test_fraction or 0)), len(counted), at_most)
 
     tested = (
         f"About {test_fraction:.0%} of each class are for the test."

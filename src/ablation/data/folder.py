@@ -110,7 +110,7 @@ def load_folder(
 
 
 def count_folder(raw: Path, test_fraction: float | None) -> dict[str, int] | None:
-    """How many pictures of each class there are to train on, or a few more; none of them is read.
+    """How many pictures of each class there are, without those in `test`; none of them is read.
 
     Args:
         raw, test_fraction: as for `load_folder`.
@@ -133,9 +133,7 @@ def count_folder(raw: Path, test_fraction: float | None) -> dict[str, int] | Non
         return None
     if not 2 <= len(pictures) <= MOST_CLASSES:
         return None
-    return {
-        name: len(some) - round(len(some) * (test_fraction or 0)) for name, some in pictures.items()
-    }
+    return {name: len(some) for name, some in pictures.items()}
 
 
 def _of_two_folders(
@@ -255,7 +253,7 @@ def _read(
         for start in starts
     )
     converted = work_off(jobs, min(workers or cores(), len(starts)))
-    for start, some, found in progress(converted, len(starts), "reading pictures, by the hundred"):
+    for start, some, found in progress(converted, len(starts), "hundreds of pictures"):
         images[start : start + BATCH] = some
         faults |= found
     _refuse([*wrong, *(faults[row] for row in sorted(faults))])

@@ -33,10 +33,7 @@ SCHEDULER_VARIABLE = "DASK_SCHEDULER_ADDRESS"
 CONNECT_SECONDS = 10
 LOOK_SECONDS = 1.0  # between two looks at who is there
 ALLOWED_FAILURES = 3  # as many workers may die with a trial, as Dask has it; one more is too many
-PATIENCE = 600.0  # seconds without a worker, once one has died with a trial
-OF_DEATHS = (
-    "probably because memory ran out there (their logs say more); start fewer of them on a machine"
-)
+PATIENCE = 3600.0  # seconds without a worker, once one has left with a trial
 OR_HERE = f"or unset {SCHEDULER_VARIABLE} to train on this machine"
 
 
@@ -306,24 +303,27 @@ class _Desk:
         if len(died) > ALLOWED_FAILURES:
             raise UserError(
                 f"{len(died)} workers died one after the other with the same trial "
-                f"({', '.join(died)}), {OF_DEATHS} and {AGAIN}"
+                f"({', '.join(died)}), probably because memory ran out there (their logs say "
+                f"more); start fewer of them on a machine and {AGAIN}"
             )
         console.print(f"worker {worker} has left with a trial that it had begun", style="italic")
         self.again.append(errand)
 
     def gives_up_on_the_dead(self) -> None:
-        """End, where a trial waits that a worker died with, and no other worker has come for long.
+        """End, where a trial waits that a worker left with, and no other worker has come for long.
 
         Raises:
             UserError: it is so.
         """
         since = self.staff.waiting_since
-        died = sorted({worker for errand in self.again for worker in self.died[errand.key]})
-        if died and since is not None and time.monotonic() - since > PATIENCE:
-            raise UserError(
-                f"no worker at {self.staff.address} for {PATIENCE / 60:.0f} minutes; the last ones "
-                f"died with a trial ({', '.join(died)}), {OF_DEATHS} and {AGAIN}"
-            )
+        left = sorted({worker for errand in self.again for worker in self.died[errand.key]})
+        if not left or self.running or since is None or time.monotonic() - since <= PATIENCE:
+            return
+        raise UserError(
+            f"no worker at {self.staff.address} for {PATIENCE / 60:.0f} minutes; {', '.join(left)} "
+            f"left with a trial, as happens where memory runs out (their logs say more); start "
+            f"others, fewer on a machine, and {AGAIN}"
+        )
 
     def wait(self) -> tuple[Errand, bytes] | None:
         """The next answer, if one comes before it is time to look who is there."""

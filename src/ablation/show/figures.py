@@ -351,9 +351,10 @@ def shares(
         _share_rows(axes, colours[model], table, shapley[model], interactions[model])
         axes.xaxis.set_major_formatter(in_points())
         axes.set_title(f"{family_title(model)}: the shares add up to the whole", loc="left")
+    beyond = "; x: beyond the sum of both" if any(map(len, interactions.values())) else ""
     axes.set_xlabel(
         "gain in validation accuracy, points; line: 95 % interval, on fresh repeats\n"
-        "share: mean gain over all orders of putting the techniques in; x: beyond the sum of both"
+        f"share: mean gain over orders of putting the techniques in{beyond}"
     )
     return figure
 
