@@ -113,8 +113,8 @@ def train(
 
     def differentiate(rows: Tensor) -> None:
         """The gradients of a batch, its loss and how many it has right."""
-        # A batch is a gather of bytes. To keep all images normalised instead would take four times
-        # the memory, and was not measurably faster.
+        # A batch is a gather of bytes. To keep all images normalised instead took four times the
+        # memory in float32; an MLP in bf16 trained 1.04 times as fast by that, all others did not.
         images = augment(normalise(training.images.index_select(0, rows)))
         labels = training.labels.index_select(0, rows)
         logits = network(images.to(dtype)).float()
