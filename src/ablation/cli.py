@@ -89,7 +89,7 @@ def predict(images: list[Path], model: str, as_json: bool, picture: Path | None)
     if as_json:
         print(json.dumps([each.to_dict() for each in answers], indent=2))
     else:
-        _print(answers, list(models))
+        _print(answers)
     if picture:
         save_seen(answers, picture)
     return all(each.error is None for each in answers)
@@ -163,7 +163,7 @@ def _families(folder: Path) -> list[str]:
     return [family for family in FAMILIES if family in studied]
 
 
-def _print(answers: list["Answer"], names: list[str]) -> None:
+def _print(answers: list["Answer"]) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -174,10 +174,10 @@ def _print(answers: list["Answer"], names: list[str]) -> None:
         table.add_column(place, no_wrap=True)
     for each in answers:
         image = Text(_printable(each.image))  # a Text: brackets and colons are no markup
-        for name in names if each.guesses else ():
+        for name, some in (each.guesses or {}).items():
             guesses = [
                 Text(_printable(f"{shortened(one.character, NAME)}  {percent(one.probability)}"))
-                for one in (each.guesses or {})[name]
+                for one in some
             ]
             table.add_row(image, name, *guesses)
             image = Text("")
