@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import pytest
 from PIL import Image
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from ablation.cli import main
 from tests.data.test_picture import seven
@@ -47,6 +49,27 @@ def drawn(tmp_path: Path) -> Path:
     path = tmp_path / "seven.png"
     seven().save(path)
     return path
+
+
+def test_a_model_answers_alone_where_the_other_finds_nothing(
+    ablation: Ablation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The MLP takes pictures whole, as a study of other data left it there."""
+    models = tmp_path / "data/models"
+    models.mkdir(parents=True)
+    (tmp_path / "dvc.yaml").touch()
+    shutil.copy(REPOSITORY / "data/models/cnn.safetensors", models)
+    with safe_open(REPOSITORY / "data/models/mlp.safetensors", framework="numpy") as file:
+        about = json.loads(file.metadata()["ablation"]) | {"conversion": "as-is"}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    save_file(tensors, models / "mlp.safetensors", {"ablation": json.dumps(about)})
+    Image.new("L", (64, 64), 128).save(tmp_path / "empty.png")
+    monkeypatch.chdir(tmp_path)
+    said = ablation("predict", "empty.png")
+    assert said.status in (0, None)
+    _, line = said.out.splitlines()
+    assert line.split()[:2] == ["empty.png", "mlp"]
+    assert said.err.startswith("warning: empty.png: cnn: an empty page")
 
 
 def test_both_models_answer_from_any_folder(drawn: Path) -> None:
