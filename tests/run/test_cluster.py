@@ -408,32 +408,30 @@ def test_a_study_that_waits_says_why_and_ends_with_its_scheduler(
     )
 
 
+@pytest.mark.parametrize(
+    ("limit", "value", "options", "said"),
+    [
+        ("ALLOWED_FAILURES", 1, ("--nanny",), "^2 workers died one after the other with the same"),
+        ("PATIENCE", 1.0, (), r"^no worker at .*; tcp://\S+ left with a trial"),
+    ],
+    ids=["they come back", "they do not"],
+)
 def test_a_trial_whose_workers_die_ends_the_study_with_that_reason(
+    limit: str,
+    value: float,
+    options: tuple[str, ...],
+    said: str,
     tmp_path: Path,
     toy_study: Path,
     trials: list[Trial],
     cluster: Cluster,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ablation.run.cluster.ALLOWED_FAILURES", 1)
+    monkeypatch.setattr(f"ablation.run.cluster.{limit}", value)
     (tmp_path / "dies.py").write_text(DIES)
-    cluster.worker("--nanny", "--preload", str(tmp_path / "dies.py"))
-    with pytest.raises(UserError, match=r"^2 workers died one after the other with the same trial"):
-        outcomes(laboratory(toy_study, cluster.address), trials)
-
-
-def test_a_study_does_not_wait_for_ever_for_workers_that_died(
-    tmp_path: Path,
-    toy_study: Path,
-    trials: list[Trial],
-    cluster: Cluster,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("ablation.run.cluster.PATIENCE", 1.0)
-    (tmp_path / "dies.py").write_text(DIES)
-    cluster.worker("--preload", str(tmp_path / "dies.py"))
+    cluster.worker(*options, "--preload", str(tmp_path / "dies.py"))
     cluster.has(1)
-    with pytest.raises(UserError, match=r"^no worker at .*; tcp://\S+ left with a trial"):
+    with pytest.raises(UserError, match=said):
         outcomes(laboratory(toy_study, cluster.address), trials)
 
 
