@@ -9,12 +9,13 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
 
 from ablation.base.errors import UserError
-from ablation.show.report import summary, write_charts, write_pictures
+from ablation.show.report import _drawings, summary, write_charts, write_pictures
 from ablation.show.study import Study
 from tests.show.conftest import copy_templates
 
@@ -127,3 +128,16 @@ def test_pictures_need_no_training_code(tmp_path: Path) -> None:
     ).split()  # fmt: skip
     assert "torch" not in loaded
     assert not [name for name in loaded if name.startswith("ablation.trial")]
+
+
+def test_whole_pictures_keep_their_light_and_writing_is_ink(study: Study) -> None:
+    """What is bright in a whole picture is bright in the report; EMNIST's strokes are dark."""
+    drawn = {}
+    for conversion in ("as-is", "emnist"):
+        shown = replace(study, dataset=replace(study.dataset, conversion=conversion))
+        axes = _drawings(shown)["class_samples"].axes[0]
+        drawn[conversion] = np.asarray(axes.images[0].get_array())
+        assert axes.images[0].get_cmap().name == "gray_r"
+    samples = study.arrays("data/prepared/samples.npz")["images"]
+    assert drawn["emnist"].max() == samples.max()
+    assert np.array_equal(drawn["as-is"][:28, :28], 255 - samples[0])
