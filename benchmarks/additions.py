@@ -20,10 +20,11 @@ from rich.table import Table
 from ablation.base.console import console
 from ablation.data.characters import Characters
 from ablation.data.splits import make_repeats
+from ablation.labels import label
 from ablation.params import Params, load_params
-from ablation.recipe import Recipe, label
 from ablation.run.hardware import Hardware
 from ablation.trial.families import Spec
+from ablation.trial.recipe import Recipe
 from ablation.trial.training import Part, prepare_process, train
 
 TECHNIQUES = ("augmentation", "smoothing", "averaging")

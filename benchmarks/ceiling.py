@@ -4,10 +4,10 @@ import torch
 import torch.nn.functional as F
 
 from ablation.data.characters import SIDE
-from ablation.recipe import Recipe
 from ablation.run.hardware import Hardware
 from ablation.trial.families import Spec
 from ablation.trial.models import build, compute_in
+from ablation.trial.recipe import Recipe
 from ablation.trial.training import prepare_process
 
 

@@ -38,9 +38,7 @@ from results import keep, machine
 from rich.table import Table
 
 from ablation.base.console import console, plain_errors, points
-from ablation.base.crew import cores
 from ablation.data.characters import Characters
-from ablation.data.emnist import load_left_over
 from ablation.data.splits import Repeat, make_repeats, split, val_to_train
 from ablation.judge.noise import (
     CONFIDENCE,
@@ -51,10 +49,12 @@ from ablation.judge.noise import (
     measure_noise,
 )
 from ablation.params import Params, load_params
-from ablation.recipe import Adam
+from ablation.processes.pool import cores
+from ablation.raw.emnist import load_left_over
 from ablation.run import memory
 from ablation.run.hardware import Hardware
 from ablation.trial.families import MlpSpec
+from ablation.trial.recipe import Adam
 from ablation.trial.training import Part, predict, prepare_process, train
 from ablation.trial.trials import Trial
 

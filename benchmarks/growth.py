@@ -31,11 +31,11 @@ from ablation.base.console import console
 from ablation.data.characters import CLASSES
 from ablation.data.splits import make_repeats
 from ablation.params import Params, load_params
-from ablation.recipe import CHAIN
 from ablation.run.hardware import Hardware
-from ablation.run.laboratory import Laboratory
 from ablation.run.memory import FOLDER_VARIABLE
+from ablation.run.runner import Laboratory
 from ablation.study import Entry, list_entries, make_trial, run_entries
+from ablation.trial.recipe import CHAIN
 from ablation.trial.trials import Curves, Result, Trial
 
 NAPS = Path(__file__).with_name("naps.py")

@@ -21,10 +21,10 @@ from ablation.data.characters import SIDE, Characters
 from ablation.data.splits import Repeat, make_repeats
 from ablation.params import load_params
 from ablation.run import worker
-from ablation.run.errand import Errand
 from ablation.run.hardware import Hardware
-from ablation.run.laboratory import Laboratory
+from ablation.run.job import Errand
 from ablation.run.memory import FOLDER_VARIABLE
+from ablation.run.runner import Laboratory
 from ablation.study import Entry, run_entries
 from ablation.trial.families import MlpSpec
 from ablation.trial.trials import Curves, Result

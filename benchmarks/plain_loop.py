@@ -11,8 +11,8 @@ from torchvision.datasets import MNIST
 from torchvision.transforms import Compose, Normalize, ToTensor
 
 from ablation.data.characters import Characters
-from ablation.recipe import Recipe
 from ablation.trial.models import ChannelsLastFlatten, Dropout
+from ablation.trial.recipe import Recipe
 
 # What tutorials write down for EMNIST.
 MEAN, DEVIATION = 0.1736, 0.3317

@@ -19,7 +19,7 @@ from ablation.data.splits import Repeat, make_repeats, val_to_train
 from ablation.judge.noise import CONFIDENCE, Floats, corrected_interval
 from ablation.params import Params, load_params
 from ablation.run.hardware import Hardware
-from ablation.run.laboratory import Laboratory
+from ablation.run.runner import Laboratory
 from ablation.trial.trials import Trial
 
 LEAST_REPEATS = 5

@@ -20,7 +20,6 @@ from ablation.base.files import read_csv, read_json
 from ablation.data.splits import val_to_train
 from ablation.judge.selection import judge_stage
 from ablation.params import Params, load_params
-from ablation.recipe import CHAIN, load_recipe
 from ablation.study import (
     TRAINING_CHARACTERS,
     laboratory,
@@ -29,6 +28,7 @@ from ablation.study import (
     run_entries,
     weigh,
 )
+from ablation.trial.recipe import CHAIN, load_recipe
 
 RECIPES, METRICS, PLOTS = Path("data/recipes"), Path("metrics"), Path("plots")
 

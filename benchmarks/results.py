@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 
-from ablation.base.crew import cores
 from ablation.base.files import write_bytes
 from ablation.data.datasets import DATASETS
 from ablation.params import Params
+from ablation.processes.pool import cores
+from ablation.raw.loading import load_dataset
 from ablation.run.hardware import processor_name
 from ablation.study import TRAINING_CHARACTERS
 
@@ -56,5 +57,5 @@ def find_characters(params: Params, folder: Path) -> tuple[Path, str]:
         return TRAINING_CHARACTERS, params.data.dataset
     name, stand_in = next((name, dataset) for name, dataset in DATASETS.items() if dataset.note)
     drawn = folder / "stand_in.npz"
-    stand_in.load(folder)[0].save(drawn)
+    load_dataset(name, stand_in, folder)[0].save(drawn)
     return drawn, name

@@ -30,16 +30,17 @@ from results import find_characters, keep, machine
 from rich.table import Table
 
 from ablation.base.console import console
-from ablation.base.crew import cores, work_off
 from ablation.data.characters import Characters
 from ablation.data.splits import make_repeats
+from ablation.labels import label
 from ablation.params import load_params
-from ablation.recipe import Adam, Constant, Recipe, label
+from ablation.processes.pool import cores, work_off
 from ablation.run.hardware import Hardware
-from ablation.run.laboratory import Laboratory
 from ablation.run.memory import FOLDER_VARIABLE
+from ablation.run.runner import Laboratory
 from ablation.trial.families import FAMILIES, Spec, sizes_of
 from ablation.trial.models import build
+from ablation.trial.recipe import Adam, Constant, Recipe
 from ablation.trial.trials import Trial
 
 DEMO = Path("demo/params.yaml")

@@ -14,7 +14,7 @@ from ablation.base.console import plain_errors
 from ablation.base.errors import UserError
 from ablation.base.files import write_bytes
 from ablation.cli import load_models
-from ablation.draw import Server
+from ablation.use.draw import Server
 
 ROOT = Path(__file__).parents[1]
 PICTURES = Path("docs/pictures")

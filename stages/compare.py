@@ -20,7 +20,7 @@ from ablation.judge.evaluation import (
     recalls,
 )
 from ablation.params import Params, load_params
-from ablation.recipe import CHAIN
+from ablation.trial.recipe import CHAIN
 
 PLOTS = Path("plots/comparison")
 METRICS = Path("metrics/comparison")

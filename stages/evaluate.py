@@ -15,7 +15,7 @@ from ablation.base.console import announce, console, percent, points, stage_proc
 from ablation.base.errors import UserError
 from ablation.base.files import DIGITS, read_csv, whole_file, write_csv, write_json
 from ablation.data.characters import Characters
-from ablation.fitted import Fitted
+from ablation.fitted.model import Fitted
 from ablation.judge.evaluation import (
     accuracy_difference,
     accuracy_interval,

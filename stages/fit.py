@@ -9,7 +9,7 @@ import pandas as pd
 from ablation.base.console import announce, console, progress, stage_process
 from ablation.base.errors import UserError
 from ablation.base.files import write_bytes, write_csv
-from ablation.model_file import pack
+from ablation.fitted.model_file import pack
 from ablation.params import PARAMS, load_params
 from ablation.run.hardware import Hardware
 from ablation.study import fit_repeats, laboratory, make_trial, read_recipe

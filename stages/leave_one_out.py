@@ -21,12 +21,13 @@ from ablation.base.files import write_csv, write_json
 from ablation.data.splits import val_to_train
 from ablation.judge.selection import has_collapsed
 from ablation.judge.worth import Changed, Part, Worth, list_trials, weigh_techniques
+from ablation.labels import label
 from ablation.params import load_params
-from ablation.recipe import BASELINE, Recipe, label
 from ablation.run.hardware import Hardware
-from ablation.run.laboratory import Laboratory
+from ablation.run.runner import Laboratory
 from ablation.study import laboratory, make_trial, read_chain, read_recipe, repeats_for
 from ablation.trial.families import FAMILIES
+from ablation.trial.recipe import BASELINE, Recipe
 from ablation.trial.trials import Result, Trial
 
 EVERYTHING = "all"

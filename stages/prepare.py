@@ -9,6 +9,7 @@ from ablation.base.console import announce, console, stage_process
 from ablation.base.files import repository, write_csv
 from ablation.data.characters import Characters
 from ablation.params import load_params
+from ablation.raw.loading import load_dataset
 
 PREPARED = Path("data/prepared")
 CLASSES = Path("data/classes.csv")
@@ -19,7 +20,7 @@ SAMPLES = 10
 def main() -> None:
     params = load_params()
     announce("prepare", params.dataset.note)
-    train, test = params.dataset.load(repository() / params.data.raw)
+    train, test = load_dataset(params.data.dataset, params.dataset, repository() / params.data.raw)
     params.refuse_large_batches(len(train))
     params.refuse_small_classes(dict(zip(train.classes, train.counts().tolist(), strict=True)))
     train.save(PREPARED / "train.npz")

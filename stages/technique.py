@@ -16,7 +16,6 @@ from ablation.base.files import write_csv, write_json
 from ablation.data.splits import val_to_train
 from ablation.judge.selection import Evidence, Verdict, judge_stage
 from ablation.params import load_params
-from ablation.recipe import BASELINE, CHAIN, save_recipe
 from ablation.study import (
     CHAIN_COLUMNS,
     Entry,
@@ -33,6 +32,7 @@ from ablation.study import (
     weigh,
 )
 from ablation.trial.families import FAMILIES
+from ablation.trial.recipe import BASELINE, CHAIN, save_recipe
 
 
 def main() -> None:

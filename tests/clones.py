@@ -17,7 +17,7 @@ import psutil
 import pytest
 import yaml
 
-from ablation.recipe import TECHNIQUES
+from ablation.trial.recipe import TECHNIQUES
 
 ROOT = Path(__file__).parents[1]
 NOBODY = "http://127.0.0.1:9"  # no network: every connection is refused at once

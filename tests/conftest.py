@@ -12,8 +12,8 @@ import torch
 
 from ablation.data.characters import Characters
 from ablation.data.splits import Repeat, make_repeats
-from ablation.recipe import Constant, Recipe, Regularization, Sgd
 from ablation.trial.families import CnnSpec, MlpSpec
+from ablation.trial.recipe import Constant, Recipe, Regularization, Sgd
 from ablation.trial.training import Part
 from tests.clones import Clone, copy_project, make_tiny
 

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from ablation.data.glyphs import thin
+from ablation.raw.glyphs import thin
 
 HEIGHT, WIDTH = 400, 520
 FINE = 10  # pixels of the grid that a line is found on, for one of the 28

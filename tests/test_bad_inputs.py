@@ -23,11 +23,11 @@ from ablation.base.files import write_csv
 from ablation.data.characters import Characters
 from ablation.data.datasets import DATASETS
 from ablation.data.splits import make_repeats
-from ablation.model_file import METADATA, pack, unpack
+from ablation.fitted.model_file import METADATA, pack, unpack
 from ablation.params import load_params
-from ablation.recipe import load_recipe
 from ablation.study import CHAIN_COLUMNS, make_trial
 from ablation.trial.models import build
+from ablation.trial.recipe import load_recipe
 from ablation.trial.trials import Learnt
 
 ROOT = Path(__file__).parents[1]

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from ablation.cli import main
-from tests.data.test_picture import seven
+from tests.pictures.test_picture import seven
 
 REPOSITORY = Path(__file__).parents[1]
 

@@ -11,9 +11,9 @@ import yaml
 from tables import METRICS
 
 from ablation.base.files import read_csv
-from ablation.fitted import Fitted
+from ablation.fitted.model import Fitted
 from ablation.params import load_params
-from ablation.recipe import CHAIN, load_recipe, plain
+from ablation.trial.recipe import CHAIN, load_recipe, plain
 from tests.clones import Clone, stages_run
 
 ROOT = Path(__file__).parents[1]

@@ -24,10 +24,10 @@ from ablation.base.files import write_csv
 from ablation.cli import command_line
 from ablation.data.datasets import DATASETS, LOOK_ALIKES
 from ablation.params import PARAMS, Data, Params
-from ablation.recipe import TECHNIQUES
 from ablation.show.study import Study
 from ablation.show.tables import kinds_of_errors
 from ablation.trial.families import FAMILIES
+from ablation.trial.recipe import TECHNIQUES
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -456,7 +456,7 @@ def test_every_data_set_stands_on_its_page_with_its_numbers() -> None:
     rows = dict(re.findall(r"^\| ((?:`[\w.-]+`(?:, )?)+) \| (.+)$", page, re.MULTILINE))
     named = {name: row for names, row in rows.items() for name in QUOTED.findall(names)}
     for name, dataset in DATASETS.items():
-        if size := dataset.size(ROOT / "data/raw"):
+        if size := dataset.size:
             images, classes, *_ = named[name].split(" | ")
             assert images.startswith(f"{size.training:,} and ")
             assert classes == str(size.classes)

@@ -14,7 +14,7 @@ from dvc.dependency import ParamsDependency  # type: ignore[import-untyped]
 from dvc.repo import Repo  # type: ignore[import-untyped]
 
 from ablation.params import load_params
-from ablation.recipe import BASELINE, TECHNIQUES
+from ablation.trial.recipe import BASELINE, TECHNIQUES
 
 ROOT = Path(__file__).parents[1]
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())

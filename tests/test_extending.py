@@ -19,7 +19,7 @@ import yaml
 from safetensors import safe_open
 
 from ablation.base.files import read_csv
-from ablation.recipe import TECHNIQUES
+from ablation.trial.recipe import TECHNIQUES
 from tests.clones import ROOT, TINY, Clone, copy_project, make_tiny
 
 PAGES = ("add-a-technique", "add-a-family", "add-a-dataset")
@@ -43,7 +43,7 @@ import sys
 from pathlib import Path
 import torch
 from ablation.data.splits import make_repeats
-from ablation.recipe import Sgd, load_recipe
+from ablation.trial.recipe import Sgd, load_recipe
 from ablation.trial.families import MlpSpec
 from ablation.trial.training import Part, train
 
@@ -65,7 +65,7 @@ print(step(recipe))
 """
 MORE = """
 from torch import nn
-from ablation.fitted import Fitted
+from ablation.fitted.model import Fitted
 from ablation.trial.models import LayerNorm, _refuse_what_is_unknown
 from ablation.trial.weights import MasterWeights
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ablation.base.lifetime import DVC_HAS_ENDED
+from ablation.processes.lifetime import DVC_HAS_ENDED
 from tests.clones import Clone, in_a_namespace, processes_of, shared_memory_of, wait_for
 
 BASELINE = ("--model", "mlp", "--technique", "baseline")

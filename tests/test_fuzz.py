@@ -13,20 +13,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ablation.answers import answer
 from ablation.base.checked import ParamsError, checked
 from ablation.base.errors import UserError
-from ablation.data.conversion import CONVERSIONS
 from ablation.data.splits import make_repeats
-from ablation.fitted import Fitted
+from ablation.fitted.model import Fitted
+from ablation.fitted.model_file import ModelError, pack
 from ablation.judge.racing import raced_out
 from ablation.judge.selection import Contender, judge_stage
-from ablation.model_file import ModelError, pack
+from ablation.labels import label
 from ablation.params import Params, load_params
-from ablation.recipe import Recipe, label, load_recipe, save_recipe
+from ablation.pictures.conversion import CONVERSIONS
 from ablation.trial.families import MlpSpec
 from ablation.trial.models import build
+from ablation.trial.recipe import Recipe, load_recipe, save_recipe
 from ablation.trial.trials import Learnt, Trial
+from ablation.use.answers import answer
 
 ROOT = Path(__file__).parents[1]
 FILE = yaml.safe_load((ROOT / "params.yaml").read_text())

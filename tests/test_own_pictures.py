@@ -12,9 +12,9 @@ from safetensors import safe_open
 
 from ablation.base.files import read_csv
 from ablation.data.characters import Characters
-from ablation.data.seen import seen
-from ablation.fitted import Fitted
-from ablation.recipe import TECHNIQUES
+from ablation.fitted.model import Fitted
+from ablation.pictures.seen import seen
+from ablation.trial.recipe import TECHNIQUES
 from tests.clones import TINY, Changes, Clone, copy_project, make_tiny, stages_run
 
 # What each class shows, and how many pictures it has. One name is of words, one is of a character

@@ -8,9 +8,10 @@ from dvc.utils.hydra import apply_overrides  # type: ignore[import-untyped]
 
 from ablation.base.checked import ParamsError
 from ablation.data.datasets import DATASETS
+from ablation.labels import label
 from ablation.params import Params, load_params
-from ablation.recipe import Recipe, Sgd, label, load_recipe, save_recipe
 from ablation.trial.families import FAMILIES, SIZES, MlpSpec
+from ablation.trial.recipe import Recipe, Sgd, load_recipe, save_recipe
 
 ROOT = Path(__file__).parents[1]
 FILE = yaml.safe_load((ROOT / "params.yaml").read_text())

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from ablation.data.characters import Characters
-from ablation.recipe import CHAIN, load_recipe
 from ablation.trial.families import FAMILIES
+from ablation.trial.recipe import CHAIN, load_recipe
 from tests.clones import Clone, stages_run
 
 UP_TO_DATE = "Data and pipelines are up to date."

@@ -18,7 +18,6 @@ from ablation.base.errors import UserError
 from ablation.base.files import write_csv
 from ablation.data.splits import Repeat, make_repeats
 from ablation.params import Params, load_params
-from ablation.recipe import Adam, Sgd, save_recipe
 from ablation.study import (
     CHAIN_COLUMNS,
     Entry,
@@ -35,6 +34,7 @@ from ablation.study import (
     weigh,
 )
 from ablation.trial.families import MlpSpec
+from ablation.trial.recipe import Adam, Sgd, save_recipe
 
 ROOT = Path(__file__).parents[1]
 TRIALS = ["candidate", "setting", "repeat", "score", "diverged", "raced_out"]

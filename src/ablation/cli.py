@@ -14,8 +14,8 @@ from ablation.base.files import repository
 from ablation.trial.families import FAMILIES
 
 if TYPE_CHECKING:  # these take seconds, and `--help` needs none
-    from ablation.answers import Answer
-    from ablation.fitted import Fitted
+    from ablation.fitted.model import Fitted
+    from ablation.use.answers import Answer
 
 MODELS = Path("data/models")
 BOTH = "both"
@@ -78,12 +78,12 @@ def predict(images: list[Path], model: str, as_json: bool, picture: Path | None)
     Raises:
         UserError: a model or the picture to write is at fault.
     """
-    from ablation.sheet import check_name, save_seen
+    from ablation.use.sheet import check_name, save_seen
 
     if picture:
         check_name(picture)
     models = load_models(model)
-    from ablation.answers import answer
+    from ablation.use.answers import answer
 
     answers = answer(images, models)
     if as_json:
@@ -102,7 +102,7 @@ def draw(model: str, port: int) -> bool:
         UserError: a model is at fault, or the port cannot be had.
     """
     models = load_models(model)
-    from ablation.draw import serve
+    from ablation.use.draw import serve
 
     serve(models, port)
     return True
@@ -118,8 +118,8 @@ def load_models(name: str) -> dict[str, "Fitted"]:
         ModelError: naming the file, what is wrong with it and what to do.
         UserError: there is no such file or folder of models, or it is of another conversion.
     """
-    from ablation.data.conversion import CONVERSIONS
-    from ablation.fitted import Fitted
+    from ablation.fitted.model import Fitted
+    from ablation.pictures.conversion import CONVERSIONS
 
     if name == BOTH:
         files = fitted_models()

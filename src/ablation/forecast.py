@@ -17,16 +17,16 @@ import torch
 
 from ablation.base.console import plain_errors
 from ablation.base.errors import UserError
-from ablation.base.files import repository
 from ablation.data.splits import Repeat
 from ablation.judge.worth import list_trials
 from ablation.params import PARAMS, Params, load_params
-from ablation.recipe import TECHNIQUES, Recipe, plain
+from ablation.raw.loading import expected_size
 from ablation.run.no_compiler import leave_compiler_out
 from ablation.run.precision import hardware_for
 from ablation.study import list_entries, repeats_for
 from ablation.trial.families import Spec
 from ablation.trial.models import layers
+from ablation.trial.recipe import TECHNIQUES, Recipe, plain
 from ablation.trial.training import Part, prepare_process, train
 
 FEWEST_CLASSES = 2  # of a network, where nobody knows yet how many there are
@@ -44,7 +44,7 @@ def main() -> None:
     if hardware.device == "cpu":
         leave_compiler_out()
     prepare_process()
-    size = params.dataset.size(repository() / params.data.raw)
+    size = expected_size(params)
     if size:
         params.refuse_large_batches(size.training)
         params.refuse_small_classes(size.at_most)

@@ -20,8 +20,9 @@ from pydantic_core import PydanticCustomError
 
 from ablation.base.checked import MOST, Checked, Count, ParamsError, load, one_of
 from ablation.data.datasets import DATASETS, FOLDER, Dataset, own_pictures
-from ablation.recipe import Recipe, label
+from ablation.labels import label
 from ablation.trial.families import FAMILIES, SIZES, Spec, sizes_of
+from ablation.trial.recipe import Recipe
 
 Setting = TypeVar("Setting")
 

@@ -17,12 +17,13 @@ from ablation.data.characters import Characters
 from ablation.data.splits import Repeat, make_repeats, val_to_train
 from ablation.judge.racing import raced_out
 from ablation.judge.selection import Contender, has_collapsed
+from ablation.labels import label
 from ablation.params import Params
-from ablation.recipe import CHAIN, Recipe, label, load_recipe, plain
 from ablation.run.cluster import SCHEDULER_VARIABLE, one_kind
 from ablation.run.hardware import Hardware
-from ablation.run.laboratory import Laboratory
 from ablation.run.precision import hardware_for
+from ablation.run.runner import Laboratory
+from ablation.trial.recipe import CHAIN, Recipe, load_recipe, plain
 from ablation.trial.trials import Result, Trial
 
 Results = dict[str, list[Result]]

@@ -7,7 +7,7 @@ from racing import compare
 
 from ablation.base.files import write_csv, write_json
 from ablation.params import load_params
-from ablation.recipe import save_recipe
+from ablation.trial.recipe import save_recipe
 
 
 @pytest.fixture(autouse=True)

@@ -5,8 +5,8 @@ import pytest
 from throughput import Work, measure, summary
 
 from ablation.data.characters import CLASSES, Characters
-from ablation.data.glyphs import write
 from ablation.params import load_params
+from ablation.raw.glyphs import write
 from ablation.run.hardware import Hardware
 from ablation.trial.families import CnnSpec, MlpSpec
 

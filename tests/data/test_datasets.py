@@ -1,20 +1,22 @@
+import pkgutil
 from pathlib import Path
 
 import pytest
 
-from ablation.data import emnist, glyphs
 from ablation.data.characters import CLASSES, MERGED
-from ablation.data.conversion import CONVERSIONS, OF_WHOLE_PICTURES
 from ablation.data.datasets import (
     BYCLASS_LOOK_ALIKES,
     DATASETS,
     LETTERS_LOOK_ALIKES,
     LOOK_ALIKES,
+    OF_WHOLE_PICTURES,
     Size,
     own_pictures,
 )
-from ablation.data.mnist import COUNTS, TORCHVISION
 from ablation.params import Data
+from ablation.pictures.conversion import CONVERSIONS
+from ablation.raw import emnist, glyphs
+from ablation.raw.mnist import COUNTS, TORCHVISION
 
 HANDWRITING = [*emnist.SPLITS, emnist.MINI]
 OTHERS = [name for name in DATASETS if name not in HANDWRITING and name != "glyphs"]
@@ -65,7 +67,7 @@ def test_nothing_but_emnist_has_look_alikes(name: str) -> None:
 
 
 def test_the_size_that_is_known_beforehand_is_the_data_sets() -> None:
-    sizes = {name: dataset.size(Path("none")) for name, dataset in DATASETS.items()}
+    sizes = {name: dataset.size for name, dataset in DATASETS.items()}
     for name, classes in emnist.SPLITS.items():
         images = emnist.PARTITIONS[emnist.NEEDED[name][0]].characters
         assert sizes[name] == Size(images, len(classes))
@@ -76,13 +78,9 @@ def test_the_size_that_is_known_beforehand_is_the_data_sets() -> None:
     assert sizes["folder"] is None
 
 
-def test_own_pictures_are_counted_as_they_will_be_split(tmp_path: Path) -> None:
-    for name, count in (("many", 40), ("two", 2)):
-        (tmp_path / name).mkdir()
-        for number in range(count):
-            (tmp_path / name / f"{number}.png").touch()
-    size = own_pictures(test_fraction=0.25).size(tmp_path)
-    assert size == Size(42 - 10, 2, {"many": 39, "two": 1})
+@pytest.mark.parametrize("name", DATASETS)
+def test_every_loader_is_there(name: str) -> None:
+    assert callable(pkgutil.resolve_name(f"ablation.raw.{DATASETS[name].loader}"))
 
 
 def test_own_pictures_are_converted_as_params_say() -> None:

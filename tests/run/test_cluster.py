@@ -23,12 +23,12 @@ from distributed import Client
 from ablation.base.errors import UserError
 from ablation.data.characters import Characters
 from ablation.data.splits import Repeat, make_repeats
-from ablation.recipe import Recipe
 from ablation.run import memory
 from ablation.run.cluster import SCHEDULER_VARIABLE, one_kind
 from ablation.run.hardware import Computer, Hardware, has_gpu
-from ablation.run.laboratory import Laboratory
+from ablation.run.runner import Laboratory
 from ablation.trial.families import CnnSpec, MlpSpec
+from ablation.trial.recipe import Recipe
 from ablation.trial.trials import Result, Trial
 from tests.clones import wait_for
 from tests.clusters import ANOTHER_PROCESSOR, SOURCE, Cluster
@@ -53,12 +53,12 @@ hardware.processor_arithmetic = lambda: f"{processor} avx1024"
 """
 DIES = """
 import os, signal
-from ablation.run import member
-member._serve = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+from ablation.run import cluster_worker
+cluster_worker._serve = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 """
 WANTS_TOO_MUCH = """
-from ablation.run import member
-member._serve = lambda *_: bytearray(2**62)
+from ablation.run import cluster_worker
+cluster_worker._serve = lambda *_: bytearray(2**62)
 """
 Outcome = tuple[float, bool, str]
 

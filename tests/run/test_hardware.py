@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from ablation.data.splits import Repeat
-from ablation.recipe import Elastic, Ema, Recipe, Regularization
 from ablation.run import hardware, memory
 from ablation.run.hardware import Hardware, HardwareError, processes_on_gpu
 from ablation.trial import replay
 from ablation.trial.families import CnnSpec, MlpSpec
+from ablation.trial.recipe import Elastic, Ema, Recipe, Regularization
 from ablation.trial.training import Part, prepare_process, train
 from ablation.trial.trials import Curves
 

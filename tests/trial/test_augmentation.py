@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ablation.recipe import Affine, Elastic, Same
 from ablation.trial.augmentation import make_augment
+from ablation.trial.recipe import Affine, Elastic, Same
 
 NOTHING = {"rotation": 0.0, "shear": 0.0, "scale": 0.0, "shift": 0.0}
 AFFINE = Affine(name="affine")

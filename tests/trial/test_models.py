@@ -6,7 +6,6 @@ import torch
 from torch import nn
 
 from ablation.params import load_params
-from ablation.recipe import Recipe
 from ablation.trial.families import FAMILIES, CnnSpec, MlpSpec, Spec
 from ablation.trial.models import (
     ChannelsLastFlatten,
@@ -16,6 +15,7 @@ from ablation.trial.models import (
     kernels,
     layers,
 )
+from ablation.trial.recipe import Recipe
 from ablation.trial.techniques import ACTIVATIONS
 
 STUDY = load_params(Path(__file__).parents[2] / "params.yaml")

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from ablation.recipe import (
+from ablation.trial.recipe import (
     Activation,
     AdamW,
     Constant,

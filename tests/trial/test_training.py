@@ -7,7 +7,9 @@ import torch
 import torch.nn.functional as F
 
 from ablation.data.splits import Repeat
-from ablation.recipe import (
+from ablation.trial.families import CnnSpec, MlpSpec
+from ablation.trial.models import build, compute_in, kernels
+from ablation.trial.recipe import (
     Affine,
     Elastic,
     Ema,
@@ -17,8 +19,6 @@ from ablation.recipe import (
     Same,
     Sgd,
 )
-from ablation.trial.families import CnnSpec, MlpSpec
-from ablation.trial.models import build, compute_in, kernels
 from ablation.trial.training import Normalisation, Part, Trained, predict, train
 
 Parts = tuple[Part, Part]

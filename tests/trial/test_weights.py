@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from ablation.recipe import Recipe
 from ablation.trial.families import CnnSpec, MlpSpec
 from ablation.trial.models import NetworkError, build, kernels
+from ablation.trial.recipe import Recipe
 from ablation.trial.techniques import ACTIVATIONS
 from ablation.trial.weights import Average, MasterWeights
 

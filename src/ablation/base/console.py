@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ablation.base.errors import UserError, explain
-from ablation.base.lifetime import end_with_dvc
+from ablation.processes.lifetime import end_with_dvc
 
 Item = TypeVar("Item")
 

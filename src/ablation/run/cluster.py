@@ -1,7 +1,7 @@
 """Workers on other machines: those of a Dask cluster, which is asked through its scheduler.
 
 Dask carries errands, characters and answers, and knows who is there. What a number depends on is
-looked at where it is computed, by `ablation.run.member`.
+looked at where it is computed, by `ablation.run.cluster_worker`.
 """
 
 import asyncio
@@ -21,9 +21,9 @@ from uuid import uuid4
 from ablation.base.console import console
 from ablation.base.errors import AGAIN, UserError, one_line
 from ablation.data.characters import Characters
-from ablation.run.errand import Errand
+from ablation.run.cluster_worker import Nature, Refusal, introduce, serve
 from ablation.run.hardware import Computer, Hardware
-from ablation.run.member import Nature, Refusal, introduce, serve
+from ablation.run.job import Errand
 
 if TYPE_CHECKING:
     from distributed import Client, Future

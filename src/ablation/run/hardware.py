@@ -10,8 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Self
 
-from ablation.base.crew import cores
 from ablation.base.errors import UserError
+from ablation.processes.pool import cores
 from ablation.run import memory
 
 # Versions that a trial's number depends on: what trains, and what splits.
@@ -177,8 +177,8 @@ def bf16_speedup() -> float:
     name = f"bf16-{memory.key(**machine, processor=processor_arithmetic())}"
     known = memory.recall(name)
     if known is None:
-        from ablation.run import speed  # imports torch
+        from ablation.run import bf16_speed  # imports torch
 
-        known = f"{speed.bf16_speedup():.3f}".encode()
+        known = f"{bf16_speed.bf16_speedup():.3f}".encode()
         memory.remember(name, known)
     return float(known)

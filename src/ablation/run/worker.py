@@ -7,7 +7,7 @@ import torch
 
 from ablation.base.errors import UserError
 from ablation.data.characters import Characters
-from ablation.run.errand import Errand
+from ablation.run.job import Errand
 from ablation.run.no_compiler import leave_compiler_out
 from ablation.trial import scoring
 from ablation.trial.training import Part, prepare_process

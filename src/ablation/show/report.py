@@ -11,7 +11,6 @@ from rich.table import Table
 
 from ablation.base.console import percent
 from ablation.base.files import whole_file, write_csv
-from ablation.data.conversion import OF_WHOLE_PICTURES
 from ablation.show import charts, figures, style
 from ablation.show.study import Study
 
@@ -189,7 +188,7 @@ def _shown(study: Study, model: str, name: str, called: Mapping[str, str]) -> di
 
 def _as_ink(study: Study, images: np.ndarray) -> np.ndarray:
     """Images for the figures, which draw what is bright as ink: a whole picture keeps its light."""
-    return 255 - images if study.dataset.conversion in OF_WHOLE_PICTURES else images
+    return 255 - images if study.dataset.of_whole_pictures else images
 
 
 def _winner_curves(study: Study, model: str) -> pd.DataFrame:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ablation.recipe import Affine, Elastic, Same
+from ablation.trial.recipe import Affine, Elastic, Same
 
 KNOTS = 5  # of the grid that bends an image, along each side: seven pixels apart
 

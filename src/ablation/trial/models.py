@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ablation.base.errors import UserError
-from ablation.recipe import Recipe
 from ablation.trial.families import CnnSpec, MlpSpec, Spec
+from ablation.trial.recipe import Recipe
 from ablation.trial.techniques import ACTIVATIONS
 
 PIXELS = 28

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from ablation.data.splits import Repeat
-from ablation.recipe import Ema, Recipe
 from ablation.trial.augmentation import make_augment
 from ablation.trial.families import Spec
 from ablation.trial.models import build
+from ablation.trial.recipe import Ema, Recipe
 from ablation.trial.replay import Replayed
 from ablation.trial.techniques import make_optimizer, make_schedule
 from ablation.trial.trials import Curves

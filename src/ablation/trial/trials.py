@@ -8,8 +8,8 @@ import numpy as np
 import safetensors.numpy
 
 from ablation.data.splits import Repeat
-from ablation.recipe import Recipe
 from ablation.trial.families import Spec
+from ablation.trial.recipe import Recipe
 
 
 @dataclass(frozen=True)

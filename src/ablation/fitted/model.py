@@ -1,0 +1,75 @@
+"""A fitted model: a network with all that is needed to use it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from ablation.fitted.model_file import About, not_a_model, unpack
+from ablation.trial.models import build, layers
+from ablation.trial.training import Normalisation, predict
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A network, and what its file says of it: the file alone is enough to predict."""
+
+    path: Path
+    about: About
+    network: nn.Module
+
+    @property
+    def parameters(self) -> int:
+        """Number of trained values."""
+        return sum(parameter.numel() for parameter in self.network.parameters())
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """Class probabilities, computed in float32 on the CPU.
+
+        Args:
+            images: (n, 28, 28) uint8, upright, white on black.
+
+        Returns:
+            (n, classes) float32; rows add up to 1.
+
+        Raises:
+            ModelError: weights that no training gives, of which nothing can be told.
+        """
+        normalise = Normalisation(self.about.mean, self.about.deviation)
+        logits = predict(self.network, torch.from_numpy(images), normalise)
+        if not logits.isfinite().all():
+            raise not_a_model(self.path, "its weights make no finite numbers of an image")
+        return logits.softmax(1).numpy()
+
+    @classmethod
+    def load(cls, path: Path) -> "Fitted":
+        """Read a model file.
+
+        Raises:
+            ModelError: naming the file, what is wrong with it and what to do.
+        """
+        about, tensors = unpack(path)
+        if wrong := _misfit(about, {name: values.shape for name, values in tensors.items()}):
+            raise not_a_model(path, wrong)
+        network = build(about.spec, about.recipe, len(about.classes), seed=0)
+        network.load_state_dict({k: torch.from_numpy(v) for k, v in tensors.items()})
+        return cls(path, about, network)
+
+
+def _misfit(about: About, found: dict[str, tuple[int, ...]]) -> str:
+    """Which weights are not those of the network that a file speaks of, or "".
+
+    It is asked before the network is made, which may be of any size.
+    """
+    with torch.device("meta"):
+        network = layers(about.spec, about.recipe, len(about.classes))
+    needed = {name: tuple(values.shape) for name, values in network.state_dict().items()}
+    for name in [*needed, *found]:
+        if needed.get(name) != found.get(name):
+            return (
+                f"{name}: its sizes are {found.get(name, 'missing')}, and its metadata's network "
+                f"has {needed.get(name, 'none of that name')}"
+            )
+    return ""

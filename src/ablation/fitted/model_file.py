@@ -1,0 +1,205 @@
+"""A fitted model as a file: weights, and all that is needed to use them. Does without torch.
+
+Kernels and weight matrices, nearly all of a network, are rounded: to half precision, or to 8 bits
+where the file would still be too large for git. What is evaluated is the file, so its accuracy is
+that of these weights.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+import safetensors.numpy
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
+from safetensors import SafetensorError, safe_open
+
+from ablation.base.checked import Checked, ParamsError, checked
+from ablation.base.errors import UserError, one_line, refused
+from ablation.data.characters import LONGEST_NAME, MOST_CLASSES
+from ablation.trial.families import FAMILIES, Spec
+from ablation.trial.recipe import Recipe
+from ablation.trial.trials import Learnt, Trial
+
+METADATA = "ablation"
+LARGE = 4_000_000  # bytes of a file
+STEP = ".step"  # ends the name of what a matrix in 8 bits is to be multiplied with
+CONVERSION = "emnist"  # of models from before the conversion was written into the file
+
+
+class ModelError(UserError):
+    """A model file that is missing, damaged or of another kind."""
+
+
+def _apart(classes: tuple[str, ...]) -> tuple[str, ...]:
+    for name in classes:
+        if classes.count(name) > 1:
+            raise PydanticCustomError("twice", "'{name}' stands there twice", {"name": name})
+    return classes
+
+
+class _Normalisation(Checked):
+    """Of pixels in 0..1; characters on paper deviate by 0.2 to 0.4."""
+
+    mean: Annotated[float, Field(ge=0, le=1)]
+    deviation: Annotated[float, Field(ge=0.001, le=0.5)]
+
+
+class _Metadata(Checked):
+    """What `About` is in the file."""
+
+    model: Literal[tuple(FAMILIES)]  # type: ignore[valid-type]
+    spec: dict[str, Any]
+    recipe: Recipe
+    classes: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)], ...],
+        Field(strict=False, min_length=2, max_length=MOST_CLASSES),
+        AfterValidator(_apart),
+    ]
+    conversion: str = CONVERSION
+    normalisation: _Normalisation
+
+
+@dataclass(frozen=True)
+class About:
+    """What a model file says of its weights.
+
+    Attributes:
+        model: the family; spec: its sizes.
+        recipe: how it was built and trained.
+        classes: (k,) their names, in the order of the network's outputs.
+        conversion: the way to an image that its training pictures went, as in
+            `conversion.CONVERSIONS`.
+        mean, deviation: of the training pixels in 0..1, which the network sees normalised by them.
+    """
+
+    model: str
+    spec: Spec
+    recipe: Recipe
+    classes: tuple[str, ...]
+    conversion: str
+    mean: float
+    deviation: float
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        return json.dumps(
+            {
+                "model": self.model,
+                "spec": self.spec.model_dump(mode="json", exclude_defaults=True),
+                "recipe": self.recipe.model_dump(mode="json"),
+                "classes": self.classes,
+                "conversion": self.conversion,
+                "normalisation": {"mean": self.mean, "deviation": self.deviation},
+            }
+        )
+
+    @classmethod
+    def from_json(cls, line: str) -> Self:
+        """What `to_json` wrote.
+
+        Raises:
+            ValueError: it is not of that form.
+        """
+        content = checked(json.loads(line), _Metadata)
+        return cls(
+            content.model,
+            checked(content.spec, FAMILIES[content.model]),
+            content.recipe,
+            content.classes,
+            content.conversion,
+            content.normalisation.mean,
+            content.normalisation.deviation,
+        )
+
+
+def pack(trial: Trial, learnt: Learnt, classes: tuple[str, ...], conversion: str) -> bytes:
+    """The content of a model file, in safetensors' form; equal models give equal bytes."""
+    tensors = {name: _rounded(values) for name, values in learnt.tensors.items()}
+    if sum(values.nbytes for values in tensors.values()) > LARGE:
+        tensors = _in_8_bits(learnt.tensors)
+    about = About(
+        trial.model,
+        trial.spec,
+        trial.recipe,
+        classes,
+        conversion,
+        learnt.mean,
+        learnt.deviation,
+    )
+    # One key of metadata: safetensors writes several in a random order.
+    return safetensors.numpy.save(tensors, {METADATA: about.to_json()})
+
+
+def unpack(path: Path) -> tuple[About, dict[str, np.ndarray]]:
+    """What a model file says, and its weights by name.
+
+    Raises:
+        ModelError: naming the file, what is wrong with it and what to do.
+    """
+    if path.is_dir():
+        raise ModelError(f"{path}: a folder; name a file that `dvc repro fit` made")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise ModelError(f"{path}: no such file; `dvc repro fit` makes it") from None
+    except OSError as error:
+        raise ModelError(refused(error, path)) from None
+    except (SafetensorError, TypeError, ValueError) as error:
+        raise not_a_model(path, one_line(error)) from None
+    if METADATA not in metadata:
+        raise not_a_model(path, f"it has no metadata {METADATA!r}")
+    try:
+        about = About.from_json(metadata[METADATA])
+    except ParamsError as error:
+        raise not_a_model(path, "; ".join(str(error).splitlines())) from None
+    except (ValueError, RecursionError) as error:
+        raise not_a_model(path, one_line(error)) from None
+    for name, values in tensors.items():
+        if values.dtype.kind not in "fiu" or not np.isfinite(values).all():
+            raise not_a_model(path, f"{name}: not all of its weights are finite numbers")
+    return about, _from_8_bits(tensors)
+
+
+def _rounded(values: np.ndarray) -> np.ndarray:
+    """Kernels and weight matrices in half precision, if it can hold them."""
+    fits = values.ndim > 1 and np.abs(values).max() < np.finfo(np.float16).max
+    return values.astype(np.float16) if fits else values
+
+
+def _in_8_bits(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Kernels and weight matrices in 127 steps to each side of zero, as wide as each row needs."""
+    smaller = {}
+    for name, values in tensors.items():
+        if values.ndim < 2:
+            smaller[name] = values
+            continue
+        rows = values.reshape(len(values), -1)
+        steps = np.maximum(np.abs(rows).max(1, keepdims=True) / 127, np.finfo(np.float32).tiny)
+        smaller[name] = np.rint(rows / steps).astype(np.int8).reshape(values.shape)
+        smaller[name + STEP] = steps[:, 0]
+    return smaller
+
+
+def _from_8_bits(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What `_in_8_bits` was given, but for rounding; all else as it is."""
+    steps = {name: values for name, values in tensors.items() if name.endswith(STEP)}
+    whole = {name: values for name, values in tensors.items() if name not in steps}
+    for name, each in steps.items():
+        rounded = whole.get(name.removesuffix(STEP))
+        if rounded is not None and rounded.ndim > 1 and each.shape == rounded.shape[:1]:
+            whole[name.removesuffix(STEP)] = rounded * each.reshape(-1, *[1] * (rounded.ndim - 1))
+        else:
+            whole[name] = each  # of nothing: the network, which has none of that name, says so
+    return whole
+
+
+def not_a_model(path: Path, what: str) -> ModelError:
+    """The error for a file that is no model of this project's, for it cannot be used as it is."""
+    return ModelError(
+        f"{path}: not a model that `dvc repro fit` wrote, which makes it anew ({what})"
+    )

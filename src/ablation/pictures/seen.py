@@ -1,0 +1,50 @@
+"""What a network sees of a picture's file: the one way there, in training and in every answer."""
+
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from ablation.data.characters import SIDE
+from ablation.data.datasets import OF_WHOLE_PICTURES
+from ablation.pictures.conversion import CONVERSIONS, as_is
+from ablation.pictures.page import EmptyPageError, pages
+from ablation.pictures.picture import brightness_of
+
+
+def seen(source: Path | BinaryIO, conversion: str) -> list[np.ndarray]:
+    """The images that a picture becomes; the first is of the whole, and is what training sees.
+
+    Args:
+        source: a file, or an open one.
+        conversion: one of `CONVERSIONS`. Those of whole pictures take an animation's first frame,
+            the others the first on which something is written.
+
+    Returns:
+        images of (28, 28) uint8: the whole, then each character from left to right, if there are
+        several and the conversion is of what is written.
+
+    Raises:
+        PictureError: no picture, or not one that can be read.
+        EmptyPageError: nothing is written on it, and the conversion is of what is written.
+    """
+    convert = CONVERSIONS[conversion]
+    if conversion in OF_WHOLE_PICTURES:
+        return [convert(next(brightness_of(source)))]
+    empty = EmptyPageError("")
+    for brightness in brightness_of(source):
+        if _is_converted(brightness):
+            return [as_is(brightness)]
+        try:
+            return [convert(page) for page in pages(brightness)]
+        except EmptyPageError as error:
+            empty = error
+    raise empty
+
+
+def _is_converted(brightness: np.ndarray) -> bool:
+    """28 x 28 and white on black, as in the files of EMNIST and MNIST."""
+    if brightness.shape != (SIDE, SIDE) or brightness.max() < 0.3:
+        return False
+    border = np.concatenate([brightness[[0, -1]].ravel(), brightness[:, [0, -1]].ravel()])
+    return bool(np.median(border) < 0.1)

@@ -1,0 +1,1 @@
+"""From people's raw files to labelled characters: EMNIST, MNIST, folders, downloads."""

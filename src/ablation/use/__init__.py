@@ -1,0 +1,1 @@
+"""What is done with fitted models: predict, draw."""

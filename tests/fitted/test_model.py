@@ -1,0 +1,165 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from ablation.data.characters import Characters
+from ablation.data.splits import Repeat
+from ablation.fitted.model import Fitted
+from ablation.fitted.model_file import METADATA, STEP, ModelError, pack, unpack
+from ablation.trial.families import CnnSpec, MlpSpec
+from ablation.trial.models import build
+from ablation.trial.recipe import Recipe
+from ablation.trial.trials import Learnt, Trial
+
+CLASSES = ("0", "1", "A", "B")
+
+
+@pytest.fixture
+def trial(cnn: CnnSpec, recipe: Recipe, repeats: list[Repeat]) -> Trial:
+    return Trial("cnn", cnn, recipe, repeats[0])
+
+
+@pytest.fixture
+def learnt(trial: Trial) -> Learnt:
+    state = build(trial.spec, trial.recipe, 4, seed=3).state_dict()
+    return Learnt(0.17, 0.33, {name: tensor.contiguous().numpy() for name, tensor in state.items()})
+
+
+@pytest.fixture
+def file(trial: Trial, learnt: Learnt, tmp_path: Path) -> Path:
+    path = tmp_path / "cnn.safetensors"
+    path.write_bytes(pack(trial, learnt, CLASSES, "emnist"))
+    return path
+
+
+def test_the_file_alone_is_enough_to_predict(trial: Trial, file: Path, toy: Characters) -> None:
+    about = Fitted.load(file).about
+    assert (about.model, about.spec, about.recipe) == ("cnn", trial.spec, trial.recipe)
+    assert (about.classes, about.conversion) == (CLASSES, "emnist")
+    assert (about.mean, about.deviation) == (0.17, 0.33)
+    first, again = (Fitted.load(file).probabilities(toy.images) for _ in range(2))
+    assert np.array_equal(first, again)
+
+
+def test_equal_models_are_equal_files(trial: Trial, learnt: Learnt, file: Path) -> None:
+    contents = {pack(trial, learnt, CLASSES, "emnist") for _ in range(5)}
+    assert contents == {file.read_bytes()}
+
+
+def test_kernels_are_kept_in_half_precision_and_all_else_in_full(
+    learnt: Learnt, file: Path
+) -> None:
+    _, kept = unpack(file)
+    for name, values in learnt.tensors.items():
+        if values.ndim > 1:
+            assert kept[name].dtype == np.float16
+            assert np.allclose(kept[name], values, rtol=2**-11, atol=1e-7)
+        else:
+            assert np.array_equal(kept[name], values)
+            assert kept[name].dtype == values.dtype
+    network = Fitted.load(file).network
+    assert {str(values.dtype) for values in network.parameters()} == {"torch.float32"}
+
+
+def test_a_kernel_too_large_for_half_precision_stays_as_it_is(
+    trial: Trial, learnt: Learnt, file: Path
+) -> None:
+    name = next(name for name, values in learnt.tensors.items() if values.ndim > 1)
+    large = Learnt(0.17, 0.33, learnt.tensors | {name: learnt.tensors[name] + np.float32(1e6)})
+    file.write_bytes(pack(trial, large, CLASSES, "emnist"))
+    assert np.array_equal(unpack(file)[1][name], large.tensors[name])
+
+
+def test_a_large_model_is_kept_in_8_bits(recipe: Recipe, repeats: list[Repeat], file: Path) -> None:
+    spec = MlpSpec(hidden=(1024, 1024, 512), epochs=1)
+    state = build(spec, recipe, 4, seed=3).state_dict()
+    whole = Learnt(0.17, 0.33, {name: tensor.numpy() for name, tensor in state.items()})
+    file.write_bytes(pack(Trial("mlp", spec, recipe, repeats[0]), whole, CLASSES, "emnist"))
+    assert file.stat().st_size < 2.5e6
+    kept = Fitted.load(file).network.state_dict()
+    assert kept.keys() == state.keys()
+    for name, values in state.items():
+        if values.ndim > 1:
+            largest = values.abs().amax(1, keepdim=True)
+            assert ((kept[name] - values).abs() <= largest / 250).all(), "half a step of 127"
+        else:
+            assert kept[name].equal(values)
+
+
+@pytest.mark.parametrize("steps", [np.ones(3, np.float32), np.ones((4, 1), np.float32)])
+def test_steps_that_fit_no_kernel_are_refused(file: Path, learnt: Learnt, steps: Any) -> None:
+    about, tensors = unpack(file)
+    name = next(name for name, values in learnt.tensors.items() if values.ndim > 1)
+    damaged = {name + STEP: steps} | tensors
+    file.write_bytes(safetensors.numpy.save(damaged, {METADATA: about.to_json()}))
+    with pytest.raises(ModelError, match=r"step: its sizes are .*none of that name"):
+        Fitted.load(file)
+
+
+def test_what_a_network_learnt_survives_being_remembered(learnt: Learnt) -> None:
+    again = Learnt.from_bytes(learnt.to_bytes())
+    assert (again.mean, again.deviation) == (learnt.mean, learnt.deviation)
+    assert again.tensors.keys() == learnt.tensors.keys()
+    assert all(np.array_equal(again.tensors[name], learnt.tensors[name]) for name in again.tensors)
+
+
+def test_a_model_from_before_a_new_field_still_loads(file: Path, learnt: Learnt) -> None:
+    about, _ = unpack(file)
+    old = json.loads(about.to_json())
+    del old["conversion"]
+    file.write_bytes(safetensors.numpy.save(learnt.tensors, {METADATA: json.dumps(old)}))
+    assert Fitted.load(file).about == about
+
+
+def test_probabilities_add_up_to_one(file: Path, toy: Characters) -> None:
+    probabilities = Fitted.load(file).probabilities(toy.images)
+    assert probabilities.shape == (400, 4)
+    assert probabilities.dtype == np.float32
+    assert np.allclose(probabilities.sum(axis=1), 1)
+
+
+def test_a_single_image_can_be_predicted(file: Path, toy: Characters) -> None:
+    fitted = Fitted.load(file)
+    alone, among = fitted.probabilities(toy.images[:1]), fitted.probabilities(toy.images)
+    assert np.allclose(alone[0], among[0], atol=1e-6)
+
+
+def test_parameters_counts_trained_values(file: Path) -> None:
+    convolutions, norms = 4 * 9 + 6 * 4 * 9, 2 * (4 + 6 + 16)
+    assert Fitted.load(file).parameters == convolutions + norms + 16 * 6 * 7 * 7 + 4 * 16 + 4
+
+
+def test_a_missing_file_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"gone\.safetensors: no such file; `dvc repro fit`"):
+        Fitted.load(tmp_path / "gone.safetensors")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: b"",
+        lambda content: b"no model",
+        lambda content: content[:200],
+        lambda content: content[:-1],
+        lambda content: content.replace(b"cnn", b"rnn"),
+        lambda content: content.replace(b"sgd", b"xyz"),
+        lambda content: safetensors.numpy.save({"weights": np.zeros(3)}),
+    ],
+)
+def test_a_damaged_file_is_said(damage: Callable[[bytes], bytes], file: Path) -> None:
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(ModelError, match=r"cnn\.safetensors: not a model that `dvc repro fit`"):
+        Fitted.load(file)
+
+
+def test_weights_of_other_sizes_are_said(file: Path) -> None:
+    content = file.read_bytes()
+    file.write_bytes(content.replace(b"[4, 6]", b"[4, 7]"))
+    assert file.read_bytes() != content
+    with pytest.raises(ModelError, match=r"cnn\.safetensors: not a model"):
+        Fitted.load(file)

@@ -1,0 +1,183 @@
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from functools import partial
+from multiprocessing import active_children
+from pathlib import Path
+
+import pytest
+
+from ablation.base.errors import UserError
+from ablation.processes.pool import Job, work_off
+from tests.clones import in_a_namespace, processes_of, shared_memory_of, wait_for
+
+SOURCE = Path(__file__).parents[2] / "src"
+SLEEPERS = """
+import time
+from functools import partial
+from multiprocessing import active_children
+from ablation.base.console import stage_process
+from ablation.processes.pool import work_off
+with stage_process():
+    list(work_off(iter([partial(time.sleep, 3600)] * 2), 2))
+"""
+LARGE = """
+import sys
+from functools import partial
+from ablation.base.console import stage_process
+from ablation.processes.pool import work_off
+with stage_process():
+    list(work_off(iter([partial(eval, "len(700_000_000 * b'.')")]), int(sys.argv[1])))
+"""
+PIDS = """
+import os
+from functools import partial
+from multiprocessing import active_children
+from ablation.processes.pool import work_off
+print(len(list(work_off(iter([partial(os.getpid)] * 4), 2))))
+"""
+
+
+def start(script: str, *wrapped: str, arguments: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*wrapped, sys.executable, "-c", script, *arguments],
+        env=os.environ | {"PYTHONPATH": str(SOURCE)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def both_workers(session: int) -> bool:
+    return len(processes_of(session, "spawn_main")) == 2
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_every_job_is_done(workers: int) -> None:
+    jobs: list[Job] = [partial(pow, number, 2) for number in range(6)]
+    assert sorted(work_off(iter(jobs), workers)) == [0, 1, 4, 9, 16, 25]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_next_job_is_asked_for_when_a_worker_is_free(workers: int) -> None:
+    seen: list[int] = []
+    known = []
+
+    def jobs() -> Iterator[Job]:
+        for number in range(5):
+            known.append(len(seen))
+            yield partial(abs, number)
+
+    for answer in work_off(jobs(), workers):
+        seen.append(answer)
+    assert known == ([0, 1, 2, 3, 4] if workers == 1 else [0, 0, 1, 2, 3])
+
+
+def test_workers_wait_for_the_next_jobs() -> None:
+    def pids() -> set[int]:
+        return set(work_off(iter([partial(os.getpid)] * 4), 2))
+
+    first = pids()
+    assert os.getpid() not in first
+    assert pids() <= first
+
+
+def test_a_worker_that_was_killed_between_two_studies_is_replaced() -> None:
+    for pid in set(work_off(iter([partial(os.getpid)] * 4), 2)):
+        os.kill(pid, signal.SIGKILL)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    assert list(work_off(iter([partial(abs, -1)] * 2), 2)) == [1, 1]
+
+
+def test_a_worker_that_is_killed_is_one_line_with_the_remedy() -> None:
+    jobs: list[Job] = [partial(time.sleep, 3600), partial(signal.raise_signal, signal.SIGKILL)]
+    with pytest.raises(UserError) as caught:
+        list(work_off(iter(jobs), 2))
+    assert str(caught.value) == (
+        "a worker was killed, probably because memory ran out; lower training.workers in "
+        "params.yaml and run `dvc repro` again, finished trials are kept"
+    )
+
+
+def test_memory_that_is_refused_is_one_line_with_the_remedy() -> None:
+    with pytest.raises(UserError, match=r"^memory was refused \(.*\); .*training.workers.*kept$"):
+        list(work_off(iter([partial(bytearray, 2**62), partial(abs, 1)]), 2))
+
+
+def test_any_other_error_comes_with_its_traceback() -> None:
+    with pytest.raises(RuntimeError, match=r"(?s)Traceback.*ValueError: invalid literal"):
+        list(work_off(iter([partial(int, "x"), partial(abs, 1)]), 2))
+
+
+def test_who_still_works_when_a_study_stops_is_ended() -> None:
+    answers = work_off(iter([partial(abs, -1), partial(time.sleep, 3600)]), 2)
+    assert next(answers) == 1
+    running = len(active_children())
+    answers.close()  # type: ignore[attr-defined]
+    wait_for(lambda: len(active_children()) == running - 1)
+    assert list(work_off(iter([partial(abs, -2)] * 2), 2)) == [2, 2]
+
+
+def test_a_worker_does_not_hear_ctrl_c() -> None:
+    blocked = partial(signal.pthread_sigmask, signal.SIG_BLOCK, ())
+    assert list(work_off(iter([blocked] * 2), 2)) == [{signal.SIGINT}] * 2
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
+
+
+def test_a_worker_has_one_thread_and_its_employer_keeps_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    # More than any test before has started, so that some are new.
+    ask = partial(os.getenv, "OMP_NUM_THREADS")
+    assert set(work_off(iter([ask] * 8), 4)) == {"1"}
+    assert os.environ["OMP_NUM_THREADS"] == "7"
+    assert "MKL_NUM_THREADS" not in os.environ
+
+
+@pytest.mark.parametrize("killed", [signal.SIGKILL, signal.SIGTERM])
+def test_workers_end_when_their_stage_is_killed(killed: signal.Signals) -> None:
+    stage = start(SLEEPERS)
+    wait_for(lambda: both_workers(stage.pid))
+    stage.send_signal(killed)
+    stage.communicate()
+    wait_for(lambda: not processes_of(stage.pid))
+
+
+def test_ctrl_c_says_in_one_line_that_finished_trials_are_kept() -> None:
+    stage = start(SLEEPERS)
+    wait_for(lambda: both_workers(stage.pid))
+    os.killpg(stage.pid, signal.SIGINT)  # as a terminal does
+    output, _ = stage.communicate()
+    assert output == "interrupted; finished trials are kept, `dvc repro` goes on\n"
+    assert stage.returncode == 130
+    wait_for(lambda: not processes_of(stage.pid))
+
+
+def test_works_without_shared_memory() -> None:
+    for mount in (
+        "mount -t tmpfs -o ro none /dev/shm",
+        "mount -t tmpfs -o size=0,nr_inodes=1 none /dev/shm",
+    ):
+        output, _ = start(PIDS, *in_a_namespace(mount)).communicate()
+        assert output == "4\n"
+
+
+def test_holds_nothing_in_shared_memory_that_a_kill_would_leave() -> None:
+    stage = start(SLEEPERS)
+    wait_for(lambda: both_workers(stage.pid))
+    assert shared_memory_of(stage.pid) == set()
+    os.killpg(stage.pid, signal.SIGKILL)
+    stage.communicate()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_stage_says_what_memory_its_largest_process_took(workers: str) -> None:
+    said, _ = start(LARGE, arguments=(workers,)).communicate()
+    assert re.fullmatch(r"peak memory: 0\.7\d GB in the largest process\n", said)

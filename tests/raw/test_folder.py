@@ -1,0 +1,350 @@
+"""A person's own pictures: what is read from their folders, and what is said of the others."""
+
+import os
+import shutil
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ablation.data.characters import Characters, DataError
+from ablation.data.datasets import Size
+from ablation.raw.folder import count_folder, load_folder
+
+
+def pixels(number: int, side: int = 28) -> np.ndarray:
+    """What no other number has."""
+    return np.random.default_rng(number).integers(0, 256, (side, side), dtype=np.uint8)
+
+
+def draw(path: Path, number: int, side: int = 28) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels(number, side)).save(path)
+    return path
+
+
+def draw_class(folder: Path, count: int, first: int = 0) -> None:
+    for number in range(first, first + count):
+        draw(folder / f"{number}.png", number)
+
+
+def one_folder(raw: Path, fraction: float = 0.25, seed: int = 0) -> tuple[Characters, Characters]:
+    return load_folder("folder", raw, "as-is", fraction, seed)
+
+
+def two_folders(raw: Path, conversion: str = "as-is") -> tuple[Characters, Characters]:
+    return load_folder("folder", raw, conversion, None, 0)
+
+
+def complaint(raw: Path, fraction: float | None = None) -> list[str]:
+    with pytest.raises(DataError) as error:
+        load_folder("folder", raw, "as-is", fraction, 0)
+    return str(error.value).replace(f"{raw}/", "").replace(f"{raw}:", "RAW:").splitlines()
+
+
+def contents(characters: Characters) -> set[bytes]:
+    return {image.tobytes() for image in characters.images}
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    """Two classes in two folders: 8 and 4 pictures to train on, 2 and 1 to test."""
+    for part, counts in (("train", (8, 4)), ("test", (2, 1))):
+        for name, count in zip(("leaf", "oak"), counts, strict=True):
+            first = 1000 * (part == "test") + 100 * (name == "oak")
+            draw_class(tmp_path / "raw" / part / name, count, first)
+    return tmp_path / "raw"
+
+
+@pytest.fixture
+def classes(tmp_path: Path) -> Path:
+    """One folder of very unequal classes: 40, 8 and 2 pictures."""
+    for place, (name, count) in enumerate({"many": 40, "some": 8, "two": 2}.items()):
+        draw_class(tmp_path / "classes" / name, count, 100 * place)
+    return tmp_path / "classes"
+
+
+def test_two_folders_are_the_two_sets(raw: Path) -> None:
+    train, test = two_folders(raw)
+    assert train.classes == test.classes == ("leaf", "oak")
+    assert (train.counts().tolist(), test.counts().tolist()) == ([8, 4], [2, 1])
+    pictures = {np.asarray(Image.open(path)).tobytes() for path in raw.glob("train/*/*.png")}
+    assert contents(train) == pictures
+
+
+def test_every_image_has_the_label_of_its_folder(raw: Path) -> None:
+    train, _ = two_folders(raw)
+    oaks = {np.asarray(Image.open(path)).tobytes() for path in raw.glob("train/oak/*")}
+    assert {image.tobytes() for image in train.images[train.labels == 1]} == oaks
+
+
+def test_classes_come_mixed(raw: Path) -> None:
+    labels = two_folders(raw)[0].labels
+    assert labels.tolist() != sorted(labels)
+
+
+def test_pictures_go_the_way_that_is_asked_for(raw: Path) -> None:
+    for path in raw.rglob("*.png"):
+        canvas = Image.new("L", (200, 200), 255)
+        canvas.paste(20, (20, 90, 30, 110))
+        canvas.save(path)
+    as_it_is, converted = (two_folders(raw, way)[0].images[0] for way in ("as-is", "emnist"))
+    assert as_it_is[0, 0] == 255
+    assert converted[0, 0] == 0
+    assert np.flatnonzero(converted.max(axis=1) > 128).size > 18
+
+
+def test_other_forms_and_sizes_of_pictures_are_read(raw: Path) -> None:
+    for suffix in (".jpg", ".bmp", ".gif", ".tiff", ".webp"):
+        draw(raw / "train/oak" / f"more{suffix}", 5, side=64)
+    assert two_folders(raw)[0].counts().tolist() == [8, 9]
+
+
+def test_one_folder_is_split_class_by_class(classes: Path) -> None:
+    train, test = one_folder(classes)
+    assert (train.counts().tolist(), test.counts().tolist()) == ([30, 6, 1], [10, 2, 1])
+    assert not contents(train) & contents(test)
+
+
+def test_pictures_are_counted_without_being_read(raw: Path, classes: Path) -> None:
+    assert count_folder(raw, None) == Size(12, 2, {"leaf": 8, "oak": 4})
+    at_most = {"many": 39, "some": 7, "two": 1}
+    assert count_folder(classes, 0.2) == Size(50 - 10, 3, at_most)
+    assert count_folder(raw / "nowhere", 0.2) is None
+    assert count_folder(raw / "train/oak", 0.2) is None
+
+
+def test_the_split_is_the_seeds(classes: Path) -> None:
+    first, again, other = (one_folder(classes, seed=seed)[1] for seed in (0, 0, 1))
+    assert np.array_equal(first.images, again.images)
+    assert contents(first) != contents(other)
+
+
+def test_names_of_files_do_not_matter(classes: Path) -> None:
+    before = one_folder(classes)
+    for number, path in enumerate(sorted(classes.rglob("*.png"))):
+        path.rename(path.with_name(f"renamed {1000 - number}.png"))
+    for old, new in zip(before, one_folder(classes), strict=True):
+        assert np.array_equal(old.images, new.images)
+
+
+def test_a_few_more_pictures_move_few_of_the_others(classes: Path) -> None:
+    before = contents(one_folder(classes)[1])
+    draw_class(classes / "many", 4, first=500)
+    after = one_folder(classes)
+    assert len(before & contents(after[0])) <= 4
+
+
+def test_copies_of_a_picture_stay_on_one_side(classes: Path) -> None:
+    for path in list(classes.glob("many/*.png")):
+        shutil.copy(path, path.with_name(f"copy of {path.name}"))
+    train, test = one_folder(classes)
+    assert not contents(train) & contents(test)
+    assert (train.counts()[0], test.counts()[0]) == (60, 20)
+
+
+def test_copies_in_two_classes_that_come_into_both_sets_are_counted(
+    classes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in list((classes / "many").glob("*.png")):
+        shutil.copy(path, classes / "some" / f"copy of {path.name}")
+    train, test = one_folder(classes)
+    both = sum(image.tobytes() in contents(train) for image in test.images)
+    assert both > 0
+    assert f"prepare: {both} of the {len(test)} test pictures are in" in capsys.readouterr().out
+
+
+def test_pictures_in_both_folders_are_counted(
+    raw: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    two_folders(raw)
+    assert "in the training set as well" not in capsys.readouterr().out
+    shutil.copy(raw / "train/leaf/3.png", raw / "test/leaf/x.png")
+    two_folders(raw)
+    said = "prepare: 1 of the 4 test pictures are in the training set as well"
+    assert said in capsys.readouterr().out
+
+
+def test_hidden_files_and_a_readme_are_no_pictures(classes: Path) -> None:
+    (classes / "README.md").write_text("Mine.")
+    (classes / ".DS_Store").touch()
+    (classes / "many/.directory").touch()
+    (classes / ".git").mkdir()
+    assert one_folder(classes)[0].classes == ("many", "some", "two")
+
+
+def test_accents_that_were_taken_apart_are_put_together(classes: Path) -> None:
+    (classes / "two").rename(classes / unicodedata.normalize("NFD", "é"))
+    assert one_folder(classes)[0].classes == ("many", "some", "é")
+
+
+def test_a_thousand_classes(tmp_path: Path) -> None:
+    for number in range(1000):
+        for picture in range(2):
+            draw(tmp_path / f"{number:03}" / f"{picture}.png", 2 * number + picture, side=2)
+    train, test = one_folder(tmp_path)
+    assert train.labels.dtype == np.uint16
+    assert set(train.counts()) == set(test.counts()) == {1}
+    train.save(tmp_path / "train.npz")
+    again = Characters.load(tmp_path / "train.npz")
+    assert np.array_equal(again.labels, train.labels)
+    draw(tmp_path / "more/0.png", 9999)
+    (said,) = complaint(tmp_path, 0.5)
+    assert said.startswith("RAW: 1,001 folders, expected 2 to 1,000: one for each class, with its")
+
+
+def test_every_unreadable_file_is_named_before_anything_starts(raw: Path) -> None:
+    (raw / "train/leaf/a.png").write_text("no picture")
+    (raw / "train/oak/b.png").touch()
+    (raw / "test/oak/c.txt").write_text("notes")
+    whole = (raw / "test/leaf/1000.png").read_bytes()
+    (raw / "test/leaf/1000.png").write_bytes(whole[:200])
+    said = complaint(raw)
+    assert said[:1] == ["train/leaf/a.png: not an image that can be read; save it as PNG or JPEG"]
+    assert said[1].startswith("test/leaf/1000.png: not an image that can be read (image file is")
+    assert [line.split(":")[0] for line in said[2:]] == ["train/oak/b.png", "test/oak/c.txt"]
+
+
+def test_all_that_is_wrong_with_the_folders_is_said(raw: Path) -> None:
+    (raw / "train/leaf/more").mkdir()
+    (raw / "train/empty").mkdir()
+    (raw / "train/lost.PNG").touch()
+    draw(raw / f"test/{'x' * 65}/0.png", 0)
+    draw(raw / "test/elm/0.png", 0)
+    assert complaint(raw) == [
+        "train/empty: without a picture; add some, or delete the folder",
+        "train/leaf/more: a folder within a class; move it",
+        "train/lost.PNG: a picture outside of the classes' folders; move it",
+        f"test/{'x' * 65}: is a class's name, so it should be of 64 printable characters at most; "
+        "rename the folder",
+        "train: no folder 'elm', which test has; both need pictures of every class",
+        f"train: no folder '{'x' * 65}', which test has; both need pictures of every class",
+        "test: no folder 'empty', which train has; both need pictures of every class",
+    ]
+
+
+def test_wrong_places_and_unreadable_files_are_said_in_one_go(raw: Path) -> None:
+    (raw / "train/leaf/more").mkdir()
+    (raw / "test/leaf/notes.txt").write_text("not a picture")
+    os.mkfifo(raw / "test/leaf/pipe.png")
+    (raw / "test/leaf/link.png").symlink_to("nowhere.png")
+    said = complaint(raw)
+    assert said[:3] == [
+        "train/leaf/more: a folder within a class; move it",
+        "test/leaf/link.png: a link to a file that is not there; mend or delete it",
+        "test/leaf/pipe.png: no file; delete it",
+    ]
+    assert said[3].startswith("test/leaf/notes.txt: ") and len(said) == 4
+
+
+def test_what_lies_beside_the_two_folders_is_named(
+    raw: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (raw / "valid").mkdir()
+    two_folders(raw)
+    assert "prepare: not used, beside train and test: valid\n" in capsys.readouterr().out
+
+
+def test_a_name_cannot_steer_the_terminal(raw: Path) -> None:
+    (raw / "train/leaf/\x1b[2J\n.png").touch()
+    assert complaint(raw)[0].startswith("train/leaf/?[2J?.png: not an image")
+
+
+@pytest.mark.parametrize(
+    ("folders", "fraction", "said"),
+    [
+        (
+            [],
+            None,
+            "RAW: no folder train and no folder test in it; put the pictures into train/CLASS and "
+            "test/CLASS, or let data.raw in params.yaml name a folder of classes and write "
+            "`test_fraction: 0.2` beside it to split that one",
+        ),
+        (
+            ["train/a", "val/a"],
+            None,
+            "RAW: no folder test in it (but val); put the pictures into train/CLASS and "
+            "test/CLASS, or let data.raw in params.yaml name a folder of classes and write "
+            "`test_fraction: 0.2` beside it to split that one",
+        ),
+        (
+            ["train/a", "test/a"],
+            0.2,
+            "params.yaml: data.test_fraction: 0.2, but RAW has the folders train and test; take "
+            "test_fraction out, or let data.raw name the folder of the classes",
+        ),
+        (
+            ["a"],
+            0.2,
+            "RAW: 1 folders, expected 2 to 1,000: one for each class, with its name and its "
+            "pictures",
+        ),
+    ],
+)
+def test_folders_that_are_not_as_they_should_be(
+    folders: list[str], fraction: float | None, said: str, tmp_path: Path
+) -> None:
+    for folder in folders:
+        draw(tmp_path / folder / "0.png", 0)
+    assert [line.replace(str(tmp_path), "RAW") for line in complaint(tmp_path, fraction)] == [said]
+
+
+def test_a_class_of_one_picture_cannot_be_split(classes: Path) -> None:
+    (classes / "two/200.png").unlink()
+    shutil.copy(classes / "two/201.png", classes / "two/the same.png")
+    draw(classes / "one/0.png", 0)
+    needs = "needs two different pictures, one to train on and one for the test; add one"
+    assert complaint(classes, 0.25) == [f"one: {needs}", f"two: {needs}"]
+
+
+def test_pictures_on_which_there_is_nothing_are_refused(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for number in range(2):
+            Image.new("L", (9, 9), 200).save(tmp_path / name / f"{number}.png")
+    said = complaint(tmp_path, 0.5)
+    assert said == ["a/0.png, and all others: one and the same grey; nothing to learn"]
+
+
+def test_many_pictures_are_converted_side_by_side_in_their_order(tmp_path: Path) -> None:
+    """Two of more than two batches cannot be read, and are named as they come."""
+    for place, name in enumerate(("leaf", "oak")):
+        draw_class(tmp_path / "raw" / name, 150, 1000 * place)
+    train, test = one_folder(tmp_path / "raw")
+    for label in (0, 1):
+        found = [part.images[part.labels == label] for part in (train, test)]
+        numbers = range(1000 * label, 1000 * label + 150)
+        assert {image.tobytes() for image in np.concatenate(found)} == {
+            pixels(number).tobytes() for number in numbers
+        }
+    for broken in ("leaf/7.png", "oak/149.png"):
+        (tmp_path / "raw" / broken).write_bytes(b"no picture")
+    assert [line.partition(":")[0] for line in complaint(tmp_path / "raw", 0.25)] == [
+        "leaf/7.png",
+        "oak/149.png",
+    ]
+
+
+def test_what_windows_and_macos_leave_behind_is_no_picture(raw: Path) -> None:
+    (raw / "train/leaf/Thumbs.db").touch()
+    (raw / "train/oak/desktop.ini").touch()
+    (raw / "train/__MACOSX/leaf").mkdir(parents=True)
+    assert two_folders(raw)[0].counts().tolist() == [8, 4]
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda path: path.symlink_to("nowhere.png"), "a link to a file that is not there"),
+        (os.mkfifo, "no file; delete it"),
+    ],
+)
+def test_what_dvc_cannot_read_is_said_before_it_tries(
+    raw: Path, make: Callable[[Path], None], said: str
+) -> None:
+    make(raw / "train/leaf/odd.png")
+    with pytest.raises(DataError, match=rf"^{raw}/train/leaf/odd\.png: {said}"):
+        count_folder(raw, None)

@@ -1,0 +1,141 @@
+import re
+import subprocess
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ablation.data.characters import CLASSES, Characters
+from ablation.raw.formats import member_names, to_idx
+from tests.clones import copy_project
+
+Prepare = Callable[[Path, str], subprocess.CompletedProcess[str]]
+
+
+def test_prints_the_counts_and_that_glyphs_are_a_stand_in(
+    prepared_glyphs: tuple[Path, str],
+) -> None:
+    assert "5,640 training and 1,880 test characters, 47 classes" in prepared_glyphs[1]
+    assert "characters drawn from fonts, a stand-in for real handwriting" in prepared_glyphs[1]
+
+
+def test_writes_training_and_test_set_apart(prepared_glyphs: tuple[Path, str]) -> None:
+    folder = prepared_glyphs[0] / "data" / "prepared"
+    assert len(Characters.load(folder / "train.npz")) == 5640
+    assert len(Characters.load(folder / "test.npz")) == 1880
+
+
+def test_writes_the_first_ten_training_characters_of_every_class(
+    prepared_glyphs: tuple[Path, str],
+) -> None:
+    folder = prepared_glyphs[0] / "data" / "prepared"
+    train, samples = (Characters.load(folder / f"{name}.npz") for name in ("train", "samples"))
+    assert samples.labels.tolist() == [label for label in range(47) for _ in range(10)]
+    assert (samples.images[200:210] == train.images[train.labels == 20][:10]).all()
+
+
+def test_writes_the_tables(prepared_glyphs: tuple[Path, str]) -> None:
+    folder = prepared_glyphs[0]
+    mapping = pd.read_csv(folder / "data" / "classes.csv", dtype=str)
+    assert list(mapping.columns) == ["index", "character"]
+    assert mapping["index"].tolist() == [str(index) for index in range(47)]
+    assert tuple(mapping["character"]) == CLASSES
+    counts = pd.read_csv(folder / "plots" / "data" / "class_counts.csv")
+    assert list(counts.columns) == ["character", "train", "test"]
+    assert tuple(counts["character"]) == CLASSES
+    assert set(counts["train"]) == {120}
+    assert set(counts["test"]) == {40}
+
+
+def test_without_raw_files_it_stops_with_a_message_and_writes_nothing(
+    prepare: Prepare, tmp_path: Path
+) -> None:
+    result = prepare(tmp_path, "emnist-mini")
+    assert result.returncode == 1
+    assert "error: the raw files of emnist-mini are missing" in result.stderr
+    assert "make demo" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
+
+
+def test_a_damaged_file_is_a_message(prepare: Prepare, tmp_path: Path) -> None:
+    raw = tmp_path / "data" / "raw"
+    raw.mkdir(parents=True)
+    (raw / "gzip.zip").write_bytes(b"PK, or not")
+    result = prepare(tmp_path, "emnist-balanced")
+    assert result.returncode == 1
+    assert "error: data/raw/gzip.zip, of 10 bytes, cannot be read" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_copy_of_the_repository_finds_the_raw_files_of_the_repository(
+    prepare: Prepare, tmp_path: Path
+) -> None:
+    """As `dvc exp run --temp` and `--queue` work in one."""
+    (tmp_path / "data/raw").mkdir(parents=True)
+    (tmp_path / "data/raw/gzip.zip").write_bytes(b"PK, or not")
+    copy = tmp_path / ".dvc/tmp/exps/tmp1234"
+    copy.mkdir(parents=True)
+    result = prepare(copy, "emnist-balanced")
+    assert f"error: {tmp_path}/data/raw/gzip.zip, of 10 bytes, cannot be read" in result.stderr
+
+
+def test_what_is_here_and_cannot_be_used_is_named_before_the_download(
+    prepare: Prepare, tmp_path: Path
+) -> None:
+    raw = tmp_path / "data/raw"
+    processed = raw / "EMNIST/processed/test_byclass.pt"
+    processed.parent.mkdir(parents=True)
+    processed.write_bytes(b"a pickle")
+    images, labels = member_names("bymerge-test")
+    (raw / images).write_bytes(to_idx(np.zeros((2, 28, 28), np.uint8)))
+    (raw / labels).write_bytes(to_idx(np.zeros(2, np.uint8)))
+    (raw / "matlab.mat").touch()
+    (raw / ".Trash-1000").mkdir()
+    (raw / ".Trash-1000/gzip.zip").write_bytes(b"thrown away")
+    result = prepare(tmp_path, "emnist-mini")
+    lines = [line for line in result.stdout.splitlines() if line.startswith("prepare: ")]
+    assert lines == [
+        f"prepare: data/raw/{images} is used",
+        "prepare: data/raw/matlab.mat is not used: its name is none of those that are looked for, "
+        "which are in data/raw/README.md",
+        "prepare: data/raw/EMNIST/processed/test_byclass.pt is not used: a pickle, which can run "
+        "any program when it is read; put in the files that it was made from, torchvision's are in "
+        "EMNIST/raw",
+        "prepare: no raw files of byclass-test in data/raw, downloading NIST's archive (561 MB)",
+    ]
+    assert "could not be downloaded (no connection to " in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_an_archive_without_the_partition_is_not_downloaded_over(
+    prepare: Prepare, tmp_path: Path
+) -> None:
+    (tmp_path / "data/raw").mkdir(parents=True)
+    with zipfile.ZipFile(tmp_path / "data/raw/gzip.zip", "w") as archive:
+        archive.writestr("gzip/emnist-letters-test-images-idx3-ubyte.gz", b"")
+    result = prepare(tmp_path, "emnist-balanced")
+    said = "error: data/raw/gzip.zip: has no emnist-balanced-train-images-idx3-ubyte, "
+    assert result.stderr.startswith(said)
+
+
+def test_dvc_watches_the_folder_that_data_raw_names(tmp_path: Path) -> None:
+    project = copy_project(tmp_path / "project")
+    raw = tmp_path / "elsewhere"
+    raw.mkdir()
+    project.edit("data", "raw", value=str(raw))
+    for out in (*PREPARED, "data/prepared/checked.txt", "plots/data/class_counts.csv"):
+        (project.path / out).parent.mkdir(parents=True, exist_ok=True)
+        (project.path / out).touch()
+    project.run("dvc", "commit", "--force", "prepare")
+    assert "up to date" in project.run("dvc", "status", "prepare")
+    (raw / "gzip.zip").write_bytes(b"repaired")
+    assert re.search(rf"modified: +{raw}\n", project.run("dvc", "status", "prepare"))
+
+
+PREPARED = [
+    *(f"data/prepared/{name}.npz" for name in ("train", "test", "samples")),
+    "data/classes.csv",
+]

@@ -1,0 +1,174 @@
+"""What the committed models answer, and that one bad picture does not lose the others."""
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ablation.data.characters import CLASSES
+from ablation.fitted.model import Fitted
+from ablation.pictures.conversion import CONVERSIONS
+from ablation.pictures.seen import seen
+from ablation.raw.folder import load_folder
+from ablation.raw.glyphs import write
+from ablation.use.answers import answer
+from ablation.use.sheet import class_name, save_seen
+from tests.pictures.test_picture import seven
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def models() -> dict[str, Fitted]:
+    return {name: Fitted.load(ROOT / f"data/models/{name}.safetensors") for name in ("mlp", "cnn")}
+
+
+def saved(image: Image.Image, path: Path) -> Path:
+    image.save(path)
+    return path
+
+
+def test_both_models_name_three_characters_the_most_probable_first(
+    models: dict[str, Fitted], tmp_path: Path
+) -> None:
+    (said,) = answer([saved(seven(), tmp_path / "seven.png")], models)
+    assert said.guesses is not None
+    assert (said.error, said.warning, list(said.guesses)) == (None, None, ["mlp", "cnn"])
+    for guesses in said.guesses.values():
+        chances = [guess.probability for guess in guesses]
+        assert guesses[0].character == "7"
+        assert len(chances) == 3
+        assert chances == sorted(chances, reverse=True)
+
+
+def test_an_open_file_will_do(models: dict[str, Fitted]) -> None:
+    content = io.BytesIO()
+    seven().save(content, "PNG")
+    (said,) = answer([content], models)
+    assert said.guesses is not None and said.guesses["cnn"][0].character == "7"
+
+
+def test_a_bad_picture_does_not_lose_the_others(models: dict[str, Fitted], tmp_path: Path) -> None:
+    good = saved(seven(), tmp_path / "seven.png")
+    bad = tmp_path / "bad.png"
+    bad.write_text("no picture")
+    first, second, third = answer([bad, good, bad], models)
+    assert first.error and third.error and second.guesses
+    assert set(first.to_dict()) == {"image", "error"}
+    assert set(second.to_dict()) == {"image", "warning", "mlp", "cnn"}
+
+
+def test_bad_pictures_alone_are_answered_too(models: dict[str, Fitted], tmp_path: Path) -> None:
+    (said,) = answer([tmp_path / "gone.png"], models)
+    assert said.error == "no such file"
+
+
+def test_emnists_own_form_is_taken_as_it_is(models: dict[str, Fitted], tmp_path: Path) -> None:
+    dice = np.random.default_rng(1)
+    images = np.stack([write(CLASSES[n], dice) for n in range(0, 47, 3)])
+    paths = [saved(Image.fromarray(image), tmp_path / f"{n}.png") for n, image in enumerate(images)]
+    said = answer(paths, models, guesses=1)
+    for name, fitted in models.items():
+        chances = fitted.probabilities(images).max(axis=1)
+        found = [each.guesses[name][0].probability for each in said if each.guesses]
+        assert np.allclose(found, chances, atol=1e-6)
+
+
+def as_if(fitted: Fitted, conversion: str) -> Fitted:
+    """The model as if its training characters had gone another way."""
+    return replace(fitted, about=replace(fitted.about, conversion=conversion))
+
+
+@pytest.mark.parametrize("conversion", CONVERSIONS)
+def test_a_model_sees_a_picture_as_its_training_did(
+    conversion: str, models: dict[str, Fitted], tmp_path: Path
+) -> None:
+    for name, turned in (("a", 10), ("b", -10)):
+        for number in range(2):
+            path = tmp_path / name / f"{number}.png"
+            path.parent.mkdir(exist_ok=True)
+            seven().rotate(turned + number, fillcolor=240).save(path)
+    trained = {
+        each.tobytes()
+        for part in load_folder("folder", tmp_path, conversion, 0.5, 0)
+        for each in part.images
+    }
+    said = answer(sorted(tmp_path.rglob("*.png")), {"cnn": as_if(models["cnn"], conversion)})
+    assert {each.seen[conversion].tobytes() for each in said if each.seen} == trained
+    assert len(trained) == len(said) == 4
+
+
+def test_models_of_two_conversions_are_each_shown_their_own(
+    models: dict[str, Fitted], tmp_path: Path
+) -> None:
+    """And several characters are said of the one that looks for them."""
+    whole = as_if(models["mlp"], "as-is")
+    both = Image.new("L", (520, 200), 240)
+    both.paste(seven(), (0, 0))
+    both.paste(seven(), (220, 0))
+    path = saved(both, tmp_path / "both.png")
+    (said,) = answer([path], {"mlp": whole, "cnn": models["cnn"]})
+    assert said.seen is not None and said.guesses is not None
+    (image,) = seen(path, "as-is")
+    assert np.array_equal(said.seen["as-is"], image)
+    assert np.array_equal(said.seen["emnist"], seen(path, "emnist")[0])
+    assert said.guesses["mlp"][0].probability == pytest.approx(
+        whole.probabilities(image[None]).max()
+    )
+    assert said.warning == "2 characters rather than one; from left to right, cnn: 7 7"
+    save_seen([said], tmp_path / "sheet.png")
+    one_tile = 28 * 8 + 12
+    assert Image.open(tmp_path / "sheet.png").width == 12 + 2 * one_tile
+
+
+def test_a_model_that_sees_nothing_on_a_picture_leaves_the_answer_to_the_other(
+    models: dict[str, Fitted], tmp_path: Path
+) -> None:
+    paths = [saved(Image.new("L", (64, 64), 128), tmp_path / "empty.png")]
+    paths.append(saved(seven(), tmp_path / "seven.png"))
+    pair = {"mlp": as_if(models["mlp"], "as-is"), "cnn": models["cnn"]}
+    empty, full = answer(paths, pair)
+    assert empty.guesses is not None and [*empty.guesses] == ["mlp"]
+    assert empty.error is None
+    assert empty.warning == f"cnn: {answer(paths[:1], models)[0].error}"
+    assert full.guesses is not None and [*full.guesses] == ["mlp", "cnn"]
+    assert (full.error, full.warning) == (None, None)
+
+
+def test_classes_of_any_name_are_written_below_what_was_seen(
+    models: dict[str, Fitted], tmp_path: Path
+) -> None:
+    names = ("あ", "x" * 64, "\n", "名前", *(f"class {number}" for number in range(43)))
+    about = replace(models["cnn"].about, classes=names)
+    said = answer(
+        [saved(seven(), tmp_path / "seven.png")], {"cnn": replace(models["cnn"], about=about)}
+    )
+    save_seen(said, tmp_path / "sheet.png")
+    assert [class_name(name) for name in names[:4]] == ["U+3042", "xxxx…xxx", "U+000A", "U+54…24D"]
+
+
+def test_several_characters_are_named_and_each_is_read(
+    models: dict[str, Fitted], tmp_path: Path
+) -> None:
+    both = Image.new("L", (520, 200), 240)
+    both.paste(seven(), (0, 0))
+    both.paste(seven(), (220, 0))
+    (said,) = answer([saved(both, tmp_path / "both.png")], models)
+    assert said.warning == ("2 characters rather than one; from left to right, mlp: 7 7; cnn: 7 7")
+
+
+def test_the_first_frame_that_is_not_empty_is_read(
+    models: dict[str, Fitted], tmp_path: Path
+) -> None:
+    empty = Image.new("L", (300, 200), 240)
+    empty.save(tmp_path / "film.gif", save_all=True, append_images=[seven()])
+    (said,) = answer([tmp_path / "film.gif"], models)
+    assert said.guesses is not None and said.guesses["cnn"][0].character == "7"
+
+
+def test_an_empty_page_is_called_empty(models: dict[str, Fitted], tmp_path: Path) -> None:
+    (said,) = answer([saved(Image.new("L", (90, 60), 255), tmp_path / "empty.png")], models)
+    assert said.error is not None and said.error.startswith("an empty page")

@@ -1,0 +1,410 @@
+"""`ablation draw`: the page in a browser, and a server that answers to nobody else."""
+
+import http.client
+import io
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from http import HTTPStatus
+from pathlib import Path
+from subprocess import PIPE
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ablation.cli import load_models
+from ablation.fitted.model import Fitted
+from ablation.use.answers import answer
+from ablation.use.draw import MOST_BYTES, Server, page_for
+from tests.pictures.test_picture import png, seven
+
+ROOT = Path(__file__).parents[2]
+CLASSES = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt"
+# Each a list of strokes, in shares of the page's side.
+STROKES: dict[str, list[list[tuple[float, float]]]] = {
+    "7": [[(0.3, 0.2), (0.7, 0.2), (0.45, 0.85)]],
+    "A": [[(0.25, 0.85), (0.5, 0.15), (0.75, 0.85)], [(0.35, 0.6), (0.65, 0.6)]],
+    "E": [
+        [(0.7, 0.15), (0.3, 0.15), (0.3, 0.85), (0.7, 0.85)],
+        [(0.3, 0.5), (0.6, 0.5)],
+    ],
+    "T": [[(0.2, 0.2), (0.8, 0.2)], [(0.5, 0.2), (0.5, 0.85)]],
+    "H": [[(0.3, 0.15), (0.3, 0.85)], [(0.7, 0.15), (0.7, 0.85)], [(0.3, 0.5), (0.7, 0.5)]],
+}
+
+
+@pytest.fixture(scope="module")
+def models() -> dict[str, Fitted]:
+    return load_models("both")
+
+
+@contextmanager
+def serving(models: dict[str, Fitted]) -> Iterator[Server]:
+    with Server(models, port=0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def server(models: dict[str, Fitted]) -> Iterator[Server]:
+    with serving(models) as server:
+        yield server
+
+
+def of_pictures(fitted: Fitted, mean: float) -> Fitted:
+    """A model as if its classes were things on whole pictures of this brightness."""
+    classes = tuple(f"thing {number}" for number in range(len(CLASSES)))
+    about = replace(fitted.about, classes=classes, conversion="as-is", mean=mean)
+    return replace(fitted, about=about)
+
+
+def drawing(image: Image.Image) -> bytes:
+    content = io.BytesIO()
+    image.save(content, "PNG")
+    return content.getvalue()
+
+
+Ask = Callable[..., tuple[int, bytes]]
+
+
+@pytest.fixture
+def ask(server: Server) -> Ask:
+    """What is answered to a request: its status and its content."""
+
+    def send(
+        method: str, path: str, body: bytes | None = None, **headers: str
+    ) -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=30)
+        connection.putrequest(method, path, skip_host="Host" in headers)
+        if body is not None:
+            headers = {"Content_Type": "image/png", "Content_Length": str(len(body))} | headers
+        for name, value in headers.items():
+            connection.putheader(name.replace("_", "-"), value)
+        connection.endheaders(body)
+        reply = connection.getresponse()
+        return reply.status, reply.read()
+
+    return send
+
+
+# --- the server -----------------------------------------------------------------------------------
+
+
+def test_a_drawing_is_answered_as_predict_answers_it(ask: Ask, models: dict[str, Fitted]) -> None:
+    content = drawing(seven())
+    status, said = ask("POST", "/answer", content)
+    assert status == 200
+    (expected,) = answer([io.BytesIO(content)], models)
+    assert expected.seen is not None
+    assert json.loads(said) == expected.to_dict() | {"seen": expected.seen["emnist"].tolist()}
+
+
+def test_an_empty_page_and_a_damaged_drawing_are_said(ask: Ask) -> None:
+    empty, cut = drawing(Image.new("L", (90, 90), 255)), drawing(seven())[:200]
+    for content, said in ((empty, "an empty page"), (cut, "not an image that can be read")):
+        status, body = ask("POST", "/answer", content)
+        assert status == 200
+        assert json.loads(body)["error"].startswith(said)
+
+
+def test_it_listens_on_this_machine_alone(server: Server) -> None:
+    assert server.socket.getsockname()[0] == "127.0.0.1"
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "example.org"},
+        {"Host": "example.org:{port}"},
+        {"Host": "127.0.0.1"},
+        {"Host": "127.0.0.1:{port}.example.org"},
+        {"Origin": "http://example.org"},
+        {"Origin": "http://127.0.0.1:1"},
+        {"Origin": "https://127.0.0.1:{port}"},
+        {"Origin": "null"},
+    ],
+)
+def test_foreign_hosts_and_origins_are_refused(
+    method: str, headers: dict[str, str], ask: Ask, server: Server
+) -> None:
+    named = {key: value.format(port=server.server_port) for key, value in headers.items()}
+    path, body = ("/", None) if method == "GET" else ("/answer", drawing(seven()))
+    assert ask(method, path, body, **named)[0] == HTTPStatus.FORBIDDEN
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
+def test_its_own_names_are_let_in(name: str, ask: Ask, server: Server) -> None:
+    own = f"{name}:{server.server_port}"
+    assert ask("GET", "/", Host=own, Origin=f"http://{own}")[0] == HTTPStatus.OK
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        (b"", {"Content_Length": str(MOST_BYTES + 1)}, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+        (b"", {"Content_Length": "9" * 5000}, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+        (b"", {"Content_Length": "-1"}, HTTPStatus.LENGTH_REQUIRED),
+        (None, {"Transfer_Encoding": "chunked"}, HTTPStatus.LENGTH_REQUIRED),
+        (drawing(seven()), {"Content_Type": "text/plain"}, HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
+        (b"GIF89a" + bytes(99), {}, HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
+        (png(60_000, 60_000), {}, HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
+        (b"", {}, HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
+    ],
+)
+def test_what_is_no_small_drawing_is_refused(
+    body: bytes | None, headers: dict[str, str], status: int, ask: Ask
+) -> None:
+    assert ask("POST", "/answer", body, **headers)[0] == status
+
+
+@pytest.mark.parametrize("path", ["/answer", "/../../etc/passwd", "/draw.html", "/?"])
+def test_nothing_but_the_page_can_be_got(path: str, ask: Ask) -> None:
+    assert ask("GET", path)[0] == HTTPStatus.NOT_FOUND
+
+
+def test_whole_pictures_are_seen_as_drawn_by_those_who_take_them_whole(
+    models: dict[str, Fitted],
+) -> None:
+    """Side by side with what the others see."""
+    content = drawing(seven())
+    asked = {"mlp": of_pictures(models["mlp"], mean=0.9), "cnn": models["cnn"]}
+    with Server(asked, port=0) as server:
+        seen = np.array(server.answer(content)["seen"])
+    assert seen.shape == (28, 2 * 28)
+    assert (seen[0, 0], seen[0, -1]) == (240, 0)
+
+
+@pytest.mark.parametrize(("mean", "dark"), [(0.2, True), (0.8, False)])
+def test_nothing_is_said_of_small_letters_where_classes_are_not_emnists(
+    mean: float, dark: bool, models: dict[str, Fitted]
+) -> None:
+    own = {"cnn": of_pictures(models["cnn"], mean)}
+    (about,) = re.findall(rb'id="about">(.*?)</script>', page_for(own))
+    said = json.loads(about)
+    assert said["merged"] == []
+    assert (said["whole"], said["dark"]) == (True, dark)
+
+
+def test_a_class_of_any_name_stays_text(models: dict[str, Fitted]) -> None:
+    about = models["cnn"].about
+    odd = replace(models["cnn"], about=replace(about, classes=("</script><b>", "1")))
+    assert b"</script><b>" not in page_for({"cnn": odd})
+
+
+def test_the_command_says_where_the_page_is_and_ctrl_c_ends_it() -> None:
+    command = [sys.executable, "-m", "ablation", "draw", "--port", "0"]
+    environment = {"PYTHONPATH": str(ROOT / "src")}
+    with subprocess.Popen(command, env=environment, stdout=PIPE, stderr=PIPE, text=True) as run:
+        assert run.stdout is not None
+        address = re.search(r"http://127\.0\.0\.1:\d+/", run.stdout.readline())
+        assert address
+        with urllib.request.urlopen(address[0]) as page:
+            assert page.status == HTTPStatus.OK
+        run.send_signal(signal.SIGINT)
+        assert run.communicate()[1] == ""
+    assert run.returncode == 0
+
+
+# --- the page -------------------------------------------------------------------------------------
+
+
+class Page:
+    """The page in a browser, and what its console said."""
+
+    def __init__(self, page: Any, address: str) -> None:
+        self.said: list[str] = []
+        self.asked: list[str] = []
+        self.page = page
+        page.on("console", lambda message: self.said.append(message.text))
+        page.on("pageerror", lambda error: self.said.append(str(error)))
+        page.on("request", lambda request: self.asked.append(request.url))
+        page.goto(address)
+        self.box = page.locator("#page").bounding_box()
+
+    def place(self, at: tuple[float, float]) -> tuple[float, float]:
+        return (
+            self.box["x"] + at[0] * self.box["width"],
+            self.box["y"] + at[1] * self.box["height"],
+        )
+
+    def draw(self, strokes: list[list[tuple[float, float]]]) -> None:
+        mouse = self.page.mouse
+        for first, *others in strokes:
+            mouse.move(*self.place(first))
+            mouse.down()
+            for place in others:
+                mouse.move(*self.place(place), steps=8)
+            mouse.up()
+        self.settle()
+
+    def touch(self, strokes: list[list[tuple[float, float]]]) -> None:
+        """The same with a finger."""
+        session = self.page.context.new_cdp_session(self.page)
+
+        def send(kind: str, at: tuple[float, float] | None) -> None:
+            points = [dict(zip("xy", self.place(at), strict=True))] if at else []
+            session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+        for first, *others in strokes:
+            send("touchStart", first)
+            for place in others:
+                send("touchMove", place)
+            send("touchEnd", None)
+        self.settle()
+
+    def settle(self) -> None:
+        self.page.wait_for_selector("body:not([data-asking])")
+
+    def guesses(self, model: str) -> list[str]:
+        texts: list[str] = self.page.locator(f"[data-model={model}] b").all_text_contents()
+        return texts
+
+    def first(self) -> set[str]:
+        """What the models read, by their first guesses."""
+        return {self.guesses(model)[0] for model in ("mlp", "cnn")}
+
+    @property
+    def note(self) -> str:
+        text: str = self.page.locator("#note").text_content()
+        return text
+
+
+@pytest.fixture
+def page(chromium: Any, server: Server) -> Iterator[Page]:
+    context = chromium.new_context(has_touch=True, viewport={"width": 1000, "height": 900})
+    yield Page(context.new_page(), server.address)
+    context.close()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("character", STROKES)
+def test_strokes_of_a_mouse_are_read(character: str, page: Page) -> None:
+    page.draw(STROKES[character])
+    assert page.first() == {character}
+    assert len(page.guesses("mlp")) == len(page.guesses("cnn")) == 3
+    assert page.said == []
+
+
+@pytest.mark.browser
+def test_strokes_of_a_finger_are_read(page: Page) -> None:
+    page.touch(STROKES["H"])
+    assert page.first() == {"H"}
+
+
+@pytest.mark.browser
+def test_answers_change_while_one_draws(page: Page) -> None:
+    page.draw(STROKES["H"][:1])
+    before = page.guesses("cnn")
+    page.draw(STROKES["H"][1:])
+    assert page.first() == {"H"} != {before[0]}
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("undo", ["z", "Control+z", "Backspace"])
+def test_a_key_takes_the_last_stroke_back(undo: str, page: Page) -> None:
+    page.draw(STROKES["7"] + [[(0.1, 0.9), (0.9, 0.9)]])
+    page.page.keyboard.press(undo)
+    page.settle()
+    assert page.first() == {"7"}
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("clear", ["Escape", "Delete"])
+def test_a_key_clears_the_page(clear: str, page: Page) -> None:
+    page.draw(STROKES["7"])
+    page.page.keyboard.press(clear)
+    page.settle()
+    assert page.guesses("mlp") == page.guesses("cnn") == []
+    page.draw(STROKES["T"])
+    assert page.first() == {"T"}
+
+
+@pytest.mark.browser
+def test_buttons_undo_and_clear(page: Page) -> None:
+    page.draw(STROKES["7"] + STROKES["A"])
+    page.page.click("#undo")
+    page.page.click("#undo")
+    page.settle()
+    assert page.first() == {"7"}
+    page.page.click("#clear")
+    page.settle()
+    assert page.guesses("cnn") == []
+
+
+@pytest.mark.browser
+def test_the_page_says_which_characters_exist(page: Page) -> None:
+    texts = page.page.locator("#count, #classes, #merged").all_text_contents()
+    assert texts[0] == "47 characters exist for the models"
+    assert texts[1].replace(" ", "") == CLASSES
+    assert "c i j k l m o p s u v w x y z are read as their capitals" in texts[2]
+
+
+@pytest.mark.browser
+def test_for_models_of_dark_pictures_one_draws_light_on_dark(
+    chromium: Any, models: dict[str, Fitted]
+) -> None:
+    """And classes that are words are no characters."""
+    with serving({"cnn": of_pictures(models["cnn"], mean=0.2)}) as server:
+        page = Page(chromium.new_page(), server.address)
+        page.draw(STROKES["T"])
+        texts = page.page.locator("h1, #count, #classes, #merged").all_text_contents()
+        assert texts[:2] == ["Draw a picture", "47 classes exist for the models"]
+        assert texts[2].startswith("thing 0, thing 1, ")
+        assert texts[3] == "They know no others."
+        assert page.guesses("cnn")[0].startswith("thing ")
+        script = "() => [...document.querySelector('#seen').getContext('2d')"
+        red = page.page.evaluate(
+            f"{script}.getImageData(0, 0, 28, 28).data].filter((_, n) => n % 4 == 0)"
+        )
+        seen = np.array(red).reshape(28, 28)
+        assert (seen[0, 0], seen[20, 14]) == (0, 255)
+        assert page.said == []
+        page.page.close()
+
+
+@pytest.mark.browser
+def test_a_dot_and_two_characters_are_said(page: Page) -> None:
+    page.draw([[(0.5, 0.5), (0.5, 0.5)]])
+    assert page.note.startswith("an empty page")
+    page.page.keyboard.press("Escape")
+    small = [
+        [[(left + 0.4 * x, 0.3 + 0.4 * y) for x, y in stroke] for stroke in STROKES[character]]
+        for left, character in ((0.05, "7"), (0.55, "T"))
+    ]
+    page.draw(small[0] + small[1])
+    assert page.note.startswith("2 characters rather than one; from left to right, mlp: 7 T")
+
+
+@pytest.mark.browser
+def test_the_page_asks_nobody_but_its_own_server(page: Page, server: Server) -> None:
+    page.draw(STROKES["T"])
+    assert {url for url in page.asked if not url.startswith("data:")} == {
+        server.address,
+        f"{server.address}answer",
+    }
+
+
+@pytest.mark.browser
+def test_an_end_of_the_program_is_said(chromium: Any, models: dict[str, Fitted]) -> None:
+    with Server(models, port=0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        page = Page(chromium.new_page(), server.address)
+        server.shutdown()
+        thread.join()
+    page.draw(STROKES["T"])
+    assert page.note == "No answer: the program has ended. Start `ablation draw` again."
+    page.page.close()
