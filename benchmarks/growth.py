@@ -33,8 +33,10 @@ from ablation.data.splits import make_repeats
 from ablation.params import Params, load_params
 from ablation.run.hardware import Hardware
 from ablation.run.memory import FOLDER_VARIABLE
-from ablation.run.runner import Laboratory
-from ablation.study import Entry, list_entries, make_trial, run_entries
+from ablation.run.runner import Finished, TrialRunner
+from ablation.study.entries import Entry, list_entries
+from ablation.study.inputs import make_trial
+from ablation.study.race import run_entries
 from ablation.trial.recipe import CHAIN
 from ablation.trial.trials import Curves, Result, Trial
 
@@ -88,11 +90,11 @@ def measure_real(place: str, workers: int, params: Params, characters: Path) -> 
     repeats = make_repeats(workers, "shuffle", 0.15, REAL_TRIALS + workers, place)
     trials = [Trial("mlp", spec, params.baseline, repeat) for repeat in repeats]
     with workers_at(place, workers) as address:
-        lab = Laboratory(characters, params.training.batch_size, hardware, address)
-        for _ in lab.run(trials[:workers]):
+        runner = TrialRunner(characters, params.training.batch_size, hardware, address)
+        for _ in runner.run(trials[:workers]):
             pass  # to import torch takes as long as some trials
         started = time.perf_counter()
-        for _ in lab.run(trials[workers:]):
+        for _ in runner.run(trials[workers:]):
             pass
         seconds = time.perf_counter() - started
     return row(place, workers, REAL_TRIALS, seconds, None)
@@ -109,8 +111,8 @@ def row(
 
 
 @dataclass
-class SimulatedLaboratory:
-    """A laboratory whose workers only let a clock of their own go on.
+class SimulatedRunner:
+    """A runner whose workers only advance a clock of their own.
 
     seconds, scores: of each trial that may be asked for.
     """
@@ -123,11 +125,12 @@ class SimulatedLaboratory:
     now: float = 0.0
     asked: int = 0
 
-    def recall(self, trial: Trial) -> None:
-        """Nothing is remembered."""
+    def remembers(self, trial: Trial) -> bool:
+        """Nothing is."""
+        return False
 
-    def run(self, trials: Iterable[Trial]) -> Iterator[tuple[Trial, Result]]:
-        """As `Laboratory.run`: the next trial is asked for when a worker is free."""
+    def run(self, trials: Iterable[Trial]) -> Iterator[Finished]:
+        """As `TrialRunner.run`: the next trial is asked for when a worker is free."""
         ahead, numbers = iter(trials), count()
         running: list[tuple[float, int, Trial]] = []
         while True:
@@ -139,7 +142,8 @@ class SimulatedLaboratory:
                 return
             self.now, _, trial = heapq.heappop(running)
             score = self.scores[trial]
-            yield trial, Result(score, Curves([], [], [], []), self.seconds[trial], False, 0)
+            result = Result(score, Curves([], [], [], []), self.seconds[trial], False, 0)
+            yield Finished(trial, result, remembered=False)
 
 
 def simulate_stage(
@@ -162,23 +166,23 @@ def simulate_stage(
     ]
     flat = [trial for of_one in trials for trial in of_one]
     scores = dict(zip(flat, (0.85 + NOISE * levels).ravel().tolist(), strict=True))
-    lab = SimulatedLaboratory(workers, dict(zip(flat, lengths.ravel(), strict=True)), scores)
+    runner = SimulatedRunner(workers, dict(zip(flat, lengths.ravel(), strict=True)), scores)
     started = time.perf_counter()
     console.quiet = True
-    results = run_entries(cast(Laboratory, lab), params, "mlp", entries, made, racing=True)
+    results = run_entries(cast(TrialRunner, runner), params, "mlp", entries, made, racing=True)
     console.quiet = False
     decided = time.perf_counter() - started
     needed = [
-        lab.seconds[trial]
+        runner.seconds[trial]
         for entry, of_one in zip(entries, trials, strict=True)
         for trial, _ in zip(of_one, results[entry.setting], strict=False)
     ]
     return {
-        "seconds": lab.now,
+        "seconds": runner.now,
         "ideal": sum(needed) / workers,
-        "trials": float(lab.asked),
+        "trials": float(runner.asked),
         "counted": float(len(needed)),
-        "decided_ms": 1000 * decided / lab.asked,
+        "decided_ms": 1000 * decided / runner.asked,
     }
 
 

@@ -2,13 +2,14 @@
 
     python benchmarks/naps.py WORKERS [ADDRESS] [--hundredths OF_A_SECOND]
 
-Whoever loads this module naps instead of training. This machine's workers load what has started
-them; those of a cluster, whose scheduler's address is given, are told to with `--preload`.
+A process that loads this module sleeps instead of training. This machine's workers run it; those
+of a cluster, whose scheduler's address is given, are told to with `--preload`.
 """
 
 import argparse
 import json
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,12 +21,14 @@ import numpy as np
 from ablation.data.characters import SIDE, Characters
 from ablation.data.splits import Repeat, make_repeats
 from ablation.params import load_params
+from ablation.processes import pool
 from ablation.run import worker
 from ablation.run.hardware import Hardware
-from ablation.run.job import Errand
+from ablation.run.job import TrainingJob
 from ablation.run.memory import FOLDER_VARIABLE
-from ablation.run.runner import Laboratory
-from ablation.study import Entry, run_entries
+from ablation.run.runner import TrialRunner
+from ablation.study.entries import Entry
+from ablation.study.race import run_entries
 from ablation.trial.families import MlpSpec
 from ablation.trial.trials import Curves, Result
 
@@ -33,14 +36,15 @@ SETTINGS_A_WORKER = 8
 REPEATS = 5
 
 
-def nap(errand: Errand, find: Callable[[], Characters]) -> bytes:
-    """What stands in for `worker.train`: no network learns anything."""
-    time.sleep(errand.trial.spec.epochs / 100)  # all that a worker is told of its length
-    score = 0.8 + np.random.default_rng(errand.trial.repeat.init_seed).normal(0, 0.003)
+def nap(job: TrainingJob, load: Callable[[], Characters]) -> bytes:
+    """Stands in for `worker._train`: no network learns anything."""
+    time.sleep(job.trial.spec.epochs / 100)  # all that a worker is told of its length
+    score = 0.8 + np.random.default_rng(job.trial.repeat.init_seed).normal(0, 0.003)
     return Result(score, Curves([], [], [], []), 0.0, False, 0).to_bytes()
 
 
-worker.train = nap
+worker._train = nap
+pool.WORKER = (__file__, "--worker")
 
 
 def measure(workers: int, address: str, hundredths: int, folder: Path) -> dict[str, float]:
@@ -49,7 +53,7 @@ def measure(workers: int, address: str, hundredths: int, folder: Path) -> dict[s
     images = np.zeros((47, SIDE, SIDE), np.uint8)
     names = tuple(map(str, range(47)))
     Characters(images, np.arange(47, dtype=np.uint8), names).save(folder / "train.npz")
-    lab = Laboratory(folder / "train.npz", 1, Hardware("cpu", False, workers), address)
+    runner = TrialRunner(folder / "train.npz", 1, Hardware("cpu", False, workers), address)
     params = load_params()
     models: Any = params.models
     spec = MlpSpec(hidden=(8, 8, 8), epochs=hundredths)
@@ -59,7 +63,7 @@ def measure(workers: int, address: str, hundredths: int, folder: Path) -> dict[s
 
     def stage(some: list[Entry], repeats: list[Repeat]) -> float:
         started = time.perf_counter()
-        run_entries(lab, params, "mlp", some, repeats, racing=False)
+        run_entries(runner, params, "mlp", some, repeats, racing=False)
         return time.perf_counter() - started
 
     stage(entries[:workers], make_repeats(1, "shuffle", 0.15, 1))
@@ -72,6 +76,8 @@ def main() -> None:
     parser.add_argument("workers", type=int)
     parser.add_argument("address", nargs="?", default="")
     parser.add_argument("--hundredths", type=int, default=25)
+    if "--worker" in sys.argv:
+        return pool.serve()
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         found = measure(given.workers, given.address, given.hundredths, Path(folder))

@@ -19,7 +19,7 @@ from ablation.data.splits import Repeat, make_repeats, val_to_train
 from ablation.judge.noise import CONFIDENCE, Floats, corrected_interval
 from ablation.params import Params, load_params
 from ablation.run.hardware import Hardware
-from ablation.run.runner import Laboratory
+from ablation.run.runner import TrialRunner
 from ablation.trial.trials import Trial
 
 LEAST_REPEATS = 5
@@ -32,7 +32,8 @@ def scores(
     training = params.training
     hardware = Hardware.choose(training.device, precision, training.workers)
     trials = [Trial(model, params.spec(model), params.baseline, repeat) for repeat in repeats]
-    found = dict(Laboratory(characters, training.batch_size, hardware).run(trials))
+    runner = TrialRunner(characters, training.batch_size, hardware)
+    found = {trial: result for trial, result, _ in runner.run(trials)}
     return np.array([found[trial].score for trial in trials])
 
 

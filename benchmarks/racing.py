@@ -20,14 +20,9 @@ from ablation.base.files import read_csv, read_json
 from ablation.data.splits import val_to_train
 from ablation.judge.selection import judge_stage
 from ablation.params import Params, load_params
-from ablation.study import (
-    TRAINING_CHARACTERS,
-    laboratory,
-    list_entries,
-    repeats_for,
-    run_entries,
-    weigh,
-)
+from ablation.study.entries import list_entries
+from ablation.study.inputs import TRAINING_CHARACTERS, make_runner, repeats_for
+from ablation.study.race import make_contenders, run_entries
 from ablation.trial.recipe import CHAIN, load_recipe
 
 RECIPES, METRICS, PLOTS = Path("data/recipes"), Path("metrics"), Path("plots")
@@ -39,9 +34,11 @@ def compare(params: Params, model: str, before: str, technique: str) -> dict[str
     trials = read_csv(PLOTS / model / technique / "trials.csv")
     incumbent = load_recipe(RECIPES / model / f"{before}.yaml")
     entries, repeats = list_entries(params, model, technique, incumbent), repeats_for(params)
-    lab = laboratory(params)
-    results = run_entries(lab, params, model, entries, repeats, racing=False)
-    first, *others = weigh(entries, results, len(repeats), len(lab.classes), lab.largest)
+    runner = make_runner(params)
+    results = run_entries(runner, params, model, entries, repeats, racing=False)
+    first, *others = make_contenders(
+        entries, results, len(repeats), len(runner.classes), runner.largest
+    )
     rule = params.selection
     verdict = judge_stage(first, others, val_to_train(repeats[0]), rule.risk, rule.equal_within)
     return {
@@ -77,7 +74,7 @@ def main() -> None:
     stages = product(params.families, pairwise(CHAIN))
     rows = [compare(params, model, before, technique) for model, (before, technique) in stages]
     content = {
-        "machine": machine(laboratory(params).hardware.device),
+        "machine": machine(make_runner(params).hardware.device),
         "dataset": params.data.dataset,
         "repeats": params.validation.repeats,
         "rows": rows,

@@ -14,7 +14,7 @@ from ablation.params import Params
 from ablation.processes.pool import cores
 from ablation.raw.loading import load_dataset
 from ablation.run.hardware import processor_name
-from ablation.study import TRAINING_CHARACTERS
+from ablation.study.inputs import TRAINING_CHARACTERS
 
 RESULTS = Path(__file__).with_name("results.json")
 

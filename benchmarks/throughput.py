@@ -3,7 +3,7 @@
     python benchmarks/throughput.py [cpu|cuda]
 
 All three train the same networks on the same number of images, turn by turn in one run, each warmed
-up once. The engine is `Laboratory.fit`, what the study runs: a process per core trains a candidate
+up once. The engine is `TrialRunner.fit`, what the study runs: a process per core trains a candidate
 on all characters. The plain loop (plain_loop.py) trains the same candidates one after another. The
 ceiling is the engine's forward and backward alone, in the same processes and precision, on a batch
 that is already in place: no data, no optimizer. The start of processes is counted nowhere. Sizes
@@ -34,10 +34,10 @@ from ablation.data.characters import Characters
 from ablation.data.splits import make_repeats
 from ablation.labels import label
 from ablation.params import load_params
-from ablation.processes.pool import cores, work_off
+from ablation.processes.pool import cores, run_jobs
 from ablation.run.hardware import Hardware
 from ablation.run.memory import FOLDER_VARIABLE
-from ablation.run.runner import Laboratory
+from ablation.run.runner import TrialRunner
 from ablation.trial.families import FAMILIES, Spec, sizes_of
 from ablation.trial.models import build
 from ablation.trial.recipe import Adam, Constant, Recipe
@@ -82,7 +82,7 @@ class Work:
 
 def engine(work: Work, turn: int) -> float:
     """Images per second as the study trains; each turn has its own seeds, so none is remembered."""
-    laboratory = Laboratory(work.characters, work.batch_size, work.hardware)
+    laboratory = TrialRunner(work.characters, work.batch_size, work.hardware)
     seed = turn - WARM_UP
     trials = [
         Trial(work.model, work.spec, work.recipe, repeat)
@@ -106,7 +106,7 @@ def ceiling(work: Work, _turn: int) -> float:
         work.spec.epochs * work.count // work.batch_size,
         work.hardware,
     )
-    for _ in work_off(iter([job] * work.candidates), work.candidates):
+    for _ in run_jobs(iter([job] * work.candidates), work.candidates):
         pass
     return work.images / (time.perf_counter() - started)
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from ablation.base.checked import read_yaml
-from ablation.base.console import console, stage_process
+from ablation.base.console import console
 from ablation.base.errors import UserError
 from ablation.base.files import repository, write_bytes
 from ablation.params import PARAMS, load_params
+from ablation.processes.stage import stage_process
 from ablation.run.precision import settle
 from ablation.trial.families import FAMILIES
 
@@ -57,7 +58,7 @@ def forecast() -> list[str]:
     Raises:
         UserError: its networks are too large for this machine.
     """
-    command = [sys.executable, "-m", "ablation.forecast"]
+    command = [sys.executable, "-m", "ablation.study.forecast"]
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=PATIENCE, check=False

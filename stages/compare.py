@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 from rich.table import Table
 
-from ablation.base.console import announce, console, percent, points, stage_process
+from ablation.base.console import announce, console, percent, points
 from ablation.base.errors import UserError
 from ablation.base.files import read_csv, read_json, write_csv, write_json
 from ablation.data.datasets import Dataset
@@ -20,6 +20,7 @@ from ablation.judge.evaluation import (
     recalls,
 )
 from ablation.params import Params, load_params
+from ablation.processes.stage import stage_process
 from ablation.trial.recipe import CHAIN
 
 PLOTS = Path("plots/comparison")

@@ -11,7 +11,7 @@ import torch
 from rich.markup import escape
 from rich.table import Table
 
-from ablation.base.console import announce, console, percent, points, stage_process
+from ablation.base.console import announce, console, percent, points
 from ablation.base.errors import UserError
 from ablation.base.files import DIGITS, read_csv, whole_file, write_csv, write_json
 from ablation.data.characters import Characters
@@ -27,6 +27,7 @@ from ablation.judge.evaluation import (
     top2_accuracy,
 )
 from ablation.params import load_params
+from ablation.processes.stage import stage_process
 from ablation.trial.families import FAMILIES
 
 TEST_CHARACTERS = Path("data/prepared/test.npz")

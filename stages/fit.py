@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from ablation.base.console import announce, console, progress, stage_process
+from ablation.base.console import announce, console
 from ablation.base.errors import UserError
 from ablation.base.files import write_bytes, write_csv
+from ablation.base.progress import track
 from ablation.fitted.model_file import pack
 from ablation.params import PARAMS, load_params
+from ablation.processes.stage import stage_process
 from ablation.run.hardware import Hardware
-from ablation.study import fit_repeats, laboratory, make_trial, read_recipe
+from ablation.study.inputs import fit_repeats, make_runner, make_trial, read_recipe
 from ablation.trial.families import FAMILIES
 from ablation.trial.trials import Result
 
@@ -35,9 +37,9 @@ def main() -> None:
         for kind, made in (("seeds", recipe), ("baseline", params.baseline))
         for seed, repeat in enumerate(fit_repeats(params), start=1)
     }
-    lab = laboratory(params)
+    runner = make_runner(params)
     wanted = list(dict.fromkeys(trials.values()))  # the final recipe may be the baseline
-    runs = progress(lab.fit(wanted), len(wanted), f"{model} fits")
+    runs = track(runner.fit(wanted), len(wanted), f"{model} fits")
     fits = {trial: (result, learnt) for trial, result, learnt in runs}
     results = {place: fits[trial][0] for place, trial in trials.items()}
     for (kind, seed), result in results.items():
@@ -50,7 +52,7 @@ def main() -> None:
     for kind in ("seeds", "baseline"):
         shutil.rmtree(MODELS_FOLDER / f"{model}-{kind}", ignore_errors=True)
     for (kind, seed), trial in trials.items():
-        content = pack(trial, fits[trial][1], lab.classes, params.dataset.conversion)
+        content = pack(trial, fits[trial][1], runner.classes, params.dataset.conversion)
         write_bytes(content, MODELS_FOLDER / f"{model}-{kind}" / f"{seed}.safetensors")
     # The first seed is released: declared before anything was seen, not picked as the best.
     released = MODELS_FOLDER / f"{model}.safetensors"
@@ -58,10 +60,11 @@ def main() -> None:
 
     first = results["seeds", 1]
     write_csv(curves_table(first), Path("plots", model, "fit/curves.csv"))
-    write_csv(times_table(results, lab.hardware), Path("data/times", model, "fit.csv"))
+    write_csv(times_table(results, runner.hardware), Path("data/times", model, "fit.csv"))
     console.print(
         f"{first.parameters:,} parameters trained in {first.train_seconds:.1f} s on one "
-        f"{'core' if lab.hardware.device == 'cpu' else 'GPU'}; {params.fit.seeds} seeds; {released}"
+        f"{'core' if runner.hardware.device == 'cpu' else 'GPU'}; {params.fit.seeds} seeds; "
+        f"{released}"
     )
 
 
@@ -79,7 +82,7 @@ def times_table(results: dict[tuple[str, int], Result], hardware: Hardware) -> p
         {"recipe": RECIPES[kind], "seed": seed, "train_seconds": result.train_seconds}
         for (kind, seed), result in results.items()
     )
-    return table.assign(precision=hardware.precision, computer=hardware.computer)
+    return table.assign(precision=hardware.precision, computer=hardware.computer.name)
 
 
 if __name__ == "__main__":

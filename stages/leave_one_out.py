@@ -15,17 +15,19 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
-from ablation.base.console import announce, console, points, progress, stage_process
+from ablation.base.console import announce, console, points
 from ablation.base.errors import UserError
 from ablation.base.files import write_csv, write_json
+from ablation.base.progress import progress
 from ablation.data.splits import val_to_train
 from ablation.judge.selection import has_collapsed
 from ablation.judge.worth import Changed, Part, Worth, list_trials, weigh_techniques
 from ablation.labels import label
 from ablation.params import load_params
+from ablation.processes.stage import stage_process
 from ablation.run.hardware import Hardware
-from ablation.run.runner import Laboratory
-from ablation.study import laboratory, make_trial, read_chain, read_recipe, repeats_for
+from ablation.run.runner import TrialRunner
+from ablation.study.inputs import make_runner, make_trial, read_chain, read_recipe, repeats_for
 from ablation.trial.families import FAMILIES
 from ablation.trial.recipe import BASELINE, Recipe
 from ablation.trial.trials import Result, Trial
@@ -50,9 +52,9 @@ def main() -> None:
     repeats = repeats_for(params, "leave-one-out")
     pairs, seed = params.worth.order_pairs, params.seed
     needed = list_trials(changed, len(repeats), pairs, seed)
-    lab = laboratory(params)
+    runner = make_runner(params)
     results = run_trials(
-        lab,
+        runner,
         {
             (recipe, index): make_trial(
                 params, model, having(final, recipe, baseline), repeats[index]
@@ -62,7 +64,7 @@ def main() -> None:
         },
     )
     scores = {
-        recipe: scores_of(recipe, results, len(repeats), len(lab.classes), lab.largest)
+        recipe: scores_of(recipe, results, len(repeats), len(runner.classes), runner.largest)
         for recipe in needed
     }
     if np.isnan(scores[frozenset(changed)]).any():
@@ -79,7 +81,7 @@ def main() -> None:
     }
     for file, table in tables.items():
         write_csv(table, Path("plots", model, "leave_one_out", f"{file}.csv"))
-    times = times_table(results, changed, lab.hardware)
+    times = times_table(results, changed, runner.hardware)
     write_csv(times, Path("data/times", model, "leave_one_out.csv"))
     write_json(metrics(tables["gains"]), Path("metrics", model, "leave_one_out.json"))
     show(tables)
@@ -102,23 +104,26 @@ def having(final: Recipe, kept: Changed, baseline: Recipe) -> Recipe:
     return recipe
 
 
-def run_trials(lab: Laboratory, trials: dict[Run, Trial]) -> dict[Run, Result]:
-    """Recall the trials that are remembered and train the others; equal recipes share a trial.
+def run_trials(runner: TrialRunner, trials: dict[Run, Trial]) -> dict[Run, Result]:
+    """Run the trials; equal recipes share one.
 
     Raises:
         SplitError: the splits that params.yaml asks for cannot be made from these characters.
     """
     started = time.monotonic()
-    each = dict.fromkeys(trials.values())
-    remembered = {trial: known for trial in each if (known := lab.recall(trial))}
-    missing = [trial for trial in each if trial not in remembered]
-    model = next(iter(each)).model
-    trained = dict(progress(lab.run(missing), len(missing), model))
+    each = [*dict.fromkeys(trials.values())]
+    missing = sum(not runner.remembers(trial) for trial in each)
+    finished: dict[Trial, Result] = {}
+    trained = 0
+    with progress(each[0].model, missing) as update:
+        for trial, result, remembered in runner.run(each):
+            finished[trial] = result
+            trained += not remembered
+            update(trained, missing)
     console.print(
-        f"{model}: {len(trained)} trials trained in {time.monotonic() - started:,.0f} s, "
-        f"{len(remembered)} remembered"
+        f"{each[0].model}: {trained} trials trained in {time.monotonic() - started:,.0f} s, "
+        f"{len(each) - trained} remembered"
     )
-    finished = remembered | trained
     return {run: finished[trial] for run, trial in trials.items()}
 
 
@@ -154,7 +159,7 @@ def times_table(results: dict[Run, Result], changed: list[str], hardware: Hardwa
         for (recipe, index), result in results.items()
     ]
     table = pd.DataFrame(rows, columns=["setting", "repeat", "train_seconds"])
-    return table.assign(precision=hardware.precision, computer=hardware.computer)
+    return table.assign(precision=hardware.precision, computer=hardware.computer.name)
 
 
 def gains_table(

@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ablation.base.console import announce, console, stage_process
+from ablation.base.console import announce, console
 from ablation.base.files import repository, write_csv
 from ablation.data.characters import Characters
 from ablation.params import load_params
+from ablation.processes.stage import stage_process
 from ablation.raw.loading import load_dataset
 
 PREPARED = Path("data/prepared")

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from ablation.base.console import console, stage_process
+from ablation.base.console import console
 from ablation.params import load_params
+from ablation.processes.stage import stage_process
 from ablation.show.report import summary, write_charts, write_pictures
 from ablation.show.story import write_report
 from ablation.show.study import Study

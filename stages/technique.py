@@ -11,26 +11,16 @@ from pathlib import Path
 import pandas as pd
 from rich.table import Table
 
-from ablation.base.console import announce, console, percent, points, short, stage_process
+from ablation.base.console import announce, console, percent, points, short
 from ablation.base.files import write_csv, write_json
 from ablation.data.splits import val_to_train
 from ablation.judge.selection import Evidence, Verdict, judge_stage
 from ablation.params import load_params
-from ablation.study import (
-    CHAIN_COLUMNS,
-    Entry,
-    Results,
-    curves_table,
-    laboratory,
-    list_entries,
-    read_chain,
-    read_recipe,
-    repeats_for,
-    run_entries,
-    times_table,
-    trials_table,
-    weigh,
-)
+from ablation.processes.stage import stage_process
+from ablation.study.entries import Entry, list_entries
+from ablation.study.inputs import CHAIN_COLUMNS, make_runner, read_chain, read_recipe, repeats_for
+from ablation.study.race import Results, make_contenders, run_entries
+from ablation.study.tables import curves_table, times_table, trials_table
 from ablation.trial.families import FAMILIES
 from ablation.trial.recipe import BASELINE, CHAIN, save_recipe
 
@@ -50,11 +40,11 @@ def main() -> None:
     for line in params.unwise:
         console.print(line)
 
-    lab = laboratory(params)
+    runner = make_runner(params)
     repeats = repeats_for(params)
-    results = run_entries(lab, params, model, entries, repeats, params.selection.racing)
-    first, *others = contenders = weigh(
-        entries, results, len(repeats), len(lab.classes), lab.largest
+    results = run_entries(runner, params, model, entries, repeats, racing=params.selection.racing)
+    first, *others = contenders = make_contenders(
+        entries, results, len(repeats), len(runner.classes), runner.largest
     )
     rule = params.selection
     verdict = judge_stage(first, others, val_to_train(repeats[0]), rule.risk, rule.equal_within)
@@ -66,14 +56,14 @@ def main() -> None:
     write_csv(candidates_table(verdict, results), plots / "candidates.csv")
     write_csv(curves_table(results), plots / "curves.csv")
     write_csv(chain_table(chain, technique, numbers), plots / "chain.csv")
-    times = times_table(results, lab.hardware)
+    times = times_table(results, runner.hardware)
     write_csv(times, Path("data/times", model, f"{technique}.csv"))
     write_json(numbers, Path("metrics", model, f"{technique}.json"))
     # The digest makes the stages that start from this recipe depend on the characters as well.
     save_recipe(
         recipes[verdict.winner.setting],
         Path("data/recipes", model, f"{technique}.yaml"),
-        f"chosen on training {params.dataset.things} with SHA-256 {lab.digest}",
+        f"chosen on training {params.dataset.things} with SHA-256 {runner.digest}",
     )
     show(verdict, results, times)
 

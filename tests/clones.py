@@ -181,7 +181,7 @@ def wait_for(found: Callable[[], Found]) -> Found:
 
 
 def processes_of(session: int, command: str = "") -> list[psutil.Process]:
-    """The processes of a session that still run, with these words in their command.
+    """The processes of a session that still run, with these words in their name or command.
 
     One may end while it is looked at.
     """
@@ -189,7 +189,7 @@ def processes_of(session: int, command: str = "") -> list[psutil.Process]:
     for process in psutil.process_iter():
         with suppress(psutil.Error, ProcessLookupError):
             runs = os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE
-            if runs and command in " ".join(process.cmdline()):
+            if runs and command in " ".join([process.name(), *process.cmdline()]):
                 running.append(process)
     return running
 

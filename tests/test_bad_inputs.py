@@ -25,7 +25,7 @@ from ablation.data.datasets import DATASETS
 from ablation.data.splits import make_repeats
 from ablation.fitted.model_file import METADATA, pack, unpack
 from ablation.params import load_params
-from ablation.study import CHAIN_COLUMNS, make_trial
+from ablation.study.inputs import CHAIN_COLUMNS, make_trial
 from ablation.trial.models import build
 from ablation.trial.recipe import load_recipe
 from ablation.trial.trials import Learnt

@@ -10,15 +10,15 @@ import pytest
 import yaml
 
 from ablation.base.errors import UserError
-from ablation.forecast import (
+from ablation.params import Params
+from ablation.run.hardware import has_gpu
+from ablation.study.forecast import (
     count_leave_one_out,
     count_trials,
     duration,
     epochs_of_fits,
     refuse_networks_without_memory,
 )
-from ablation.params import Params
-from ablation.run.hardware import has_gpu
 
 ROOT = Path(__file__).parents[1]
 FILES = ("dvc.yaml", "params.yaml")

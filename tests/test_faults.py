@@ -9,14 +9,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ablation.processes.lifetime import DVC_HAS_ENDED
 from tests.clones import Clone, in_a_namespace, processes_of, shared_memory_of, wait_for
 
 BASELINE = ("--model", "mlp", "--technique", "baseline")
 STAGE = ("env", "PYTHONPATH=src", "python", "stages/technique.py", *BASELINE)
 REPRO = ("dvc", "repro", "--single-item", "baseline@mlp")
 KEPT = "run `dvc repro` again, finished trials are kept"
-WORKER = "spawn_main"
+WORKER = "pool"
 IN_TEN_YEARS = 315_360_000 * 10**9
 
 
@@ -57,7 +56,8 @@ def errors_in(output: str) -> list[str]:
 def test_a_stage_ends_with_its_dvc_and_the_next_dvc_goes_on(long_study: Clone) -> None:
     dvc = start_training(long_study, *REPRO)
     dvc.terminate()
-    assert DVC_HAS_ENDED in end_of(dvc)
+    end_of(dvc)
+    wait_for(lambda: not processes_of(dvc.pid))
     before = long_study.trained()
     again = start_training(long_study, *REPRO)
     wait_for(lambda: len(long_study.trained()) > len(before))

@@ -13,7 +13,7 @@ import yaml
 
 from ablation.base.files import read_csv, write_csv
 from ablation.data.characters import Characters
-from ablation.study import CHAIN_COLUMNS
+from ablation.study.inputs import CHAIN_COLUMNS
 
 ROOT = Path(__file__).parents[1]
 CHAIN = [

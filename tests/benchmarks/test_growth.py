@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from growth import SimulatedLaboratory, simulate_stage
+from growth import SimulatedRunner, simulate_stage
 
 from ablation.data.splits import make_repeats
 from ablation.params import Params, load_params
-from ablation.study import Entry
+from ablation.study.entries import Entry
 from ablation.trial.trials import Trial
 
 ROOT = Path(__file__).parents[2]
@@ -48,11 +48,11 @@ def test_simulated_workers_work_side_by_side(
 ) -> None:
     monkeypatch.setattr("growth.ENGINE_SECONDS", 1.0)
     seconds = dict(zip(trials, [10.0, 20.0, 5.0, 30.0], strict=True))
-    lab = SimulatedLaboratory(2, seconds, dict.fromkeys(trials, 0.5))
-    order = [trial for trial, _ in lab.run(trials)]
+    runner = SimulatedRunner(2, seconds, dict.fromkeys(trials, 0.5))
+    order = [trial for trial, *_ in runner.run(trials)]
     assert order == [trials[0], trials[2], trials[1], trials[3]]
-    assert lab.now == (10 + 1) + (5 + 1) + (30 + 1)
-    assert lab.asked == 4
+    assert runner.now == (10 + 1) + (5 + 1) + (30 + 1)
+    assert runner.asked == 4
 
 
 def test_the_next_trial_is_asked_for_when_a_simulated_worker_is_free(trials: list[Trial]) -> None:
@@ -64,8 +64,8 @@ def test_the_next_trial_is_asked_for_when_a_simulated_worker_is_free(trials: lis
             known.append(len(finished))
             yield trial
 
-    lab = SimulatedLaboratory(2, dict.fromkeys(trials, 1.0), dict.fromkeys(trials, 0.5))
-    for trial, _ in lab.run(ahead()):
+    runner = SimulatedRunner(2, dict.fromkeys(trials, 1.0), dict.fromkeys(trials, 0.5))
+    for trial, *_ in runner.run(ahead()):
         finished.append(trial)
     assert known == [0, 0, 1, 2]
 

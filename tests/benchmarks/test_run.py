@@ -21,7 +21,7 @@ def test_a_benchmark_that_is_stopped_leaves_nothing(stop: int, tmp_path: Path) -
     running = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL)
     try:
         (part,) = wait_for(psutil.Process(running.pid).children)
-        wait_for(lambda: processes_of(part.pid, "spawn_main"))
+        wait_for(lambda: processes_of(part.pid, "pool"))
     finally:
         running.send_signal(stop)
         running.wait()

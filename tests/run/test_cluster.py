@@ -26,7 +26,7 @@ from ablation.data.splits import Repeat, make_repeats
 from ablation.run import memory
 from ablation.run.cluster import SCHEDULER_VARIABLE, one_kind
 from ablation.run.hardware import Computer, Hardware, has_gpu
-from ablation.run.runner import Laboratory
+from ablation.run.runner import TrialRunner
 from ablation.trial.families import CnnSpec, MlpSpec
 from ablation.trial.recipe import Recipe
 from ablation.trial.trials import Result, Trial
@@ -101,12 +101,12 @@ def many(trials: list[Trial]) -> Iterator[Trial]:
     return (dataclasses.replace(trials[0], repeat=repeat) for repeat in repeats)
 
 
-def laboratory(study: Path, address: str = "") -> Laboratory:
-    return Laboratory(study / "data/prepared/train.npz", 32, HERE, address)
+def make_runner(study: Path, address: str = "") -> TrialRunner:
+    return TrialRunner(study / "data/prepared/train.npz", 32, HERE, address)
 
 
-def outcomes(lab: Laboratory, trials: Iterable[Trial]) -> dict[Trial, Outcome]:
-    return {trial: outcome(result) for trial, result in lab.run(trials)}
+def outcomes(runner: TrialRunner, trials: Iterable[Trial]) -> dict[Trial, Outcome]:
+    return {trial: outcome(result) for trial, result, _ in runner.run(trials)}
 
 
 def outcome(result: Result) -> Outcome:
@@ -132,7 +132,7 @@ def workers_of(client: Client) -> dict[str, dict[str, Any]]:
 def test_a_cluster_gives_the_same_bytes(
     two_workers: Cluster, toy_study: Path, trials: list[Trial]
 ) -> None:
-    here, there = laboratory(toy_study), laboratory(toy_study, two_workers.address)
+    here, there = make_runner(toy_study), make_runner(toy_study, two_workers.address)
     expected = outcomes(here, trials)
     fits = [learnt.to_bytes() for _, _, learnt in here.fit(trials[-1:])]
     names = remembered(toy_study / "memory")
@@ -146,9 +146,9 @@ def test_characters_travel_once_to_each_worker(
     two_workers: Cluster, toy_study: Path, trials: list[Trial], many: Iterator[Trial]
 ) -> None:
     """And stay there for the next stage, which is another process."""
-    first = laboratory(toy_study, two_workers.address)
+    first = make_runner(toy_study, two_workers.address)
     list(first.run(next(many) for _ in range(40)))
-    next_stage = laboratory(toy_study, two_workers.address)
+    next_stage = make_runner(toy_study, two_workers.address)
     assert next_stage.digest
     next_stage.characters.unlink()
     assert len(outcomes(next_stage, trials)) == len(trials)
@@ -159,7 +159,7 @@ def test_the_dashboard_shows_the_study(
 ) -> None:
     """By the names under which Dask groups what it does; the page itself needs bokeh."""
     seen = []
-    for _ in laboratory(toy_study, two_workers.address).run(trials):
+    for _ in make_runner(toy_study, two_workers.address).run(trials):
         with Client(two_workers.address, set_as_default=False) as client:
             seen += client.run_on_scheduler(lambda dask_scheduler: [*dask_scheduler.task_prefixes])
             page = urlopen(client.dashboard_link).read().decode()
@@ -170,13 +170,13 @@ def test_the_dashboard_shows_the_study(
 def test_other_characters_take_their_place(
     two_workers: Cluster, toy: Characters, toy_study: Path, trials: list[Trial]
 ) -> None:
-    usual = outcomes(laboratory(toy_study, two_workers.address), trials)
+    usual = outcomes(make_runner(toy_study, two_workers.address), trials)
     Characters(255 - toy.images, toy.labels, toy.classes).save(
         toy_study / "data/prepared/train.npz"
     )
-    others = outcomes(laboratory(toy_study, two_workers.address), trials)
+    others = outcomes(make_runner(toy_study, two_workers.address), trials)
     forget(toy_study)
-    assert outcomes(laboratory(toy_study), trials) == others != usual
+    assert outcomes(make_runner(toy_study), trials) == others != usual
 
 
 def test_the_next_trial_is_asked_for_when_a_worker_is_free(
@@ -191,7 +191,7 @@ def test_the_next_trial_is_asked_for_when_a_worker_is_free(
             known.append(len(finished))
             yield trial
 
-    for trial, _ in laboratory(toy_study, two_workers.address).run(ahead()):
+    for trial, *_ in make_runner(toy_study, two_workers.address).run(ahead()):
         finished.append(trial)
     assert known == [0, 0, 1, 2]
 
@@ -199,11 +199,11 @@ def test_the_next_trial_is_asked_for_when_a_worker_is_free(
 def test_a_mistake_of_the_study_is_said_by_the_worker_that_met_it(
     two_workers: Cluster, toy_study: Path, trials: list[Trial]
 ) -> None:
-    lab = laboratory(toy_study, two_workers.address)
-    assert lab.digest
+    runner = make_runner(toy_study, two_workers.address)
+    assert runner.digest
     (toy_study / "data/prepared/train.npz").write_bytes(b"")
     with pytest.raises(UserError, match=r"train\.npz: it is not a readable npz archive"):
-        outcomes(dataclasses.replace(lab), trials)
+        outcomes(dataclasses.replace(runner), trials)
 
 
 def test_workers_that_compute_otherwise_are_refused_by_name(
@@ -221,7 +221,7 @@ def test_workers_that_compute_otherwise_are_refused_by_name(
     cluster.worker(PYTHONPATH=str(no_project))
     cluster.has(2)
     with pytest.raises(UserError) as caught:
-        outcomes(laboratory(toy_study, cluster.address), trials)
+        outcomes(make_runner(toy_study, cluster.address), trials)
     head, *lines = str(caught.value).splitlines()
     assert "bring them up to date" in head
     without, changed = sorted(lines, key=len)
@@ -243,10 +243,10 @@ def test_a_worker_without_the_device_is_refused(
     two_workers: Cluster, toy_study: Path, trials: list[Trial]
 ) -> None:
     on_gpu = Hardware("cuda", bf16=False, workers=1, elsewhere=Computer("a GPU", "a GPU"))
-    lab = dataclasses.replace(laboratory(toy_study, two_workers.address), hardware=on_gpu)
+    runner = dataclasses.replace(make_runner(toy_study, two_workers.address), hardware=on_gpu)
     two_workers.has(2)
     with pytest.raises(UserError, match="it has no GPU that torch finds"):
-        outcomes(lab, trials)
+        outcomes(runner, trials)
 
 
 @pytest.mark.gpu
@@ -257,7 +257,7 @@ def test_two_workers_may_share_a_gpu(
         pytest.skip("no CUDA device")
     on_gpu = Hardware("cuda", bf16=False, workers=1)
     here, there = (
-        dataclasses.replace(laboratory(toy_study, address), hardware=on_gpu)
+        dataclasses.replace(make_runner(toy_study, address), hardware=on_gpu)
         for address in ("", two_workers.address)
     )
     expected = outcomes(here, trials)
@@ -271,7 +271,7 @@ def test_a_scheduler_that_does_not_know_the_project_is_said(
     with Cluster.running(tmp_path / "cluster", PYTHONPATH=str(no_project)) as cluster:
         cluster.worker()
         with pytest.raises(UserError, match="the scheduler or a worker cannot run this project"):
-            outcomes(laboratory(toy_study, cluster.address), trials)
+            outcomes(make_runner(toy_study, cluster.address), trials)
 
 
 def test_without_the_variable_nothing_of_dask_is_loaded(toy_study: Path) -> None:
@@ -280,8 +280,8 @@ def test_without_the_variable_nothing_of_dask_is_loaded(toy_study: Path) -> None
     command = """
 import sys
 from ablation.params import load_params
-from ablation.study import laboratory
-print(laboratory(load_params()).cluster == "", "distributed" in sys.modules, "dask" in sys.modules)
+from ablation.study.inputs import make_runner
+print(make_runner(load_params()).cluster == "", "distributed" in sys.modules, "dask" in sys.modules)
 """
     done = subprocess.run(
         [sys.executable, "-c", command],
@@ -303,7 +303,7 @@ def test_a_scheduler_that_is_not_there_is_said(
         "x://y:1": "scheme",
     }.items():
         with pytest.raises(UserError, match=why) as caught:
-            outcomes(laboratory(toy_study, address), trials)
+            outcomes(make_runner(toy_study, address), trials)
         assert str(caught.value).startswith(f"{SCHEDULER_VARIABLE}: {address}: no Dask scheduler")
 
 
@@ -317,7 +317,7 @@ def test_an_address_of_another_part_of_dask_is_said(
         worker, _ = workers_of(client)
     for address, why in {f"tcp://{dashboard}": "Time", worker: "it is a worker's address"}.items():
         with pytest.raises(UserError, match=rf"{address}: no Dask scheduler .*\({why}"):
-            outcomes(laboratory(toy_study, address), trials)
+            outcomes(make_runner(toy_study, address), trials)
 
 
 def test_without_the_extra_what_to_install_is_said(
@@ -327,7 +327,7 @@ def test_without_the_extra_what_to_install_is_said(
     with pytest.raises(
         UserError, match=r"distributed is not installed; `pip install '\.\[cluster\]'`"
     ):
-        outcomes(laboratory(toy_study, NOBODY), trials)
+        outcomes(make_runner(toy_study, NOBODY), trials)
 
 
 def test_a_worker_that_joins_late_works_with_the_others(
@@ -335,10 +335,10 @@ def test_a_worker_that_joins_late_works_with_the_others(
 ) -> None:
     late = toy_study / "late"
     two_workers.has(2)
-    running = laboratory(toy_study, two_workers.address).run(until(many, lambda: remembered(late)))
+    running = make_runner(toy_study, two_workers.address).run(until(many, lambda: remembered(late)))
     next(running)
     third = two_workers.worker(ABLATION_CACHE=str(late))
-    there = {trial: outcome(result) for trial, result in running}
+    there = {trial: outcome(result) for trial, result, _ in running}
     third.kill()
     assert remembered(late) <= remembered(toy_study / "memory")
     assert len(there) > 2
@@ -360,23 +360,23 @@ def test_a_worker_that_leaves_in_the_middle_changes_nothing(
             asked.append(trial)
             yield trial
 
-    for trial, result in laboratory(toy_study, two_workers.address).run(ahead()):
+    for trial, result, _ in make_runner(toy_study, two_workers.address).run(ahead()):
         there[trial] = outcome(result)
         if begun.exists():
             third.kill()
     forget(toy_study)
-    assert outcomes(laboratory(toy_study), asked) == there
+    assert outcomes(make_runner(toy_study), asked) == there
 
 
 def test_ctrl_c_leaves_the_workers_to_the_next_study(
     two_workers: Cluster, toy_study: Path, trials: list[Trial], many: Iterator[Trial]
 ) -> None:
-    running = laboratory(toy_study, two_workers.address).run(many)
+    running = make_runner(toy_study, two_workers.address).run(many)
     next(running)
     Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
     with pytest.raises(KeyboardInterrupt):
         list(running)
-    assert len(outcomes(laboratory(toy_study, two_workers.address), trials)) == len(trials)
+    assert len(outcomes(make_runner(toy_study, two_workers.address), trials)) == len(trials)
 
 
 def test_a_study_that_waits_says_why_and_ends_with_its_scheduler(
@@ -398,12 +398,12 @@ def test_a_study_that_waits_says_why_and_ends_with_its_scheduler(
 
     monkeypatch.setattr("ablation.run.cluster.console.print", heard)
     mine = dataclasses.replace(HERE, elsewhere=Computer.here("cpu"))
-    lab = laboratory(toy_study, cluster.address)
+    runner = make_runner(toy_study, cluster.address)
     with pytest.raises(UserError, match=GONE):
-        outcomes(dataclasses.replace(lab, hardware=mine), trials)
+        outcomes(dataclasses.replace(runner, hardware=mine), trials)
     assert re.search(
         rf"\(tcp://\S+ is paused; memory ran short there\) "
-        rf"\(1 of another kind than {re.escape(mine.computer)}\): waiting for one$",
+        rf"\(1 of another kind than {re.escape(mine.computer.name)}\): waiting for one$",
         said[1],
     )
 
@@ -432,7 +432,7 @@ def test_a_trial_whose_workers_die_ends_the_study_with_that_reason(
     cluster.worker(*options, "--preload", str(tmp_path / "dies.py"))
     cluster.has(1)
     with pytest.raises(UserError, match=said):
-        outcomes(laboratory(toy_study, cluster.address), trials)
+        outcomes(make_runner(toy_study, cluster.address), trials)
 
 
 def test_memory_that_a_worker_is_refused_is_said_by_name(
@@ -441,14 +441,14 @@ def test_memory_that_a_worker_is_refused_is_said_by_name(
     (tmp_path / "greedy.py").write_text(WANTS_TOO_MUCH)
     cluster.worker("--preload", str(tmp_path / "greedy.py"))
     with pytest.raises(UserError, match=r"^worker tcp://127.0.0.1:\d+: memory was refused"):
-        outcomes(laboratory(toy_study, cluster.address), trials)
+        outcomes(make_runner(toy_study, cluster.address), trials)
 
 
 def test_a_scheduler_that_goes_in_the_middle_ends_the_study(
     cluster: Cluster, toy_study: Path, many: Iterator[Trial]
 ) -> None:
     cluster.worker()
-    running = laboratory(toy_study, cluster.address).run(many)
+    running = make_runner(toy_study, cluster.address).run(many)
     next(running)
     cluster.scheduler.kill()
     with pytest.raises(UserError, match=GONE):
@@ -465,12 +465,12 @@ def test_a_stage_keeps_to_the_kind_of_machine_of_which_most_are(
         cluster.worker(*options, ABLATION_CACHE=str(place))
     cluster.has(3)
     with pytest.raises(UserError, match=r"computes on Abacus, here .*`training.machines: mixed`"):
-        outcomes(laboratory(toy_study, cluster.address), trials)
+        outcomes(make_runner(toy_study, cluster.address), trials)
     chosen = one_kind(cluster.address, HERE)
-    assert chosen.computer == "Abacus"
-    lab = dataclasses.replace(laboratory(toy_study, cluster.address), hardware=chosen)
-    assert len(outcomes(lab, trials)) == len(trials)
+    assert chosen.computer.name == "Abacus"
+    runner = dataclasses.replace(make_runner(toy_study, cluster.address), hardware=chosen)
+    assert len(outcomes(runner, trials)) == len(trials)
     assert remembered(memories[0]) == set()
     assert remembered(memories[1]) | remembered(memories[2]) == remembered(toy_study / "memory")
-    assert outcomes(laboratory(toy_study), trials)
+    assert outcomes(make_runner(toy_study), trials)
     assert len(remembered(toy_study / "memory")) == 2 * len(trials)

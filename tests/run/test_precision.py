@@ -29,7 +29,7 @@ def test_auto_is_decided_and_recorded(faster: str, monkeypatch: pytest.MonkeyPat
     settle("auto", "cpu")
     record = yaml.safe_load(RECORD.read_text())
     assert (record["asked"], record["precision"]) == ("auto", faster)
-    assert record["decided_on"] == Hardware.choose("cpu", "float32", 1).computer
+    assert record["decided_on"] == Hardware.choose("cpu", "float32", 1).computer.name
     assert RECORD.read_text().startswith("# What training.precision")
 
 

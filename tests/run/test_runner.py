@@ -16,7 +16,7 @@ from ablation.fitted.model import Fitted
 from ablation.fitted.model_file import pack
 from ablation.run import memory
 from ablation.run.hardware import Hardware
-from ablation.run.runner import Laboratory
+from ablation.run.runner import TrialRunner
 from ablation.trial.families import CnnSpec, MlpSpec
 from ablation.trial.recipe import Recipe, Regularization, Sgd
 from ablation.trial.trials import Result, Trial
@@ -25,7 +25,7 @@ from ablation.trial.trials import Result, Trial
 LARGEST_SPLIT = """
 import numpy as np
 import torch
-from ablation.base.console import peak_memory
+from ablation.processes.pool import peak_memory
 from ablation.data.splits import make_repeats
 from ablation.trial.recipe import Recipe
 from ablation.run.no_compiler import leave_compiler_out
@@ -53,8 +53,8 @@ Outcome = tuple[float, bool, str]
 
 
 @pytest.fixture
-def lab(toy_study: Path) -> Laboratory:
-    return Laboratory(toy_study / "data/prepared/train.npz", 32, ONE_WORKER)
+def runner(toy_study: Path) -> TrialRunner:
+    return TrialRunner(toy_study / "data/prepared/train.npz", 32, ONE_WORKER)
 
 
 @pytest.fixture
@@ -64,9 +64,9 @@ def trials(mlp: MlpSpec, cnn: CnnSpec, recipe: Recipe, repeats: list[Repeat]) ->
     return [*mlps, Trial("cnn", cnn, recipe, repeats[0])]
 
 
-def outcomes(lab: Laboratory, trials: list[Trial]) -> dict[Trial, Outcome]:
+def outcomes(runner: TrialRunner, trials: list[Trial]) -> dict[Trial, Outcome]:
     """All of the results that has to come out again, to the last bit."""
-    return {trial: outcome(result) for trial, result in lab.run(trials)}
+    return {trial: outcome(result) for trial, result, _ in runner.run(trials)}
 
 
 def outcome(result: Result) -> Outcome:
@@ -78,46 +78,48 @@ def remembered(study: Path) -> dict[str, int]:
 
 
 def test_results_do_not_depend_on_the_number_of_workers(
-    lab: Laboratory, trials: list[Trial], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    runner: TrialRunner, trials: list[Trial], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    alone = outcomes(lab, trials)
+    alone = outcomes(runner, trials)
     monkeypatch.setenv("ABLATION_CACHE", str(tmp_path / "another"))
-    two = dataclasses.replace(lab, hardware=dataclasses.replace(ONE_WORKER, workers=2))
+    two = dataclasses.replace(runner, hardware=dataclasses.replace(ONE_WORKER, workers=2))
     assert outcomes(two, trials) == alone
     assert len(list((tmp_path / "another").iterdir())) == len(trials)
 
 
 def test_results_do_not_depend_on_the_order(
-    lab: Laboratory, trials: list[Trial], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    runner: TrialRunner, trials: list[Trial], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    forwards = outcomes(lab, trials)
+    forwards = outcomes(runner, trials)
     monkeypatch.setenv("ABLATION_CACHE", str(tmp_path / "another"))
-    assert outcomes(lab, trials[::-1]) == forwards
+    assert outcomes(runner, trials[::-1]) == forwards
 
 
-def test_a_trial_is_trained_once(lab: Laboratory, trials: list[Trial], toy_study: Path) -> None:
-    first = dict(lab.run(trials))
+def test_a_trial_is_trained_once(runner: TrialRunner, trials: list[Trial], toy_study: Path) -> None:
+    first = {trial: result for trial, result, _ in runner.run(trials)}
     written = remembered(toy_study)
-    assert dict(lab.run(trials)) == first  # with the seconds that the training took
+    assert {
+        trial: result for trial, result, _ in runner.run(trials)
+    } == first  # with the seconds that the training took
     assert remembered(toy_study) == written
     assert len(written) == len(trials)
 
 
 def test_a_new_trial_costs_only_itself(
-    lab: Laboratory, trials: list[Trial], toy_study: Path
+    runner: TrialRunner, trials: list[Trial], toy_study: Path
 ) -> None:
-    outcomes(lab, trials[:2])
+    outcomes(runner, trials[:2])
     before = remembered(toy_study)
-    outcomes(lab, trials[:3])
+    outcomes(runner, trials[:3])
     after = remembered(toy_study)
     assert len(after) == len(before) + 1
     assert {name: after[name] for name in before} == before
 
 
 def test_workers_of_an_earlier_study_remember_in_this_ones_folder(
-    lab: Laboratory, trials: list[Trial], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    runner: TrialRunner, trials: list[Trial], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    two = dataclasses.replace(lab, hardware=dataclasses.replace(ONE_WORKER, workers=2))
+    two = dataclasses.replace(runner, hardware=dataclasses.replace(ONE_WORKER, workers=2))
     outcomes(two, trials[:2])
     monkeypatch.setenv("ABLATION_CACHE", str(tmp_path / "later"))
     outcomes(two, trials[2:])
@@ -125,30 +127,30 @@ def test_workers_of_an_earlier_study_remember_in_this_ones_folder(
 
 
 def test_what_another_study_finished_meanwhile_is_not_trained_again(
-    lab: Laboratory, trials: list[Trial], monkeypatch: pytest.MonkeyPatch, toy_study: Path
+    runner: TrialRunner, trials: list[Trial], monkeypatch: pytest.MonkeyPatch, toy_study: Path
 ) -> None:
-    running = lab.run(trials[:3])
-    first, _ = next(running)
-    others = outcomes(lab, trials[:3])  # to the end, while the first study waits
+    running = runner.run(trials[:3])
+    first, *_ = next(running)
+    others = outcomes(runner, trials[:3])  # to the end, while the first study waits
     written = remembered(toy_study)
-    assert {trial: outcome(result) for trial, result in running} == {
+    assert {trial: outcome(result) for trial, result, _ in running} == {
         trial: found for trial, found in others.items() if trial != first
     }
     assert remembered(toy_study) == written
 
 
 def test_code_that_changes_under_a_study_stops_it(
-    lab: Laboratory, trials: list[Trial], monkeypatch: pytest.MonkeyPatch, toy_study: Path
+    runner: TrialRunner, trials: list[Trial], monkeypatch: pytest.MonkeyPatch, toy_study: Path
 ) -> None:
-    digests = iter([*["before"] * 3, "after"])  # of two keys, of the study, of the worker
+    digests = iter(["before", "before", "after"])  # of the key, the study, the worker
     monkeypatch.setattr(memory, "code_digest", lambda: next(digests))
-    with pytest.raises(UserError, match="edited while a study ran"):
-        outcomes(lab, trials[:1])
+    with pytest.raises(UserError, match="edited during the study"):
+        outcomes(runner, trials[:1])
     assert not (toy_study / "memory").exists()
 
 
 def test_the_next_trial_is_asked_for_when_a_worker_is_free(
-    lab: Laboratory, trials: list[Trial]
+    runner: TrialRunner, trials: list[Trial]
 ) -> None:
     finished: dict[Trial, Result] = {}
     known = []
@@ -158,24 +160,24 @@ def test_the_next_trial_is_asked_for_when_a_worker_is_free(
             known.append(len(finished))
             yield trial
 
-    for trial, result in lab.run(ahead()):
+    for trial, result, _ in runner.run(ahead()):
         finished[trial] = result
     assert known == [0, 1, 2, 3]
 
 
-def test_what_is_remembered_comes_in_between(lab: Laboratory, trials: list[Trial]) -> None:
-    outcomes(lab, trials[1:3])
-    assert set(outcomes(lab, trials)) == set(trials)
+def test_what_is_remembered_comes_in_between(runner: TrialRunner, trials: list[Trial]) -> None:
+    outcomes(runner, trials[1:3])
+    assert set(outcomes(runner, trials)) == set(trials)
 
 
 def test_a_damaged_memory_is_said_and_trained_again(
-    lab: Laboratory, trials: list[Trial], toy_study: Path, caplog: pytest.LogCaptureFixture
+    runner: TrialRunner, trials: list[Trial], toy_study: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    first = outcomes(lab, trials[:2])
+    first = outcomes(runner, trials[:2])
     path = next((toy_study / "memory").iterdir())
     path.write_bytes(path.read_bytes()[:100])
     with caplog.at_level(logging.WARNING):
-        assert outcomes(lab, trials[:2]) == first
+        assert outcomes(runner, trials[:2]) == first
     assert f"{path}: damaged" in caplog.text
     assert len(path.read_bytes()) > 100
 
@@ -183,69 +185,71 @@ def test_a_damaged_memory_is_said_and_trained_again(
 @pytest.mark.parametrize("change", ["batch_size", "bf16", "characters", "recipe", "spec", "repeat"])
 def test_whatever_determines_a_trial_makes_it_another(
     change: str,
-    lab: Laboratory,
+    runner: TrialRunner,
     trials: list[Trial],
     toy: Characters,
     toy_study: Path,
 ) -> None:
     trial = trials[0]
-    outcomes(lab, [trial])
+    outcomes(runner, [trial])
     match change:
         case "batch_size":
-            lab = dataclasses.replace(lab, batch_size=16)
+            runner = dataclasses.replace(runner, batch_size=16)
         case "bf16":
-            lab = dataclasses.replace(lab, hardware=dataclasses.replace(ONE_WORKER, bf16=True))
+            runner = dataclasses.replace(
+                runner, hardware=dataclasses.replace(ONE_WORKER, bf16=True)
+            )
         case "characters":
             Characters(255 - toy.images, toy.labels, toy.classes).save(toy_study / "other.npz")
-            lab = dataclasses.replace(lab, characters=toy_study / "other.npz")
+            runner = dataclasses.replace(runner, characters=toy_study / "other.npz")
         case "recipe":
             trial = dataclasses.replace(trial, recipe=trial.recipe.having("dropout", 0.3))
         case "spec":
             trial = dataclasses.replace(trial, spec=MlpSpec(hidden=(16, 12, 9), epochs=3))
         case "repeat":
             trial = trials[1]
-    outcomes(lab, [trial])
+    outcomes(runner, [trial])
     assert len(remembered(toy_study)) == 2
 
 
 def test_the_score_is_the_accuracy_after_the_last_epoch_not_the_best(
-    toy: Characters, toy_study: Path, lab: Laboratory, trials: list[Trial]
+    toy: Characters, toy_study: Path, runner: TrialRunner, trials: list[Trial]
 ) -> None:
     guesses = np.random.default_rng(0).integers(0, 4, len(toy), dtype=np.uint8)
     Characters(toy.images, guesses, toy.classes).save(toy_study / "guesses.npz")
-    noisy = dataclasses.replace(lab, characters=toy_study / "guesses.npz")
+    noisy = dataclasses.replace(runner, characters=toy_study / "guesses.npz")
     patient = MlpSpec(hidden=(16, 12, 8), epochs=8)
-    results = [r for _, r in noisy.run(dataclasses.replace(t, spec=patient) for t in trials[:3])]
+    results = [r for _, r, _ in noisy.run(dataclasses.replace(t, spec=patient) for t in trials[:3])]
     assert all(r.score == r.curves.validation_accuracy[-1] for r in results)
     assert any(r.score < max(r.curves.validation_accuracy) for r in results)
 
 
 def test_a_diverged_trial_scores_nothing_and_is_remembered_as_such(
-    lab: Laboratory, trials: list[Trial]
+    runner: TrialRunner, trials: list[Trial]
 ) -> None:
     wild = trials[0].recipe.having("optimizer", Sgd(name="sgd", lr=100.0))
     wild = wild.having("regularization", Regularization(l1=0.0, l2=1.0)).having("batchnorm", False)
     trial = dataclasses.replace(trials[0], recipe=wild, spec=MlpSpec(hidden=(16, 12, 8), epochs=30))
     for _ in range(2):
-        ((_, result),) = lab.run([trial])
+        ((_, result, _),) = runner.run([trial])
         assert result.diverged
         assert result.score == 0
         assert len(result.curves.train_loss) < 30
 
 
 def test_the_share_of_the_largest_class_is_known(
-    lab: Laboratory, toy: Characters, toy_study: Path
+    runner: TrialRunner, toy: Characters, toy_study: Path
 ) -> None:
-    assert lab.largest == 0.25
+    assert runner.largest == 0.25
     rows = np.flatnonzero((toy.labels == 1) | (np.arange(len(toy)) < 100))
     some = Characters(toy.images[rows], toy.labels[rows], toy.classes)
     some.save(toy_study / "unequal.npz")
-    unequal = dataclasses.replace(lab, characters=toy_study / "unequal.npz")
+    unequal = dataclasses.replace(runner, characters=toy_study / "unequal.npz")
     assert unequal.largest == some.counts()[1] / len(some)
 
 
 def test_a_thousand_classes_are_trained_and_told_apart(
-    lab: Laboratory, trials: list[Trial], toy_study: Path
+    runner: TrialRunner, trials: list[Trial], toy_study: Path
 ) -> None:
     """Each class is the pixels at which the bits of its number are."""
     names = tuple(f"a class of words, number {number}" for number in range(1000))
@@ -254,11 +258,11 @@ def test_a_thousand_classes_are_trained_and_told_apart(
     for bit in range(10):
         images[(labels >> bit) % 2 == 1, 2 * bit : 2 * bit + 3] = 255
     Characters(images, labels, names).save(toy_study / "many.npz")
-    many = dataclasses.replace(lab, characters=toy_study / "many.npz", batch_size=100)
+    many = dataclasses.replace(runner, characters=toy_study / "many.npz", batch_size=100)
     spec = MlpSpec(hidden=(64, 64, 64), epochs=10)
     trial = dataclasses.replace(trials[0], spec=spec)
     trial = dataclasses.replace(trial, recipe=trial.recipe.having("dropout", 0.0))
-    ((_, result),) = many.run([trial])
+    ((_, result, _),) = many.run([trial])
     assert result.score > 0.5
     ((_, _, learnt),) = many.fit([trial])
     path = toy_study / "many.safetensors"
@@ -271,9 +275,9 @@ def test_a_thousand_classes_are_trained_and_told_apart(
 
 
 def test_a_fit_is_a_model_file_that_predicts(
-    lab: Laboratory, trials: list[Trial], toy: Characters, tmp_path: Path
+    runner: TrialRunner, trials: list[Trial], toy: Characters, tmp_path: Path
 ) -> None:
-    ((trial, result, learnt),) = lab.fit(trials[-1:])
+    ((trial, result, learnt),) = runner.fit(trials[-1:])
     (tmp_path / "cnn.safetensors").write_bytes(pack(trial, learnt, toy.classes, "emnist"))
     fitted = Fitted.load(tmp_path / "cnn.safetensors")
     about = fitted.about
@@ -283,8 +287,10 @@ def test_a_fit_is_a_model_file_that_predicts(
     assert len(result.curves.train_accuracy) == trial.spec.epochs
 
 
-def test_a_fit_uses_every_character(lab: Laboratory, trials: list[Trial], toy: Characters) -> None:
-    ((_, result, learnt),) = lab.fit(trials[:1])
+def test_a_fit_uses_every_character(
+    runner: TrialRunner, trials: list[Trial], toy: Characters
+) -> None:
+    ((_, result, learnt),) = runner.fit(trials[:1])
     pixels = toy.images / 255
     assert learnt.mean == pytest.approx(pixels.mean())
     assert learnt.deviation == pytest.approx(pixels.std())
@@ -292,26 +298,26 @@ def test_a_fit_uses_every_character(lab: Laboratory, trials: list[Trial], toy: C
 
 
 def test_a_fit_is_trained_once_and_is_no_trial(
-    lab: Laboratory, trials: list[Trial], toy_study: Path
+    runner: TrialRunner, trials: list[Trial], toy_study: Path
 ) -> None:
-    ((_, result, learnt),) = lab.fit(trials[:1])
+    ((_, result, learnt),) = runner.fit(trials[:1])
     written = remembered(toy_study)
-    ((_, again, recalled),) = lab.fit(trials[:1])
+    ((_, again, recalled),) = runner.fit(trials[:1])
     assert (again, recalled.to_bytes()) == (result, learnt.to_bytes())
     assert remembered(toy_study) == written
-    outcomes(lab, trials[:1])
+    outcomes(runner, trials[:1])
     assert len(remembered(toy_study)) == 2
 
 
 def test_a_trial_trains_and_validates_on_its_own_split(
-    lab: Laboratory, trials: list[Trial], toy: Characters, toy_study: Path
+    runner: TrialRunner, trials: list[Trial], toy: Characters, toy_study: Path
 ) -> None:
     train, validation = split(toy.labels, trials[0].repeat)
     images = toy.images.copy()
     images[validation] = 0  # what training saw stays, so its curve does
     Characters(images, toy.labels, toy.classes).save(toy_study / "dark.npz")
-    dark = dataclasses.replace(lab, characters=toy_study / "dark.npz")
-    ((_, usual),), ((_, blind),) = lab.run(trials[:1]), dark.run(trials[:1])
+    dark = dataclasses.replace(runner, characters=toy_study / "dark.npz")
+    ((_, usual, _),), ((_, blind, _),) = runner.run(trials[:1]), dark.run(trials[:1])
     assert blind.curves.train_loss == usual.curves.train_loss
     assert blind.score == pytest.approx(0.25, abs=0.01)
     assert len(train) + len(validation) == len(toy)

@@ -1,43 +1,26 @@
-"""Processes that work side by side for this one, and end when it ends, however it does.
+"""Worker processes that run jobs for this one, and end with it, however it ends."""
 
-They are told what to do through pipes. So they need no shared memory, which may be missing, and
-leave nothing behind there.
-"""
-
-import multiprocessing
 import os
 import signal
+import socket
+import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
 from typing import Any
 
 from ablation.base.errors import AGAIN, UserError, explain
-from ablation.processes.lifetime import end_with
+from ablation.processes.fork_server import Process, start_python
 
 Job = partial[Any]
+WORKER = ("-m", "ablation.processes.pool")  # arguments of Python
 # What a job returns, or an error to raise where it was asked for.
 Outcome = tuple[Any, Exception | None]
-
-# Libraries read them when they are imported: each worker has one core.
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-SPAWN = multiprocessing.get_context("spawn")
-
-
-@dataclass(frozen=True)
-class Worker:
-    """A process, and the pipe through which it gets its jobs and answers."""
-
-    process: SpawnProcess
-    pipe: Connection
-
-
-# To import torch takes seconds, so they wait for the next jobs.
-_idle: list[Worker] = []
 
 
 def cores() -> int:
@@ -45,77 +28,122 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def work_off(jobs: Iterator[Job], workers: int) -> Iterator[Any]:
-    """Do all jobs and yield what they return, as they finish; one worker is this process itself.
+@dataclass(frozen=True)
+class _Worker:
+    """A process, and the pipe through which it gets its jobs and returns their outcomes."""
 
-    Args:
-        jobs: asked for the next one when a worker is free, after the consumer has had its answer.
-        workers: how many jobs run at a time.
+    process: Process
+    pipe: Connection
 
-    Raises:
-        UserError: raised by a job, or a worker was killed, or the machine refused it something.
-        RuntimeError: anything else that a job raised, with the traceback.
+
+# A worker imports the project once, so it is kept for the next pool of this process.
+_idle: list[_Worker] = []
+_largest_worker = 0  # bytes
+
+
+class WorkerPool:
+    """Runs jobs side by side; a pool of one worker runs them in this process.
+
+    Outcomes come back through pipes: shared memory may be missing, and a process that is killed
+    leaves its own behind. multiprocessing's pools need it, and wait forever for a killed worker.
     """
-    if workers == 1:
-        yield from (job() for job in jobs)
-        return
-    busy: dict[Connection, Worker] = {}
-    try:
-        while True:
-            while len(busy) < workers and (job := next(jobs, None)):
-                worker = _hire()
-                busy[worker.pipe] = worker
-                with suppress(ConnectionError):  # it was killed: its answer says so
-                    worker.pipe.send(job)
-            if not busy:
-                return
-            worker = busy[wait(busy)[0]]  # type: ignore[index]
-            answer = _answer(worker)
-            _idle.append(busy.pop(worker.pipe))
-            yield answer
-    finally:
-        for worker in busy.values():
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self._busy: dict[Connection, _Worker] = {}
+        self._own: list[Job] = []  # of a pool of one
+
+    def __enter__(self) -> "WorkerPool":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Kill the workers that are still busy."""
+        for worker in self._busy.values():
             worker.process.kill()
 
+    @property
+    def running(self) -> int:
+        """Number of submitted jobs whose outcome has not been asked for."""
+        return len(self._busy) + len(self._own)
 
-def _hire() -> Worker:
+    @property
+    def has_idle_worker(self) -> bool:
+        """Whether a job that is submitted now starts at once."""
+        return self.running < self._workers
+
+    def submit(self, job: Job) -> None:
+        """Give a job to an idle worker."""
+        if self._workers == 1:
+            self._own.append(job)
+            return
+        worker = _start_worker()
+        self._busy[worker.pipe] = worker
+        with suppress(ConnectionError):  # it was killed: next_outcome says so
+            worker.pipe.send(job)
+
+    def next_outcome(self) -> Any:
+        """Wait for a job to finish; what it returned.
+
+        Raises:
+            UserError: raised by the job, or a worker was killed, or the machine refused something.
+            RuntimeError: anything else that the job raised, with the traceback.
+        """
+        if self._own:
+            return self._own.pop()()
+        worker = self._busy[wait(self._busy)[0]]  # type: ignore[index]
+        outcome = _receive(worker)
+        _idle.append(self._busy.pop(worker.pipe))
+        return outcome
+
+
+def run_jobs(jobs: Iterator[Job], workers: int) -> Iterator[Any]:
+    """Run jobs on so many workers; yields what they return, as they finish.
+
+    Raises:
+        UserError, RuntimeError: as `WorkerPool.next_outcome` says.
+    """
+    with WorkerPool(workers) as pool:
+        while True:
+            while pool.has_idle_worker and (job := next(jobs, None)):
+                pool.submit(job)
+            if not pool.running:
+                return
+            yield pool.next_outcome()
+
+
+def peak_memory() -> int:
+    """Bytes of memory that the largest of this process and its workers have had in use."""
+    return max(_own_peak(), _largest_worker)
+
+
+def _own_peak() -> int:
+    if sys.platform == "linux":  # getrusage also counts what the process was before: dvc, a shell
+        _, _, value = Path("/proc/self/status").read_text().partition("VmHWM:")
+        return int(value.split()[0]) * 1024
+    return getrusage(RUSAGE_SELF).ru_maxrss
+
+
+def _start_worker() -> _Worker:
     while _idle:
         worker = _idle.pop()
-        if worker.process.is_alive():
+        if not worker.pipe.poll():  # idle workers send nothing: it has ended
             return worker
-    ours, theirs = SPAWN.Pipe()
-    process = SPAWN.Process(target=_serve, args=(theirs, os.getpid()), daemon=True)
-    with _inherited_by_workers():
-        process.start()
-    theirs.close()  # else its end would go unnoticed here
-    return Worker(process, ours)
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = start_python(WORKER, (theirs.fileno(), 1, 2), interruptible=False)
+    return _Worker(process, Connection(ours.detach()))
 
 
-@contextmanager
-def _inherited_by_workers() -> Iterator[None]:
-    """One thread, and deaf to Ctrl-C: a terminal sends it to all, and this process decides."""
-    before = {name: os.environ.get(name) for name in ONE_THREAD}
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    os.environ.update(ONE_THREAD)
+def _receive(worker: _Worker) -> Any:
+    global _largest_worker
     try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name)
-            if value is not None:
-                os.environ[name] = value
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-
-
-def _answer(worker: Worker) -> Any:
-    try:
-        answer, error = worker.pipe.recv()
+        value, error, memory = worker.pipe.recv()
     except (EOFError, ConnectionError):
-        worker.process.join()
-        raise UserError(_how_it_ended(worker.process.exitcode or 0)) from None
+        raise UserError(_how_it_ended(worker.process.wait())) from None
+    _largest_worker = max(_largest_worker, memory)
     if error:
         raise error
-    return answer
+    return value
 
 
 def _how_it_ended(status: int) -> str:
@@ -126,19 +154,25 @@ def _how_it_ended(status: int) -> str:
     return f"a worker {how}; lower training.workers in params.yaml and {AGAIN}"
 
 
-def _serve(pipe: Connection, employer: int) -> None:
-    """What a worker does all its life."""
-    end_with(employer, os.getpid())
+def serve() -> None:
+    """Run jobs from standard input until whoever sends them has ended."""
+    pipe = Connection(os.dup(0))
     while True:
         try:
             job = pipe.recv()
         except EOFError:
             return
-        pipe.send(outcome(job))
+        except Exception:  # the job names code that this process cannot import
+            job = partial(_raise, RuntimeError(traceback.format_exc()))
+        pipe.send((*outcome_of(job), _own_peak()))
 
 
-def outcome(job: Callable[[], Any]) -> Outcome:
-    """Do a job; what goes wrong becomes an error that a person can read."""
+def _raise(error: Exception) -> None:
+    raise error
+
+
+def outcome_of(job: Callable[[], Any]) -> Outcome:
+    """Run a job; an error becomes one that a person can read."""
     try:
         return job(), None
     except UserError as error:
@@ -146,3 +180,7 @@ def outcome(job: Callable[[], Any]) -> Outcome:
     except Exception as error:
         said = explain(error)
         return None, UserError(said) if said else RuntimeError(traceback.format_exc())
+
+
+if __name__ == "__main__":
+    serve()

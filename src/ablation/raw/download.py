@@ -8,7 +8,8 @@ from typing import IO
 
 import requests
 
-from ablation.base.console import console, progress
+from ablation.base.console import console
+from ablation.base.progress import track
 from ablation.data.characters import DataError
 from ablation.raw.locations import UNFINISHED
 
@@ -62,7 +63,7 @@ def _fetch(url: str, unfinished: Path, most: int) -> bool:
             if start:
                 console.print(f"going on after the {start / 1e6:.0f} MB that have come before")
             length = -(-_length(answer) // PIECE)
-            for piece in progress(answer.iter_content(PIECE), length, "downloading, MB"):
+            for piece in track(answer.iter_content(PIECE), length, "downloading, MB"):
                 file.write(piece)
                 if file.tell() > most:
                     unfinished.unlink()

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ablation.base.console import progress
 from ablation.base.errors import UserError
+from ablation.base.progress import track
 from ablation.data.characters import (
     LONGEST_NAME,
     MOST_CLASSES,
@@ -24,7 +24,7 @@ from ablation.data.characters import (
 )
 from ablation.data.datasets import Size
 from ablation.pictures.seen import seen
-from ablation.processes.pool import cores, work_off
+from ablation.processes.pool import cores, run_jobs
 
 PARTS = ("train", "test")
 # How files are called that people take for pictures, whether they can be read or not.
@@ -258,8 +258,8 @@ def _read(
         partial(_convert, start, [path for _, path in places[start : start + BATCH]], conversion)
         for start in starts
     )
-    converted = work_off(jobs, min(workers or cores(), len(starts)))
-    for start, some, found in progress(converted, len(starts), "hundreds of pictures"):
+    converted = run_jobs(jobs, min(workers or cores(), len(starts)))
+    for start, some, found in track(converted, len(starts), "hundreds of pictures"):
         images[start : start + BATCH] = some
         faults |= found
     _refuse([*wrong, *(faults[row] for row in sorted(faults))])

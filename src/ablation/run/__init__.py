@@ -1,1 +1,1 @@
-"""What runs trials: the laboratory, its workers and memory, and the hardware."""
+"""What runs trials: executors here and on a cluster, the memory of trials, and the hardware."""

@@ -1,7 +1,7 @@
-"""Workers on other machines: those of a Dask cluster, which is asked through its scheduler.
+"""An executor whose workers are those of a Dask cluster, reached through its scheduler.
 
-Dask carries errands, characters and answers, and knows who is there. What a number depends on is
-looked at where it is computed, by `ablation.run.cluster_worker`.
+Dask transports jobs, characters and results, and knows which workers are there. Whether a worker
+computes the same numbers is checked where it computes, by `ablation.run.cluster_worker`.
 """
 
 import asyncio
@@ -11,19 +11,21 @@ import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
 from ablation.base.console import console
 from ablation.base.errors import AGAIN, UserError, one_line
 from ablation.data.characters import Characters
-from ablation.run.cluster_worker import Nature, Refusal, introduce, serve
+from ablation.run import memory
+from ablation.run.cluster_worker import Environment, Refusal, introduce, serve
 from ablation.run.hardware import Computer, Hardware
-from ablation.run.job import Errand
+from ablation.run.job import TrainingJob
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -37,42 +39,6 @@ PATIENCE = 3600.0  # seconds without a worker, once one has left with a trial
 OR_HERE = f"or unset {SCHEDULER_VARIABLE} to train on this machine"
 
 
-def work_off(
-    errands: Iterator[Errand],
-    address: str,
-    hardware: Hardware,
-    find: Callable[[], Characters],
-) -> Iterator[tuple[Errand, bytes]]:
-    """Have the workers of a cluster carry out all errands; yields what comes of each.
-
-    Args:
-        errands: asked for the next one when a worker is free, after the consumer has its answer.
-        address: the scheduler's.
-        hardware: what every worker has to compute with.
-        find: asked for the characters when the first worker lacks them.
-
-    Raises:
-        UserError: nobody answers at the address, a worker is not as it should be, or one after the
-            other died with the same errand.
-        RuntimeError: anything else that an errand raised, with the traceback.
-    """
-    with _connected(address) as client:
-        staff = _Staff(client, address, hardware, mixed=hardware.elsewhere is not None)
-        staff.greet()
-        desk = _Desk(staff, find)
-        while True:
-            for worker in staff.fit() - desk.busy():
-                if (errand := desk.next(errands)) is None:
-                    break
-                desk.give(errand, worker)
-            if not desk.busy() and not desk.waits_for_a_worker(errands):
-                return
-            desk.take_back()
-            desk.gives_up_on_the_dead()
-            if answered := desk.wait():
-                yield answered
-
-
 def one_kind(address: str, hardware: Hardware) -> Hardware:
     """What a stage is computed with: that kind of machine of which most workers are.
 
@@ -82,13 +48,13 @@ def one_kind(address: str, hardware: Hardware) -> Hardware:
         UserError: nobody answers at the address, or a worker is not as it should be.
     """
     with _connected(address) as client:
-        staff = _Staff(client, address, hardware, mixed=True)
-        while not (workers := staff.introduce()):
-            staff.fit()
+        workers = _Workers(client, address, hardware, mixed=True)
+        while not (environments := workers.introduce()):
+            workers.available()
             time.sleep(LOOK_SECONDS)
     own = Computer.here(hardware.device).arithmetic
-    computers = {nature.computer.arithmetic: nature.computer for nature in workers.values()}
-    count = Counter(nature.computer.arithmetic for nature in workers.values())
+    computers = {each.computer.arithmetic: each.computer for each in environments.values()}
+    count = Counter(each.computer.arithmetic for each in environments.values())
     most = max(count, key=lambda kind: (count[kind], kind == own, kind))
     return replace(hardware, elsewhere=computers[most])
 
@@ -139,7 +105,7 @@ async def _reach(address: str) -> None:
 
 
 @dataclass
-class _Staff:
+class _Workers:
     """The workers of a cluster, as they were when somebody last looked.
 
     mixed: whether other processors or GPUs than the study's are passed over, and not refused.
@@ -156,21 +122,21 @@ class _Staff:
     waiting_since: float | None = None  # and has said so
 
     @cached_property
-    def wanted(self) -> Nature:
-        return Nature.wanted(self.hardware)
+    def wanted(self) -> Environment:
+        return Environment.wanted(self.hardware)
 
     def greet(self) -> None:
         """Meet all who are there, and say how many can be given something."""
-        fit = self.introduce().keys() - self.others
-        console.print(f"workers at {self.address}: {len(fit)}, {self.client.dashboard_link}")
+        able = self.introduce().keys() - self.others
+        console.print(f"workers at {self.address}: {len(able)}, {self.client.dashboard_link}")
 
-    def fit(self) -> set[str]:
-        """The addresses of those that may be given an errand; a newcomer looks at itself then."""
+    def available(self) -> set[str]:
+        """The addresses of the workers that may be given a job; a new one checks itself then."""
         if time.monotonic() - self.looked >= LOOK_SECONDS:
             self.look()
         mine = {worker: self.present[worker] for worker in self.present.keys() - self.others}
-        fit = {worker for worker, status in mine.items() if status == "running"}
-        if fit:
+        available = {worker for worker, status in mine.items() if status == "running"}
+        if available:
             self.waiting_since = None
         elif self.waiting_since is None:
             self.waiting_since = time.monotonic()
@@ -179,7 +145,7 @@ class _Staff:
             if passed_over := self.present.keys() & self.others:
                 said += f" ({len(passed_over)} of another kind than {self.wanted.computer.name})"
             console.print(f"no worker at {self.address}{said}: waiting for one", style="italic")
-        return fit
+        return available
 
     def look(self) -> None:
         """See who is there.
@@ -195,7 +161,7 @@ class _Staff:
         self.others &= self.present.keys()  # another one may come to the same address
         self.looked = time.monotonic()
 
-    def introduce(self) -> dict[str, Nature]:
+    def introduce(self) -> dict[str, Environment]:
         """Ask all workers who they are; those that compute otherwise are refused or passed over.
 
         Raises:
@@ -203,27 +169,28 @@ class _Staff:
         """
         with self.reaching() as client:
             found = client.run(introduce, self.hardware.device, on_error="return")
-        natures, refused = {}, []
+        environments, refused = {}, []
         for worker, answer in found.items():
             if isinstance(answer, OSError):
                 continue  # it has left
             if isinstance(answer, Exception):
                 refused.append(f"{worker}: cannot run this project ({one_line(answer)})")
                 continue
-            host, natures[worker] = answer
-            faults = natures[worker].faults(self.wanted)
-            if not natures[worker].computes_as(self.wanted):
+            host, environments[worker] = answer
+            mismatches = environments[worker].mismatches(self.wanted)
+            if not environments[worker].computes_as(self.wanted):
                 self.others.add(worker)
                 if not self.mixed:
-                    faults.append(_difference(natures[worker].computer, self.wanted.computer))
-            if faults:
-                refused.append(f"{worker} on {host}: {', '.join(faults)}")
+                    theirs = environments[worker].computer
+                    mismatches.append(_difference(theirs, self.wanted.computer))
+            if mismatches:
+                refused.append(f"{worker} on {host}: {', '.join(mismatches)}")
         if refused:
             raise UserError(
                 "these workers would not compute what this machine computes; bring them up to "
                 "date and start them again, or stop them:\n  " + "\n  ".join(refused)
             )
-        return natures
+        return environments
 
     @contextmanager
     def reaching(self) -> "Iterator[Client]":
@@ -246,59 +213,98 @@ class _Staff:
         )
 
 
-@dataclass
-class _Desk:
-    """The errands that workers have, and those that came back without an answer.
+class ClusterExecutor:
+    """Runs jobs on the workers of a cluster.
 
-    Each is given to one worker and no other. Where Dask may choose from several, and all of them
-    leave, it waits for one of these to return, though others have come.
+    Each job is given to one worker. Where Dask may choose from several, and all of these leave, it
+    waits for one of them to return, though others have joined.
 
-    died: by an errand's key, the workers that died with it; sent: the characters, as Dask has them.
+    Args:
+        address: the scheduler's.
+        hardware: what every worker has to compute with.
+        load: called for the characters when the first worker lacks them.
+
+    Raises:
+        UserError: on entering, nobody answers at the address; later, a worker is not as it should
+            be, the scheduler has gone, or one worker after the other died with the same job.
     """
 
-    staff: _Staff
-    find: Callable[[], Characters]
-    running: "dict[Future[Any], tuple[Errand, str]]" = field(default_factory=dict)
-    done: "SimpleQueue[Future[Any]]" = field(default_factory=SimpleQueue)
-    again: deque[Errand] = field(default_factory=deque)
-    died: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    sent: "Future[Any] | None" = None
+    def __init__(self, address: str, hardware: Hardware, load: Callable[[], Characters]) -> None:
+        self._address = address
+        self._hardware = hardware
+        self._load = load
+        self._running: dict[Future[Any], tuple[TrainingJob, str]] = {}  # and the worker's address
+        self._done: SimpleQueue[Future[Any]] = SimpleQueue()
+        self._waiting: deque[TrainingJob] = deque()  # for a worker
+        self._died: dict[str, list[str]] = defaultdict(list)  # with a job, by the job's key
+        self._sent: Future[Any] | None = None  # the characters, as Dask has them
 
-    def busy(self) -> set[str]:
-        return {worker for _, worker in self.running.values()}
+    def __enter__(self) -> Self:
+        self._stack = ExitStack()
+        client = self._stack.enter_context(_connected(self._address))
+        mixed = self._hardware.elsewhere is not None
+        self._workers = _Workers(client, self._address, self._hardware, mixed)
+        self._workers.greet()
+        return self
 
-    def next(self, errands: Iterator[Errand]) -> Errand | None:
-        return self.again.popleft() if self.again else next(errands, None)
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
 
-    def waits_for_a_worker(self, errands: Iterator[Errand]) -> bool:
-        """Whether there is an errand left, though nobody is there to take it."""
-        if errand := self.next(errands):
-            self.again.append(errand)
-        return errand is not None
+    @property
+    def running(self) -> int:
+        return len(self._running) + len(self._waiting)
 
-    def give(self, errand: Errand, worker: str, **characters: "Future[Any]") -> None:
-        key = f"{errand.work}-{errand.trial.model}-{uuid4().hex}"  # Dask shows what is before it
-        with self.staff.reaching() as client:
+    @property
+    def has_room(self) -> bool:
+        return not self._waiting and bool(self._idle())
+
+    def submit(self, job: TrainingJob) -> None:
+        self._waiting.append(job)
+        self._hand_out()
+
+    def next_finished(self) -> tuple[TrainingJob, bytes]:
+        while True:
+            self._take_back()
+            self._hand_out()
+            self._give_up_on_lost_workers()
+            if finished := self._wait():
+                job, payload = finished
+                memory.remember(job.key, payload)
+                return job, payload
+
+    def _idle(self) -> set[str]:
+        return self._workers.available() - {worker for _, worker in self._running.values()}
+
+    def _hand_out(self) -> None:
+        if self._waiting:
+            for worker in self._idle():
+                if self._waiting:
+                    self._give(self._waiting.popleft(), worker)
+
+    def _give(self, job: TrainingJob, worker: str, **characters: "Future[Any]") -> None:
+        key = f"{job.work}-{job.trial.model}-{uuid4().hex}"  # Dask shows what is before it
+        with self._workers.reaching() as client:
             future = client.submit(
-                serve, errand, self.staff.wanted, **characters, key=key, workers=[worker]
+                serve, job, self._workers.wanted, **characters, key=key, workers=[worker]
             )
-        self.running[future] = errand, worker
-        future.add_done_callback(self.done.put)
+        self._running[future] = job, worker
+        future.add_done_callback(self._done.put)
 
-    def take_back(self) -> None:
-        """What those have who are not there any more.
-
-        Raises:
-            UserError: it is not the first time that an errand comes back like this.
-        """
-        for future, (errand, worker) in [*self.running.items()]:
-            if worker not in self.staff.present:
-                del self.running[future]
+    def _take_back(self) -> None:
+        """Take back the jobs of workers that have left."""
+        for future, (job, worker) in [*self._running.items()]:
+            if worker not in self._workers.present:
+                del self._running[future]
                 future.cancel()
-                self.has_died(worker, errand)
+                self._has_died(worker, job)
 
-    def has_died(self, worker: str, errand: Errand) -> None:
-        died = self.died[errand.key]
+    def _has_died(self, worker: str, job: TrainingJob) -> None:
+        died = self._died[job.key]
         died.append(worker)
         if len(died) > ALLOWED_FAILURES:
             raise UserError(
@@ -307,50 +313,50 @@ class _Desk:
                 f"more); start fewer of them on a machine and {AGAIN}"
             )
         console.print(f"worker {worker} has left with a trial that it had begun", style="italic")
-        self.again.append(errand)
+        self._waiting.append(job)
 
-    def gives_up_on_the_dead(self) -> None:
-        """End, where a trial waits that a worker left with, and no other worker has come for long.
+    def _give_up_on_lost_workers(self) -> None:
+        """End where a job waits that a worker left with, and no other worker has joined for long.
 
         Raises:
             UserError: it is so.
         """
-        since = self.staff.waiting_since
-        left = sorted({worker for errand in self.again for worker in self.died[errand.key]})
-        if not left or self.running or since is None or time.monotonic() - since <= PATIENCE:
+        since = self._workers.waiting_since
+        left = sorted({worker for job in self._waiting for worker in self._died[job.key]})
+        if not left or self._running or since is None or time.monotonic() - since <= PATIENCE:
             return
         raise UserError(
-            f"no worker at {self.staff.address} for {PATIENCE / 60:.0f} minutes; {', '.join(left)} "
+            f"no worker at {self._address} for {PATIENCE / 60:.0f} minutes; {', '.join(left)} "
             f"left with a trial, as happens where memory runs out (their logs say more); start "
             f"others, fewer on a machine, and {AGAIN}"
         )
 
-    def wait(self) -> tuple[Errand, bytes] | None:
-        """The next answer, if one comes before it is time to look who is there."""
+    def _wait(self) -> tuple[TrainingJob, bytes] | None:
+        """The next result, if one comes before it is time to look which workers are there."""
         try:
-            future = self.done.get(timeout=LOOK_SECONDS)
+            future = self._done.get(timeout=LOOK_SECONDS)
         except Empty:
             return None
-        if future not in self.running:
+        if future not in self._running:
             return None  # it was taken back
-        errand, worker = self.running.pop(future)
-        answer = self.answer(future, worker)
+        job, worker = self._running.pop(future)
+        answer = self._answer(future, worker)
         if isinstance(answer, bytes):
-            return errand, answer
+            return job, answer
         if answer is None:
-            self.has_died(worker, errand)
+            self._has_died(worker, job)
         elif answer is Refusal.UNFIT:
-            self.again.append(errand)
-            self.staff.introduce()
+            self._waiting.append(job)
+            self._workers.introduce()
         else:
-            self.give(errand, worker, characters=self.characters())
+            self._give(job, worker, characters=self._characters())
         return None
 
-    def answer(self, future: "Future[Any]", worker: str) -> bytes | Refusal | None:
-        """What a worker says; None where it has died.
+    def _answer(self, future: "Future[Any]", worker: str) -> bytes | Refusal | None:
+        """What a worker returns; None where it has died.
 
         Raises:
-            UserError, RuntimeError: as `work_off` says.
+            UserError, RuntimeError: the job raised it, or the worker cannot run it.
         """
         from distributed.scheduler import KilledWorker, NoValidWorkerError
 
@@ -359,36 +365,36 @@ class _Desk:
                 answer, failed = future.result(timeout=LOOK_SECONDS)
                 break
             except TimeoutError:
-                self.staff.look()
-                if worker not in self.staff.present:  # it was done, and left before it said so
+                self._workers.look()
+                if worker not in self._workers.present:  # it left before it returned its result
                     return None
             except (KilledWorker, NoValidWorkerError):  # as schedulers may be set up
                 return None
             except CancelledError:
-                raise self.staff.gone() from None
+                raise self._workers.gone() from None
             except Exception as error:  # it never began
-                self.staff.introduce()
+                self._workers.introduce()
                 raise UserError(
-                    f"{self.staff.address}: the scheduler or a worker cannot run this project "
+                    f"{self._address}: the scheduler or a worker cannot run this project "
                     f"({one_line(error)}); install it where they run, start them again and {AGAIN}"
                 ) from error
         if failed:
             raise type(failed)(f"worker {worker}: {failed}")
         return answer  # type: ignore[no-any-return]
 
-    def characters(self) -> "Future[Any]":
+    def _characters(self) -> "Future[Any]":
         """Dask's copy of the characters, which workers fetch from each other.
 
         As a task, so that it comes from the scheduler again when all that had it have left.
         """
         import dask
 
-        if not self.sent:
+        if not self._sent:
             with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TB"}):
-                self.sent = self.staff.client.submit(
-                    _same, self.find(), key=f"characters-{uuid4().hex}"
+                self._sent = self._workers.client.submit(
+                    _same, self._load(), key=f"characters-{uuid4().hex}"
                 )
-        return self.sent
+        return self._sent
 
 
 def _difference(theirs: Computer, ours: Computer) -> str:

@@ -1,4 +1,4 @@
-"""What a worker of a cluster does: it looks at itself, and carries out an errand if it is fit."""
+"""What a worker of a cluster does: it checks what it computes with, and runs a job if that fits."""
 
 import asyncio
 import os
@@ -11,10 +11,10 @@ from typing import Any
 
 from ablation.base.files import collect_unfinished
 from ablation.data.characters import Characters
-from ablation.processes.pool import Outcome, outcome
+from ablation.processes.pool import Outcome, outcome_of
 from ablation.run import memory
 from ablation.run.hardware import Computer, Hardware, libraries
-from ablation.run.job import Errand, carry_out
+from ablation.run.job import TrainingJob
 
 NO_GPU = Computer("no GPU that torch finds", "none")
 
@@ -24,17 +24,17 @@ class _LacksCharacters(Exception):  # noqa: N818  no error: they are sent then
 
 
 class Refusal(Enum):
-    """Why a worker sends an errand back."""
+    """Why a worker sends a job back."""
 
-    UNFIT = "its numbers would be others"
+    UNFIT = "it would compute other numbers"
     LACKS_CHARACTERS = "it has not got the characters yet"
 
 
 @dataclass(frozen=True)
-class Nature:
-    """What the numbers of a process depend on beside its errands.
+class Environment:
+    """What the numbers of a process depend on beside its jobs.
 
-    code: `memory.code_digest`; threads: how many errands it takes at once.
+    code: `memory.code_digest`; threads: how many jobs it takes at once.
     """
 
     code: str
@@ -43,11 +43,11 @@ class Nature:
     threads: int = 1
 
     @classmethod
-    def wanted(cls, hardware: Hardware) -> "Nature":
+    def wanted(cls, hardware: Hardware) -> "Environment":
         """That which every worker has to have for a study on this hardware."""
-        return cls(memory.code_digest(), libraries(), hardware.computes)
+        return cls(memory.code_digest(), libraries(), hardware.computer)
 
-    def faults(self, wanted: "Nature") -> list[str]:
+    def mismatches(self, wanted: "Environment") -> list[str]:
         """What no parameter allows, in a few words each."""
         theirs = {**self.libraries, "the code": self.code[:8]}
         ours = {**wanted.libraries, "the code": wanted.code[:8]}
@@ -57,44 +57,46 @@ class Nature:
             if theirs.get(name) != version
         ]
         if self.threads != wanted.threads:
-            # The dice of dropout are those of the whole process.
+            # The generator of dropout is the process's own.
             found.append(f"it has {self.threads} threads; start it with --nthreads 1")
         if self.computer == NO_GPU:
             found.append(f"it has {NO_GPU.name}")
         return found
 
-    def computes_as(self, wanted: "Nature") -> bool:
+    def computes_as(self, wanted: "Environment") -> bool:
         """Whether its processor or GPU gives the same numbers, to the last digit."""
         return self.computer.arithmetic == wanted.computer.arithmetic
 
 
-async def introduce(device: str, dask_worker: Any) -> tuple[str, Nature]:
+async def introduce(device: str, dask_worker: Any) -> tuple[str, Environment]:
     """The name of this worker's machine, and what its numbers depend on.
 
     In a thread: to import torch may take long, and Dask has to hear of the worker meanwhile.
     """
-    nature = await asyncio.to_thread(_nature, device, dask_worker.state.nthreads)
-    return platform.node(), nature
+    environment = await asyncio.to_thread(_environment, device, dask_worker.state.nthreads)
+    return platform.node(), environment
 
 
-def serve(errand: Errand, wanted: Nature, characters: Characters | None = None) -> Outcome:
-    """Carry out an errand.
+def serve(job: TrainingJob, wanted: Environment, characters: Characters | None = None) -> Outcome:
+    """Run a job.
 
     Returns:
-        what comes of the errand or why it is sent back, and an error to raise where the study runs.
+        the bytes of its result or why it is sent back, and an error to raise where the study runs.
     """
-    return outcome(partial(_serve, errand, wanted, characters))
+    return outcome_of(partial(_serve, job, wanted, characters))
 
 
-def _serve(errand: Errand, wanted: Nature, characters: Characters | None) -> bytes | Refusal:
+def _serve(job: TrainingJob, wanted: Environment, characters: Characters | None) -> bytes | Refusal:
     from distributed import get_worker
 
+    from ablation.run import worker
+
     threads = get_worker().state.nthreads
-    nature = _nature(errand.hardware.device, threads)
-    if nature.faults(wanted) or not nature.computes_as(wanted):
+    environment = _environment(job.hardware.device, threads)
+    if environment.mismatches(wanted) or not environment.computes_as(wanted):
         return Refusal.UNFIT
     try:
-        return carry_out(errand, _place(), partial(_unless_lacking, characters))
+        return worker.run(job, _place(), partial(_unless_lacking, characters))
     except _LacksCharacters:
         return Refusal.LACKS_CHARACTERS
 
@@ -115,11 +117,11 @@ def _place() -> Path | None:
 
 
 @cache
-def _nature(device: str, threads: int) -> Nature:
+def _environment(device: str, threads: int) -> Environment:
     from ablation.run import worker  # noqa: F401  first: the digest is of the code that is loaded
 
     try:
         computer = Computer.here(device)
     except (AssertionError, RuntimeError):  # as torch says it
         computer = NO_GPU
-    return Nature(memory.code_digest(), libraries(), computer, threads)
+    return Environment(memory.code_digest(), libraries(), computer, threads)

@@ -80,14 +80,9 @@ class Hardware:
         return "bf16" if self.bf16 else "float32"
 
     @property
-    def computes(self) -> Computer:
+    def computer(self) -> Computer:
         """The processor or GPU that trials run on."""
         return self.elsewhere or Computer.here(self.device)
-
-    @property
-    def computer(self) -> str:
-        """What the processor or GPU calls itself."""
-        return self.computes.name
 
     def computing_in(self, precision: str) -> Self:
         """The same machine in another precision."""
@@ -99,7 +94,7 @@ class Hardware:
 
         Libraries choose their kernels by the processor's instructions and model, or by the GPU.
         """
-        computer = self.computes.arithmetic
+        computer = self.computer.arithmetic
         return {"device": self.device, "computer": computer, "bf16": self.bf16, **libraries()}
 
 

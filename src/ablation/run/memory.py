@@ -63,6 +63,11 @@ def remember(key: str, payload: bytes, place: Path | None = None) -> None:
         os.fsync(file.fileno())
 
 
+def remembers(key: str) -> bool:
+    """Whether a payload was kept under this name; whether it is sound, `recall` knows."""
+    return (folder() / key).is_file()
+
+
 def recall(key: str, place: Path | None = None) -> bytes | None:
     """The payload, or None if it was never kept or is not what was kept (said in the log)."""
     path = (place or folder()) / key

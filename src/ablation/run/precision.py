@@ -39,7 +39,7 @@ def settle(asked: str, device: str) -> None:
         record = {
             "asked": asked,
             "precision": hardware.precision,
-            "decided_on": hardware.computer,
+            "decided_on": hardware.computer.name,
         }
         save(Record.model_validate(record), RECORD, COMMENT)
 

@@ -1,29 +1,36 @@
-"""Many trainings: those that are remembered are recalled, the others run side by side.
+"""Runs trials: those that are remembered are recalled, an executor trains the others.
 
-Importing torch takes longer than all else that a stage does when it finds every training
-remembered, so that waits until there is something to train.
+Importing torch takes longer than all else that a stage does when it finds every trial remembered,
+so that waits until there is something to train.
 """
 
-from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
-from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
-from ablation.base.errors import UserError
 from ablation.base.files import collect_unfinished
 from ablation.data.characters import Characters
-from ablation.processes.pool import Job, work_off
 from ablation.run import cluster, memory
+from ablation.run.executor import Executor, LocalExecutor
 from ablation.run.hardware import Hardware
-from ablation.run.job import Errand, Work, carry_out
+from ablation.run.job import TrainingJob, Work
 from ablation.trial.trials import Learnt, Result, Trial
 
 
+class Finished(NamedTuple):
+    """A trial with its result, and whether that was remembered."""
+
+    trial: Trial
+    result: Result
+    remembered: bool
+
+
 @dataclass(frozen=True)
-class Laboratory:
-    """What all trainings of a study share: the characters, the batch size and the hardware.
+class TrialRunner:
+    """What all trials of a study share: the characters, the batch size and the hardware.
 
     cluster: the address of a Dask scheduler whose workers train; this machine's do if it is empty.
     """
@@ -33,34 +40,33 @@ class Laboratory:
     hardware: Hardware
     cluster: str = ""
 
-    def run(self, trials: Iterable[Trial]) -> Iterator[tuple[Trial, Result]]:
+    def run(self, trials: Iterable[Trial]) -> Iterator[Finished]:
         """Each trial with its result, as they finish; a finished trial is remembered at once.
 
         Yields in no fixed order. A trial's result depends neither on the order nor on the number
         of workers. The trials may come from a generator, which can decide by what has been yielded
-        up to then: it is asked at most as many trials ahead as there are workers.
+        so far: it is asked for the next one when a worker is idle.
 
         Raises:
             SplitError: the characters cannot be split as a trial's repeat asks.
             UserError: a worker was killed, or the machine refused it memory or room on a disk.
         """
-        for trial, payload in self._each(trials, "validate"):
-            yield trial, Result.from_bytes(payload)
+        for trial, payload, remembered in self._each(trials, "validate"):
+            yield Finished(trial, Result.from_bytes(payload), remembered)
 
     def fit(self, trials: Iterable[Trial]) -> Iterator[tuple[Trial, Result, Learnt]]:
-        """Train on *all* characters; of the repeats only the dice count, not the split.
+        """Train on *all* characters; of a repeat only the seeds are used, not the split.
 
         Yields the trial, its result (score 0: nothing was left to score it on) and what the
         network learnt, in no fixed order; remembered like trials.
         """
-        for trial, payload in self._each(trials, "fit"):
+        for trial, payload, _ in self._each(trials, "fit"):
             result, _, learnt = payload.partition(b"\n")
             yield trial, Result.from_bytes(result), Learnt.from_bytes(learnt)
 
-    def recall(self, trial: Trial) -> Result | None:
-        """The result of a trial on its split, if it is remembered."""
-        payload = memory.recall(self._key("validate", trial))
-        return None if payload is None else Result.from_bytes(payload)
+    def remembers(self, trial: Trial, work: Work = "validate") -> bool:
+        """Whether a trial has been run before, on hardware that computes alike."""
+        return memory.remembers(self._key(work, trial))
 
     @property
     def digest(self) -> str:
@@ -83,48 +89,33 @@ class Laboratory:
         largest = float(characters.counts().max()) / len(characters)
         return characters.digest(), characters.classes, largest
 
-    def _each(self, trials: Iterable[Trial], work: Work) -> Iterator[tuple[Trial, bytes]]:
+    def _each(self, trials: Iterable[Trial], work: Work) -> Iterator[tuple[Trial, bytes, bool]]:
         ahead = iter(trials)
-        for trial in ahead:
-            payload = memory.recall(self._key(work, trial))
-            if payload is None:
-                yield from self._train(chain([trial], ahead), work)
-            else:
-                yield trial, payload
+        executor: Executor | None = None
+        with ExitStack() as stack:
+            while True:
+                while executor is None or not executor.running or executor.has_room:
+                    if (trial := next(ahead, None)) is None:
+                        break
+                    key = self._key(work, trial)
+                    if (payload := memory.recall(key)) is not None:
+                        yield trial, payload, True
+                        continue
+                    if executor is None:
+                        executor = stack.enter_context(self._executor())
+                    job = TrainingJob(work, trial, key, self.digest, self.batch_size, self.hardware)
+                    executor.submit(job)
+                if executor is None or not executor.running:
+                    return
+                job, payload = executor.next_finished()
+                yield job.trial, payload, False
 
-    def _train(self, trials: Iterable[Trial], work: Work) -> Iterator[tuple[Trial, bytes]]:
-        recalled: deque[tuple[Trial, bytes]] = deque()
+    def _executor(self) -> Executor:
         collect_unfinished(memory.folder())
-
-        def errands() -> Iterator[Errand]:
-            """Asked for the next ones when a worker is free, so that `trials` may decide late."""
-            for trial in trials:
-                errand = self._errand(work, trial)
-                payload = memory.recall(errand.key)
-                if payload is None:
-                    yield errand
-                else:
-                    recalled.append((trial, payload))
-
-        for errand, payload in self._carried_out(errands()):
-            while recalled:
-                yield recalled.popleft()
-            yield errand.trial, payload
-        yield from recalled
-
-    def _carried_out(self, errands: Iterator[Errand]) -> Iterator[tuple[Errand, bytes]]:
-        """Each errand with what its training gave, which is remembered."""
-        place = memory.folder()
         if self.cluster:
-            find = partial(Characters.load, self.characters)
-            for errand, payload in cluster.work_off(errands, self.cluster, self.hardware, find):
-                memory.remember(errand.key, payload, place)
-                yield errand, payload
-            return
-        # Workers outlive a study: all that a training depends on is told to them.
-        code, path = memory.code_digest(), self.characters.absolute()
-        jobs: Iterator[Job] = (partial(_do, errand, place, code, path) for errand in errands)
-        yield from work_off(jobs, self.hardware.workers)
+            load = partial(Characters.load, self.characters)
+            return cluster.ClusterExecutor(self.cluster, self.hardware, load)
+        return LocalExecutor(self.hardware.workers, self.characters)
 
     def _key(self, work: Work, trial: Trial) -> str:
         return memory.key(
@@ -137,15 +128,3 @@ class Laboratory:
             arithmetic=self.hardware.arithmetic,
             characters=self.digest,
         )
-
-    def _errand(self, work: Work, trial: Trial) -> Errand:
-        key = self._key(work, trial)
-        return Errand(work, trial, key, self.digest, self.batch_size, self.hardware)
-
-
-def _do(errand: Errand, place: Path, code: str, characters: Path) -> tuple[Errand, bytes]:
-    from ablation.run import worker  # noqa: F401  here, in the worker process: it imports torch
-
-    if memory.code_digest() != code:
-        raise UserError("src/ablation was edited while a study ran; start `dvc repro` again")
-    return errand, carry_out(errand, place, partial(Characters.load, characters))

@@ -1,56 +1,63 @@
-"""What happens in a worker process: a training, from an errand to what is remembered of it."""
+"""What happens in a worker process: a training, from a job to the bytes that are remembered."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from ablation.base.errors import UserError
 from ablation.data.characters import Characters
-from ablation.run.job import Errand
+from ablation.run import memory
+from ablation.run.job import TrainingJob
 from ablation.run.no_compiler import leave_compiler_out
 from ablation.trial import scoring
 from ablation.trial.training import Part, prepare_process
 
-# The characters of the last errand and their number of classes, by their hash and the device.
+# The characters of the last job and their number of classes, by their hash and the device.
 _kept: dict[tuple[str, str], tuple[Part, int]] = {}
 
 
-def has(digest: str, device: str) -> bool:
-    """Whether this process still has the characters of an earlier errand."""
-    return (digest, device) in _kept
-
-
-def train(errand: Errand, find: Callable[[], Characters]) -> bytes:
-    """Train on the training part of the trial's split and score on the other, or train on all.
+def run(job: TrainingJob, place: Path | None, load: Callable[[], Characters]) -> bytes:
+    """Train, or recall what another study has trained in the meantime.
 
     Args:
-        find: asked for the characters if those of the last errand were others.
+        place: the folder where results are remembered; None to remember nothing.
+        load: called for the characters, once for many jobs.
 
     Returns:
-        a `Result`; of a fit, a line feed and what the network `Learnt` after it.
+        a `Result`; of a fit, a line feed and the `Learnt` network after it.
 
     Raises:
-        SplitError: a class is too small for a part of its own in each half of the split.
-        UserError: other characters were found than the errand is about.
+        SplitError: a class is too small to be in both parts of the split.
+        UserError: other characters were loaded than the job is about.
     """
-    device = errand.hardware.device
+    payload = memory.recall(job.key, place) if place else None
+    if payload is None:
+        payload = _train(job, load)
+        if place:
+            memory.remember(job.key, payload, place)
+    return payload
+
+
+def _train(job: TrainingJob, load: Callable[[], Characters]) -> bytes:
+    device = job.hardware.device
     if device == "cpu":
         leave_compiler_out()
     prepare_process()
-    if not has(errand.digest, device):
-        _keep(find(), errand.digest, device)
-    whole, classes = _kept[errand.digest, device]
-    sizes = {"classes": classes, "batch_size": errand.batch_size}
-    if errand.work == "validate":
-        return scoring.validate(errand.trial, whole, **sizes, bf16=errand.hardware.bf16).to_bytes()
-    result, learnt = scoring.fit(errand.trial, whole, **sizes, bf16=errand.hardware.bf16)
+    if (job.digest, device) not in _kept:
+        _keep(load(), job.digest, device)
+    whole, classes = _kept[job.digest, device]
+    sizes = {"classes": classes, "batch_size": job.batch_size}
+    if job.work == "validate":
+        return scoring.validate(job.trial, whole, **sizes, bf16=job.hardware.bf16).to_bytes()
+    result, learnt = scoring.fit(job.trial, whole, **sizes, bf16=job.hardware.bf16)
     return result.to_bytes() + b"\n" + learnt.to_bytes()
 
 
 def _keep(characters: Characters, digest: str, device: str) -> None:
     if characters.digest() != digest:
-        raise UserError("the characters changed while a study ran; start `dvc repro` again")
+        raise UserError("the characters changed during the study; start `dvc repro` again")
     _kept.clear()
     # What came over a network cannot be written to, which torch asks for.
     images, labels = (

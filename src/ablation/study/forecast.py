@@ -1,6 +1,6 @@
 """How many trainings a study is, and about how long they take on this machine.
 
-    python -m ablation.forecast
+    python -m ablation.study.forecast
 
 A process of its own, which `check` starts: it makes networks of the sizes that params.yaml asks
 for, whatever these are, and needs what stages need that are asked for much later. What it prints is
@@ -23,7 +23,8 @@ from ablation.params import PARAMS, Params, load_params
 from ablation.raw.loading import expected_size
 from ablation.run.no_compiler import leave_compiler_out
 from ablation.run.precision import hardware_for
-from ablation.study import list_entries, repeats_for
+from ablation.study.entries import list_entries
+from ablation.study.inputs import repeats_for
 from ablation.trial.families import Spec
 from ablation.trial.models import layers
 from ablation.trial.recipe import TECHNIQUES, Recipe, plain

@@ -18,21 +18,10 @@ from ablation.base.errors import UserError
 from ablation.base.files import write_csv
 from ablation.data.splits import Repeat, make_repeats
 from ablation.params import Params, load_params
-from ablation.study import (
-    CHAIN_COLUMNS,
-    Entry,
-    Results,
-    curves_table,
-    fit_repeats,
-    laboratory,
-    list_entries,
-    make_trial,
-    repeats_for,
-    run_entries,
-    times_table,
-    trials_table,
-    weigh,
-)
+from ablation.study.entries import Entry, list_entries
+from ablation.study.inputs import CHAIN_COLUMNS, fit_repeats, make_runner, make_trial, repeats_for
+from ablation.study.race import Results, make_contenders, run_entries
+from ablation.study.tables import curves_table, times_table, trials_table
 from ablation.trial.families import MlpSpec
 from ablation.trial.recipe import Adam, Sgd, save_recipe
 
@@ -78,7 +67,7 @@ def entries(params: Params) -> list[Entry]:
 
 
 def run(params: Params, entries: list[Entry], repeats: list[Repeat], *, racing: bool) -> Results:
-    return run_entries(laboratory(params), params, "mlp", entries, repeats, racing)
+    return run_entries(make_runner(params), params, "mlp", entries, repeats, racing=racing)
 
 
 def scores(results: Results) -> dict[str, list[float]]:
@@ -180,7 +169,7 @@ def test_racing_lets_the_incumbent_run_to_the_end(params: Params) -> None:
     slow = params.baseline.having("optimizer", Sgd(name="sgd", lr=1e-6))
     entries = list_entries(params, "mlp", "optimizer", slow)
     raced = run_entries(
-        laboratory(params), params, "mlp", entries, repeats_for(params), racing=True
+        make_runner(params), params, "mlp", entries, repeats_for(params), racing=True
     )
     assert entries[0].setting == "sgd lr=1e-06"
     assert len(raced["sgd lr=1e-06"]) == len(raced["sgd lr=0.03"]) == REPEATS
@@ -189,7 +178,7 @@ def test_racing_lets_the_incumbent_run_to_the_end(params: Params) -> None:
 def test_entries_of_one_recipe_share_its_trials(params: Params, toy_study: Path) -> None:
     twins = [Entry(name, name, params.baseline) for name in ("one", "other")]
     results = run_entries(
-        laboratory(params), params, "mlp", twins, repeats_for(params), racing=False
+        make_runner(params), params, "mlp", twins, repeats_for(params), racing=False
     )
     assert len(list((toy_study / "memory").iterdir())) == REPEATS
     assert results["one"] == results["other"]
@@ -199,9 +188,9 @@ def test_the_judge_sees_nan_where_a_setting_was_stopped(
     params: Params, entries: list[Entry]
 ) -> None:
     results = run_entries(
-        laboratory(params), params, "mlp", entries, repeats_for(params), racing=True
+        make_runner(params), params, "mlp", entries, repeats_for(params), racing=True
     )
-    first, slow, *_ = weigh(entries, results, REPEATS, 4)
+    first, slow, *_ = make_contenders(entries, results, REPEATS, 4)
     assert not np.isnan(first.scores).any()
     assert np.isnan(slow.scores[len(results[slow.setting]) :]).all()
     assert slow.scores[0] == results[slow.setting][0].score
@@ -209,9 +198,9 @@ def test_the_judge_sees_nan_where_a_setting_was_stopped(
 
 def test_the_tables_have_the_columns_of_the_contract(params: Params, entries: list[Entry]) -> None:
     results = run_entries(
-        laboratory(params), params, "mlp", entries, repeats_for(params), racing=True
+        make_runner(params), params, "mlp", entries, repeats_for(params), racing=True
     )
-    trials = trials_table(weigh(entries, results, REPEATS, 4), results)
+    trials = trials_table(make_contenders(entries, results, REPEATS, 4), results)
     curves = curves_table(results)
     assert list(trials.columns) == TRIALS
     assert list(curves.columns) == [*CURVES, "validation_accuracy"]
@@ -225,7 +214,7 @@ def test_curves_are_means_over_the_repeats_of_a_setting(
     params: Params, entries: list[Entry]
 ) -> None:
     results = run_entries(
-        laboratory(params), params, "mlp", entries[:1], repeats_for(params), racing=False
+        make_runner(params), params, "mlp", entries[:1], repeats_for(params), racing=False
     )
     table = curves_table(results)
     assert table["epoch"].tolist() == [1, 2]
@@ -292,9 +281,9 @@ def test_a_technique_that_is_not_listed_is_not_explored(toy_study: Path) -> None
 
 
 def test_times_stand_apart_and_say_what_computed_them(params: Params, entries: list[Entry]) -> None:
-    lab = laboratory(params)
+    runner = make_runner(params)
     results = run(params, entries[:1], repeats_for(params), racing=False)
-    times = times_table(results, lab.hardware)
+    times = times_table(results, runner.hardware)
     assert list(times.columns) == ["setting", "repeat", "train_seconds", "precision", "computer"]
     assert len(times) == REPEATS
     assert set(times["precision"]) == {"float32"}
@@ -317,7 +306,7 @@ def test_a_setting_that_ends_at_chance_is_collapsed(params: Params, entries: lis
     results = run(params, entries[:2], repeats_for(params), racing=False)
     guessing = {setting: runs[:1] for setting, runs in results.items()}
     guessing[entries[1].setting] = [replace(results[entries[1].setting][0], score=0.25)]
-    first, slow = weigh(entries[:2], guessing, REPEATS, classes=4)
+    first, slow = make_contenders(entries[:2], guessing, REPEATS, classes=4)
     assert (first.collapsed, slow.collapsed) == (False, True)
 
 

@@ -1,0 +1,66 @@
+"""How far something has come: a bar on a terminal, a line now and then in a log."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from ablation.base.console import console
+
+Item = TypeVar("Item")
+
+SECONDS_BETWEEN_LINES = 30
+
+
+@contextmanager
+def progress(what: str, total: int) -> Iterator[Callable[[int, int], None]]:
+    """Show how much of a total is done; nothing, where there is nothing to do.
+
+    Yields:
+        a function to call with what is done and the total, which may have changed.
+    """
+    if not total:
+        yield lambda _done, _total: None
+    elif console.is_terminal:
+        columns = (
+            *(SpinnerColumn(), TextColumn(what), BarColumn(), MofNCompleteColumn()),
+            *(TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()),
+        )
+        with Progress(*columns, console=console, transient=True) as bar:
+            task = bar.add_task(what, total=total)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+    else:
+        yield _log(what, total)
+
+
+def track(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
+    """Pass the items on, and show how many of them have been."""
+    with progress(what, total) as update:
+        for done, item in enumerate(items, start=1):
+            yield item
+            update(done, total)
+
+
+def _log(what: str, total: int) -> Callable[[int, int], None]:
+    console.print(f"{what}: {total} to do")
+    started = said = time.monotonic()
+
+    def update(done: int, total: int) -> None:
+        nonlocal said
+        now = time.monotonic()
+        if done and now - said >= SECONDS_BETWEEN_LINES:
+            left = (now - started) / done * (total - done)
+            console.print(f"{what}: {done}/{total}, about {left / 60:.0f} min left")
+            said = now
+
+    return update

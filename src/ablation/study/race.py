@@ -1,0 +1,159 @@
+"""The trials of a stage: every entry on every repeat, unless racing stops it."""
+
+import time
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from ablation.base.console import console
+from ablation.base.progress import progress
+from ablation.data.splits import Repeat, val_to_train
+from ablation.judge.racing import raced_out
+from ablation.judge.selection import Contender, has_collapsed
+from ablation.params import Params
+from ablation.run.runner import TrialRunner
+from ablation.study.entries import Entry
+from ablation.study.inputs import make_trial
+from ablation.trial.trials import Result, Trial
+
+Results = dict[str, list[Result]]
+
+
+def run_entries(
+    runner: TrialRunner,
+    params: Params,
+    model: str,
+    entries: Sequence[Entry],
+    repeats: Sequence[Repeat],
+    *,
+    racing: bool,
+) -> Results:
+    """Run every entry on every repeat.
+
+    Racing checks after each repeat that all remaining entries have finished. The first entry, which
+    the others are measured against, always runs to the end. No core waits for the end of a repeat:
+    the next one's trials start early, and are remembered even where they come to count for nothing.
+
+    Returns:
+        for each entry's setting its results in the order of the repeats, fewer if it was stopped.
+        They depend neither on the number of workers nor on the order in which trials end.
+
+    Raises:
+        SplitError: the splits that params.yaml asks for cannot be made from these characters.
+    """
+    return _Race(runner, params, model, entries, repeats, racing).run()
+
+
+class _Race:
+    def __init__(
+        self,
+        runner: TrialRunner,
+        params: Params,
+        model: str,
+        entries: Sequence[Entry],
+        repeats: Sequence[Repeat],
+        racing: bool,
+    ) -> None:
+        self.results: Results = {entry.setting: [] for entry in entries}
+        self._runner = runner
+        self._risk = params.selection.risk
+        self._model = model
+        self._entries = entries
+        self._repeats = repeats
+        self._racing = racing and len(entries) > 1
+        self._remaining = list(entries)  # in the race
+        self._finished: dict[Trial, Result] = {}
+        self._trials = {
+            (entry.setting, repeat): make_trial(params, model, entry.recipe, repeat)
+            for entry in entries
+            for repeat in repeats
+        }
+
+    def run(self) -> Results:
+        started = time.monotonic()
+        known = {each for each in self._trials.values() if self._runner.remembers(each)}
+        trained = 0
+        with progress(self._model, self._left(known)) as update:
+            for trial, result, remembered in self._runner.run(self._next_trials()):
+                self._finished[trial] = result
+                trained += not remembered
+                update(trained, trained + self._left(known))
+        self._count_complete_repeats()
+        counted = sum(map(len, self.results.values()))
+        console.print(
+            f"{self._model}: {trained} trials trained in {time.monotonic() - started:,.0f} s, "
+            f"{len(self._finished) - trained} remembered, "
+            f"{len(self._entries) * len(self._repeats) - counted} spared by racing"
+        )
+        return self.results
+
+    def _next_trials(self) -> Iterator[Trial]:
+        """Repeat by repeat, the trials of the entries that remain when a worker is idle."""
+        given = set()  # entries of equal recipes share a trial
+        for repeat in self._repeats:
+            for entry in self._entries:
+                self._count_complete_repeats()
+                trial = self._trials[entry.setting, repeat]
+                if entry in self._remaining and trial not in given:
+                    given.add(trial)
+                    yield trial
+
+    def _count_complete_repeats(self) -> None:
+        """Take over the repeats that all remaining entries have finished; race after each."""
+        for repeat in self._repeats[len(self.results[self._entries[0].setting]) :]:
+            row = {
+                e.setting: self._finished.get(self._trials[e.setting, repeat])
+                for e in self._remaining
+            }
+            complete = {setting: result for setting, result in row.items() if result}
+            if len(complete) < len(row):
+                return
+            for setting, result in complete.items():
+                self.results[setting].append(result)
+            if self._racing:
+                self._stop_entries(repeat)
+
+    def _stop_entries(self, repeat: Repeat) -> None:
+        first, *others = make_contenders(
+            self._entries,
+            self.results,
+            len(self._repeats),
+            len(self._runner.classes),
+            self._runner.largest,
+        )
+        out = raced_out(first, others, val_to_train(repeat), self._risk)
+        self._remaining[1:] = [e for e, o in zip(self._entries[1:], out, strict=True) if not o]
+
+    def _left(self, known: set[Trial]) -> int:
+        """How many trainings are left, at most."""
+        wanted = {
+            self._trials[e.setting, repeat] for e in self._remaining for repeat in self._repeats
+        }
+        return len(wanted - known - self._finished.keys())
+
+
+def make_contenders(
+    entries: Sequence[Entry], results: Results, repeats: int, classes: int, largest: float = 0.0
+) -> list[Contender]:
+    """The entries as the judge sees them: scores over `repeats` repeats, nan where stopped.
+
+    classes, largest: as `has_collapsed` asks for them.
+    """
+    contenders = []
+    for entry in entries:
+        scores = np.full(repeats, np.nan)
+        outcomes = results[entry.setting]
+        scores[: len(outcomes)] = [outcome.score for outcome in outcomes]
+        diverged = any(outcome.diverged for outcome in outcomes)
+        trained = [outcome.score for outcome in outcomes if not outcome.diverged]
+        contenders.append(
+            Contender(
+                entry.candidate,
+                entry.setting,
+                scores,
+                diverged,
+                entry.learning_rate,
+                collapsed=has_collapsed(trained, classes, largest),
+            )
+        )
+    return contenders
