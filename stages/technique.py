@@ -9,12 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
-from rich.table import Table
 
-from ablation.base.console import announce, console, percent, points, short
+from ablation.base.console import announce, console, narrow_table, percent, points, short
 from ablation.base.files import write_csv, write_json
 from ablation.data.splits import val_to_train
-from ablation.judge.selection import Evidence, Verdict, judge_stage
+from ablation.judge.selection import Verdict, judge_stage
 from ablation.params import load_params
 from ablation.processes.stage import stage_process
 from ablation.study.entries import Entry, list_entries
@@ -115,38 +114,30 @@ def count_parameters(results: Results, setting: str) -> int:
 def show(verdict: Verdict, results: Results, times: pd.DataFrame) -> None:
     """Print the evidence as a person reads it; gains are in percentage points."""
     seconds = times.groupby("setting")["train_seconds"].mean()
-    table = Table("setting", box=None, header_style="bold")
-    for head in ("accuracy", "spread", "gain", "95 % interval", "repeats", "parameters", "seconds"):
-        table.add_column(head, justify="right")
-    table.add_column("")
+    heads = ("accuracy", "gain", "95 % interval", "params", "s")
+    table = narrow_table("setting", *heads, finding="left")
+    incumbent = verdict.evidence[0]
     for row in verdict.evidence:
-        challenger = row is not verdict.evidence[0]
         table.add_row(
             row.setting,
             percent(row.accuracy),
-            "" if math.isnan(row.spread) else f"{100 * row.spread:.2f}",
-            points(row.gain) if challenger else "",
+            "" if row is incumbent else points(row.gain),
             "" if math.isnan(row.low) else f"{points(row.low)} to {points(row.high)}",
-            str(row.repeats),
             short(count_parameters(results, row.setting)),
             f"{seconds[row.setting]:.1f}",
-            ", ".join(remarks(row, verdict)),
+            "incumbent" if row is incumbent else row.finding,
             style="bold" if row.role == "winner" else None,
         )
     console.print(table)
-    console.print("gain: percentage points over the incumbent, on the repeats that both ran")
+    raced_out = [row.setting for row in verdict.evidence if row.raced_out]
+    console.print(
+        "gain: percentage points over the incumbent, on the repeats that both ran"
+        + (f"; raced out: {', '.join(raced_out)}" if raced_out else "")
+    )
+    for row in verdict.evidence:
+        if row.grid_edge:
+            console.print(f"{row.setting} is the best at the edge of its grid: widen the grid")
     console.print(f"{verdict.verdict}: [bold]{verdict.winner.setting}[/bold]\n")
-
-
-def remarks(row: Evidence, verdict: Verdict) -> list[str]:
-    said = {
-        "winner": row.role == "winner",
-        "incumbent": row is verdict.evidence[0],
-        row.finding: bool(row.finding),
-        "raced out": row.raced_out,
-        "best at its grid's edge: widen the grid": row.grid_edge,
-    }
-    return [remark for remark, holds in said.items() if holds]
 
 
 if __name__ == "__main__":

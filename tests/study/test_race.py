@@ -244,7 +244,7 @@ def test_parameters_and_seconds_stand_beside_each_score(toy_study: Path) -> None
     candidates = pd.read_csv(toy_study / "plots/mlp/baseline/candidates.csv")
     lines = [line.split() for line in printed.decode().splitlines()]
     head, row = (words for words in lines if words[:1] in (["setting"], ["baseline"]))
-    assert head[-2:] == ["parameters", "seconds"]
+    assert head[-3:] == ["params", "s", "finding"]
     assert short(candidates["parameters"].item()) in " ".join(row)
     assert candidates["parameters"].item() > 28 * 28 * 16
 

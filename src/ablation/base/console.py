@@ -4,11 +4,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
+from rich.table import Table
 
 from ablation.base.errors import UserError, explain
 
-LOG_WIDTH = 120
+LOG_WIDTH = 80
 
 INTERRUPTED = 130  # the exit status that shells give a program that Ctrl-C ends
 
@@ -20,6 +21,16 @@ def announce(what: str, note: str) -> None:
     console.rule(what)
     if note:
         console.print(note, style="italic")
+
+
+def narrow_table(first: str, *numbers: str, **words: JustifyMethod) -> Table:
+    """A table for 80 columns: a name on the left, then numbers, then columns of words."""
+    table = Table(first, box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
+    for head in numbers:
+        table.add_column(head, justify="right", no_wrap=True)
+    for head, justify in words.items():
+        table.add_column(head, justify=justify)
+    return table
 
 
 @contextmanager
