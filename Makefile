@@ -5,7 +5,7 @@ export ABLATION_CACHE ?= $(CURDIR)/.cache/trials
 
 DEMO := .cache/demo
 # Only files whose hashes stand in the lock: setuptools as well, which builds what has no wheel.
-PIP := .venv/bin/pip install --quiet --disable-pip-version-check --no-build-isolation --require-hashes
+PIP := .venv/bin/pip install --disable-pip-version-check --no-build-isolation --require-hashes
 
 .PHONY: demo test test-faults bench docs screenshots install lock clean
 
@@ -34,6 +34,8 @@ install: .venv/installed ## the virtual environment, with exact versions
 
 .venv/installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("$(PYTHON) is Python %d.%d; this needs 3.11 or newer: make PYTHON=python3.12 ..." % sys.version_info[:2])'
+	@echo "Installing exact versions into .venv: 3 GB to download, 6 GB on disk, most of it torch for GPUs."
+	@echo "After the last download pip unpacks for a minute or two without a word."
 	$(PYTHON) -m venv .venv
 	sed -n '/^setuptools==/,/[^\\]$$/p' requirements.lock | $(PIP) --requirement /dev/stdin
 	$(PIP) --requirement requirements.lock

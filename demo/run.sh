@@ -7,11 +7,11 @@ python demo/scratch.py "$scratch"
 cd "$scratch"
 
 dvc repro --quiet
-echo
-dvc metrics show
-echo
-PYTHONPATH=src python -c "from ablation.params import load_params; print(load_params().dataset.note)"
-echo "The study as a story, for a browser:"
-echo "file://$PWD/plots/report.html"
-echo "The curves and pictures:"
-dvc plots show
+cat <<END
+
+What to do next:
+  the study as a story   file://$PWD/plots/report.html
+  its curves, by DVC     cd $scratch && dvc plots show
+  every number           cd $scratch && dvc metrics show
+  on real characters     README.md, "Run it on real characters"
+END
