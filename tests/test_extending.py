@@ -136,7 +136,12 @@ def about(project: Clone, model: str) -> dict[str, Any]:
 def test_the_project_is_as_clean_as_before(extended: Clone) -> None:
     """Before the study: its own parameters and tests that look at tables are still fine."""
     extended.run("ruff", "check", ".")
-    about_tables = ["test_dvc_yaml.py", "test_params.py", "test_recipe.py", "trial/test_models.py"]
+    about_tables = [
+        "test_dvc_yaml.py",
+        "test_params.py",
+        "trial/test_recipe.py",
+        "trial/test_models.py",
+    ]
     extended.run("pytest", "-q", *(f"tests/{name}" for name in about_tables))
 
 
