@@ -48,9 +48,9 @@ from ablation.trial.families import MlpSpec
 from ablation.trial.training import Part, train
 
 root = Path(sys.argv[1])
-dice = torch.Generator().manual_seed(0)
-images = torch.randint(256, (64, 28, 28), dtype=torch.uint8, generator=dice)
-part = Part(images, torch.randint(4, (64,), generator=dice))
+generator = torch.Generator().manual_seed(0)
+images = torch.randint(256, (64, 28, 28), dtype=torch.uint8, generator=generator)
+part = Part(images, torch.randint(4, (64,), generator=generator))
 recipe = load_recipe(root / "data/recipes/mlp/baseline.yaml")
 spec, repeat = MlpSpec(hidden=(9, 8, 7), epochs=1), make_repeats(1, "shuffle", 0.5, 1)[0]
 
@@ -66,13 +66,13 @@ print(step(recipe))
 MORE = """
 from torch import nn
 from ablation.fitted.model import Fitted
-from ablation.trial.models import LayerNorm, _refuse_what_is_unknown
+from ablation.trial.models import LayerNorm, _reject_unsupported_layers
 from ablation.trial.weights import MasterWeights
 
 print(step(recipe.having("clipping", 0.001)))
 print([Fitted.load(root / "data/models/mlp.safetensors").about.recipe.clipping])
 network = nn.Sequential(nn.Flatten(), nn.Linear(784, 8), LayerNorm(8), nn.Linear(8, 4))
-_refuse_what_is_unknown(network)
+_reject_unsupported_layers(network)
 MasterWeights(network, torch.bfloat16)
 print([str(network(torch.ones(3, 1, 28, 28).bfloat16()).dtype), str(network[2].weight.dtype)])
 """
@@ -136,7 +136,12 @@ def about(project: Clone, model: str) -> dict[str, Any]:
 def test_the_project_is_as_clean_as_before(extended: Clone) -> None:
     """Before the study: its own parameters and tests that look at tables are still fine."""
     extended.run("ruff", "check", ".")
-    about_tables = ["test_dvc_yaml.py", "test_params.py", "test_recipe.py", "trial/test_models.py"]
+    about_tables = [
+        "test_dvc_yaml.py",
+        "test_params.py",
+        "trial/test_recipe.py",
+        "trial/test_models.py",
+    ]
     extended.run("pytest", "-q", *(f"tests/{name}" for name in about_tables))
 
 

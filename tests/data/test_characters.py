@@ -21,11 +21,11 @@ def write(path: Path, few: Characters, **changes: np.ndarray | None) -> Path:
     return path
 
 
-def test_there_are_47_classes_in_label_order() -> None:
+def test_the_47_classes_are_in_label_order() -> None:
     assert "".join(CLASSES) == "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt"
 
 
-def test_loads_what_it_saved(few: Characters, tmp_path: Path) -> None:
+def test_load_reads_what_save_wrote(few: Characters, tmp_path: Path) -> None:
     few.save(tmp_path / "new" / "few.npz")
     again = Characters.load(tmp_path / "new" / "few.npz")
     assert np.array_equal(again.images, few.images)
@@ -33,7 +33,7 @@ def test_loads_what_it_saved(few: Characters, tmp_path: Path) -> None:
     assert again.classes == few.classes
 
 
-def test_counts_every_class(few: Characters) -> None:
+def test_counts_are_per_class(few: Characters) -> None:
     assert len(few) == 5
     assert few.counts().tolist() == [2, 2, 1]
 
@@ -45,7 +45,7 @@ def test_equal_characters_give_equal_bytes_at_any_time(few: Characters, tmp_path
     assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
 
 
-def test_leaves_nothing_half_written(few: Characters, tmp_path: Path) -> None:
+def test_a_failed_save_leaves_the_old_file_alone(few: Characters, tmp_path: Path) -> None:
     few.save(tmp_path / "few.npz")
     before = (tmp_path / "few.npz").read_bytes()
     unwritable = Characters(few.images, few.labels, [[1], [2, 3]])  # type: ignore[arg-type]
@@ -54,7 +54,7 @@ def test_leaves_nothing_half_written(few: Characters, tmp_path: Path) -> None:
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]
 
 
-def test_names_a_missing_file(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gone\.npz: there is no such file .*dvc repro prepare"):
         Characters.load(tmp_path / "gone.npz")
 
@@ -71,7 +71,7 @@ def test_names_a_missing_file(tmp_path: Path) -> None:
         ({"classes": np.array([{}, {}])}, "it is not a readable npz archive"),
     ],
 )
-def test_says_what_is_wrong_with_a_file(
+def test_an_invalid_file_is_described(
     few: Characters, tmp_path: Path, changes: dict[str, np.ndarray | None], what: str
 ) -> None:
     path = write(tmp_path / "few.npz", few, **changes)
@@ -80,7 +80,7 @@ def test_says_what_is_wrong_with_a_file(
 
 
 @pytest.mark.parametrize("size", [0, 10, 400])
-def test_says_that_a_file_is_cut_short(few: Characters, tmp_path: Path, size: int) -> None:
+def test_a_truncated_file_is_described(few: Characters, tmp_path: Path, size: int) -> None:
     path = write(tmp_path / "few.npz", few)
     path.write_bytes(path.read_bytes()[:size])
     with pytest.raises(DataError, match=r"few\.npz: it is not a readable npz archive"):

@@ -21,7 +21,7 @@ def seeds(repeat: Repeat) -> tuple[int, ...]:
 
 
 @pytest.mark.parametrize("scheme", ["shuffle", "kfold"])
-def test_the_parts_are_sorted_disjoint_and_whole(scheme: str) -> None:
+def test_parts_are_sorted_disjoint_and_complete(scheme: str) -> None:
     for repeat in make_repeats(1, scheme, 0.15, 4):
         train, validation = split(LABELS, repeat)
         assert train.dtype == validation.dtype == np.int64
@@ -31,23 +31,23 @@ def test_the_parts_are_sorted_disjoint_and_whole(scheme: str) -> None:
 
 
 @pytest.mark.parametrize(("scheme", "per_class"), [("shuffle", 6), ("kfold", 10)])
-def test_every_class_validates_alike(scheme: str, per_class: int) -> None:
+def test_every_class_has_the_same_share_of_the_validation_part(scheme: str, per_class: int) -> None:
     for repeat in make_repeats(1, scheme, 0.15, 4):
         validation = split(LABELS, repeat)[1]
         assert np.bincount(LABELS[validation]).tolist() == [per_class] * 6
 
 
-def test_every_character_validates_in_exactly_one_fold() -> None:
+def test_every_character_is_in_the_validation_part_of_exactly_one_fold() -> None:
     folds = [split(LABELS, repeat)[1] for repeat in make_repeats(1, "kfold", 0.15, 5)]
     assert np.array_equal(np.sort(np.concatenate(folds)), np.arange(len(LABELS)))
 
 
-def test_repeats_of_shuffle_split_differently() -> None:
+def test_repeats_of_shuffle_have_different_splits() -> None:
     one, two = make_repeats(1, "shuffle", 0.15, 2)
     assert not np.array_equal(split(LABELS, one)[1], split(LABELS, two)[1])
 
 
-def test_a_split_comes_out_again() -> None:
+def test_a_split_is_reproducible() -> None:
     repeat = make_repeats(1, "shuffle", 0.15, 1)[0]
     assert np.array_equal(split(LABELS, repeat)[1], split(LABELS, repeat)[1])
 
@@ -56,12 +56,12 @@ def test_a_repeat_does_not_depend_on_how_many_there_are() -> None:
     assert make_repeats(1, "shuffle", 0.15, 9)[:3] == make_repeats(1, "shuffle", 0.15, 3)
 
 
-def test_the_fraction_plays_no_part_in_kfold() -> None:
+def test_kfold_ignores_the_fraction() -> None:
     assert make_repeats(1, "kfold", 0.15, 5) == make_repeats(1, "kfold", 0.4, 5)
 
 
 @pytest.mark.parametrize(("scheme", "fraction", "folds"), [("shuffle", 0.15, 0), ("kfold", 0.2, 5)])
-def test_a_repeat_says_how_its_split_is_made(scheme: str, fraction: float, folds: int) -> None:
+def test_a_repeat_defines_its_split(scheme: str, fraction: float, folds: int) -> None:
     repeats = make_repeats(1, scheme, 0.15, 5)
     assert [each.index for each in repeats] == [0, 1, 2, 3, 4]
     assert {(each.scheme, each.fraction, each.folds) for each in repeats} == {
@@ -70,7 +70,7 @@ def test_a_repeat_says_how_its_split_is_made(scheme: str, fraction: float, folds
 
 
 @pytest.mark.parametrize("scheme", ["shuffle", "kfold"])
-def test_no_two_seeds_are_equal_but_that_of_the_folds(scheme: str) -> None:
+def test_all_seeds_differ_except_the_split_seed_of_folds(scheme: str) -> None:
     repeats = [
         repeat
         for seed in (1, 2)
@@ -82,18 +82,18 @@ def test_no_two_seeds_are_equal_but_that_of_the_folds(scheme: str) -> None:
     assert len(set(all_seeds)) == len(all_seeds) - shared
 
 
-def test_another_purpose_gets_other_splits() -> None:
+def test_each_purpose_has_its_own_splits() -> None:
     ours, fresh = (make_repeats(1, "kfold", 0.15, 5, purpose)[0] for purpose in ("a", "b"))
     assert not np.array_equal(split(LABELS, ours)[1], split(LABELS, fresh)[1])
 
 
-def test_the_seeds_of_a_study_stay() -> None:
+def test_the_seeds_of_a_study_never_change() -> None:
     assert seeds(make_repeats(1729, "shuffle", 0.15, 1)[0]) == SEEDS_OF_1729
     assert seeds(make_repeats(1729, "kfold", 0.15, 2)[0]) == (FOLDS_OF_1729, *SEEDS_OF_1729[1:])
 
 
 @pytest.mark.parametrize(("scheme", "ratio"), [("shuffle", 0.2 / 0.8), ("kfold", 0.25)])
-def test_the_ratio_is_that_of_the_parts(scheme: str, ratio: float) -> None:
+def test_val_to_train_is_the_ratio_of_the_parts(scheme: str, ratio: float) -> None:
     repeat = make_repeats(1, scheme, 0.2, 5)[0]
     train, validation = split(LABELS, repeat)
     assert val_to_train(repeat) == pytest.approx(ratio)
@@ -129,7 +129,7 @@ def test_an_error_names_the_key(scheme: str, fraction: float, count: int, error:
             0.15,
             41,
             "params.yaml: validation.repeats: 41 folds, but the smallest class has 40 images; "
-            "use at most 40 folds, or add some to that class",
+            "use at most 40 folds, or add images to that class",
         ),
         *(
             (
@@ -137,8 +137,8 @@ def test_an_error_names_the_key(scheme: str, fraction: float, count: int, error:
                 fraction,
                 1,
                 f"params.yaml: validation.fraction: {fraction} leaves the smallest class, of 40 "
-                "images, without one in each part; use a fraction nearer to one half, or add some "
-                "to that class",
+                "images, without an image in each part; use a fraction closer to 0.5, or add "
+                "images to that class",
             )
             for fraction in (0.01, 0.99)
         ),
@@ -152,7 +152,7 @@ def test_too_small_classes_are_an_error(
     assert str(refused.value) == error
 
 
-def test_no_characters_at_all_are_too_few() -> None:
+def test_no_characters_at_all_are_an_error() -> None:
     with pytest.raises(SplitError, match="the smallest class has 0 images"):
         split(LABELS[:0], make_repeats(1, "kfold", 0.15, 5)[0])
 
@@ -160,7 +160,7 @@ def test_no_characters_at_all_are_too_few() -> None:
 @pytest.mark.parametrize(
     ("scheme", "fraction", "count"), [("kfold", 0.15, 4), ("shuffle", 0.25, 1)]
 )
-def test_a_class_may_have_one_character_in_the_smaller_part(
+def test_one_character_of_a_class_in_the_smaller_part_is_enough(
     scheme: str, fraction: float, count: int
 ) -> None:
     labels = np.repeat(np.arange(3, dtype=np.uint8), 4)

@@ -39,7 +39,7 @@ def types(network: nn.Module) -> list[type[nn.Module]]:
     ],
 )
 @pytest.mark.parametrize("batchnorm", [False, True])
-def test_a_batch_of_images_becomes_logits(
+def test_networks_map_images_to_logits(
     spec: MlpSpec | CnnSpec, batchnorm: bool, recipe: Recipe
 ) -> None:
     network = build(spec, recipe.having("batchnorm", batchnorm), 47, seed=1)
@@ -47,12 +47,12 @@ def test_a_batch_of_images_becomes_logits(
 
 
 @pytest.mark.parametrize("model", STUDY.families)
-def test_every_family_of_the_study_is_built_at_its_sizes(model: str, recipe: Recipe) -> None:
+def test_every_family_of_the_study_can_be_built(model: str, recipe: Recipe) -> None:
     assert build(STUDY.spec(model), recipe, 47, seed=1)(IMAGES).shape == (5, 47)
 
 
 @pytest.mark.parametrize("model", STUDY.families)
-def test_the_study_tries_architectures_from_the_smallest_up(model: str, recipe: Recipe) -> None:
+def test_architectures_of_the_study_are_in_order_of_size(model: str, recipe: Recipe) -> None:
     counts = []
     for candidate in STUDY.candidates("architecture", model):
         spec = STUDY.spec(model, recipe.having("architecture", *candidate.settings))
@@ -66,17 +66,17 @@ def test_every_family_has_a_builder(spec: type[Spec]) -> None:
     assert spec in layers.registry
 
 
-def test_the_mlp_has_the_hidden_layers_of_its_sizes(recipe: Recipe) -> None:
+def test_an_mlp_has_the_layers_of_its_spec(recipe: Recipe) -> None:
     shapes = [tuple(weights.shape) for weights in kernels(build(MLP, recipe, 47, seed=1))]
     assert shapes == [(16, 784), (12, 16), (8, 12), (47, 8)]
 
 
-def test_the_cnn_has_the_layers_of_its_sizes(recipe: Recipe) -> None:
+def test_a_cnn_has_the_layers_of_its_spec(recipe: Recipe) -> None:
     shapes = [tuple(weights.shape) for weights in kernels(build(CNN, recipe, 47, seed=1))]
     assert shapes == [(4, 1, 3, 3), (6, 4, 3, 3), (16, 6 * 7 * 7), (47, 16)]
 
 
-def test_a_block_may_have_several_convolutions_and_halves_the_image_once(recipe: Recipe) -> None:
+def test_a_block_of_several_convolutions_halves_the_image_once(recipe: Recipe) -> None:
     network = build(CNN.model_copy(update={"convolutions": 2}), recipe, 47, seed=1)
     shapes = [tuple(weights.shape) for weights in kernels(network)]
     convolutions = [(4, 1, 3, 3), (4, 4, 3, 3), (6, 4, 3, 3), (6, 6, 3, 3)]
@@ -84,12 +84,12 @@ def test_a_block_may_have_several_convolutions_and_halves_the_image_once(recipe:
 
 
 @pytest.mark.parametrize("spec", [MLP, CNN])
-def test_batch_normalisation_comes_and_goes(spec: MlpSpec | CnnSpec, recipe: Recipe) -> None:
-    layers = 3  # of either: all that are followed by an activation
+def test_batch_normalisation_follows_the_recipe(spec: MlpSpec | CnnSpec, recipe: Recipe) -> None:
+    activated = 3  # layers followed by an activation, in both networks
     norms = nn.BatchNorm1d, nn.BatchNorm2d
     for batchnorm in (False, True):
         network = build(spec, recipe.having("batchnorm", batchnorm), 47, seed=1)
-        assert sum(kind in norms for kind in types(network)) == layers * batchnorm
+        assert sum(kind in norms for kind in types(network)) == activated * batchnorm
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -103,7 +103,7 @@ def test_every_hidden_layer_has_the_recipes_activation(
 
 @pytest.mark.parametrize("spec", [MLP, CNN])
 @pytest.mark.parametrize(("technique", "setting"), [("batchnorm", False), ("dropout", 0.5)])
-def test_what_stands_between_layers_never_changes_their_start(
+def test_layers_without_kernels_never_change_the_initial_kernels(
     technique: str, setting: object, spec: MlpSpec | CnnSpec, recipe: Recipe
 ) -> None:
     with_it = kernels(build(spec, recipe.having(technique, setting), 47, seed=1))
@@ -112,9 +112,7 @@ def test_what_stands_between_layers_never_changes_their_start(
 
 
 @pytest.mark.parametrize("spec", [MLP, CNN])
-def test_the_start_follows_the_seed_and_no_other_dice(
-    spec: MlpSpec | CnnSpec, recipe: Recipe
-) -> None:
+def test_initial_weights_depend_on_the_seed_alone(spec: MlpSpec | CnnSpec, recipe: Recipe) -> None:
     first = build(spec, recipe, 47, seed=1)(IMAGES)
     torch.manual_seed(99)
     assert torch.equal(first, build(spec, recipe, 47, seed=1)(IMAGES))
@@ -130,7 +128,7 @@ def test_weights_are_he_normal_and_biases_zero(recipe: Recipe) -> None:
             assert not layer.bias.any()
 
 
-def test_channels_last_flatten_is_a_flatten_that_copies_nothing() -> None:
+def test_channels_last_flatten_returns_a_view() -> None:
     images = torch.rand(2, 3, 4, 5).to(memory_format=torch.channels_last)
     flat = ChannelsLastFlatten()(images)
     assert torch.equal(flat, images.permute(0, 2, 3, 1).reshape(2, 60))
@@ -138,7 +136,7 @@ def test_channels_last_flatten_is_a_flatten_that_copies_nothing() -> None:
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.2, 0.5, 0.9])
-def test_dropout_drops_its_rate_and_keeps_the_mean(rate: float) -> None:
+def test_dropout_zeroes_its_rate_and_keeps_the_mean(rate: float) -> None:
     torch.manual_seed(0)
     dropped = Dropout(rate)(torch.ones(400, 1001))
     assert (dropped == 0).float().mean().item() == pytest.approx(rate, abs=0.005)
@@ -146,18 +144,18 @@ def test_dropout_drops_its_rate_and_keeps_the_mean(rate: float) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 1023])
-def test_dropout_takes_any_number_of_values(size: int) -> None:
+def test_dropout_accepts_any_number_of_values(size: int) -> None:
     assert Dropout(0.5)(torch.ones(size)).shape == (size,)
 
 
-def test_dropout_draws_anew_for_every_value_and_call() -> None:
+def test_dropout_draws_for_each_value_in_each_call() -> None:
     torch.manual_seed(0)
     one, two = (Dropout(0.5)(torch.ones(4, 1000)) for _ in range(2))
     assert not torch.equal(one, two)
     assert (one[0] == one[1]).float().mean().item() == pytest.approx(0.5, abs=0.1)
 
 
-def test_dropout_lets_pass_all_gradients_but_those_of_the_dropped() -> None:
+def test_dropout_masks_gradients_like_values() -> None:
     values = torch.ones(100, requires_grad=True)
     dropped = Dropout(0.5)(values)
     dropped.sum().backward()
@@ -165,14 +163,14 @@ def test_dropout_lets_pass_all_gradients_but_those_of_the_dropped() -> None:
     assert torch.equal(values.grad, dropped)
 
 
-def test_dropout_rests_in_evaluation_and_at_rate_zero() -> None:
+def test_dropout_does_nothing_in_evaluation_or_at_rate_zero() -> None:
     values = torch.rand(100)
     assert Dropout(0.5).eval()(values) is values
     assert Dropout(0.0)(values) is values
 
 
 class OddSpec(Spec):
-    """The size of a family that a test makes up: its network."""
+    """A family whose size is a ready-made network."""
 
     network: Any
 
@@ -183,8 +181,8 @@ def _odd(spec: OddSpec, _recipe: Recipe, _classes: int) -> nn.Module:
     return network
 
 
-class Holds(nn.Module):
-    """A module that learns values of its own."""
+class WithParameter(nn.Module):
+    """A module with a parameter of its own."""
 
     def __init__(self, *shape: int) -> None:
         super().__init__()
@@ -192,20 +190,20 @@ class Holds(nn.Module):
 
 
 class OwnLinear(nn.Linear):
-    """Who knows what it does."""
+    """A subclass may compute anything."""
 
 
 def nested(layer: nn.Module) -> OddSpec:
-    """A network that has the layer two levels deep."""
+    """A network with the layer two levels deep."""
     network = nn.Sequential(nn.Flatten(), nn.Sequential(nn.Sequential(layer)), nn.Linear(784, 47))
     return OddSpec(epochs=1, network=network)
 
 
 @pytest.mark.parametrize(
-    ("layer", "said"),
+    ("layer", "name"),
     [
-        (Holds(), "Holds"),  # a parameter of no dimensions
-        (Holds(5, 784), "Holds"),  # a table of positions
+        (WithParameter(), "WithParameter"),  # a scalar
+        (WithParameter(5, 784), "WithParameter"),  # an embedding of positions
         (nn.LayerNorm(784), "LayerNorm"),
         (nn.Embedding(9, 784), "Embedding"),
         (nn.PReLU(), "PReLU"),
@@ -213,28 +211,24 @@ def nested(layer: nn.Module) -> OddSpec:
         (OwnLinear(784, 784), "OwnLinear"),
     ],
 )
-def test_what_the_engine_would_train_wrongly_is_refused(
-    layer: nn.Module, said: str, recipe: Recipe
-) -> None:
-    with pytest.raises(
-        NetworkError, match=rf"models\.py: {said} \(1\.0\.0\) holds values to learn"
-    ):
+def test_an_unsupported_layer_is_an_error(layer: nn.Module, name: str, recipe: Recipe) -> None:
+    with pytest.raises(NetworkError, match=rf"models\.py: {name} \(1\.0\.0\) has parameters"):
         build(nested(layer), recipe, 47, seed=1)
 
 
-def test_a_table_that_the_network_itself_holds_is_refused(recipe: Recipe) -> None:
-    with pytest.raises(NetworkError, match=r"Holds \(the network itself\)"):
-        build(OddSpec(epochs=1, network=Holds(5)), recipe, 47, seed=1)
+def test_a_parameter_of_the_network_itself_is_an_error(recipe: Recipe) -> None:
+    with pytest.raises(NetworkError, match=r"WithParameter \(the network itself\)"):
+        build(OddSpec(epochs=1, network=WithParameter(5)), recipe, 47, seed=1)
 
 
 @pytest.mark.parametrize(
     "layer",
     [nn.LayerNorm(784, elementwise_affine=False), nn.Softmax(1), nn.Dropout(), Dropout(0.5)],
 )
-def test_what_learns_nothing_needs_no_leave(layer: nn.Module, recipe: Recipe) -> None:
+def test_layers_without_parameters_are_allowed(layer: nn.Module, recipe: Recipe) -> None:
     build(nested(layer), recipe, 47, seed=1)
 
 
-def test_sizes_without_a_builder_are_said_so(recipe: Recipe) -> None:
+def test_a_spec_without_a_builder_is_an_error(recipe: Recipe) -> None:
     with pytest.raises(TypeError, match="no builder for Spec; register one"):
         build(Spec(epochs=1), recipe, 47, seed=1)

@@ -12,12 +12,12 @@ from ablation.trial.recipe import (
     Cosine,
     Elastic,
     Ema,
-    LastWeights,
+    NoAugmentation,
+    NoAveraging,
     OneCycle,
     Plateau,
     Recipe,
     Regularization,
-    Same,
     Sgd,
     Step,
     plain,
@@ -28,7 +28,7 @@ CnnSizes: Any = SIZES["cnn"]
 
 
 @pytest.mark.parametrize(
-    ("setting", "said"),
+    ("setting", "expected"),
     [
         (Cosine(name="cosine"), "cosine"),
         (Step(name="step"), "step"),
@@ -46,10 +46,10 @@ CnnSizes: Any = SIZES["cnn"]
         (CnnSizes(channels=(16, 32), dense=(64,)), "16-32+64"),
         (CnnSizes(channels=(16, 32), dense=(), convolutions=2), "16-32 x2"),
         (Plateau(name="plateau", patience=3), "plateau patience=3"),
-        (Same(), "none"),
+        (NoAugmentation(), "none"),
         (Affine(name="affine"), "affine"),
         (Elastic(name="elastic", push=0.5, shift=1.0), "elastic shift=1 push=0.5"),
-        (LastWeights(), "none"),
+        (NoAveraging(), "none"),
         (Ema(name="ema", horizon=2.0), "ema horizon=2"),
         (4, "4x"),
         (0.0, "none"),
@@ -57,67 +57,67 @@ CnnSizes: Any = SIZES["cnn"]
         ("leaky_relu", "leaky_relu"),
     ],
 )
-def test_a_label_is_what_a_person_would_say(setting: Any, said: str) -> None:
-    assert label(setting) == said
+def test_a_label_is_short_and_omits_defaults(setting: Any, expected: str) -> None:
+    assert label(setting) == expected
 
 
-def test_a_grids_label_leaves_its_axes_out() -> None:
+def test_the_label_of_a_grid_omits_its_axes() -> None:
     assert label(Sgd(name="sgd", lr=0.1, momentum=0.5), without=["lr"]) == "sgd momentum=0.5"
     assert label(Regularization(l1=1e-6, l2=0.0), without=["l1"]) == "l1"
 
 
-def test_another_setting_of_one_technique_leaves_the_others(recipe: Recipe) -> None:
+def test_having_changes_one_technique_of_a_copy(recipe: Recipe) -> None:
     other = recipe.having("dropout", 0.4)
     assert other.setting("dropout") == 0.4
     assert other.having("dropout", recipe.dropout) == recipe
     assert recipe.dropout == 0.0
 
 
-def test_a_new_technique_leaves_old_recipes_valid(recipe: Recipe) -> None:
+def test_a_recipe_without_a_new_field_is_valid(recipe: Recipe) -> None:
     class Newer(Recipe):
         noise: float = 0.0
 
     assert Newer.model_validate(recipe.model_dump()).noise == 0.0
 
 
-def test_a_recipe_says_nothing_of_what_changes_nothing(recipe: Recipe) -> None:
-    said = {"scheduler", "activation", "optimizer", "batchnorm", "regularization", "dropout"}
-    assert recipe.model_dump().keys() == said
+def test_fields_equal_to_their_default_are_omitted(recipe: Recipe) -> None:
+    required = {"scheduler", "activation", "optimizer", "batchnorm", "regularization", "dropout"}
+    assert recipe.model_dump().keys() == required
     other = recipe.having("smoothing", 0.1).having("averaging", Ema(name="ema"))
-    assert other.model_dump().keys() == said | {"smoothing", "averaging"}
+    assert other.model_dump().keys() == required | {"smoothing", "averaging"}
     assert Recipe.model_validate(other.model_dump()) == other
 
 
 @pytest.mark.parametrize("sizes", [MlpSizes(hidden=(9, 8, 7)), CnnSizes(channels=(4, 5), dense=())])
-def test_sizes_of_any_family_come_back_as_they_were(sizes: Any, recipe: Recipe) -> None:
+def test_sizes_of_every_family_survive_a_round_trip(sizes: Any, recipe: Recipe) -> None:
     other = recipe.having("architecture", sizes)
     assert Recipe.model_validate(other.model_dump()) == other
     assert hash(other) != hash(recipe)
 
 
-def test_a_plain_recipe_leaves_sizes_and_epochs_to_the_spec(recipe: Recipe) -> None:
+def test_a_plain_recipe_has_neither_architecture_nor_epochs(recipe: Recipe) -> None:
     longer = recipe.having("architecture", MlpSizes(hidden=(9, 8, 7))).having("epochs", 4)
     assert plain(longer) == recipe
 
 
-def test_the_sizes_of_a_spec_are_all_but_its_epochs() -> None:
+def test_the_sizes_of_a_spec_exclude_its_epochs() -> None:
     assert sizes_of("mlp", MlpSpec(hidden=(9, 8, 7), epochs=5)) == MlpSizes(hidden=(9, 8, 7))
     cnn = CnnSpec(channels=(4, 5), dense=(6,), convolutions=2, epochs=5)
     assert sizes_of("cnn", cnn) == CnnSizes(channels=(4, 5), dense=(6,), convolutions=2)
 
 
-def test_one_of_guesses_what_was_meant() -> None:
+def test_one_of_suggests_the_closest_name() -> None:
     assert one_of("adamm", ["sgd", "adam"]) == (
         "'adamm' is not one of sgd, adam (did you mean 'adam'?)"
     )
     assert one_of("xyz", ["sgd", "adam"]) == "'xyz' is not one of sgd, adam"
 
 
-def test_the_mlp_has_three_hidden_layers_or_more() -> None:
+def test_an_mlp_needs_three_hidden_layers() -> None:
     with pytest.raises(ValidationError, match="at least 3"):
         MlpSpec(hidden=(512, 256), epochs=1)
 
 
-def test_the_cnn_has_two_convolutions_or_more() -> None:
+def test_a_cnn_needs_two_blocks() -> None:
     with pytest.raises(ValidationError, match="at least 2"):
         CnnSpec(channels=(32,), dense=(), epochs=1)

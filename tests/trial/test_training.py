@@ -13,10 +13,10 @@ from ablation.trial.recipe import (
     Affine,
     Elastic,
     Ema,
+    NoAugmentation,
     Plateau,
     Recipe,
     Regularization,
-    Same,
     Sgd,
 )
 from ablation.trial.training import Normalisation, Part, Trained, predict, train
@@ -40,13 +40,13 @@ def run(
 
 
 def equal(one: Trained, other: Trained) -> bool:
-    """Whether two trainings ended in the very same weights and statistics."""
+    """Whether two networks have the same weights and batch statistics, to the last bit."""
     states = one.network.state_dict(), other.network.state_dict()
     return all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
 @pytest.mark.parametrize("bf16", [False, True])
-def test_learns_the_toy(
+def test_both_families_learn(
     bf16: bool,
     spec: MlpSpec | CnnSpec,
     recipe: Recipe,
@@ -59,7 +59,7 @@ def test_learns_the_toy(
     assert all(weights.dtype == torch.float32 for weights in trained.network.parameters())
 
 
-def test_the_same_seeds_give_the_same_training(
+def test_equal_seeds_give_equal_trainings(
     mlp: MlpSpec, recipe: Recipe, repeats: list[Repeat], parts: Parts
 ) -> None:
     recipe = recipe.having("dropout", 0.3)
@@ -68,7 +68,7 @@ def test_the_same_seeds_give_the_same_training(
     assert equal(one, other)
 
 
-def test_another_repeat_gives_another_training(
+def test_repeats_give_different_trainings(
     mlp: MlpSpec, recipe: Recipe, repeats: list[Repeat], parts: Parts
 ) -> None:
     one, other = (run(mlp, recipe, repeat, parts) for repeat in repeats[:2])
@@ -76,7 +76,7 @@ def test_another_repeat_gives_another_training(
 
 
 @pytest.mark.parametrize("seed", ["init_seed", "order_seed", "dropout_seed", "augmentation_seed"])
-def test_every_seed_of_a_repeat_counts(
+def test_every_seed_of_a_repeat_is_used(
     seed: str, mlp: MlpSpec, recipe: Recipe, repeats: list[Repeat], parts: Parts
 ) -> None:
     recipe = recipe.having("dropout", 0.3).having("augmentation", Affine(name="affine"))
@@ -84,43 +84,42 @@ def test_every_seed_of_a_repeat_counts(
     assert not equal(run(mlp, recipe, repeats[0], parts), run(mlp, recipe, other, parts))
 
 
-def test_dropouts_dice_are_not_those_of_the_order(
+def test_the_order_does_not_depend_on_the_dropout_seed(
     mlp: MlpSpec, recipe: Recipe, repeats: list[Repeat], parts: Parts
 ) -> None:
     other = dataclasses.replace(repeats[0], dropout_seed=1)
     assert equal(run(mlp, recipe, repeats[0], parts), run(mlp, recipe, other, parts))
 
 
-def test_augmentation_moves_no_other_dice(
+def test_augmentation_leaves_order_and_dropout_unchanged(
     mlp: MlpSpec, recipe: Recipe, repeats: list[Repeat], parts: Parts
 ) -> None:
-    """Affine by nothing draws as any other, and every image comes out as it was."""
-    nothing = Affine(name="affine", rotation=0.0, shear=0.0, scale=0.0, shift=0.0)
+    """An affine augmentation of zero strength draws as any other, but distorts nothing."""
+    zero = Affine(name="affine", rotation=0.0, shear=0.0, scale=0.0, shift=0.0)
     recipe = recipe.having("dropout", 0.3)
-    plain, drawn = (
-        run(mlp, each, repeats[0], parts)
-        for each in (recipe, recipe.having("augmentation", nothing))
+    plain, augmented = (
+        run(mlp, each, repeats[0], parts) for each in (recipe, recipe.having("augmentation", zero))
     )
-    assert plain.curves.train_loss == pytest.approx(drawn.curves.train_loss, abs=1e-4)
+    assert plain.curves.train_loss == pytest.approx(augmented.curves.train_loss, abs=1e-4)
 
 
-def test_augmentation_is_for_training_alone(
+def test_validation_images_are_not_augmented(
     mlp: MlpSpec, recipe: Recipe, repeats: list[Repeat], parts: Parts
 ) -> None:
-    """Without steps that learn, the validation part gives what it gave."""
-    still = recipe.having("optimizer", Sgd(name="sgd", lr=1e-12)).having("batchnorm", False)
-    plain, drawn = (
-        run(mlp, still.having("augmentation", each), repeats[0], parts)
-        for each in (Same(), Elastic(name="elastic"))
+    """At a learning rate of almost zero, the validation loss depends on its images alone."""
+    constant = recipe.having("optimizer", Sgd(name="sgd", lr=1e-12)).having("batchnorm", False)
+    plain, augmented = (
+        run(mlp, constant.having("augmentation", each), repeats[0], parts)
+        for each in (NoAugmentation(), Elastic(name="elastic"))
     )
-    assert plain.curves.validation_loss == drawn.curves.validation_loss
-    assert plain.curves.train_loss != drawn.curves.train_loss
+    assert plain.curves.validation_loss == augmented.curves.validation_loss
+    assert plain.curves.train_loss != augmented.curves.train_loss
 
 
-def test_smoothing_is_learnt_and_not_reported(
+def test_smoothing_changes_the_objective_but_not_the_reported_loss(
     mlp: MlpSpec, recipe: Recipe, repeats: list[Repeat], parts: Parts
 ) -> None:
-    """One step, by torch's own smoothed loss."""
+    """Compared with a step on PyTorch's smoothed loss."""
     recipe = recipe.having("optimizer", Sgd(name="sgd", lr=0.01))
     smooth = recipe.having("smoothing", 0.2)
     one_step = mlp.model_copy(update={"epochs": 1})
@@ -140,7 +139,7 @@ def test_smoothing_is_learnt_and_not_reported(
 
 
 @pytest.mark.parametrize("bf16", [False, True])
-def test_the_averaged_network_is_scored_and_the_other_one_trained(
+def test_the_average_is_evaluated_and_never_trained(
     bf16: bool, spec: MlpSpec | CnnSpec, recipe: Recipe, repeats: list[Repeat], parts: Parts
 ) -> None:
     averaging = recipe.having("averaging", Ema(name="ema", horizon=0.5))
@@ -155,7 +154,7 @@ def test_the_averaged_network_is_scored_and_the_other_one_trained(
     assert loss.item() == pytest.approx(averaged.curves.validation_loss[-1], rel=0.02)
 
 
-def test_an_average_that_looks_back_a_step_is_the_network_itself(
+def test_an_average_over_one_step_is_the_network_itself(
     mlp: MlpSpec, recipe: Recipe, repeats: list[Repeat], parts: Parts
 ) -> None:
     short = recipe.having("averaging", Ema(name="ema", horizon=0.001))
@@ -167,7 +166,7 @@ def test_an_average_that_looks_back_a_step_is_the_network_itself(
 @pytest.mark.parametrize("l1", [0.0, 0.03])
 @pytest.mark.parametrize("l2", [0.0, 0.05])
 @pytest.mark.parametrize("batchnorm", [False, True])
-def test_steps_are_those_of_autograd_with_penalties_on_kernels_alone(
+def test_steps_equal_those_of_autograd_with_penalties_on_kernels_only(
     l1: float,
     l2: float,
     batchnorm: bool,
@@ -196,7 +195,7 @@ def test_steps_are_those_of_autograd_with_penalties_on_kernels_alone(
         assert torch.allclose(ours, theirs, atol=1e-5)
 
 
-def test_a_penalty_is_not_part_of_the_loss_that_is_reported(
+def test_the_reported_loss_excludes_penalties(
     mlp: MlpSpec, recipe: Recipe, repeats: list[Repeat], parts: Parts
 ) -> None:
     penalised = recipe.having("regularization", Regularization(l1=0.1, l2=0.1))
@@ -208,45 +207,45 @@ def test_a_penalty_is_not_part_of_the_loss_that_is_reported(
     assert plain.curves.validation_loss != other.curves.validation_loss
 
 
-def wild(recipe: Recipe) -> Recipe:
-    """Weights grow by a factor of 99 with every step."""
+def diverging(recipe: Recipe) -> Recipe:
+    """Weights grow by a factor of 99 in every step."""
     recipe = recipe.having("optimizer", Sgd(name="sgd", lr=100.0)).having("batchnorm", False)
     return recipe.having("regularization", Regularization(l1=0.0, l2=1.0))
 
 
 @pytest.mark.parametrize("validated", [True, False])
-def test_a_training_that_diverges_stops_and_is_marked(
+def test_a_diverging_training_stops_and_is_marked(
     validated: bool, mlp: MlpSpec, recipe: Recipe, repeats: list[Repeat], parts: Parts
 ) -> None:
-    patient = mlp.model_copy(update={"epochs": 50})
-    trained = run(patient, wild(recipe), repeats[0], (parts[0], parts[1] if validated else None))
+    long = mlp.model_copy(update={"epochs": 50})
+    trained = run(long, diverging(recipe), repeats[0], (parts[0], parts[1] if validated else None))
     assert trained.diverged
     assert len(trained.curves.train_loss) < 50
     assert not math.isfinite(trained.curves.train_loss[-1])
 
 
-def test_an_epoch_whose_last_step_breaks_the_network_is_the_last(
+def test_divergence_in_the_last_step_of_an_epoch_is_detected(
     mlp: MlpSpec, recipe: Recipe, repeats: list[Repeat], parts: Parts
 ) -> None:
-    patient = mlp.model_copy(update={"epochs": 50})
-    trained = run(patient, wild(recipe), repeats[0], parts, batch_size=300)
+    long = mlp.model_copy(update={"epochs": 50})
+    trained = run(long, diverging(recipe), repeats[0], parts, batch_size=300)
     assert trained.diverged
     assert math.isfinite(trained.curves.train_loss[-1])
     assert not math.isfinite(trained.curves.validation_loss[-1])
 
 
-def test_a_fit_whose_last_step_breaks_the_network_is_marked(
+def test_divergence_in_the_last_step_of_a_fit_is_detected(
     mlp: MlpSpec, recipe: Recipe, repeats: list[Repeat], parts: Parts
 ) -> None:
-    patient = mlp.model_copy(update={"epochs": 50})
-    whole = run(patient, wild(recipe), repeats[0], (parts[0], None), batch_size=300)
+    long = mlp.model_copy(update={"epochs": 50})
+    whole = run(long, diverging(recipe), repeats[0], (parts[0], None), batch_size=300)
     one_epoch_less = mlp.model_copy(update={"epochs": len(whole.curves.train_loss) - 1})
-    cut = run(one_epoch_less, wild(recipe), repeats[0], (parts[0], None), batch_size=300)
+    cut = run(one_epoch_less, diverging(recipe), repeats[0], (parts[0], None), batch_size=300)
     assert all(math.isfinite(loss) for loss in cut.curves.train_loss)
     assert cut.diverged
 
 
-def test_a_training_that_ends_well_is_not_marked(
+def test_a_normal_training_is_not_marked_as_diverged(
     mlp: MlpSpec, recipe: Recipe, repeats: list[Repeat], parts: Parts
 ) -> None:
     trained = run(mlp, recipe, repeats[0], parts)
@@ -254,7 +253,7 @@ def test_a_training_that_ends_well_is_not_marked(
     assert {len(curve) for curve in dataclasses.astuple(trained.curves)} == {mlp.epochs}
 
 
-def test_normalisation_has_the_statistics_of_its_part(parts: Parts) -> None:
+def test_normalisation_gives_zero_mean_and_unit_deviation(parts: Parts) -> None:
     images = parts[0].images
     normalise = Normalisation.of(images)
     pixels = images.double() / 255
@@ -266,16 +265,16 @@ def test_normalisation_has_the_statistics_of_its_part(parts: Parts) -> None:
     assert normalised.std().item() == pytest.approx(1, abs=1e-4)
 
 
-def test_normalisation_knows_the_training_part_alone(
+def test_normalisation_depends_on_the_training_part_alone(
     mlp: MlpSpec, recipe: Recipe, repeats: list[Repeat], parts: Parts
 ) -> None:
     training, validation = parts
-    spoiled = Part(torch.full_like(validation.images, 255), validation.labels)
-    trained = run(mlp, recipe, repeats[0], (training, spoiled))
+    white = Part(torch.full_like(validation.images, 255), validation.labels)
+    trained = run(mlp, recipe, repeats[0], (training, white))
     assert trained.normalisation == Normalisation.of(training.images)
 
 
-def test_the_validation_part_never_steers_the_training(
+def test_training_does_not_depend_on_the_validation_part(
     mlp: MlpSpec, recipe: Recipe, repeats: list[Repeat], parts: Parts
 ) -> None:
     training, validation = parts
@@ -292,7 +291,7 @@ def test_the_validation_part_never_steers_the_training(
 
 
 @pytest.mark.parametrize("bf16", [False, True])
-def test_the_last_validation_score_is_that_of_the_network_that_is_left(
+def test_the_last_validation_values_are_those_of_the_returned_network(
     bf16: bool,
     spec: MlpSpec | CnnSpec,
     recipe: Recipe,
@@ -304,8 +303,8 @@ def test_the_last_validation_score_is_that_of_the_network_that_is_left(
     dtype = torch.bfloat16 if bf16 else torch.float32
     compute_in(trained.network, dtype)
     logits = predict(trained.network, validation.images, trained.normalisation, dtype)
-    right = logits.argmax(1) == validation.labels
-    assert trained.curves.validation_accuracy[-1] == right.double().mean().item()
+    correct = logits.argmax(1) == validation.labels
+    assert trained.curves.validation_accuracy[-1] == correct.double().mean().item()
     loss = F.cross_entropy(logits, validation.labels).item()
     assert trained.curves.validation_loss[-1] == loss
 
@@ -319,14 +318,14 @@ def test_a_longer_training_starts_with_the_same_epochs(
     assert long.validation_accuracy[:3] == short.validation_accuracy
 
 
-def test_plateau_lowers_the_rate_on_a_flat_training_loss(
+def test_plateau_lowers_the_rate_when_the_training_loss_stays(
     mlp: MlpSpec, recipe: Recipe, repeats: list[Repeat], parts: Parts
 ) -> None:
     training = parts[0]
-    still = recipe.having("optimizer", Sgd(name="sgd", lr=1e-6, momentum=0.0))
-    falling = still.having("scheduler", Plateau(name="plateau", factor=1e-6))
+    constant = recipe.having("optimizer", Sgd(name="sgd", lr=1e-6, momentum=0.0))
+    falling = constant.having("scheduler", Plateau(name="plateau", factor=1e-6))
     moves = []
-    for each in (still, falling):
+    for each in (constant, falling):
         short, long = (
             run(mlp.model_copy(update={"epochs": n}), each, repeats[0], (training, None))
             for n in (2, 4)
@@ -345,15 +344,15 @@ def test_predict_keeps_the_order_of_the_images(cnn: CnnSpec, recipe: Recipe, par
     assert torch.allclose(shuffled, logits[many], atol=1e-5)
 
 
-def test_an_incomplete_batch_is_left_out(
+def test_an_incomplete_batch_is_dropped(
     mlp: MlpSpec, recipe: Recipe, repeats: list[Repeat], parts: Parts
 ) -> None:
     training = parts[0]
     trained = run(mlp, recipe, repeats[0], (Part(training.images[:26], training.labels[:26]), None))
-    assert all(share * 25 == round(share * 25) for share in trained.curves.train_accuracy)
+    assert all(accuracy * 25 == round(accuracy * 25) for accuracy in trained.curves.train_accuracy)
 
 
-def test_fewer_characters_than_a_batch_are_one_batch(
+def test_fewer_images_than_a_batch_are_one_batch(
     mlp: MlpSpec, recipe: Recipe, repeats: list[Repeat], parts: Parts
 ) -> None:
     trained = run(mlp, recipe, repeats[0], parts, batch_size=8192)

@@ -1,4 +1,4 @@
-"""The one shape in which characters travel between stages: images, labels and class names."""
+"""Characters, the data that stages exchange: images, labels and class names."""
 
 import hashlib
 import zipfile
@@ -14,12 +14,12 @@ from ablation.base.files import whole_file
 SIDE = 28
 CLASSES = tuple("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt")
 MOST_CLASSES = 1000
-LONGEST_NAME = 64  # characters of a class's name
-MERGED = "cijklmopsuvwxyz"  # lower case that EMNIST's 47 classes file under their upper case
+LONGEST_NAME = 64  # letters in the name of a class
+MERGED = "cijklmopsuvwxyz"  # lower case letters that EMNIST's 47 classes merge with upper case
 
 
 class DataError(UserError):
-    """Characters that are missing or wrong; the message says what was found and what to do."""
+    """Missing or invalid characters; the message says what was found and what to do."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Characters:
 
     Attributes:
         images: (n, 28, 28) uint8, upright, white on black.
-        labels: (n,) indices into `classes`; uint8, or uint16 where there are more than 256.
-        classes: (k,) their names: a character each, or words.
+        labels: (n,) indices into `classes`; uint8, or uint16 for more than 256 classes.
+        classes: (k,) names of the classes: single characters or words.
     """
 
     images: np.ndarray
@@ -40,30 +40,30 @@ class Characters:
         return len(self.labels)
 
     def counts(self) -> np.ndarray:
-        """(k,) int64, how many characters of each class there are."""
+        """(k,) int64 number of characters in each class."""
         return np.bincount(self.labels, minlength=len(self.classes))
 
     def digest(self) -> str:
-        """SHA-256 of the images, the labels and the names of the classes."""
+        """SHA-256 of images, labels and class names, in hexadecimal."""
         digest = hashlib.sha256(f"{self.images.shape} {self.classes}".encode())
         for array in (self.images, self.labels):
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
 
     def save(self, path: Path) -> None:
-        """Write an npz, whole or not at all; equal characters give equal bytes on any machine.
+        """Write an npz file atomically. Equal characters give equal bytes on every machine.
 
-        It is not compressed: zlib's versions pack the same bytes differently.
+        The file is not compressed, because versions of zlib compress to different bytes.
         """
         with whole_file(path) as file:
             np.savez(file, images=self.images, labels=self.labels, classes=np.array(self.classes))
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read what `save` wrote.
+        """Read a file that `save` wrote.
 
         Raises:
-            DataError: naming the file and what is wrong with it.
+            DataError: naming the file, what is wrong with it and what to do.
         """
         if not path.is_file():
             raise DataError(f"{path}: there is no such file (run `dvc repro prepare` to make it)")
@@ -96,7 +96,7 @@ class Characters:
 
 
 def label_type(classes: int) -> np.dtype:
-    """What labels of so many classes are stored as."""
+    """The dtype of labels for a number of classes."""
     return np.dtype(np.uint8 if classes <= 256 else np.uint16)
 
 

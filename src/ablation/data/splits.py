@@ -1,7 +1,7 @@
-"""Repeats: the seeds that trials are paired on, and each repeat's stratified split.
+"""Repeats: the seeds that paired trials share, and the stratified split of each repeat.
 
-A repeat is small on purpose: it names a split by its seed instead of carrying indices, so that it
-can be hashed, sent to a worker and written into a cache key.
+A repeat identifies its split by a seed, not by indices, so that it is small enough to be hashed,
+sent to a worker and written into the key of a remembered trial.
 """
 
 import zlib
@@ -15,18 +15,18 @@ SCHEMES = ("shuffle", "kfold")
 
 
 class SplitError(UserError):
-    """Characters that cannot be split as params.yaml asks."""
+    """The characters cannot be split as params.yaml asks."""
 
 
 @dataclass(frozen=True)
 class Repeat:
-    """The seeds that everything random in a trial comes from, and how its split is made.
+    """The seeds of all randomness in a trial, and how its split is made.
 
     Attributes:
-        index: 0-based; under kfold also the fold that validates.
+        index: from 0; for `kfold` also the fold that is the validation part.
         scheme: `shuffle` or `kfold`.
-        fraction: validation characters over all characters (1 / folds under kfold).
-        folds: number of folds under kfold, 0 under shuffle.
+        fraction: validation characters over all characters; 1 / folds for `kfold`.
+        folds: number of folds for `kfold`, 0 for `shuffle`.
         split_seed, init_seed, order_seed, dropout_seed, augmentation_seed: each in [0, 2**32).
     """
 
@@ -44,17 +44,17 @@ class Repeat:
 def make_repeats(
     seed: int, scheme: str, fraction: float, count: int, purpose: str = "selection"
 ) -> list[Repeat]:
-    """The repeats that every candidate of a stage runs on.
+    """The repeats that all candidates of a stage run on.
 
-    Repeat i does not depend on `count` under shuffle, so asking for more repeats only adds some.
-    Under kfold the folds are those of one partition into `count` parts; `fraction` plays no part.
+    For `shuffle`, repeat i does not depend on `count`: a larger count only adds repeats. For
+    `kfold`, the repeats are the folds of one partition, and `fraction` is ignored.
 
     Args:
-        seed: the study's seed, 0 or more.
+        seed: of the study, 0 or more.
         scheme: `shuffle` (repeated stratified splits) or `kfold` (stratified cross-validation).
-        fraction: share of the characters that validates under shuffle, in (0, 1).
+        fraction: size of the validation part for `shuffle`, in (0, 1).
         count: number of repeats, or of folds.
-        purpose: what the repeats are for; another purpose gets fresh, unrelated seeds.
+        purpose: what the repeats are used for; each purpose has independent seeds.
 
     Raises:
         ValueError: naming the value in params.yaml that is out of range.
@@ -70,19 +70,18 @@ def make_repeats(
 
 
 def split(labels: np.ndarray, repeat: Repeat) -> tuple[np.ndarray, np.ndarray]:
-    """Stratified indices of the repeat's training and validation part.
+    """Indices of the training and validation parts of a repeat, stratified by class.
 
     Args:
-        labels: (n,) the class of every character.
-        repeat: one of `make_repeats`.
+        labels: (n,) class of each character.
 
     Returns:
-        (train, validation): sorted, disjoint int64 indices that together are 0..n-1.
+        (training, validation): sorted, disjoint int64 indices; together 0..n-1.
 
     Raises:
-        SplitError: the classes are too small to be in both parts.
+        SplitError: a class is too small to be in both parts.
     """
-    # Here, where a training needs it: the import takes longer than recalling a whole stage.
+    # Imported on use: it takes longer than recalling all trials of a stage.
     from sklearn.model_selection import StratifiedKFold, StratifiedShuffleSplit
 
     _check_enough(labels, repeat)
@@ -99,7 +98,7 @@ def split(labels: np.ndarray, repeat: Repeat) -> tuple[np.ndarray, np.ndarray]:
 
 
 def val_to_train(repeat: Repeat) -> float:
-    """Size of the repeat's validation part over its training part, before rounding."""
+    """Size of the validation part over that of the training part, before rounding."""
     if repeat.scheme == "kfold":
         return 1 / (repeat.folds - 1)
     return repeat.fraction / (1 - repeat.fraction)
@@ -112,7 +111,7 @@ def _repeat(
     split_seed, *others = _seeds(seed, (*family, index))
     if scheme == "shuffle":
         return Repeat(index, scheme, fraction, 0, split_seed, *others)
-    shared_split_seed = _seeds(seed, family)[0]  # the folds of one partition, so that they cover it
+    shared_split_seed = _seeds(seed, family)[0]  # all folds are of one partition
     return Repeat(index, scheme, 1 / count, count, shared_split_seed, *others)
 
 
@@ -126,12 +125,12 @@ def _check_enough(labels: np.ndarray, repeat: Repeat) -> None:
     if repeat.scheme == "kfold" and smallest < repeat.folds:
         raise SplitError(
             f"params.yaml: validation.repeats: {repeat.folds} folds, but the smallest class has "
-            f"{smallest} images; use at most {smallest} folds, or add some to that class"
+            f"{smallest} images; use at most {smallest} folds, or add images to that class"
         )
     part = min(repeat.fraction, 1 - repeat.fraction)
     if repeat.scheme == "shuffle" and smallest * part < 1:
         raise SplitError(
             f"params.yaml: validation.fraction: {repeat.fraction} leaves the smallest class, of "
-            f"{smallest} images, without one in each part; use a fraction nearer to one half, or "
-            "add some to that class"
+            f"{smallest} images, without an image in each part; use a fraction closer to 0.5, or "
+            "add images to that class"
         )

@@ -1,4 +1,4 @@
-"""Images that are drawn a little differently each time: turned, sheared, scaled, shifted, bent."""
+"""Random affine and elastic distortions of images, a different one for each image."""
 
 import math
 from collections.abc import Callable
@@ -7,59 +7,61 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ablation.trial.recipe import Affine, Elastic, Same
+from ablation.trial.recipe import Affine, Augmentation, Elastic, NoAugmentation
 
-KNOTS = 5  # of the grid that bends an image, along each side: seven pixels apart
+KNOTS = 5  # per side of the displacement grid of an elastic distortion: seven pixels apart
 
 
 def make_augment(
-    setting: Same | Affine | Elastic, dice: torch.Generator, side: int
+    setting: Augmentation, generator: torch.Generator, side: int
 ) -> Callable[[Tensor], Tensor]:
-    """What is done to a batch of images, (n, 1, side, side) float32, before the network sees it.
+    """A function that distorts a batch of images, (n, 1, side, side) float32, into a new one.
 
-    Every image gets draws of its own. What comes in from beyond the edge is as the edge is. One
-    grid of places a batch is computed and sampled, whatever is drawn (torchvision's transforms
-    draw once for the whole batch).
+    Each image gets draws of its own, whereas torchvision's transforms draw once per batch. Edge
+    pixels are replicated beyond the edge. All distortions are one sampling grid per batch, so an
+    image is interpolated once.
 
-    dice: all draws are theirs, on the device where they are.
+    Args:
+        generator: source of all draws, on the device of the images.
 
     Source:
         Simard, Steinkraus & Platt, "Best Practices for Convolutional Neural Networks Applied to
-        Visual Document Analysis", ICDAR 2003; the field is smooth by a coarse grid here.
+        Visual Document Analysis", ICDAR 2003. Their displacement field is smoothed by a Gaussian;
+        this one is interpolated from a coarse grid.
     """
-    if isinstance(setting, Same):
+    if isinstance(setting, NoAugmentation):
         return lambda images: images
-    device = dice.device
-    bends = _between_knots(side).to(device)
+    device = generator.device
+    interpolation = _interpolation(side).to(device)
 
     def augment(images: Tensor) -> Tensor:
         count = len(images)
-        draws = torch.rand(6, count, generator=dice, device=device).mul_(2).sub_(1)
-        places = F.affine_grid(
+        draws = torch.rand(6, count, generator=generator, device=device).mul_(2).sub_(1)
+        grid = F.affine_grid(
             _matrices(setting, draws, side), [count, 1, side, side], align_corners=False
         )
         if isinstance(setting, Elastic):
-            knots = torch.randn(count, 2, KNOTS, KNOTS, generator=dice, device=device)
-            pushes = bends @ knots.mul_(2 * setting.push / side) @ bends.T
-            places += pushes.permute(0, 2, 3, 1)
-        return F.grid_sample(images, places, padding_mode="border", align_corners=False)
+            knots = torch.randn(count, 2, KNOTS, KNOTS, generator=generator, device=device)
+            field = interpolation @ knots.mul_(2 * setting.push / side) @ interpolation.T
+            grid += field.permute(0, 2, 3, 1)
+        return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
     return augment
 
 
 def _matrices(setting: Affine, draws: Tensor, side: int) -> Tensor:
-    """(n, 2, 3): where each pixel of a result lies in its image, from (6, n) draws in -1..1."""
-    turn = draws[0] * math.radians(setting.rotation)
-    lean = (draws[1] * math.radians(setting.shear)).tan()
-    wide, high = 1 / (1 + setting.scale * draws[2:4])
-    right, down = draws[4:6] * (2 * setting.shift / side)
-    sine, cosine = turn.sin(), turn.cos()
-    first = torch.stack([wide * cosine, wide * (lean * cosine - sine), right], 1)
-    second = torch.stack([high * sine, high * (lean * sine + cosine), down], 1)
+    """(n, 2, 3) matrices from pixels of the result to places in the image; draws: (6, n), -1..1."""
+    angle = draws[0] * math.radians(setting.rotation)
+    shear = (draws[1] * math.radians(setting.shear)).tan()
+    width, height = 1 / (1 + setting.scale * draws[2:4])
+    x, y = draws[4:6] * (2 * setting.shift / side)
+    sine, cosine = angle.sin(), angle.cos()
+    first = torch.stack([width * cosine, width * (shear * cosine - sine), x], 1)
+    second = torch.stack([height * sine, height * (shear * sine + cosine), y], 1)
     return torch.stack([first, second], 1)
 
 
-def _between_knots(side: int) -> Tensor:
-    """(side, KNOTS): how much each knot of a line pushes each pixel of it, by bicubic weights."""
-    lines = torch.eye(KNOTS)[None, :, None, :]  # a line for each knot
-    return F.interpolate(lines, (1, side), mode="bicubic", align_corners=True)[0, :, 0].T
+def _interpolation(side: int) -> Tensor:
+    """(side, KNOTS) bicubic weights: values at knots of a line to values at its pixels."""
+    unit_values = torch.eye(KNOTS)[None, :, None, :]
+    return F.interpolate(unit_values, (1, side), mode="bicubic", align_corners=True)[0, :, 0].T

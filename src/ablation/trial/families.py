@@ -1,7 +1,7 @@
-"""The model families: what each is called in params.yaml, and the sizes that it is told.
+"""Model families: their names and sizes in params.yaml.
 
-A family is a line of `FAMILIES` and a builder for its sizes in `models.py`, which is apart because
-it imports torch: a stage that finds all its trials remembered does without.
+A family is an entry in `FAMILIES` and a builder in `models.py`. Only the latter imports torch: a
+stage that recalls all its trials is spared the seconds that this import takes.
 """
 
 from typing import Annotated, Any, Union
@@ -12,20 +12,20 @@ from ablation.base.checked import Checked, Count, Widths
 
 
 class Spec(Checked):
-    """What every family is told: for how many epochs it trains."""
+    """Training length, common to all families."""
 
     epochs: Count
 
 
 class MlpSpec(Spec):
-    """Widths of the hidden layers."""
+    """Multilayer perceptron: widths of the hidden layers."""
 
     hidden: Annotated[Widths, Field(min_length=3)]
 
 
 class CnnSpec(Spec):
-    """Channels of the blocks (each halves the image), convolutions in each of them, and widths of
-    the dense layers."""
+    """Convolutional network: channels of the blocks, convolutions in each block, and widths of the
+    hidden dense layers. Each block halves the image."""
 
     channels: Annotated[Widths, Field(min_length=2, max_length=4)]
     dense: Widths
@@ -37,7 +37,7 @@ FAMILIES: dict[str, type[Spec]] = {
     "cnn": CnnSpec,
 }
 
-# The sizes of each family's network alone, without how long it trains.
+# The specs without `epochs`: settings of the technique `architecture`.
 SIZES: dict[str, type[Checked]] = {
     name: create_model(  # type: ignore[call-overload]
         spec.__name__.replace("Spec", "Sizes"),
@@ -55,6 +55,6 @@ Sizes: Any = Union[tuple(SIZES.values())]  # noqa: UP007
 
 
 def sizes_of(model: str, spec: Spec) -> Checked:
-    """The sizes of a family's network, without how long it trains."""
+    """The sizes in a spec, without its epochs."""
     sizes = SIZES[model]
     return sizes(**{size: getattr(spec, size) for size in sizes.model_fields})

@@ -1,4 +1,4 @@
-"""What a trial is told: a recipe, which is one setting for every technique."""
+"""Recipes: one setting for each technique."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,13 +20,13 @@ from ablation.trial.families import Sizes
 
 
 class Constant(Checked):
-    """The learning rate stays as it is."""
+    """Constant learning rate."""
 
     name: Literal["constant"]
 
 
 class Step(Checked):
-    """The rate is multiplied by `gamma` after every share `every` of the training."""
+    """The rate is multiplied by `gamma` after each fraction `every` of the training."""
 
     name: Literal["step"]
     every: Share = 0.33
@@ -34,8 +34,9 @@ class Step(Checked):
 
 
 class Plateau(Checked):
-    """The rate is multiplied by `factor` when the *training* loss has not fallen for more than
-    `patience` epochs: the validation part scores the trial and must not steer it as well."""
+    """The rate is multiplied by `factor` after more than `patience` epochs without a lower
+    *training* loss, lower by the fraction `threshold`. The validation loss plays no part, since the
+    validation part scores the trial."""
 
     name: Literal["plateau"]
     factor: Share = 0.3
@@ -44,13 +45,14 @@ class Plateau(Checked):
 
 
 class Cosine(Checked):
-    """The rate falls to zero along half a cosine."""
+    """Cosine decay of the rate to zero (Loshchilov & Hutter 2017, arXiv:1608.03983)."""
 
     name: Literal["cosine"]
 
 
 class OneCycle(Checked):
-    """The rate climbs to `peak` times the optimizer's and falls to almost zero."""
+    """The rate rises to `peak` times the optimizer's and falls to almost zero (Smith & Topin 2018,
+    arXiv:1708.07120)."""
 
     name: Literal["onecycle"]
     peak: Rate = 3.0
@@ -68,7 +70,8 @@ class Adam(Checked):
 
 
 class AdamW(Checked):
-    """Adam with *decoupled* weight decay, on kernels and weight matrices only."""
+    """Adam with *decoupled* weight decay, on kernels and weight matrices only (Loshchilov & Hutter
+    2019, arXiv:1711.05101)."""
 
     name: Literal["adamw"]
     lr: Rate
@@ -93,22 +96,23 @@ class Adadelta(Checked):
 
 
 class Regularization(Checked):
-    """Penalties l1 |w|_1 + l2/2 |w|^2 on kernels and weight matrices."""
+    """Penalty l1 |w|_1 + l2/2 |w|^2 on kernels and weight matrices."""
 
     l1: Strength
     l2: Strength
 
 
-class Same(Checked):
-    """Every epoch sees the same images."""
+class NoAugmentation(Checked):
+    """Images are the same in every epoch."""
 
     name: Literal["none"] = "none"
 
 
 class Affine(Checked):
-    """Every image is turned, sheared, scaled and shifted anew each time, by up to so much.
+    """Random rotation, shear, scale and shift, drawn anew for each image in each epoch.
 
-    rotation, shear: degrees; scale: a share of the size; shift: pixels of 28.
+    Each is uniform between minus and plus its setting. rotation, shear: degrees; scale: a fraction
+    of the size, per axis; shift: pixels of 28, per axis.
     """
 
     name: Literal["affine"]
@@ -119,17 +123,17 @@ class Affine(Checked):
 
 
 class Elastic(Affine):
-    """Affine, and bent: each knot of a coarse grid is pushed by a normal draw.
+    """Affine, with random displacements of a coarse grid.
 
-    push: its standard deviation in pixels of 28.
+    push: standard deviation of the displacements, which are normal, in pixels of 28.
     """
 
     name: Literal["elastic"]  # type: ignore[assignment]
     push: Annotated[float, Field(gt=0, le=7)] = 1.0
 
 
-class LastWeights(Checked):
-    """The network has the weights of the last step."""
+class NoAveraging(Checked):
+    """The network has the weights of the last optimizer step."""
 
     name: Literal["none"] = "none"
 
@@ -137,7 +141,7 @@ class LastWeights(Checked):
 class Ema(Checked):
     """The network has an exponential moving average of the weights.
 
-    horizon: how far it looks back, in epochs: a weight of that age counts 1/e of the newest.
+    horizon: in epochs; weights of that age count 1/e of the newest.
     """
 
     name: Literal["ema"]
@@ -150,18 +154,20 @@ Optimizer = Annotated[
     Sgd | Adam | AdamW | RmsProp | Adagrad | Adadelta, Field(discriminator="name")
 ]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
-Augmentation = Annotated[Same | Affine | Elastic, Field(discriminator="name")]
-Averaging = Annotated[LastWeights | Ema, Field(discriminator="name")]
+Augmentation = Annotated[NoAugmentation | Affine | Elastic, Field(discriminator="name")]
+Averaging = Annotated[NoAveraging | Ema, Field(discriminator="name")]
 
 
 class Recipe(Checked):
-    """One setting for every technique, in the order of tables; the chain's order is dvc.yaml's.
+    """One setting for each technique, in the order of tables; dvc.yaml defines the chain's order.
 
-    A new field has a neutral default, one that changes nothing: recipes, models and parameter files
-    from before it stay valid. A recipe says nothing of what is as the default has it.
+    The default of a new field must leave training unchanged, so that older recipes, models and
+    parameter files stay valid. Fields equal to their default are omitted from files.
 
-    architecture: sizes of the family's network, None for those under `models` in params.yaml;
-    epochs: how many times the family's `epochs` it trains.
+    architecture: sizes of the network; None for those under `models` in params.yaml.
+    smoothing: probability that the training objective spreads over all classes (Szegedy et al.
+    2016, arXiv:1512.00567).
+    epochs: factor on the family's `epochs`.
     """
 
     scheduler: Scheduler
@@ -171,25 +177,25 @@ class Recipe(Checked):
     regularization: Regularization
     dropout: Dropout
     architecture: Sizes | None = None
-    augmentation: Augmentation = Same()
+    augmentation: Augmentation = NoAugmentation()
     smoothing: Momentum = 0.0
-    averaging: Averaging = LastWeights()
+    averaging: Averaging = NoAveraging()
     epochs: Count = 1
 
     @model_serializer(mode="wrap")
     def _without_defaults(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        said: dict[str, Any] = dump(self)
+        dumped: dict[str, Any] = dump(self)
         for name, field in Recipe.model_fields.items():
-            if name in said and getattr(self, name) == field.default:
-                del said[name]
-        return said
+            if name in dumped and getattr(self, name) == field.default:
+                del dumped[name]
+        return dumped
 
     def setting(self, technique: str) -> Any:
         """The setting of one technique."""
         return getattr(self, technique)
 
     def having(self, technique: str, setting: Any) -> "Recipe":
-        """This recipe with another setting of one technique."""
+        """A copy of this recipe with another setting of one technique."""
         return self.model_copy(update={technique: setting})
 
 
@@ -199,7 +205,7 @@ CHAIN = (BASELINE, *TECHNIQUES)
 
 
 def load_recipe(path: Path) -> Recipe:
-    """A recipe that a stage has written.
+    """Read a recipe that a stage wrote.
 
     Raises:
         ParamsError: naming the file, the key, what was found and what is allowed.
@@ -208,10 +214,10 @@ def load_recipe(path: Path) -> Recipe:
 
 
 def save_recipe(recipe: Recipe, path: Path, comment: str) -> None:
-    """Write a recipe in the form of params.yaml's `baseline`, under a line of comment."""
+    """Write a recipe in the format of params.yaml's `baseline`, below a one-line comment."""
     save(recipe, path, comment)
 
 
 def plain(recipe: Recipe) -> Recipe:
-    """The recipe without what is told to the network's `Spec`: its sizes and its epochs."""
+    """The recipe without `architecture` and `epochs`, which a trial has in its `Spec`."""
     return recipe.having("architecture", None).having("epochs", 1)

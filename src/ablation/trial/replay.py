@@ -1,27 +1,45 @@
-"""On a GPU: what a batch asks for, recorded once and then asked for as a whole."""
+"""CUDA graphs: the kernels of a batch are recorded once and then launched together."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
-WARM_UP = 3  # batches before the recording: in them, libraries choose their code and set it up
+WARM_UP = 3  # batches before the capture: libraries choose and initialise their kernels in these
+
+OnBatch = Callable[[Tensor], None]
 
 
-class Replayed:
-    """Work on a batch as one CUDA graph: a launch for each of its hundred kernels cost far more.
+def graphed_on_cuda(generator: torch.Generator) -> Callable[[OnBatch], OnBatch]:
+    """Decorate a function of a batch to run as a CUDA graph if `generator` is on a GPU.
 
-    Each call does what the work does: the first ones do it kernel by kernel, and the recording
-    itself does nothing. So all a graph needs is that the work's tensors stay where they lie, and
-    that its batches are all of one size.
+    On a CPU the function stays as it is.
 
-    work: of a batch's rows, (batch,) int64 on the GPU.
-    dice: what the work draws from, beside torch's default generator.
+    Args:
+        generator: what the function draws from, apart from torch's default generator.
+    """
+    if generator.device.type != "cuda":
+        return lambda function: function
+    return partial(Graphed, generator=generator)
+
+
+class Graphed:
+    """A function of a batch as one CUDA graph, to the last bit the same as without.
+
+    Launching every kernel from Python takes longer than running it: on an H200, trainings were 4.1
+    to 6.7 times faster as graphs. The first `WARM_UP` calls run eagerly, and all later ones replay
+    the graph. All tensors that the function uses must keep their addresses, and all batches must
+    have the same size.
+
+    Args:
+        function: takes the rows of a batch, (batch,) int64 on the GPU, and returns nothing.
+        generator: what the function draws from, apart from torch's default generator.
     """
 
-    def __init__(self, work: Callable[[Tensor], None], dice: torch.Generator) -> None:
-        self._work = work
-        self._dice = dice
+    def __init__(self, function: OnBatch, generator: torch.Generator) -> None:
+        self._function = function
+        self._generator = generator
         self._warm_up = WARM_UP
         self._graph: torch.cuda.CUDAGraph | None = None
         self._rows = torch.empty(0)
@@ -29,17 +47,18 @@ class Replayed:
     def __call__(self, rows: Tensor) -> None:
         if self._warm_up:
             self._warm_up -= 1
-            self._work(rows)
+            self._function(rows)
             return
         if self._graph is None:
-            self._graph = self._recorded(rows)
+            self._graph = self._capture(rows)
         self._rows.copy_(rows)
         self._graph.replay()
 
-    def _recorded(self, rows: Tensor) -> torch.cuda.CUDAGraph:
+    def _capture(self, rows: Tensor) -> torch.cuda.CUDAGraph:
         self._rows = rows.clone()
         graph = torch.cuda.CUDAGraph()
-        graph.register_generator_state(self._dice)
+        # A capture records draws but makes none, so a replay continues the generator's sequence.
+        graph.register_generator_state(self._generator)
         with torch.cuda.graph(graph):
-            self._work(self._rows)
+            self._function(self._rows)
         return graph

@@ -1,4 +1,4 @@
-"""From a trial and all characters to what it gives: a score on a split, or a network of all."""
+"""Run a trial: score it on its split, or fit it on all characters."""
 
 import torch
 
@@ -8,13 +8,16 @@ from ablation.trial.trials import Learnt, Result, Trial
 
 
 def validate(trial: Trial, whole: Part, *, classes: int, batch_size: int, bf16: bool) -> Result:
-    """Train on the training part of the trial's split and score on the other.
+    """Train on the training part of the trial's split and score on its validation part.
 
     Args:
-        whole: all characters that a study may see, on the device that trains.
+        whole: all characters that a study may select on, on the device that trains.
+        classes: number of classes.
+        batch_size: images per optimizer step.
+        bf16: whether layers compute in bfloat16, not float32.
 
     Raises:
-        SplitError: a class is too small for a part of its own in each half of the split.
+        SplitError: a class is too small to be in both parts of the split.
     """
     training, validation = (
         Part(whole.images[rows], whole.labels[rows])
@@ -36,7 +39,10 @@ def validate(trial: Trial, whole: Part, *, classes: int, batch_size: int, bf16: 
 def fit(
     trial: Trial, whole: Part, *, classes: int, batch_size: int, bf16: bool
 ) -> tuple[Result, Learnt]:
-    """Train on all characters: of the trial's repeat only the dice count. Nothing is scored."""
+    """Train on all characters; the arguments are those of `validate`.
+
+    Of the trial's repeat, only the seeds are used. The result's score is 0.
+    """
     trained = train(
         trial.spec,
         trial.recipe,

@@ -1,6 +1,7 @@
-"""What each name in a recipe stands for in PyTorch."""
+"""From the names in a recipe to PyTorch's activations, optimizers and schedulers."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from torch import Tensor, nn, optim
 from torch.optim.lr_scheduler import (
@@ -30,24 +31,25 @@ OPTIMIZERS: dict[str, Callable[..., optim.Optimizer]] = {
     "adagrad": optim.Adagrad,
     "adadelta": optim.Adadelta,
 }
-FUSED = {"sgd", "adam", "adamw"}  # one kernel for the whole step, on the CPU and on CUDA
-
-Schedule = LRScheduler | ReduceLROnPlateau
+FUSED = {"sgd", "adam", "adamw"}  # with a one-pass implementation on both CPU and CUDA
 
 
-def make_optimizer(
-    setting: recipe.Sgd
-    | recipe.Adam
-    | recipe.AdamW
-    | recipe.RmsProp
-    | recipe.Adagrad
-    | recipe.Adadelta,
-    kernels: Tensor,
-    others: Tensor,
-) -> optim.Optimizer:
-    """The optimizer of a recipe; AdamW's decay acts on `kernels` alone.
+@dataclass(frozen=True)
+class Schedule:
+    """Updates of an optimizer's learning rate; every schedule does nothing in one of the two.
 
-    kernels: (k,), others: (o,): all that is learnt, in two flat tensors.
+    step_batch: to call after each optimizer step.
+    step_epoch: to call after each epoch, with its mean training loss.
+    """
+
+    step_batch: Callable[[], None]
+    step_epoch: Callable[[float], None]
+
+
+def make_optimizer(setting: recipe.Optimizer, kernels: Tensor, others: Tensor) -> optim.Optimizer:
+    """The optimizer of a recipe. Decoupled weight decay acts on `kernels` alone.
+
+    kernels: (k,), others: (o,): flat tensors of all parameters, with their gradients in `grad`.
     """
     options = setting.model_dump(exclude={"name"})
     decay = options.pop("weight_decay", 0.0)
@@ -55,34 +57,45 @@ def make_optimizer(
         {"params": [kernels], "weight_decay": decay},
         {"params": [others], "weight_decay": 0.0},
     ]
-    # "foreach" joins the work on many tensors, and here are two.
+    # "foreach", PyTorch's other fast path, batches many small tensors; here are two large ones.
     implementation = {"fused": True} if setting.name in FUSED else {"foreach": False}
     return OPTIMIZERS[setting.name](groups, **options, **implementation)
 
 
 def make_schedule(
-    setting: recipe.Constant | recipe.Step | recipe.Plateau | recipe.Cosine | recipe.OneCycle,
+    setting: recipe.Scheduler, optimizer: optim.Optimizer, rate: float, steps: int
+) -> Schedule:
+    """The learning-rate schedule of a recipe.
+
+    rate: the optimizer's learning rate; steps: batches of the whole training.
+    """
+    if isinstance(setting, recipe.Plateau):
+        plateau = ReduceLROnPlateau(
+            optimizer,
+            factor=setting.factor,
+            patience=setting.patience,
+            threshold=setting.threshold,
+        )
+        return Schedule(step_batch=lambda: None, step_epoch=plateau.step)
+    scheduler = _scheduler(setting, optimizer, rate, steps)
+    return Schedule(step_batch=scheduler.step, step_epoch=lambda _loss: None)
+
+
+def _scheduler(
+    setting: recipe.Constant | recipe.Step | recipe.Cosine | recipe.OneCycle,
     optimizer: optim.Optimizer,
     rate: float,
     steps: int,
-) -> Schedule:
-    """The schedule of a recipe over `steps` batches; a plateau is stepped once an epoch."""
+) -> LRScheduler:
     match setting:
         case recipe.Constant():
             return ConstantLR(optimizer, factor=1.0, total_iters=0)
         case recipe.Step():
             return StepLR(optimizer, max(1, round(setting.every * steps)), setting.gamma)
-        case recipe.Plateau():
-            return ReduceLROnPlateau(
-                optimizer,
-                factor=setting.factor,
-                patience=setting.patience,
-                threshold=setting.threshold,
-            )
         case recipe.Cosine():
             return CosineAnnealingLR(optimizer, T_max=steps)
         case recipe.OneCycle():
-            # The momentum stays: cycling it would turn plain RMSprop into another optimizer.
+            # Momentum is constant: cycling it would turn plain RMSprop into another optimizer.
             return OneCycleLR(
                 optimizer, max_lr=setting.peak * rate, total_steps=steps, cycle_momentum=False
             )

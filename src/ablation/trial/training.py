@@ -1,32 +1,30 @@
-"""The hot loop: from seeds, images and a recipe to a trained network and its curves."""
+"""The training loop: from a recipe, seeds and images to a trained network and its curves."""
 
 import ctypes
 import math
 import time
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from ablation.data.splits import Repeat
 from ablation.trial.augmentation import make_augment
 from ablation.trial.families import Spec
 from ablation.trial.models import build
-from ablation.trial.recipe import Ema, Recipe
-from ablation.trial.replay import Replayed
+from ablation.trial.recipe import Recipe
+from ablation.trial.replay import graphed_on_cuda
 from ablation.trial.techniques import make_optimizer, make_schedule
 from ablation.trial.trials import Curves
-from ablation.trial.weights import Average, MasterWeights
+from ablation.trial.weights import MasterWeights, make_average
 
-SLICE = 1024  # images that are predicted at a time
+PREDICTION_BATCH = 1024  # images
 
 
 @dataclass(frozen=True)
 class Part:
-    """Characters on the device.
+    """Labelled images on the device that trains: one side of a split, or all of them.
 
     images: (n, 28, 28) uint8; labels: (n,) int64.
     """
@@ -44,7 +42,7 @@ class Normalisation:
 
     @classmethod
     def of(cls, images: Tensor) -> "Normalisation":
-        """The statistics of (n, 28, 28) uint8: of the training part, so that nothing leaks in."""
+        """Mean and standard deviation of all pixels of images, (n, 28, 28) uint8."""
         counts = torch.bincount(images.flatten(), minlength=256).double()
         values = torch.arange(256, dtype=torch.float64, device=counts.device) / 255
         mean = (counts @ values / counts.sum()).item()
@@ -59,7 +57,10 @@ class Normalisation:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training leaves behind."""
+    """A trained network, float32, with its normalisation and learning curves.
+
+    seconds: of the whole training, with evaluation; diverged: a loss or a logit was not finite.
+    """
 
     network: nn.Module
     normalisation: Normalisation
@@ -79,103 +80,119 @@ def train(
     batch_size: int,
     bf16: bool,
 ) -> Trained:
-    """Train a fresh network for `spec.epochs` epochs on the device where the parts are.
+    """Train a new network for `spec.epochs` epochs on the device of the parts.
 
-    The last, incomplete batch of an epoch is left out: batch statistics of a few images are noise.
-    Dropout draws from torch's default generator, which is seeded here and which nothing else uses.
+    Args:
+        repeat: its seeds are used; the split is not.
+        validation: evaluated after every epoch; None for a final fit.
+        batch_size: images per step, or all of them if there are fewer. The incomplete last batch of
+            an epoch is dropped: batch statistics of a few images are noise.
+        bf16: whether linear and convolutional layers compute in bfloat16, not float32.
+
+    Raises:
+        NetworkError: the network has a layer or a parameter that this loop cannot train.
     """
+    started = time.perf_counter()
     device = training.images.device
     dtype = torch.bfloat16 if bf16 else torch.float32
-    started = time.perf_counter()
-    normalise = Normalisation.of(training.images)
+    count = len(training.labels)
+    batch_size = min(batch_size, count)
+    steps = count // batch_size  # per epoch
+
     network = build(spec, recipe, classes, repeat.init_seed).to(device)
     weights = MasterWeights(network, dtype)
     optimizer = make_optimizer(recipe.optimizer, weights.kernels, weights.others)
-    count = len(training.labels)
-    batch_size = min(batch_size, count)
-    steps = count // batch_size
     schedule = make_schedule(recipe.scheduler, optimizer, recipe.optimizer.lr, steps * spec.epochs)
-    on_plateau = isinstance(schedule, ReduceLROnPlateau)
-    l1, l2 = recipe.regularization.l1, recipe.regularization.l2
-    smoothing = recipe.smoothing
-    average = None
-    if isinstance(recipe.averaging, Ema):
-        average = Average(network, weights, recipe.averaging.horizon * steps)
-    side = training.images.shape[-1]
-    augmentation_dice = torch.Generator(device).manual_seed(repeat.augmentation_seed)
-    augment = make_augment(recipe.augmentation, augmentation_dice, side)
-    order_dice = torch.Generator().manual_seed(repeat.order_seed)
-    torch.manual_seed(repeat.dropout_seed)
-    curves = Curves([], [], [], [])
-    diverged = False
+    average = make_average(recipe.averaging, network, weights, steps)
+
+    # One generator per purpose: changing one technique leaves the draws of all others as they were.
+    order_generator = torch.Generator().manual_seed(repeat.order_seed)
+    augmentation_generator = torch.Generator(device).manual_seed(repeat.augmentation_seed)
+    torch.manual_seed(repeat.dropout_seed)  # from here on, dropout alone uses torch's default one
+
+    normalise = Normalisation.of(training.images)
+    augment = make_augment(recipe.augmentation, augmentation_generator, training.images.shape[-1])
     loss_sum = torch.zeros((), device=device)
-    right = torch.zeros((), dtype=torch.int64, device=device)
+    correct = torch.zeros((), dtype=torch.int64, device=device)
 
-    def differentiate(rows: Tensor) -> None:
-        """The gradients of a batch, its loss and how many it has right."""
-        # A batch is a gather of bytes. To keep all images normalised instead took four times the
-        # memory in float32; an MLP in bf16 trained 1.04 times as fast by that, all others did not.
-        images = augment(normalise(training.images.index_select(0, rows)))
+    @graphed_on_cuda(augmentation_generator)
+    def run_batch(rows: Tensor) -> None:
+        # Images stay bytes until here. Keeping all of them normalised takes four times the memory
+        # in float32, and saves 4 % of the time of an MLP in bf16 and nothing elsewhere.
+        images = augment(normalise(training.images.index_select(0, rows))).to(dtype)
         labels = training.labels.index_select(0, rows)
-        logits = network(images.to(dtype)).float()
-        loss = F.cross_entropy(logits, labels)
-        aim = F.cross_entropy(logits, labels, label_smoothing=smoothing) if smoothing else loss
-        aim.backward()
-        weights.collect()
-        if l2:
-            weights.kernel_gradients.add_(weights.kernels, alpha=l2)
-        if l1:
-            weights.kernel_gradients.add_(weights.kernels.sign(), alpha=l1)
-        loss_sum.add_(loss.detach())
-        right.add_((logits.argmax(1) == labels).sum())
+        logits, loss = compute_gradients(network, weights, images, labels, recipe)
+        loss_sum.add_(loss)
+        correct.add_((logits.argmax(1) == labels).sum())
 
-    do = Replayed(differentiate, augmentation_dice) if device.type == "cuda" else differentiate
-
+    curves = Curves([], [], [], [])
     for _ in range(spec.epochs):
         network.train()
-        shuffled = torch.randperm(count, generator=order_dice).to(device)
         loss_sum.zero_()
-        right.zero_()
-
-        for rows in shuffled.split(batch_size)[:steps]:
-            do(rows)
+        correct.zero_()
+        order = torch.randperm(count, generator=order_generator).to(device)
+        for rows in order.split(batch_size)[:steps]:
+            run_batch(rows)
             optimizer.step()
-            weights.spread()
-            if average:
-                average.update()
-            if not on_plateau:
-                schedule.step()
+            weights.copy_to_network()
+            average.update()
+            schedule.step_batch()
 
-        # No step waits for the device: an epoch feeds it at its start and reads it at its end.
-        train_loss = loss_sum.item() / steps
-        curves.train_loss.append(train_loss)
-        curves.train_accuracy.append(right.item() / (steps * batch_size))
-        diverged = not math.isfinite(train_loss)
-        if diverged:
+        # The only reads of an epoch: no step waits for the device.
+        curves.train_loss.append(loss_sum.item() / steps)
+        curves.train_accuracy.append(correct.item() / (steps * batch_size))
+        schedule.step_epoch(curves.train_loss[-1])
+        if validation is not None and not curves.diverged:
+            with average.swapped_in():
+                loss, accuracy = evaluate(network, validation, normalise, dtype)
+            curves.validation_loss.append(loss)
+            curves.validation_accuracy.append(accuracy)
+        if curves.diverged:
             break
-        if isinstance(schedule, ReduceLROnPlateau):
-            schedule.step(train_loss)
-        if validation is not None:
-            with average.shown() if average else nullcontext():
-                logits = predict(network, validation.images, normalise, dtype)
-            validation_loss = F.cross_entropy(logits, validation.labels).item()
-            diverged = not math.isfinite(validation_loss)
-            curves.validation_loss.append(validation_loss)
-            curves.validation_accuracy.append(
-                (logits.argmax(1) == validation.labels).double().mean().item()
-            )
-            if diverged:
-                break
 
-    if average:
-        average.swap()
-    if validation is None:
-        # Nothing else has looked at the network since its last step.
-        logits = predict(network, training.images[:SLICE], normalise, dtype)
+    average.swap()
+    diverged = curves.diverged
+    if validation is None:  # nothing has evaluated the network since its last step
+        logits = predict(network, training.images[:PREDICTION_BATCH], normalise, dtype)
         diverged = diverged or not bool(logits.isfinite().all())
-    weights.release()
-    seconds = time.perf_counter() - started
-    return Trained(network, normalise, curves, seconds, diverged)
+    weights.detach()
+    return Trained(network, normalise, curves, time.perf_counter() - started, diverged)
+
+
+def compute_gradients(
+    network: nn.Module, weights: MasterWeights, images: Tensor, labels: Tensor, recipe: Recipe
+) -> tuple[Tensor, Tensor]:
+    """Forward and backward pass of a batch; leaves the gradients in `weights`.
+
+    Args:
+        images: (batch, 1, 28, 28), normalised, in the precision of the network's layers.
+        labels: (batch,) int64.
+
+    Returns:
+        (batch, classes) float32 logits and their mean cross-entropy, a scalar; both detached.
+    """
+    logits = network(images).float()
+    objective = loss = F.cross_entropy(logits, labels)
+    if recipe.smoothing:
+        objective = F.cross_entropy(logits, labels, label_smoothing=recipe.smoothing)
+    objective.backward()
+    weights.gather_gradients()
+    # Penalties are added to the gradients: in the loss, autograd would keep a graph of all weights.
+    if l2 := recipe.regularization.l2:
+        weights.kernel_gradients.add_(weights.kernels, alpha=l2)
+    if l1 := recipe.regularization.l1:
+        weights.kernel_gradients.add_(weights.kernels.sign(), alpha=l1)
+    return logits.detach(), loss.detach()
+
+
+def evaluate(
+    network: nn.Module, part: Part, normalise: Normalisation, dtype: torch.dtype
+) -> tuple[float, float]:
+    """Mean cross-entropy, in nats, and accuracy, a fraction, of a network on a part."""
+    logits = predict(network, part.images, normalise, dtype)
+    loss = F.cross_entropy(logits, part.labels)
+    accuracy = (logits.argmax(1) == part.labels).double().mean()
+    return loss.item(), accuracy.item()
 
 
 @torch.no_grad()
@@ -185,27 +202,33 @@ def predict(
     normalise: Normalisation,
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """(n, classes) float32 logits; puts the network into evaluation mode.
+    """Logits of images; leaves the network in evaluation mode.
 
-    images: (n, 28, 28) uint8; dtype: the precision that the network's layers compute in.
+    Args:
+        images: (n, 28, 28) uint8 on the network's device.
+        dtype: what the network's linear and convolutional layers compute in.
+
+    Returns:
+        (n, classes) float32.
     """
     network.eval()
-    return torch.cat([network(normalise(some).to(dtype)).float() for some in images.split(SLICE)])
+    batches = images.split(PREDICTION_BATCH)
+    return torch.cat([network(normalise(batch).to(dtype)).float() for batch in batches])
 
 
 def prepare_process() -> None:
-    """Set this process up for training: on one core, the same numbers every time on a GPU.
+    """Configure this process for training: one thread, and deterministic numbers on a GPU.
 
-    glibc hands every freed activation back to the kernel, which zeroes the pages anew for the
-    next batch: 3,000 page faults a step. Told to keep them, a CNN trained 1.17 times faster.
+    By default glibc returns freed activations to the system, which zeroes their pages again for
+    the next batch: 3,000 page faults per step. Keeping them made a CNN train 1.17 times as fast.
     """
     torch.set_num_threads(1)
     torch.backends.cudnn.deterministic = True
-    torch.backends.cudnn.allow_tf32 = False  # else float32 convolutions would be rounded
+    torch.backends.cudnn.allow_tf32 = False  # would round float32 convolutions
     try:
         allocator = ctypes.CDLL("libc.so.6")
     except OSError:
-        return  # not glibc: slower, not different
+        return  # not glibc: slower, with the same numbers
     trim_threshold, top_pad, mmap_threshold = -1, -2, -3
     allocator.mallopt(mmap_threshold, 32 * 2**20)
     allocator.mallopt(trim_threshold, 2**30)

@@ -1,6 +1,7 @@
-"""A trial and what comes of it, in a form that can be sent to a worker and remembered."""
+"""Trials and their results, in a form that can be sent between processes and stored."""
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from typing import Self
 
@@ -14,9 +15,9 @@ from ablation.trial.recipe import Recipe
 
 @dataclass(frozen=True)
 class Trial:
-    """One recipe on one repeat: trained on the split's training part, scored on the other.
+    """One training: a family, a recipe and a repeat.
 
-    model: the family's name; spec: its sizes.
+    model: name of the family; spec: its sizes and epochs.
     """
 
     model: str
@@ -27,10 +28,11 @@ class Trial:
 
 @dataclass(frozen=True)
 class Curves:
-    """One entry an epoch; accuracies are fractions, losses mean cross-entropies in nats.
+    """Learning curves: one entry per epoch; accuracies are fractions, losses are in nats.
 
-    Training values are running means over the epoch, with dropout; without a validation part the
-    validation lists are empty. A training that diverged has the epochs up to there.
+    Losses are mean cross-entropies without label smoothing and penalties. Training values are means
+    over the epoch while the weights change, with dropout and augmentation. The validation lists
+    are empty without a validation part, and all lists end with the epoch that diverged.
     """
 
     train_loss: list[float]
@@ -38,12 +40,20 @@ class Curves:
     validation_loss: list[float]
     validation_accuracy: list[float]
 
+    @property
+    def diverged(self) -> bool:
+        """Whether a loss of the last epoch is not finite."""
+        last = [*self.train_loss[-1:], *self.validation_loss[-1:]]
+        return not all(map(math.isfinite, last))
+
 
 @dataclass(frozen=True)
 class Result:
-    """What a training on a split gave, or, with a score of 0, one on all characters.
+    """Outcome of a training.
 
-    score: validation accuracy after the last epoch, a fraction; 0 if the training diverged.
+    score: validation accuracy after the last epoch, a fraction; 0 if the training diverged or had
+    no validation part.
+    train_seconds: of the training loop, with evaluation.
     parameters: number of trained values.
     """
 
@@ -59,17 +69,17 @@ class Result:
 
     @classmethod
     def from_bytes(cls, line: bytes) -> Self:
-        """What `to_bytes` wrote, to the last bit."""
+        """Inverse of `to_bytes`, exact to the last bit."""
         content = json.loads(line)
         return cls(**{**content, "curves": Curves(**content["curves"])})
 
 
 @dataclass(frozen=True, eq=False)
 class Learnt:
-    """What a training on all characters leaves behind.
+    """State of a network after a training on all characters.
 
-    mean, deviation: of the pixels in 0..1, which the network sees as (pixel - mean) / deviation;
-    tensors: every weight and statistic of the network by its name.
+    mean, deviation: of pixels in 0..1; the network's input is (pixel - mean) / deviation.
+    tensors: weights and batch statistics, with the names and shapes of the `state_dict`.
     """
 
     mean: float
@@ -77,12 +87,12 @@ class Learnt:
     tensors: dict[str, np.ndarray]
 
     def to_bytes(self) -> bytes:
-        """A line of JSON and a safetensors file."""
+        """A line of JSON, followed by a safetensors file."""
         numbers = {"mean": self.mean, "deviation": self.deviation}
         return json.dumps(numbers).encode() + b"\n" + safetensors.numpy.save(self.tensors)
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
-        """What `to_bytes` wrote, to the last bit."""
+        """Inverse of `to_bytes`, exact to the last bit."""
         numbers, _, tensors = content.partition(b"\n")
         return cls(**json.loads(numbers), tensors=safetensors.numpy.load(tensors))

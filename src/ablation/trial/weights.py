@@ -1,8 +1,8 @@
-"""What a network learns: kept in float32, also where it computes in bf16."""
+"""Master weights: float32 copies of what a network learns, and their moving average."""
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -10,29 +10,40 @@ import torch
 from torch import Tensor, nn
 
 from ablation.trial.models import NetworkError, compute_in, kernels
+from ablation.trial.recipe import Averaging, Ema
 
 
 class MasterWeights:
-    """A network's weights in float32, and their gradients, each in one flat tensor.
+    """Float32 weights of a network and their gradients, each in one flat tensor.
 
-    The layers compute in `dtype`: in bf16 with rounded copies of these weights, which `spread`
-    renews (Micikevicius et al. 2018, arXiv:1710.03740). Batch normalisation stays in float32.
+    In float32 the network's parameters are views of the flat tensor. In bf16, kernels and biases
+    are rounded copies, which `copy_to_network` updates after each optimizer step. All others, those
+    of batch normalisation, are float32 views in both.
 
-    Flat, because a penalty or an optimizer's step is then a pass or two, not a call a layer. With
-    this instead of autocast an MLP of 512-256-128 trained 1.05 to 1.14 times as fast.
+    A penalty or an optimizer step on flat tensors is one or two passes instead of a call per
+    layer. An MLP of 512-256-128 trained 1.05 to 1.14 times as fast as with autocast.
 
-    kernels, kernel_gradients: (k,) float32, of kernels and weight matrices; others: (o,) float32,
-    biases and what normalisation learns; all: (k + o,), both. `collect` fills the gradients, which
-    are also the `grad` of both.
+    Args:
+        network: takes part in training from here on; `detach` makes it an ordinary one again.
+        dtype: what linear and convolutional layers compute in, float32 or bfloat16.
+
+    Attributes:
+        kernels, kernel_gradients: (k,) float32, of kernels and weight matrices.
+        others: (o,) float32, biases and the parameters of batch normalisation.
+        all: (k + o,) float32, `kernels` followed by `others`.
+        kernels.grad, others.grad: what `gather_gradients` fills; `kernel_gradients` is the first.
+
+    Source:
+        Micikevicius et al., "Mixed Precision Training", 2018, arXiv:1710.03740.
     """
 
     def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
-        first = kernels(network)
-        others = set(network.parameters()) - set(first)
-        parameters = [*first, *(p for p in network.parameters() if p in others)]
-        weights = torch.empty(sum(p.numel() for p in parameters), device=first[0].device)
+        penalised = kernels(network)
+        others = set(network.parameters()) - set(penalised)
+        parameters = [*penalised, *(p for p in network.parameters() if p in others)]
+        weights = torch.empty(sum(p.numel() for p in parameters), device=penalised[0].device)
         gradients = torch.empty_like(weights)
-        end = sum(p.numel() for p in first)
+        end = sum(p.numel() for p in penalised)
         self.all, self.kernels, self.others = weights, weights[:end], weights[end:]
         self.kernel_gradients = gradients[:end]
         self.kernels.grad, self.others.grad = self.kernel_gradients, gradients[end:]
@@ -41,94 +52,118 @@ class MasterWeights:
         torch._foreach_copy_(weight_views, [p.detach() for p in parameters])
         compute_in(network, dtype)
         names = {parameter: name for name, parameter in network.named_parameters()}
-        learnt = [
-            _Learnt(names[parameter], parameter, weight, gradient)
+        masters = [
+            _Master(names[parameter], parameter, weight, gradient)
             for parameter, weight, gradient in zip(
                 parameters, weight_views, _views(gradients, parameters), strict=True
             )
         ]
-        for each in learnt:
-            if not each.rounded:
-                each.parameter.data = each.weight  # the optimizer moves the network itself
-        self._rounded = [each for each in learnt if each.rounded]
-        self._shared = [each for each in learnt if not each.rounded]
+        for master in masters:
+            if not master.is_rounded:
+                master.parameter.data = master.weight  # a step changes the network in place
+        self._rounded = [master for master in masters if master.is_rounded]
+        self._shared = [master for master in masters if not master.is_rounded]
 
-    def collect(self) -> None:
-        """Take the network's gradients over, so that the next backward starts from none.
+    def gather_gradients(self) -> None:
+        """Move the network's gradients into the flat tensor; the parameters have none afterwards.
 
         Raises:
-            NetworkError: a parameter has no gradient, since nothing used it in this batch.
+            NetworkError: a parameter has no gradient because `forward` did not use it.
         """
-        for group in (self._rounded, self._shared):  # of one precision: on a GPU, one launch
+        for group in (self._rounded, self._shared):  # one dtype each, so one launch on a GPU
             if group:
-                found = [each.found_gradient() for each in group]
-                torch._foreach_copy_([each.gradient for each in group], found)
-                for each in group:
-                    each.parameter.grad = None
+                found = [master.network_gradient() for master in group]
+                torch._foreach_copy_([master.gradient for master in group], found)
+                for master in group:
+                    master.parameter.grad = None
 
     @torch.no_grad()
-    def spread(self) -> None:
-        """Round the weights anew for the network to compute with."""
+    def copy_to_network(self) -> None:
+        """Round the weights into the parameters that the network computes with."""
         if self._rounded:
-            weights = [each.weight for each in self._rounded]
-            torch._foreach_copy_([each.parameter for each in self._rounded], weights)
+            weights = [master.weight for master in self._rounded]
+            torch._foreach_copy_([master.parameter for master in self._rounded], weights)
 
-    def release(self) -> None:
-        """Leave the network in float32, with tensors of its own."""
-        for each in self._rounded + self._shared:
-            each.parameter.data = each.weight.clone()
+    def detach(self) -> None:
+        """Give the network float32 parameters of its own, which share no memory with these."""
+        for master in self._rounded + self._shared:
+            master.parameter.data = master.weight.clone()
+
+
+class LastWeights:
+    """No average: the network keeps the weights of the last step. Has the methods of `Average`."""
+
+    def update(self) -> None:
+        """Do nothing."""
+
+    def swap(self) -> None:
+        """Do nothing."""
+
+    def swapped_in(self) -> AbstractContextManager[None]:
+        """Do nothing."""
+        return nullcontext()
 
 
 class Average:
-    """An exponential moving average of a network's weights and statistics, step by step.
+    """Exponential moving average of a network's weights and batch statistics.
 
-    Early steps average over what there is: step t, from 1, keeps (1 + t) / (10 + t) of the average
-    where that is less than the decay.
+    Step t, from 1, is averaged with decay min(exp(-1 / horizon), (1 + t) / (10 + t)), so that the
+    random start is soon forgotten.
 
-    horizon: in steps; a weight of that age counts 1/e of the newest.
+    Args:
+        horizon: in steps; weights of that age count 1/e of the newest.
 
     Source:
-        Polyak & Juditsky, "Acceleration of Stochastic Approximation by Averaging", 1992; the early
-        steps as in TensorFlow's ExponentialMovingAverage.
+        Polyak & Juditsky, "Acceleration of Stochastic Approximation by Averaging", 1992; the decay
+        of early steps is that of TensorFlow's ExponentialMovingAverage.
     """
 
     def __init__(self, network: nn.Module, weights: MasterWeights, horizon: float) -> None:
         self._weights = weights
         self._decay = math.exp(-1 / horizon)
         self._steps = 0
-        statistics = [each for each in network.buffers() if each.is_floating_point()]
-        self._present = [weights.all, *statistics]
-        self._averages = [each.clone() for each in self._present]
+        statistics = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
+        self._current = [weights.all, *statistics]
+        self._averages = [tensor.clone() for tensor in self._current]
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take the network as it is after one more step into the average."""
+        """Add the network's current state to the average; call it after every optimizer step."""
         self._steps += 1
-        kept = min(self._decay, (1 + self._steps) / (10 + self._steps))
-        torch._foreach_lerp_(self._averages, self._present, 1 - kept)
+        decay = min(self._decay, (1 + self._steps) / (10 + self._steps))
+        torch._foreach_lerp_(self._averages, self._current, 1 - decay)
+
+    @torch.no_grad()
+    def swap(self) -> None:
+        """Exchange the network's state and the average. Twice restores both."""
+        for current, average in zip(self._current, self._averages, strict=True):
+            kept = current.clone()
+            current.copy_(average)
+            average.copy_(kept)
+        self._weights.copy_to_network()
 
     @contextmanager
-    def shown(self) -> Iterator[None]:
-        """The network has the averages meanwhile."""
+    def swapped_in(self) -> Iterator[None]:
+        """Within this context the network has the average; afterwards its own state again."""
         self.swap()
         try:
             yield
         finally:
             self.swap()
 
-    @torch.no_grad()
-    def swap(self) -> None:
-        """Exchange what the network has for the averages, or back."""
-        for present, average in zip(self._present, self._averages, strict=True):
-            kept = present.clone()
-            present.copy_(average)
-            average.copy_(kept)
-        self._weights.spread()
+
+def make_average(
+    setting: Averaging, network: nn.Module, weights: MasterWeights, steps: int
+) -> Average | LastWeights:
+    """The average that a recipe asks for, given `steps` batches per epoch."""
+    if isinstance(setting, Ema):
+        return Average(network, weights, setting.horizon * steps)
+    return LastWeights()
 
 
 @dataclass(frozen=True)
-class _Learnt:
-    """A parameter of the network, and its places in the flat tensors."""
+class _Master:
+    """A parameter of the network, with views of its master weight and gradient."""
 
     name: str
     parameter: nn.Parameter
@@ -136,21 +171,21 @@ class _Learnt:
     gradient: Tensor
 
     @property
-    def rounded(self) -> bool:
+    def is_rounded(self) -> bool:
         return self.parameter.dtype != self.weight.dtype
 
-    def found_gradient(self) -> Tensor:
+    def network_gradient(self) -> Tensor:
         if self.parameter.grad is None:
             raise NetworkError(
-                f"models.py: {self.name} got no gradient, so it would never be trained: let the "
-                "network's forward use it in every batch, or leave it out"
+                f"models.py: {self.name} got no gradient, so it would never be trained: use it in "
+                "every call of the network's forward, or remove it"
             )
         return self.parameter.grad
 
 
 def _views(flat: Tensor, like: list[nn.Parameter]) -> list[Tensor]:
-    starts = accumulate((each.numel() for each in like), initial=0)
+    starts = accumulate((parameter.numel() for parameter in like), initial=0)
     return [
-        flat.as_strided(each.shape, each.stride(), start)
-        for each, start in zip(like, starts, strict=False)
+        flat.as_strided(parameter.shape, parameter.stride(), start)
+        for parameter, start in zip(like, starts, strict=False)
     ]
