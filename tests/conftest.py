@@ -17,7 +17,7 @@ from ablation.data.splits import Repeat, make_repeats
 from ablation.trial.families import CnnSpec, MlpSpec
 from ablation.trial.recipe import Constant, Recipe, Regularization, Sgd
 from ablation.trial.training import Part
-from tests.clones import Clone, copy_project, make_tiny
+from tests.clones import Clone, MakeOnce, copy_project, make_tiny
 
 # Who is started in the background ignores Ctrl-C, and so would all that the tests start and stop.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -59,9 +59,6 @@ def chromium() -> Iterator[Any]:
         pytest.skip("chromium is not installed")
     with browser.chromium() as started:
         yield started
-
-
-MakeOnce = Callable[[str, Callable[[Path], object]], Path]
 
 
 @pytest.fixture(scope="session")
