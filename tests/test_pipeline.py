@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import time
@@ -247,7 +248,7 @@ def test_bad_parameters_stop_before_any_work(study: Clone, tmp_path: Path) -> No
     clone = study.clone(tmp_path / "clone", "before")
     clone.edit("techniques", "dropout", value=[0.2, 1.5])
     output = clone.run("dvc", "repro", fails=True)
-    assert "error: params.yaml: techniques.dropout[1]: 1.5: should be less than 1" in output
+    assert re.search(r"error: params\.yaml: techniques\.dropout\[1\]: 1\.5: .* 1\n", output)
     assert stages_run(output) == {"check"}
     assert "Traceback" not in output
     assert not (clone.path / "data/prepared/train.npz").exists()
