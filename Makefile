@@ -4,22 +4,33 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ABLATION_CACHE ?= $(CURDIR)/.cache/trials
 
 DEMO := .cache/demo
+# A process that has no test left takes half of those that another has not begun.
+PYTEST := pytest -n 2 --dist worksteal
 # Only files whose hashes stand in the lock: setuptools as well, which builds what has no wheel.
 PIP := .venv/bin/pip install --disable-pip-version-check --no-build-isolation --require-hashes
 
-.PHONY: demo test test-faults bench docs screenshots install lock clean
+.PHONY: demo test test-deep test-all test-faults lint bench docs screenshots install lock clean
 
 demo: install ## the whole pipeline on characters drawn from fonts, in a scratch copy
 	@bash demo/run.sh $(DEMO)
 
-test: install ## every test, the linter and the type checker
-	ruff check .
-	ruff format --check .
-	mypy
-	pytest -n 2 --dist loadfile --no-loadscope-reorder  # two files at a time, in order
+test: lint ## the linters, the type checker and every test but those of test-deep and test-faults
+	$(PYTEST)
+
+test-deep: install ## whole studies beside each other, benchmarks, and ten times as many random inputs
+	$(PYTEST) -m 'deep or hypothesis' --hypothesis-profile deep
+
+test-all: lint ## test and test-deep in one session, as CI runs them
+	$(PYTEST) -m 'not faults' --hypothesis-profile deep
 
 test-faults: install ## one study killed twenty times, four workers, experiments in a copy: the same bytes
 	pytest -m faults
+
+lint: install ## the linters of code and pages, and the type checker
+	ruff check .
+	ruff format --check .
+	mypy
+	python docs/lint.py
 
 bench: install ## how fast: against a plain loop, the machine's ceiling, and a study without memory
 	python benchmarks/run.py

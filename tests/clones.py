@@ -49,8 +49,9 @@ TINY: Changes = {
     },
 }
 
-
 Found = TypeVar("Found")
+# The fixture `make_once`: a name and what fills the folder of this name; returns the folder.
+MakeOnce = Callable[[str, Callable[[Path], object]], Path]
 
 
 @dataclass(frozen=True)

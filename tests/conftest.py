@@ -1,7 +1,7 @@
 import ast
+import shutil
 import signal
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -9,17 +9,35 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
+from hypothesis import HealthCheck, settings
 
 from ablation.data.characters import Characters
 from ablation.data.splits import Repeat, make_repeats
 from ablation.trial.families import CnnSpec, MlpSpec
 from ablation.trial.recipe import Constant, Recipe, Regularization, Sgd
 from ablation.trial.training import Part
-from tests.clones import Clone, copy_project, make_tiny
+from tests.clones import Clone, MakeOnce, copy_project, make_tiny
 
 # Who is started in the background ignores Ctrl-C, and so would all that the tests start and stop.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(1)  # as the workers do: toys are too small to share between cores
+
+# How many random inputs a test tries: the same ones each time, but for `long`, which looks longer
+# and elsewhere: `pytest --hypothesis-profile long tests/raw/test_any_bytes.py`. No clock: a hang is
+# a test that does not end. A fixture's folder serves all inputs, one after the other.
+for profile, inputs in {"quick": 20, "deep": 200, "long": 20_000}.items():
+    settings.register_profile(
+        profile,
+        max_examples=inputs,
+        derandomize=profile != "long",
+        database=None,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    )
+
+# These take longest. They start first, so that no process is left with one at the end.
+LONGEST = ("test_pipeline.py", "test_extending.py", "test_own_pictures.py", "test_machines.py")
 
 ROOT = Path(__file__).parents[1]
 IMPORT_ROOTS = (ROOT / "src", ROOT / "stages")
@@ -44,42 +62,59 @@ def chromium() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+def make_once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> MakeOnce:
+    """A folder of this name, filled by the first of pytest's processes that asks for it.
+
+    The others wait behind a lock, as pytest-xdist's documentation has it. Nobody may change it.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent
+
+    def once(name: str, make: Callable[[Path], object]) -> Path:
+        folder, made = shared / name, shared / f"{name}.made"
+        with FileLock(shared / f"{name}.lock"):
+            if not made.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # where another process failed
+                folder.mkdir()
+                make(folder)
+                made.touch()
+        return folder
+
+    return once
+
+
+@pytest.fixture(scope="session")
+def prepared(make_once: MakeOnce) -> Clone:
     """A tiny study with its characters, before any training; a test takes a duplicate.
 
-    Tag `before` is the project without results.
+    Tag `before` is the project without results. `prepare.log` beside it is what the stage printed.
     """
-    study = copy_project(tmp_path_factory.mktemp("prepared") / "study")
-    make_tiny(study)
-    study.commit("A tiny study")
-    study.run("git", "tag", "before")
-    study.run("dvc", "repro", "prepare")
-    return study
+
+    def make(folder: Path) -> None:
+        study = copy_project(folder / "study")
+        make_tiny(study)
+        study.commit("A tiny study")
+        study.run("git", "tag", "before")
+        (folder / "prepare.log").write_text(study.run("dvc", "repro", "prepare"))
+
+    folder = make_once("prepared", make)
+    return Clone(folder / "study", folder / "study-memory")
 
 
 @pytest.fixture(scope="session")
-def studies(prepared: Clone, tmp_path_factory: pytest.TempPathFactory) -> tuple[Clone, Clone]:
-    """One study twice, with two workers and with one; the first one's results are in git.
+def study(prepared: Clone, make_once: MakeOnce) -> Clone:
+    """The tiny study, which two workers have run, with its results in git.
 
-    They share no trial.
+    To look at; a test that runs DVC or changes something takes a clone or a duplicate.
     """
-    folder = tmp_path_factory.mktemp("pipeline")
-    two_workers = replace(prepared.duplicate(folder / "two"), memory=folder / "two-memory")
-    one_worker = replace(prepared.duplicate(folder / "one"), memory=folder / "one-memory")
-    one_worker.edit("training", "workers", value=1)
 
-    runs = [study.start("dvc", "repro") for study in (two_workers, one_worker)]
-    for run in runs:
-        output, _ = run.communicate()
-        assert run.returncode == 0, output
-    two_workers.commit("Its results")
-    return two_workers, one_worker
+    def make(folder: Path) -> None:
+        study = Clone(prepared.duplicate(folder / "study").path, folder / "memory")
+        study.repro()
+        study.commit("Its results")
 
-
-@pytest.fixture(scope="session")
-def study(studies: tuple[Clone, Clone]) -> Clone:
-    """To look at; a test that changes something takes a clone or a duplicate."""
-    return studies[0]
+    folder = make_once("study", make)
+    return Clone(folder / "study", folder / "memory")
 
 
 @pytest.fixture(scope="session")
@@ -143,6 +178,10 @@ def parts(toy: Characters) -> tuple[Part, Part]:
     """The toy's first 300 characters to train on and its last 100 to validate."""
     images, labels = torch.from_numpy(toy.images), torch.from_numpy(toy.labels).long()
     return Part(images[:300], labels[:300]), Part(images[300:], labels[300:])
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 def _closure(start: Path) -> set[Path]:

@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -55,6 +56,12 @@ def having(place: str, value: object) -> str:
 
 def seed_of(text: str) -> str:
     return TEXT.replace("seed: 1729", f"seed: {text}")
+
+
+def is_told(said: str, error: str) -> bool:
+    """Whether an error is as said. `~` stands for a library's own words, which are its to change:
+    ours are the place, what was found there, and the limit or the remedy."""
+    return re.fullmatch(".+".join(map(re.escape, said.split("~"))), error) is not None
 
 
 NINES = "9" * 5000
@@ -121,16 +128,15 @@ WRONG_PARAMS: dict[str, tuple[str, str]] = {
     ),
     "5,000 hexadecimal digits": (
         seed_of("0x" + "f" * 5000),
-        "seed: a number of thousands of digits: should be less than or equal to "
-        "18446744073709551615",
+        "seed: a number of thousands of digits: ~ 18446744073709551615",
     ),
     "a date that is none": (
         seed_of("2001-99-99"),
         "not YAML: line 3, column 7: '2001-99-99' cannot be read as timestamp",
     ),
-    "a seed below zero": (seed_of("-1"), "seed: -1: should be greater than or equal to 0"),
+    "a seed below zero": (seed_of("-1"), "seed: -1: ~ 0"),
     "a seed that is no number": (seed_of(".nan"), f"seed: nan: {FINITE}"),
-    "a list of seeds": (seed_of("[1, 2]"), "seed: [1, 2]: should be a valid integer"),
+    "a list of seeds": (seed_of("[1, 2]"), "seed: [1, 2]: ~integer"),
     "a data set that is none": (
         having("data dataset", "emnist_mini"),
         f"data.dataset: 'emnist_mini' is not one of {', '.join(DATASETS)} (did you mean "
@@ -142,11 +148,11 @@ WRONG_PARAMS: dict[str, tuple[str, str]] = {
     ),
     "a test set of nearly all": (
         having("data", {"dataset": "folder", "raw": "data/raw", "test_fraction": 0.9}),
-        "data.test_fraction: 0.9: should be less than or equal to 0.5",
+        "data.test_fraction: 0.9: ~ 0.5",
     ),
     "a test seed below zero": (
         having("data", {"dataset": "folder", "raw": "data/raw", "test_seed": -1}),
-        "data.test_seed: -1: should be greater than or equal to 0",
+        "data.test_seed: -1: ~ 0",
     ),
     "a conversion of what has its own": (
         having("data conversion", "emnist"),
@@ -175,11 +181,11 @@ WRONG_PARAMS: dict[str, tuple[str, str]] = {
     # validation, selection
     "a billion repeats": (
         having("validation repeats", 10**9),
-        "validation.repeats: 1000000000: should be less than or equal to 1000",
+        "validation.repeats: 1000000000: ~ 1000",
     ),
     "no repeat": (
         having("validation repeats", 0),
-        "validation.repeats: 0: should be greater than or equal to 1",
+        "validation.repeats: 0: ~ 1",
     ),
     "one fold": (
         having("validation", {"scheme": "kfold", "fraction": 0.15, "repeats": 1}),
@@ -187,19 +193,19 @@ WRONG_PARAMS: dict[str, tuple[str, str]] = {
     ),
     "nearly all to validate": (
         having("validation fraction", 0.99),
-        "validation.fraction: 0.99: should be less than or equal to 0.5",
+        "validation.fraction: 0.99: ~ 0.5",
     ),
     "nothing to validate": (
         having("validation fraction", 0.0),
-        "validation.fraction: 0.0: should be greater than 0",
+        "validation.fraction: 0.0: ~ 0",
     ),
     "a risk of one": (
         having("selection risk", 1.0),
-        "selection.risk: 1.0: should be less than or equal to 0.5",
+        "selection.risk: 1.0: ~ 0.5",
     ),
     "racing in words": (
         having("selection racing", "yes"),
-        "selection.racing: 'yes': should be a valid boolean",
+        "selection.racing: 'yes': ~boolean",
     ),
     # training, fit, worth
     "workers: true": (having("training workers", True), f"training.workers: True: {WORKERS}"),
@@ -210,11 +216,11 @@ WRONG_PARAMS: dict[str, tuple[str, str]] = {
     "half a worker": (having("training workers", 0.5), f"training.workers: 0.5: {WORKERS}"),
     "a batch of one": (
         having("training batch_size", 1),
-        "training.batch_size: 1: should be greater than or equal to 2",
+        "training.batch_size: 1: ~ 2",
     ),
     "a batch of 8193": (
         having("training batch_size", 8193),
-        "training.batch_size: 8193: should be less than or equal to 8192",
+        "training.batch_size: 8193: ~ 8192",
     ),
     "a device that is none": (
         having("training device", "gpu"),
@@ -226,20 +232,20 @@ WRONG_PARAMS: dict[str, tuple[str, str]] = {
     ),
     "a million fits": (
         having("fit seeds", 10**6),
-        "fit.seeds: 1000000: should be less than or equal to 1000",
+        "fit.seeds: 1000000: ~ 1000",
     ),
     "a million orders": (
         having("worth order_pairs", 10**6),
-        "worth.order_pairs: 1000000: should be less than or equal to 100",
+        "worth.order_pairs: 1000000: ~ 100",
     ),
     # models
     "a billion epochs": (
         having("models mlp epochs", 10**9),
-        "models.mlp.epochs: 1000000000: should be less than or equal to 10000",
+        "models.mlp.epochs: 1000000000: ~ 10000",
     ),
     "a million wide": (
         having("models mlp hidden", [10**6, 256, 128]),
-        "models.mlp.hidden[0]: 1000000: should be less than or equal to 10000",
+        "models.mlp.hidden[0]: 1000000: ~ 10000",
     ),
     "a family that is none": (
         having("models", {"rnn": {"epochs": 3}}),
@@ -252,7 +258,7 @@ WRONG_PARAMS: dict[str, tuple[str, str]] = {
     # baseline
     "a rate of zero": (
         having("baseline optimizer lr", 0),
-        "baseline.optimizer.lr: 0: should be greater than 0",
+        "baseline.optimizer.lr: 0: ~ 0",
     ),
     "a rate of infinity": (
         having("baseline optimizer lr", float("inf")),
@@ -276,7 +282,7 @@ WRONG_PARAMS: dict[str, tuple[str, str]] = {
     ),
     "patience below zero": (
         having("baseline scheduler", {"name": "plateau", "patience": -1}),
-        "baseline.scheduler.patience: -1: should be greater than or equal to 0",
+        "baseline.scheduler.patience: -1: ~ 0",
     ),
     "sizes in the baseline": (
         having("baseline architecture", {"hidden": [9, 8, 7]}),
@@ -325,15 +331,15 @@ WRONG_PARAMS: dict[str, tuple[str, str]] = {
     ),
     "two full turns": (
         having("techniques augmentation", [{"name": "affine", "rotation": 720}]),
-        "techniques.augmentation[0].rotation: 720: should be less than or equal to 180",
+        "techniques.augmentation[0].rotation: 720: ~ 180",
     ),
     "a push of nothing": (
         having("techniques augmentation", [{"name": "elastic", "push": 0}]),
-        "techniques.augmentation[0].push: 0: should be greater than 0",
+        "techniques.augmentation[0].push: 0: ~ 0",
     ),
     "smoothing all away": (
         having("techniques smoothing", [1.0]),
-        "techniques.smoothing[0]: 1.0: should be less than 1",
+        "techniques.smoothing[0]: 1.0: ~ 1",
     ),
     "an average that is none": (
         having("techniques averaging", [{"name": "swa"}]),
@@ -341,15 +347,15 @@ WRONG_PARAMS: dict[str, tuple[str, str]] = {
     ),
     "an average over nothing": (
         having("techniques averaging", [{"name": "ema", "horizon": 0}]),
-        "techniques.averaging[0].horizon: 0: should be greater than 0",
+        "techniques.averaging[0].horizon: 0: ~ 0",
     ),
     "half as long": (
         having("techniques epochs", [1, 0.5]),
-        "techniques.epochs[1]: 0.5: should be a valid integer",
+        "techniques.epochs[1]: 0.5: ~integer",
     ),
     "not at all": (
         having("techniques epochs", [0]),
-        "techniques.epochs[0]: 0: should be greater than or equal to 1",
+        "techniques.epochs[0]: 0: ~ 1",
     ),
     "2,000 times as long": (
         having("techniques epochs", [1, 2000]),
@@ -367,7 +373,7 @@ def test_a_mistake_in_params_is_one_line_that_says_what_to_do(
     Path("params.yaml").write_text(text)
     with pytest.raises(ParamsError) as error:
         load_params()
-    assert str(error.value) == f"params.yaml: {said}"
+    assert is_told(f"params.yaml: {said}", str(error.value))
 
 
 def test_a_file_of_a_billion_laughs_is_refused_at_once(tmp_path: Path) -> None:
@@ -554,7 +560,7 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
     "an empty chain": (
         "technique",
         lambda: write("chain.csv"),
-        f"chain.csv: {NOT_WRITTEN} (No columns to parse from file); {AGAIN}",
+        f"chain.csv: {NOT_WRITTEN} (~); {AGAIN}",
     ),
     "a chain without rows": (
         "leave_one_out",
@@ -586,7 +592,7 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
     "characters cut off": (
         "fit",
         lambda: Path(TRAIN).write_bytes(Path(TRAIN).read_bytes()[:1000]),
-        f"{TRAIN}: it is not a readable npz archive (File is not a zip file) (delete it and run "
+        f"{TRAIN}: it is not a readable npz archive (~) (delete it and run "
         "`dvc repro prepare` to make it again)",
     ),
     "a batch larger than the training part": (
@@ -683,8 +689,7 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
     "a model cut off": (
         "evaluate",
         lambda: Path("mlp/1.safetensors").write_bytes(Path("mlp/1.safetensors").read_bytes()[:-9]),
-        f"{NO_MODEL} (Error while deserializing header: incomplete metadata, file not fully "
-        "covered)",
+        f"{NO_MODEL} (~)",
     ),
     "a model without metadata": (
         "evaluate",
@@ -704,12 +709,12 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
     "a model that divides by zero": (
         "evaluate",
         lambda: edit_model(lambda content: content["normalisation"].update(deviation=0)),
-        f"{NO_MODEL} (normalisation.deviation: 0: should be greater than or equal to 0.001)",
+        f"{NO_MODEL} (normalisation.deviation: 0: ~ 0.001)",
     ),
     "a model normalised by a word": (
         "evaluate",
         lambda: edit_model(lambda content: content["normalisation"].update(mean="grey")),
-        f"{NO_MODEL} (normalisation.mean: 'grey': should be a valid number)",
+        f"{NO_MODEL} (normalisation.mean: 'grey': ~number)",
     ),
     "a class twice": (
         "evaluate",
@@ -772,8 +777,7 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
             write("plots/mlp/epochs/chain.csv", "technique\nbaseline\n"),
             write("metrics/mlp/test.json", "{"),
         ),
-        f"metrics/mlp/test.json: {NOT_WRITTEN} (Expecting property name enclosed in double quotes: "
-        f"line 1 column 2 (char 1)); {AGAIN}",
+        f"metrics/mlp/test.json: {NOT_WRITTEN} (~); {AGAIN}",
     ),
     "results that lack a number": (
         "compare",
@@ -814,7 +818,7 @@ def test_a_file_that_a_stage_cannot_use_is_one_line(
     stage: str, damage: Damage, said: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     damage()
-    assert complaint(stage, COMMANDS[stage], monkeypatch) == f"error: {said}"
+    assert is_told(f"error: {said}", complaint(stage, COMMANDS[stage], monkeypatch))
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from safetensors import safe_open
 
 from ablation.base.files import read_csv
 from ablation.trial.recipe import TECHNIQUES
-from tests.clones import ROOT, TINY, Clone, copy_project, make_tiny
+from tests.clones import ROOT, TINY, Clone, MakeOnce, copy_project, make_tiny
 
 PAGES = ("add-a-technique", "add-a-family", "add-a-dataset")
 FENCED = re.compile(r"^```(?P<language>\w*)\n(?P<block>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -29,6 +29,7 @@ SENTENCE = re.compile(
     r"(add|write):\n\n\Z"
 )
 STUDIED = ("mlp", "resnet")
+PRINTED = "printed.txt"
 # Nothing is explored but what the pages add. One worker: two would load torch in every stage.
 SMALL = {
     "validation": TINY["validation"],
@@ -103,27 +104,37 @@ def edit(file: Path, place: str, line: str | None, block: str) -> None:
     file.write_text("".join(lines))
 
 
-@pytest.fixture(scope="module")
-def extended(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """A copy of the project in which all pages were performed."""
-    project = copy_project(tmp_path_factory.mktemp("extended") / "project")
-    for page in PAGES:
-        assert perform(ROOT / f"docs/{page}.md", project.path) >= 3
-    project.run("ruff", "format", "--quiet", ".")
-    return project
+@pytest.fixture(scope="session")
+def extended(make_once: MakeOnce) -> Clone:
+    """A copy of the project in which all pages were performed. To look at."""
+
+    def make(folder: Path) -> None:
+        project = copy_project(folder / "project")
+        for page in PAGES:
+            assert perform(ROOT / f"docs/{page}.md", project.path) >= 3
+        project.run("ruff", "format", "--quiet", ".")
+
+    folder = make_once("extended", make)
+    return Clone(folder / "project", folder / "project-memory")
 
 
-@pytest.fixture(scope="module")
-def output(extended: Clone) -> str:
-    """What a small study of it prints, without the CNN: two families show what three would."""
-    make_tiny(extended, SMALL)
-    new = yaml.safe_load((extended.path / "params.yaml").read_text())["models"]["resnet"]
-    models = {"mlp": TINY["models"]["mlp"], "resnet": new | {"epochs": 1}}
-    extended.edit("models", value=models)
-    pipeline = extended.path / "dvc.yaml"
-    lines = pipeline.read_text().splitlines(keepends=True)
-    pipeline.write_text("".join(line for line in lines if "/cnn" not in line))
-    return extended.run("dvc", "repro")
+@pytest.fixture(scope="session")
+def studied(extended: Clone, make_once: MakeOnce) -> Clone:
+    """A small study of it, without the CNN: two families show what three would. To look at."""
+
+    def make(folder: Path) -> None:
+        project = extended.duplicate(folder / "project")
+        make_tiny(project, SMALL)
+        new = yaml.safe_load((project.path / "params.yaml").read_text())["models"]["resnet"]
+        models = {"mlp": TINY["models"]["mlp"], "resnet": new | {"epochs": 1}}
+        project.edit("models", value=models)
+        pipeline = project.path / "dvc.yaml"
+        lines = pipeline.read_text().splitlines(keepends=True)
+        pipeline.write_text("".join(line for line in lines if "/cnn" not in line))
+        (project.path / PRINTED).write_text(project.run("dvc", "repro"))
+
+    folder = make_once("studied", make)
+    return Clone(folder / "project", folder / "project/.cache/trials")
 
 
 def about(project: Clone, model: str) -> dict[str, Any]:
@@ -134,23 +145,17 @@ def about(project: Clone, model: str) -> dict[str, Any]:
 
 
 def test_the_project_is_as_clean_as_before(extended: Clone) -> None:
-    """Before the study: its own parameters and tests that look at tables are still fine."""
+    """Its own parameters and tests that look at tables are still fine."""
     extended.run("ruff", "check", ".")
-    about_tables = [
-        "test_dvc_yaml.py",
-        "test_params.py",
-        "trial/test_recipe.py",
-        "trial/test_models.py",
-    ]
-    extended.run("pytest", "-q", *(f"tests/{name}" for name in about_tables))
+    about_tables = ("test_dvc_yaml", "test_params", "trial/test_recipe", "trial/test_models")
+    extended.run("pytest", "-q", *(f"tests/{name}.py" for name in about_tables))
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("model", STUDIED)
-def test_a_new_technique_has_its_stage_and_its_rows(
-    model: str, extended: Clone, output: str
-) -> None:
-    assert f"Running stage 'clipping@{model}'" in output
-    plots = extended.path / "plots" / model
+def test_a_new_technique_has_its_stage_and_its_rows(model: str, studied: Clone) -> None:
+    assert f"Running stage 'clipping@{model}'" in (studied.path / PRINTED).read_text()
+    plots = studied.path / "plots" / model
     chain, gains, candidates = (
         read_csv(plots / name)
         for name in ("clipping/chain.csv", "leave_one_out/gains.csv", "clipping/candidates.csv")
@@ -163,9 +168,9 @@ def test_a_new_technique_has_its_stage_and_its_rows(
         "clipping",
     )
     assert set(candidates["setting"]) == {"none", "1", "5"}
-    assert (extended.path / f"metrics/{model}/clipping.json").exists()
+    assert (studied.path / f"metrics/{model}/clipping.json").exists()
     for charts in ("gains", "curves"):
-        assert list((extended.path / "plots/charts" / charts).glob("*clipping*.csv")), charts
+        assert list((studied.path / "plots/charts" / charts).glob("*clipping*.csv")), charts
 
 
 def test_the_engine_learns_what_is_new_and_leaves_what_was(extended: Clone) -> None:
@@ -178,21 +183,24 @@ def test_the_engine_learns_what_is_new_and_leaves_what_was(extended: Clone) -> N
     assert taught == ["torch.bfloat16", "torch.float32"], "a layer norm between layers in bf16"
 
 
-def test_a_new_family_has_its_model_and_its_comparisons(extended: Clone, output: str) -> None:
-    assert about(extended, "resnet")["spec"] == {"epochs": 1, "channels": [16, 32], "blocks": 1}
-    models = read_csv(extended.path / "plots/comparison/models.csv")
+@pytest.mark.deep
+def test_a_new_family_has_its_model_and_its_comparisons(studied: Clone) -> None:
+    assert about(studied, "resnet")["spec"] == {"epochs": 1, "channels": [16, 32], "blocks": 1}
+    models = read_csv(studied.path / "plots/comparison/models.csv")
     assert models["model"].tolist() == [*STUDIED]
-    pairs = {path.stem for path in (extended.path / "metrics/comparison").iterdir()}
+    pairs = {path.stem for path in (studied.path / "metrics/comparison").iterdir()}
     assert pairs == {"-".join(pair) for pair in combinations(STUDIED, 2)}
 
 
-def test_a_new_data_set_is_studied_and_its_note_is_said(extended: Clone, output: str) -> None:
+@pytest.mark.deep
+def test_a_new_data_set_is_studied_and_its_note_is_said(studied: Clone) -> None:
+    output = (studied.path / PRINTED).read_text()
     assert "a study of glyph-digits" in output
     assert "Made from the digits of the glyphs dataset" in output
-    assert read_csv(extended.path / "data/classes.csv")["character"].tolist() == [*"0123456789"]
+    assert read_csv(studied.path / "data/classes.csv")["character"].tolist() == [*"0123456789"]
     for model in STUDIED:
-        assert about(extended, model)["classes"] == [*"0123456789"]
-        assert about(extended, model)["conversion"] == "emnist"
+        assert about(studied, model)["classes"] == [*"0123456789"]
+        assert about(studied, model)["conversion"] == "emnist"
 
 
 def in_python(folder: Path, program: str) -> list[list[Any]]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -31,16 +31,6 @@ from ablation.use.answers import answer
 
 ROOT = Path(__file__).parents[1]
 FILE = yaml.safe_load((ROOT / "params.yaml").read_text())
-
-# The same examples each time, as many as a busy core tries in some seconds; a fixture's folder
-# serves them all, one after the other.
-fuzz = settings(
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-SOME, MANY = (settings(fuzz, max_examples=count) for count in (60, 120))
 
 scalars = (
     st.none()
@@ -83,7 +73,6 @@ def lines_of(error: UserError, start: str) -> None:
 # --- params.yaml and recipes ----------------------------------------------------------------------
 
 
-@MANY
 @given(place=st.sampled_from(places(FILE)), value=anything)
 def test_any_value_anywhere_gives_params_or_says_why_not(
     place: tuple[Any, ...], value: Any
@@ -100,7 +89,6 @@ def test_any_value_anywhere_gives_params_or_says_why_not(
         assert all(params.spec(model, params.baseline) for model in params.families)
 
 
-@MANY
 @given(text=st.text(max_size=60) | st.from_regex(r"(\w+: [\[{&*!\"'|>%@-]{0,3}\w*\n){1,4}"))
 def test_any_text_gives_params_or_says_why_not(text: str, tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
@@ -167,7 +155,6 @@ def recipes() -> st.SearchStrategy[Recipe]:
     return content.map(Recipe.model_validate)
 
 
-@SOME
 @given(recipe=recipes())
 def test_any_recipe_survives_its_file(recipe: Recipe, tmp_path: Path) -> None:
     save_recipe(recipe, tmp_path / "recipe.yaml", "chosen by a test")
@@ -220,7 +207,6 @@ def damaged(content: bytes, data: st.DataObject) -> bytes:
     return bytes(changed)
 
 
-@MANY
 @given(data=st.data())
 def test_any_picture_is_read_or_refused(
     data: st.DataObject, network: Fitted, pictures: list[bytes], tmp_path: Path
@@ -234,7 +220,6 @@ def test_any_picture_is_read_or_refused(
     assert said.error is None or 0 < len(said.error.splitlines()[0]) == len(said.error) < 300
 
 
-@SOME
 @given(data=st.data())
 def test_any_model_answers_or_is_refused(
     data: st.DataObject,
@@ -283,7 +268,6 @@ ratios = st.sampled_from([0.01, 0.176, 1.0])
 risks = st.sampled_from([0.01, 0.2, 0.5])
 
 
-@MANY
 @given(stage=stages(), ratio=ratios, risk=risks, within=st.sampled_from([0.0, 0.0025, 1.0]))
 def test_any_scores_give_a_verdict_that_keeps_its_own_rules(
     stage: list[Contender], ratio: float, risk: float, within: float
@@ -308,7 +292,6 @@ def test_any_scores_give_a_verdict_that_keeps_its_own_rules(
         assert np.isnan(row.low) or row.low <= row.gain <= row.high
 
 
-@MANY
 @given(stage=stages(), ratio=ratios, risk=risks)
 def test_any_race_stops_those_who_failed_and_never_the_last_hope(
     stage: list[Contender], ratio: float, risk: float

@@ -15,13 +15,14 @@ from ablation.data.characters import Characters
 from ablation.fitted.model import Fitted
 from ablation.pictures.seen import seen
 from ablation.trial.recipe import TECHNIQUES
-from tests.clones import TINY, Changes, Clone, copy_project, make_tiny, stages_run
+from tests.clones import TINY, Changes, Clone, MakeOnce, copy_project, make_tiny, stages_run
 
 # What each class shows, and how many pictures it has. One name is of words, one is of a character
 # that the pictures' font lacks, and one would be markup, a formula and the end of a table's cell.
 CLASSES = {"a bar": 130, "disk": 90, "あ": 60, "[b]$x|$y": 30}
+PICTURES = "my pictures"
 SMALL: Changes = {
-    "data": {"dataset": "folder", "test_fraction": 0.2},
+    "data": {"dataset": "folder", "raw": PICTURES, "test_fraction": 0.2},
     "validation": {"fraction": 0.25, "repeats": 2},
     "training": TINY["training"] | {"batch_size": 16, "workers": 1},
     "fit": {"seeds": 1},
@@ -52,32 +53,36 @@ def draw(path: Path, shape: int, dice: np.random.Generator) -> None:
     picture.save(path)
 
 
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("my pictures")
-    dice = np.random.default_rng(0)
-    for shape, (name, count) in enumerate(CLASSES.items()):
-        for number in range(count):
-            draw(folder / name / f"{number}.png", shape, dice)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def ran(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Clone, str]:
+@pytest.fixture(scope="session")
+def ran(make_once: MakeOnce) -> tuple[Clone, str]:
     """The study, of one family to be done in half the time, and all that it printed."""
-    project = copy_project(tmp_path_factory.mktemp("own") / "study")
-    make_tiny(project, SMALL)
-    project.edit("data", "raw", value=str(pictures))
-    project.edit("models", value={"mlp": TINY["models"]["mlp"]})
-    pipeline = project.path / "dvc.yaml"
-    lines = pipeline.read_text().splitlines(keepends=True)
-    pipeline.write_text("".join(line for line in lines if "/cnn" not in line))
-    return project, project.run("dvc", "repro")
+
+    def make(folder: Path) -> None:
+        project = copy_project(folder / "study")
+        dice = np.random.default_rng(0)
+        for shape, (name, count) in enumerate(CLASSES.items()):
+            for number in range(count):
+                draw(project.path / PICTURES / name / f"{number}.png", shape, dice)
+        make_tiny(project, SMALL)
+        project.edit("models", value={"mlp": TINY["models"]["mlp"]})
+        pipeline = project.path / "dvc.yaml"
+        lines = pipeline.read_text().splitlines(keepends=True)
+        pipeline.write_text("".join(line for line in lines if "/cnn" not in line))
+        (folder / "printed.txt").write_text(project.run("dvc", "repro"))
+
+    folder = make_once("own-pictures", make)
+    return Clone(folder / "study", folder / "study-memory"), (folder / "printed.txt").read_text()
 
 
 @pytest.fixture
 def study(ran: tuple[Clone, str]) -> Clone:
+    """To look at; a test that runs DVC or changes something takes a duplicate."""
     return ran[0]
+
+
+@pytest.fixture
+def pictures(study: Clone) -> Path:
+    return study.path / PICTURES
 
 
 def test_every_picture_is_in_one_of_the_sets(study: Clone, pictures: Path) -> None:
@@ -157,20 +162,21 @@ def test_another_conversion_makes_another_model_file(study: Clone, tmp_path: Pat
 
 
 def test_an_unreadable_picture_stops_the_study_before_anything_starts(
-    study: Clone, pictures: Path
+    study: Clone, tmp_path: Path
 ) -> None:
-    before = study.results()
-    wrong = [pictures / "disk/broken.png", pictures / "あ/notes.txt"]
-    for path in wrong:
-        path.write_text("no picture")
-    output = study.run("dvc", "repro", fails=True)
-    for path in wrong:
-        path.unlink()
+    other = study.duplicate(tmp_path / "other")
+    wrong = [f"{PICTURES}/disk/broken.png", f"{PICTURES}/あ/notes.txt"]
+    for name in wrong:
+        (other.path / name).write_text("no picture")
+    output = other.run("dvc", "repro", fails=True)
+    for name in wrong:
+        (other.path / name).unlink()
     assert stages_run(output) == {"prepare"}
-    assert all(f"{path}: not an image that can be read" in output for path in wrong)
+    assert all(f"{name}: not an image that can be read" in output for name in wrong)
     assert "Traceback" not in output
+    before = study.results()
     made = ("data/classes.csv", "plots/data/")  # by `prepare`, which DVC clears before it runs
     kept = {name: content for name, content in before.items() if not name.startswith(made)}
-    assert study.results() == kept
-    assert study.repro() <= {"prepare"}
-    assert study.results() == before
+    assert other.results() == kept
+    assert other.repro() <= {"prepare"}
+    assert other.results() == before

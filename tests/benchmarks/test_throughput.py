@@ -22,6 +22,7 @@ def glyphs(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize(
     "model, spec, workers",
     [

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.clones import Clone
+
 ROOT = Path(__file__).parents[2]
 Prepare = Callable[[Path, str], subprocess.CompletedProcess[str]]
 
@@ -18,12 +20,9 @@ def prepare() -> Prepare:
 
 
 @pytest.fixture(scope="session")
-def prepared_glyphs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def prepared_glyphs(prepared: Clone) -> tuple[Path, str]:
     """The folder in which the stage prepared the glyphs, and what it printed."""
-    folder = tmp_path_factory.mktemp("prepared")
-    result = run_prepare(folder, "glyphs")
-    assert result.returncode == 0, result.stderr
-    return folder, result.stdout
+    return prepared.path, (prepared.path.parent / "prepare.log").read_text()
 
 
 def run_prepare(folder: Path, dataset: str) -> subprocess.CompletedProcess[str]:

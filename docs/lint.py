@@ -1,0 +1,30 @@
+"""What is style on the pages: how long README is, and the order of the glossary. `make lint`."""
+
+import re
+import sys
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+README_LINES = 150
+
+
+def main() -> None:
+    sys.exit("\n".join(complaints(ROOT)) or None)
+
+
+def complaints(root: Path) -> Iterator[str]:
+    """A line for each thing to mend on the pages of a project."""
+    lines = len((root / "README.md").read_text().splitlines())
+    if lines > README_LINES:
+        yield f"README.md: {lines} lines, {README_LINES} at most; move some to docs/"
+    glossary = (root / "docs/glossary.md").read_text()
+    words = re.findall(r"^\| ([a-z -]+) \|", glossary, re.MULTILINE)[1:]  # after the table's head
+    for word, following in pairwise(words):
+        if following < word:
+            yield f"docs/glossary.md: {following!r} stands after {word!r}; sort the words"
+
+
+if __name__ == "__main__":
+    main()
