@@ -2,11 +2,12 @@
 
 import difflib
 import math
-from collections.abc import Hashable, Iterable
+import re
+from collections.abc import Iterable
+from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -16,6 +17,10 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import DuplicateKeyError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.representer import RoundTripRepresenter
 
 from ablation.base.errors import UserError, one_line, refused, shown
 from ablation.base.files import write_bytes
@@ -102,58 +107,62 @@ def checked(content: Any, model: type[Model]) -> Model:
 
 
 def read_yaml(path: Path) -> Any:
-    """What a YAML file holds.
+    """The content of a YAML file, parsed as DVC parses it: by ruamel.yaml, as YAML 1.2.
 
     Raises:
-        ParamsError: naming the file, the line and what is wrong there.
+        ParamsError: naming the file, line and column, what is wrong there, and the remedy.
     """
+    yaml = YAML(typ="safe", pure=True)  # in C it would not say at which value it failed
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        return yaml.load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ParamsError(refused(error, path)) from None
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise ParamsError(f"{path}: not YAML: {where}{error.problem or error.context}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ParamsError(f"{path}: not YAML: {one_line(error)}") from None
+    except DuplicateKeyError as error:
+        problem, *_ = error.problem.partition(" with value")
+        said = f"{_position(error.problem_mark)}: {problem}; keep one"
+    except MarkedYAMLError as error:
+        where = _position(error.problem_mark or error.context_mark)
+        said = f"{where}: {error.problem or error.context}; correct it, or {restore(path)}"
+    except (YAMLError, UnicodeDecodeError) as error:
+        said = one_line(error)
     except RecursionError:
-        raise ParamsError(
-            f"{path}: brackets within brackets, more than can be read; take some out"
-        ) from None
+        said = "nested too deeply; remove some of the brackets"
+    except Exception:  # ruamel.yaml passes on what int(), float(), date() or a look-up raise
+        *_, node = yaml.constructor.recursive_objects  # the one that it was constructing
+        kind = node.tag.rpartition(":")[2]
+        found = f"{shown(node.value)} is not a valid {kind}"
+        said = f"{_position(node.start_mark)}: {found}; correct it, or quote it as a string"
+    raise ParamsError(f"{path}: invalid YAML: {said}")
 
 
-class _Loader(yaml.SafeLoader):  # type: ignore[misc]
-    """PyYAML's safe loader, which also says where a value stands that it cannot make, and refuses
-    a key that stands twice, of which it would silently take the last."""
+def restore(path: Path) -> str:
+    """How to get a committed file back."""
+    return f"`git checkout {path}` restores the committed version"
 
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        try:
-            return super().construct_object(node, deep)
-        except (yaml.YAMLError, RecursionError):
-            raise
-        except Exception:  # whatever int(), a date's parts or a look-up make of the text
-            kind = node.tag.rpartition(":")[2]
-            said = f"{shown(node.value)} cannot be read as {kind}"
-            raise yaml.constructor.ConstructorError(None, None, said, node.start_mark) from None
 
-    def construct_mapping(self, node: yaml.Node, deep: bool = False) -> dict[Hashable, Any]:
-        pairs = node.value if isinstance(node, yaml.MappingNode) else []
-        seen = set()
-        for key, _ in pairs:
-            if isinstance(key, yaml.ScalarNode):
-                if key.value in seen:
-                    said = f"{shown(key.value)} stands here twice; keep one"
-                    raise yaml.constructor.ConstructorError(None, None, said, key.start_mark)
-                seen.add(key.value)
-        mapping: dict[Hashable, Any] = super().construct_mapping(node, deep)
-        return mapping
+def _position(mark: Any) -> str:
+    return f"line {mark.line + 1}, column {mark.column + 1}"
+
+
+class _Representer(RoundTripRepresenter):
+    """Writes 1e-05 as 1.0e-05, which YAML 1.1 reads as a number too."""
+
+
+_Representer.add_representer(
+    float,
+    lambda representer, number: representer.represent_scalar(
+        "tag:yaml.org,2002:float", re.sub(r"^(-?\d+)e", r"\1.0e", repr(number))
+    ),
+)
 
 
 def save(value: Checked, path: Path, comment: str) -> None:
     """Write a value as `load` reads it, under a comment of one line or more."""
+    yaml = YAML()
+    yaml.Representer = _Representer
+    yaml.dump(value.model_dump(), text := StringIO())
     remarks = "".join(f"# {line}\n" for line in comment.splitlines())
-    write_bytes(f"{remarks}{yaml.safe_dump(value.model_dump(), sort_keys=False)}".encode(), path)
+    write_bytes(f"{remarks}{text.getvalue()}".encode(), path)
 
 
 def _is_long_enough(error: ErrorDetails) -> bool:
@@ -186,22 +195,12 @@ def _describe(error: ErrorDetails, content: Any) -> str:
         case "model_type" | "model_attributes_type" | "tuple_type":
             shape = "a list" if error["type"] == "tuple_type" else "keys and values, {key: value}"
             return f"{said}: should be {shape}"
-        case "float_type" if isinstance(found, str) and _is_number(found):
-            number = yaml.safe_dump(float(found)).split()[0]
-            return f"{said} is a string to YAML; write it as {number}"
         case "path_type":
             return f"{said}: should be the path of a folder"
         case _ if isinstance(found, float) and not math.isfinite(found):
             return f"{said}: should be a number, and a finite one"
         case _:
             return f"{said}: {error['msg'].replace('Input should', 'should')}"
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
 
 
 def _place(location: tuple[int | str, ...], content: Any) -> str:
