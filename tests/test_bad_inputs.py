@@ -14,10 +14,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import safetensors.numpy
-import yaml
 from PIL import Image
 
-from ablation.base.checked import ParamsError
+from ablation.base.checked import ParamsError, read_yaml, to_yaml
 from ablation.base.console import plain_errors
 from ablation.base.files import write_csv
 from ablation.data.characters import Characters
@@ -32,7 +31,7 @@ from ablation.trial.trials import Learnt
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "params.yaml").read_text()
-FILE = yaml.safe_load(TEXT)
+FILE = read_yaml(ROOT / "params.yaml")
 STAGES = sorted(path.stem for path in (ROOT / "stages").glob("*.py"))
 CLASSES = ("0", "1", "A", "B")
 SMALL = {"a": range(40), "b": range(40, 43), "c": range(43, 45)}
@@ -45,12 +44,12 @@ Place = tuple[str | int, ...]
 
 def having(place: str, value: object) -> str:
     """params.yaml with another value in a place such as `models mlp epochs`."""
-    content = at = yaml.safe_load(TEXT)
+    content = at = read_yaml(ROOT / "params.yaml")
     *path, last = (int(step) if step.isdecimal() else step for step in place.split())
     for step in path:
         at = at[step]
     at[last] = value
-    return str(yaml.safe_dump(content))
+    return to_yaml(content)
 
 
 def seed_of(text: str) -> str:
@@ -59,6 +58,8 @@ def seed_of(text: str) -> str:
 
 NINES = "9" * 5000
 SHORT_NINES = f"'{'9' * 37}...{'9' * 38}'"
+CORRECT = "correct it, or `git checkout params.yaml` restores the committed version"
+QUOTE = "correct it, or quote it as a string"
 MAPPING = "should be keys and values, {key: value}"
 FINITE = "should be a number, and a finite one"
 SIZES = "techniques.architecture"
@@ -80,44 +81,46 @@ WRONG_PARAMS: dict[str, tuple[str, str]] = {
     "a word": ("seed", f"'seed': {MAPPING}"),
     "an open bracket": (
         "seed: [1",
-        "not YAML: line 1, column 9: expected ',' or ']', but got '<stream end>'",
+        f"invalid YAML: line 1, column 9: expected ',' or ']', but got '<stream end>'; {CORRECT}",
     ),
     "a tab": (
         "seed:\n\tx: 1",
-        "not YAML: line 2, column 1: found character '\\t' that cannot start any token",
+        "invalid YAML: line 2, column 1: found character '\\t' that cannot start any token; "
+        f"{CORRECT}",
     ),
     "a zero byte": (
         "seed: \0",
-        "not YAML: unacceptable character #x0000: special characters are not allowed in "
+        "invalid YAML: unacceptable character #x0000: special characters are not allowed in "
         '"<unicode string>", position 6',
     ),
     "3,000 brackets": (
         "[" * 3000,
-        "brackets within brackets, more than can be read; take some out",
+        "invalid YAML: nested too deeply; remove some of the brackets",
     ),
     "3,000 braces": (
         "{a: " * 3000,
-        "brackets within brackets, more than can be read; take some out",
+        "invalid YAML: nested too deeply; remove some of the brackets",
     ),
     "a list of itself": ("&a [*a]", f"[[[[[...]]]]]: {MAPPING}"),
     "a key twice": (
         TEXT + "seed: 3\n",
-        f"not YAML: line {LAST + 1}, column 1: 'seed' stands here twice; keep one",
+        f'invalid YAML: line {LAST + 1}, column 1: found duplicate key "seed"; keep one',
     ),
-    "a list for a key": (
-        TEXT + "? [1]\n: 2\n",
-        f"not YAML: line {LAST + 1}, column 3: found unhashable key",
+    "a list for a key": (TEXT + "? [1]\n: 2\n", f"(1,) is not one of {KEYS}"),
+    "a mapping for a key": (
+        TEXT + "? {a: 1}\n: 2\n",
+        f"invalid YAML: line {LAST + 1}, column 3: found unhashable key; {CORRECT}",
     ),
     "code": (
         seed_of("!!python/object:os.system x"),
-        "not YAML: line 3, column 7: could not determine a constructor for the tag "
-        "'tag:yaml.org,2002:python/object:os.system'",
+        "invalid YAML: line 3, column 7: could not determine a constructor for the tag "
+        f"'tag:yaml.org,2002:python/object:os.system'; {CORRECT}",
     ),
     "a number for a key": (TEXT + "5: 6\n", f"5 is not one of {KEYS}"),
     # seed, data
     "5,000 digits": (
         seed_of(NINES),
-        f"not YAML: line 3, column 7: {SHORT_NINES} cannot be read as int",
+        f"invalid YAML: line 3, column 7: {SHORT_NINES} is not a valid int; {QUOTE}",
     ),
     "5,000 hexadecimal digits": (
         seed_of("0x" + "f" * 5000),
@@ -126,7 +129,7 @@ WRONG_PARAMS: dict[str, tuple[str, str]] = {
     ),
     "a date that is none": (
         seed_of("2001-99-99"),
-        "not YAML: line 3, column 7: '2001-99-99' cannot be read as timestamp",
+        f"invalid YAML: line 3, column 7: '2001-99-99' is not a valid timestamp; {QUOTE}",
     ),
     "a seed below zero": (seed_of("-1"), "seed: -1: should be greater than or equal to 0"),
     "a seed that is no number": (seed_of(".nan"), f"seed: nan: {FINITE}"),
@@ -258,9 +261,9 @@ WRONG_PARAMS: dict[str, tuple[str, str]] = {
         having("baseline optimizer lr", float("inf")),
         f"baseline.optimizer.lr: inf: {FINITE}",
     ),
-    "a rate that YAML takes for a string": (
+    "a rate in quotes": (
         having("baseline optimizer lr", "1e-3"),
-        "baseline.optimizer.lr: '1e-3' is a string to YAML; write it as 0.001",
+        "baseline.optimizer.lr: '1e-3': should be a valid number",
     ),
     "a dropout that is no number": (
         having("baseline dropout", float("nan")),
@@ -387,7 +390,7 @@ def test_a_file_of_a_billion_laughs_is_refused_at_once(tmp_path: Path) -> None:
 def sound(toy: Characters, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with all that stages read, of a study of the toy: every stage would run in it."""
     folder = tmp_path_factory.mktemp("sound")
-    content = yaml.safe_load(TEXT)
+    content = read_yaml(ROOT / "params.yaml")
     content["data"]["dataset"] = "glyphs"
     content["validation"] = {"scheme": "shuffle", "fraction": 0.25, "repeats": 2}
     content["training"] |= {"batch_size": 25, "precision": "float32", "device": "cpu", "workers": 1}
@@ -395,8 +398,8 @@ def sound(toy: Characters, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "mlp": {"hidden": [16, 12, 8], "epochs": 1},
         "cnn": {"channels": [4, 6], "dense": [8], "epochs": 1},
     }
-    (folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(content["baseline"], sort_keys=False))
+    (folder / "params.yaml").write_text(to_yaml(content))
+    (folder / "recipe.yaml").write_text(to_yaml(content["baseline"]))
     shutil.copy(ROOT / "dvc.yaml", folder)
     params = load_params(folder / "params.yaml")
     row = {"technique": "baseline", "winner": "baseline", "verdict": "kept", "accuracy": 0.5}
@@ -461,14 +464,12 @@ def make_folder(name: str) -> None:
 
 
 def edit_yaml(name: str, **values: Any) -> Path:
-    content = yaml.safe_load(Path(name).read_text())
-    return write(name, yaml.safe_dump(content | values))
+    content = read_yaml(Path(name))
+    return write(name, to_yaml(content | values))
 
 
 def edit_training(**values: Any) -> None:
-    edit_yaml(
-        "params.yaml", training=yaml.safe_load(Path("params.yaml").read_text())["training"] | values
-    )
+    edit_yaml("params.yaml", training=read_yaml(Path("params.yaml"))["training"] | values)
 
 
 def edit_model(change: Callable[[dict[str, Any]], object]) -> None:
@@ -839,7 +840,7 @@ def test_a_file_that_a_stage_cannot_use_is_one_line(
         (
             "fit",
             "--model mlp --recipe mlp/1.safetensors",
-            "mlp/1.safetensors: not YAML: 'utf-8' codec can't decode byte",
+            "mlp/1.safetensors: invalid YAML: 'utf-8' codec can't decode byte",
         ),
         (
             "leave_one_out",

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
+from ablation.base.checked import read_yaml
 from ablation.base.errors import UserError
 from ablation.params import Params
 from ablation.run.hardware import has_gpu
@@ -143,7 +143,7 @@ def test_own_pictures_are_counted_and_an_unknown_size_is_said(tmp_path: Path) ->
 
 def study(**techniques: list[object]) -> Params:
     """A study of the glyphs' MLP that explores these techniques, on five repeats."""
-    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content = read_yaml(ROOT / "params.yaml")
     content["data"]["dataset"] = "glyphs"
     content["models"] = {"mlp": {"hidden": [9, 8, 7], "epochs": 10}}
     content["techniques"] = techniques
@@ -183,7 +183,7 @@ def test_a_duration_for_people(seconds: float, said: str) -> None:
 
 
 def test_fits_of_the_final_recipe_are_forecast_at_the_longest_that_epochs_may_choose() -> None:
-    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content = read_yaml(ROOT / "params.yaml")
     content["fit"]["seeds"] = 2
     content["techniques"]["epochs"] = [1, 3]
     assert epochs_of_fits(Params.model_validate(content), "mlp") == 2 * 1 + 2 * 3

@@ -18,8 +18,9 @@ from typing import Any, get_args
 import pandas as pd
 import pytest
 import tables
-import yaml
+from ruamel.yaml import YAML
 
+from ablation.base.checked import read_yaml
 from ablation.base.files import write_csv
 from ablation.cli import command_line
 from ablation.data.datasets import DATASETS, LOOK_ALIKES
@@ -114,7 +115,7 @@ def dvc_knows(group: list[str], command: str) -> bool:
 def study_outputs() -> set[str]:
     """Every file and folder that a stage writes, of every family."""
     text = (ROOT / "dvc.yaml").read_text().replace("${technique}", "<t>")
-    stages = yaml.safe_load(text)["stages"].values()
+    stages = YAML(typ="safe").load(text)["stages"].values()
     listed = [out for stage in stages for out in stage.get("outs", []) + stage.get("metrics", [])]
     names = {out if isinstance(out, str) else next(iter(out)) for out in listed}
     return {
@@ -151,7 +152,7 @@ def params_names() -> set[str]:
         for section, field in sections
         for key in getattr(field.annotation, "model_fields", {})
     }
-    return may_be | set(names_of(yaml.safe_load((ROOT / PARAMS).read_text())))
+    return may_be | set(names_of(read_yaml(ROOT / PARAMS)))
 
 
 def study_of(model: str, root: Path) -> Study:
@@ -252,7 +253,7 @@ def test_dask_has_the_options(page: Path) -> None:
 @every_page
 def test_set_param_names_a_key_of_params_yaml(page: Path) -> None:
     """One that is in the file: DVC adds no other."""
-    present = set(names_of(yaml.safe_load((ROOT / PARAMS).read_text())))
+    present = set(names_of(read_yaml(ROOT / PARAMS)))
     for words in calls(page, "dvc"):
         for option, value in pairwise(words):
             if option in ("-S", "--set-param"):
@@ -326,12 +327,12 @@ def test_the_changelogs_newest_version_is_the_projects() -> None:
 
 
 def test_the_citations_version_is_the_projects() -> None:
-    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    citation = read_yaml(ROOT / "CITATION.cff")
     assert citation["version"] == version()
 
 
 def test_architecture_names_every_stage() -> None:
-    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    stages = read_yaml(ROOT / "dvc.yaml")["stages"]
     assert stages.keys() <= set(QUOTED.findall((ROOT / "docs/architecture.md").read_text()))
 
 

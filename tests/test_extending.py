@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from safetensors import safe_open
 
+from ablation.base.checked import read_yaml
 from ablation.base.files import read_csv
 from ablation.trial.recipe import TECHNIQUES
 from tests.clones import ROOT, TINY, Clone, copy_project, make_tiny
@@ -117,7 +117,7 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Clone:
 def output(extended: Clone) -> str:
     """What a small study of it prints, without the CNN: two families show what three would."""
     make_tiny(extended, SMALL)
-    new = yaml.safe_load((extended.path / "params.yaml").read_text())["models"]["resnet"]
+    new = read_yaml(extended.path / "params.yaml")["models"]["resnet"]
     models = {"mlp": TINY["models"]["mlp"], "resnet": new | {"epochs": 1}}
     extended.edit("models", value=models)
     pipeline = extended.path / "dvc.yaml"

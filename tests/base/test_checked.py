@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dvc.api import params_show
-from dvc.exceptions import DvcException
-from dvc.repo import Repo
+from dvc.api import params_show  # type: ignore[import-untyped]
+from dvc.exceptions import DvcException  # type: ignore[import-untyped]
+from dvc.repo import Repo  # type: ignore[import-untyped]
 
 from ablation.base.checked import Checked, ParamsError, load, read_yaml, save
 from ablation.run.precision import RECORD, Record

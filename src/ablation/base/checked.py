@@ -156,13 +156,18 @@ _Representer.add_representer(
 )
 
 
-def save(value: Checked, path: Path, comment: str) -> None:
-    """Write a value as `load` reads it, under a comment of one line or more."""
+def to_yaml(content: Any) -> str:
+    """Content as YAML that `read_yaml` reads, its keys in their order."""
     yaml = YAML()
     yaml.Representer = _Representer
-    yaml.dump(value.model_dump(), text := StringIO())
+    yaml.dump(content, text := StringIO())
+    return text.getvalue()
+
+
+def save(value: Checked, path: Path, comment: str) -> None:
+    """Write a value as `load` reads it, under a comment of one line or more."""
     remarks = "".join(f"# {line}\n" for line in comment.splitlines())
-    write_bytes(f"{remarks}{text.getvalue()}".encode(), path)
+    write_bytes(f"{remarks}{to_yaml(value.model_dump())}".encode(), path)
 
 
 def _is_long_enough(error: ErrorDetails) -> bool:
