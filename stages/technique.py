@@ -11,8 +11,9 @@ from pathlib import Path
 import pandas as pd
 from rich.table import Table
 
-from ablation.base.console import announce, console, percent, points, short
+from ablation.base.console import announce, console
 from ablation.base.files import write_csv, write_json
+from ablation.base.formatting import percent, points, short
 from ablation.data.splits import val_to_train
 from ablation.judge.selection import Evidence, Verdict, judge_stage
 from ablation.params import load_params

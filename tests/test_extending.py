@@ -184,7 +184,8 @@ def test_a_new_family_has_its_model_and_its_comparisons(extended: Clone, output:
 def test_a_new_data_set_is_studied_and_its_note_is_said(extended: Clone, output: str) -> None:
     assert "a study of glyph-digits" in output
     assert "Made from the digits of the glyphs dataset" in output
-    assert read_csv(extended.path / "data/classes.csv")["character"].tolist() == [*"0123456789"]
+    classes = read_csv(extended.path / "data/classes.csv", text=["character"])
+    assert classes["character"].tolist() == [*"0123456789"]
     for model in STUDIED:
         assert about(extended, model)["classes"] == [*"0123456789"]
         assert about(extended, model)["conversion"] == "emnist"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ablation.base.errors import UserError
-from ablation.base.files import collect_unfinished, whole_file, write_bytes
+from ablation.base.files import collect_unfinished, read_csv, whole_file, write_bytes
 from tests.clones import in_a_namespace
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -148,3 +148,16 @@ def test_two_may_write_one_file_at_once(tmp_path: Path) -> None:
     writers = [start(script) for _ in range(3)]
     assert [writer.communicate()[0] for writer in writers] == ["", "", ""]
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"x" * 10**5]
+
+
+def test_a_column_of_text_stays_text_where_all_of_it_looks_like_numbers(tmp_path: Path) -> None:
+    write_bytes(b"class,recall\n01,1\n", tmp_path / "table.csv")
+    assert read_csv(tmp_path / "table.csv", text=["class"])["class"].tolist() == ["01"]
+    assert read_csv(tmp_path / "table.csv")["class"].tolist() == [1]
+
+
+def test_na_is_text_and_an_empty_cell_is_missing(tmp_path: Path) -> None:
+    write_bytes(b"class,recall\nNA,\n", tmp_path / "table.csv")
+    table = read_csv(tmp_path / "table.csv")
+    assert table["class"].tolist() == ["NA"]
+    assert table["recall"].isna().all()

@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 
 from ablation.base.checked import read_yaml, to_yaml
-from ablation.base.console import short
 from ablation.base.errors import UserError
 from ablation.base.files import write_csv
+from ablation.base.formatting import short
 from ablation.data.splits import Repeat, make_repeats
 from ablation.params import Params, load_params
 from ablation.study.entries import Entry, list_entries

@@ -16,11 +16,6 @@ import pandas as pd
 from ablation.base.errors import UserError, one_line, refused
 
 DIGITS = 6
-# Columns of characters and of labels: `1` is no number there, and `NA` no missing value.
-TEXT = [
-    *("character", "class", "actual", "predicted", "first", "second"),
-    *("candidate", "setting", "winner", "baseline_setting", "final_setting"),
-]
 
 
 def repository() -> Path:
@@ -66,17 +61,18 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
     write_bytes(table.to_csv(index=False, float_format=f"%.{DIGITS}g").encode(), path)
 
 
-def read_csv(path: Path, columns: Iterable[str] = ()) -> pd.DataFrame:
-    """Read a table that `write_csv` wrote; an empty cell is a missing value.
+def read_csv(path: Path, columns: Iterable[str] = (), text: Iterable[str] = ()) -> pd.DataFrame:
+    """Read a table that `write_csv` wrote; an empty cell is a missing value, `NA` is text.
 
-    columns: those that it has to have, in one row or more; none where it may be empty.
+    columns: required columns, with at least one row; by default the table may be empty.
+    text: columns of characters or labels, which stay text where all of them look like numbers.
 
     Raises:
         UserError: it is not there, no table, empty, or lacks a column.
     """
-    text = dict.fromkeys(TEXT, str)
+    types = dict.fromkeys(text, str)
     try:
-        table: pd.DataFrame = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""])
+        table: pd.DataFrame = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
     except OSError as error:
         raise UserError(refused(error, path)) from None
     except ValueError as error:  # pandas' own are of it: nothing in it, or rows of other lengths
