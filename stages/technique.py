@@ -38,7 +38,7 @@ def main() -> None:
         incumbent = read_recipe(arguments.incumbent, params, model)
         entries = list_entries(params, model, technique, incumbent)
         chain = read_chain(arguments.chain, technique)
-    for line in params.unwise:
+    for line in params.warnings:
         console.print(line)
 
     runner = make_runner(params)

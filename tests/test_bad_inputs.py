@@ -58,12 +58,13 @@ def seed_of(text: str) -> str:
 
 NINES = "9" * 5000
 SHORT_NINES = f"'{'9' * 37}...{'9' * 38}'"
-CORRECT = "correct it, or `git checkout params.yaml` restores the committed version"
+RESTORE = "`git checkout params.yaml` restores the committed version"
+CORRECT = f"correct it, or {RESTORE}"
 QUOTE = "correct it, or quote it as a string"
-MAPPING = "should be keys and values, {key: value}"
-FINITE = "should be a number, and a finite one"
+MAPPING = "should be a mapping, {key: value}"
+FINITE = "should be a finite number"
 SIZES = "techniques.architecture"
-WORKERS = "should be auto or a number from 1 to 1024"
+WORKERS = "should be auto or an integer from 1 to 1024"
 KEYS = ", ".join(FILE)
 IN_SCHEDULE = "constant, step, plateau, cosine, onecycle"
 
@@ -71,11 +72,11 @@ WRONG_PARAMS: dict[str, tuple[str, str]] = {
     # the file
     "nothing in it": (
         "",
-        f"an empty file: {MAPPING}; `git checkout params.yaml` brings back what was committed",
+        f"an empty file: {MAPPING}; {RESTORE}",
     ),
     "a comment alone": (
         "# seed: 1\n",
-        f"an empty file: {MAPPING}; `git checkout params.yaml` brings back what was committed",
+        f"an empty file: {MAPPING}; {RESTORE}",
     ),
     "a list": ("- 1", f"[1]: {MAPPING}"),
     "a word": ("seed", f"'seed': {MAPPING}"),
@@ -124,7 +125,7 @@ WRONG_PARAMS: dict[str, tuple[str, str]] = {
     ),
     "5,000 hexadecimal digits": (
         seed_of("0x" + "f" * 5000),
-        "seed: a number of thousands of digits: should be less than or equal to "
+        "seed: an integer of thousands of digits: should be less than or equal to "
         "18446744073709551615",
     ),
     "a date that is none": (
@@ -153,11 +154,11 @@ WRONG_PARAMS: dict[str, tuple[str, str]] = {
     ),
     "a conversion of what has its own": (
         having("data conversion", "emnist"),
-        "data.conversion: is for the dataset folder alone; take it out",
+        "data.conversion: applies only to the dataset folder; remove it",
     ),
     "a test set of what has its own": (
         having("data test_fraction", 0.2),
-        "data.test_fraction: is for the dataset folder alone; take it out",
+        "data.test_fraction: applies only to the dataset folder; remove it",
     ),
     "a folder that is a number": (
         having("data raw", 3),
@@ -165,15 +166,15 @@ WRONG_PARAMS: dict[str, tuple[str, str]] = {
     ),
     "no folder": (
         having("data raw", ""),
-        "data.raw: '': names no folder of its own; write data/raw",
+        "data.raw: '': should be a folder of its own, such as data/raw",
     ),
     "the project's own folder": (
         having("data raw", "./"),
-        "data.raw: './': names no folder of its own; write data/raw",
+        "data.raw: './': should be a folder of its own, such as data/raw",
     ),
     "a zero byte in a folder's name": (
         having("data raw", "a\0b"),
-        "data.raw: 'a\\x00b': names no folder of its own; write data/raw",
+        "data.raw: 'a\\x00b': should be a folder of its own, such as data/raw",
     ),
     # validation, selection
     "a billion repeats": (
@@ -186,7 +187,7 @@ WRONG_PARAMS: dict[str, tuple[str, str]] = {
     ),
     "one fold": (
         having("validation", {"scheme": "kfold", "fraction": 0.15, "repeats": 1}),
-        "validation.repeats: 1 is no kfold; give 2 or more",
+        "validation.repeats: 1: k-fold needs at least 2 repeats",
     ),
     "nearly all to validate": (
         having("validation fraction", 0.99),
@@ -202,7 +203,7 @@ WRONG_PARAMS: dict[str, tuple[str, str]] = {
     ),
     "racing in words": (
         having("selection racing", "yes"),
-        "selection.racing: 'yes': should be a valid boolean",
+        "selection.racing: 'yes': should be true or false",
     ),
     # training, fit, worth
     "workers: true": (having("training workers", True), f"training.workers: True: {WORKERS}"),
@@ -250,7 +251,7 @@ WRONG_PARAMS: dict[str, tuple[str, str]] = {
     ),
     "no family": (
         having("models", {}),
-        "models: {}: lists no family; give the sizes of one of mlp, cnn",
+        "models: {}: should have the sizes of at least one of mlp, cnn",
     ),
     # baseline
     "a rate of zero": (
@@ -283,7 +284,7 @@ WRONG_PARAMS: dict[str, tuple[str, str]] = {
     ),
     "sizes in the baseline": (
         having("baseline architecture", {"hidden": [9, 8, 7]}),
-        "baseline.architecture: stands under `models`; take it out",
+        "baseline.architecture: belongs under `models`; remove it",
     ),
     # techniques
     "no techniques": (having("techniques", None), f"techniques: None: {MAPPING}"),
@@ -294,12 +295,12 @@ WRONG_PARAMS: dict[str, tuple[str, str]] = {
     ),
     "a grid of 1,001 rates": (
         having("techniques optimizer", [{"name": "sgd", "lr": [n / 999 for n in range(1, 1002)]}]),
-        "techniques.optimizer[0]: a grid of 1001 settings; give 1000 or fewer",
+        "techniques.optimizer[0]: a grid of 1001 settings; at most 1000 are allowed",
     ),
     "rates that a label does not tell apart": (
         having("techniques optimizer", [{"name": "sgd", "lr": [0.1, 0.10000001]}]),
-        "techniques.optimizer[0]: 2 candidates are called 'sgd lr=0.1'; keep one, its values may "
-        "be lists",
+        "techniques.optimizer[0]: 2 candidates have the label 'sgd lr=0.1'; keep one (its values "
+        "may be lists)",
     ),
     "an architecture without a family": (
         having("techniques architecture", [{"hidden": [9, 8, 7]}]),
@@ -315,7 +316,7 @@ WRONG_PARAMS: dict[str, tuple[str, str]] = {
     ),
     "five halvings of an image": (
         having("techniques architecture", {"cnn": [{"channels": [8] * 5, "dense": []}]}),
-        f"{SIZES}.cnn[0].channels: (8, 8, 8, 8, 8): the largest number of entries is 4",
+        f"{SIZES}.cnn[0].channels: (8, 8, 8, 8, 8): should have at most 4 entries",
     ),
     "an augmentation that is none": (
         having("techniques augmentation", [{"name": "afine"}]),
@@ -357,7 +358,7 @@ WRONG_PARAMS: dict[str, tuple[str, str]] = {
     "2,000 times as long": (
         having("techniques epochs", [1, 2000]),
         f"techniques.epochs: 2000 times the {FILE['models']['mlp']['epochs']} epochs of models.mlp "
-        "are more than 10000; give fewer",
+        "exceeds 10000; use a smaller factor",
     ),
 }
 
@@ -500,13 +501,13 @@ def write_chain(*techniques: str) -> None:
     )
 
 
-NOT_WRITTEN = "not as a stage has written it"
+NOT_WRITTEN = "not as a stage wrote it"
 NO_MODEL = "mlp/1.safetensors: not a model that `dvc repro fit` wrote, which makes it anew"
 MISSING = (
-    "No such file or directory; run from the repository's root; `dvc repro` writes what a stage "
-    "reads"
+    "No such file or directory; run from the repository's root; `dvc repro` writes the inputs of "
+    "a stage"
 )
-ROOM = "a folder stands where a file should; name a file, or move it away"
+ROOM = "name a file, or move the folder away"
 TRAIN = "data/prepared/train.npz"
 
 WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
@@ -515,8 +516,8 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
     "an empty recipe": (
         "fit",
         lambda: write("recipe.yaml"),
-        f"recipe.yaml: an empty file: {MAPPING}; `git checkout recipe.yaml` brings back what was "
-        "committed",
+        f"recipe.yaml: an empty file: {MAPPING}; `git checkout recipe.yaml` restores the committed "
+        "version",
     ),
     "a folder for a recipe": (
         "leave_one_out",
@@ -538,8 +539,8 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
     "a recipe of the other family": (
         "technique",
         lambda: edit_yaml("recipe.yaml", architecture={"channels": [4, 5], "dense": []}),
-        "recipe.yaml: architecture: '4-5' are no sizes of a mlp; found in a recipe that "
-        "was written for another family",
+        "recipe.yaml: architecture: '4-5' does not fit the family mlp; the recipe was written for "
+        "another one",
     ),
     "a recipe that trains too long": (
         "fit",
@@ -547,8 +548,8 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
             edit_yaml("recipe.yaml", epochs=2000),
             edit_yaml("params.yaml", models={"mlp": {"hidden": [9, 8, 7], "epochs": 6}}),
         ),
-        "recipe.yaml: epochs: 2000 times the 6 of models.mlp in params.yaml are more than 10000; "
-        "give fewer",
+        "recipe.yaml: epochs: 2000 times the 6 epochs of models.mlp in params.yaml exceeds 10000; "
+        "use a smaller factor",
     ),
     # the chain so far
     "no chain": ("technique", lambda: Path("chain.csv").unlink(), f"chain.csv: {MISSING}"),
@@ -593,8 +594,8 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
     "a batch larger than the training part": (
         "leave_one_out",
         lambda: edit_training(batch_size=301),
-        "params.yaml: training.batch_size: 301 is more than the 300 characters that a trial trains "
-        "on; give 300 or less",
+        "params.yaml: training.batch_size: 301 exceeds the 300 training characters of a trial; use "
+        "at most 300",
     ),
     # a person's own pictures
     "no folders of pictures": (
@@ -651,8 +652,8 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
             {f"train/{name}/{n}.png": n for name, numbers in SMALL.items() for n in numbers}
             | {f"test/{name}/0.png": 100 + place for place, name in enumerate(SMALL)}
         ),
-        "params.yaml: validation.fraction: 0.25 needs 4 training pictures of every class, and "
-        "these have fewer: b (3), c (2); add some, or use a fraction nearer to one half",
+        "params.yaml: validation.fraction: 0.25 needs at least 4 training pictures per class; "
+        "classes with fewer: b (3), c (2); add some, or use a fraction closer to one half",
     ),
     "pictures that are all grey": (
         "prepare",
@@ -667,8 +668,8 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
             {f"{name}/{number}.png": number for name in "ab" for number in range(8)},
             test_fraction=0.25,
         ),
-        "params.yaml: training.batch_size: 25 is more than the 9 pictures that a trial trains "
-        "on; give 9 or less",
+        "params.yaml: training.batch_size: 25 exceeds the 9 training pictures of a trial; use at "
+        "most 9",
     ),
     # models
     "no model": (
@@ -909,10 +910,7 @@ def test_a_file_where_trials_should_be_remembered(
 def test_a_file_that_nobody_may_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("params.yaml").chmod(0)
     said = complaint("fit", COMMANDS["fit"], monkeypatch)
-    assert (
-        said
-        == "error: params.yaml: Permission denied; give yourself the right to it (chmod, chown)"
-    )
+    assert said == "error: params.yaml: Permission denied; change its permissions (chmod, chown)"
 
 
 def test_families_that_were_tested_on_different_characters(

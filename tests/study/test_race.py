@@ -354,5 +354,5 @@ def test_a_single_repeat_is_said_to_be_too_few(
     monkeypatch.setattr(sys, "argv", ["technique.py", *options])
     importlib.import_module("stages.technique").main()
     said = " ".join(capsys.readouterr().out.split())
-    assert "params.yaml: validation.repeats: 1: winners will have no interval" in said
+    assert "params.yaml: validation.repeats: 1: a single repeat does not show" in said
     assert "give 2 or more, 5 is usual" in said

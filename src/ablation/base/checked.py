@@ -1,4 +1,4 @@
-"""Checked values: models of YAML that people write, and errors that say what to mend in it."""
+"""YAML that people write, validated by pydantic models; errors say what to fix in it."""
 
 import difflib
 import math
@@ -27,7 +27,7 @@ from ablation.base.files import write_bytes
 
 
 class ParamsError(UserError):
-    """Something in a parameter or recipe file that a person has to mend."""
+    """A mistake in a parameter or recipe file."""
 
 
 def one_of(found: object, allowed: Iterable[object]) -> str:
@@ -39,13 +39,13 @@ def one_of(found: object, allowed: Iterable[object]) -> str:
 
 
 class Checked(BaseModel):
-    """A frozen, strictly typed model that names the keys it allows when it meets another one."""
+    """A frozen, strictly typed model; an unknown key is an error that lists the known ones."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
     @model_validator(mode="before")
     @classmethod
-    def _know_every_key(cls, value: Any) -> Any:
+    def _refuse_unknown_keys(cls, value: Any) -> Any:
         if isinstance(value, dict):
             for key in (key for key in value if key not in cls.model_fields):
                 raise PydanticCustomError(
@@ -56,8 +56,8 @@ class Checked(BaseModel):
 
 Model = TypeVar("Model", bound=Checked)
 
-# How often, how long and how wide: ten times as much as anybody's study of 28 x 28 pixels needs. A
-# slip of the finger, a billion epochs, would else be believed, and found out after minutes or days.
+# Upper bounds, ten times what a study of 28 x 28 pixels needs. They catch typos, such as a billion
+# epochs, which would otherwise be noticed only after minutes or days.
 MOST = 10_000
 MOST_LAYERS = 100
 Count = Annotated[int, Field(ge=1, le=MOST)]
@@ -73,16 +73,15 @@ Momentum = Annotated[float, Field(ge=0, lt=1)]
 
 
 def load(path: Path, model: type[Model]) -> Model:
-    """The checked content of a YAML file.
+    """The validated content of a YAML file.
 
     Raises:
-        ParamsError: naming the file, the key, what was found and what is allowed.
+        ParamsError: names the file, the key, what was found and what is allowed.
     """
     content = read_yaml(path)
     if content is None:
         raise ParamsError(
-            f"{path}: an empty file: should be keys and values, {{key: value}}; "
-            f"`git checkout {path}` brings back what was committed"
+            f"{path}: an empty file: should be a mapping, {{key: value}}; {restore(path)}"
         )
     try:
         return checked(content, model)
@@ -92,15 +91,15 @@ def load(path: Path, model: type[Model]) -> Model:
 
 
 def checked(content: Any, model: type[Model]) -> Model:
-    """The content of a file, checked.
+    """The content of a file, validated.
 
     Raises:
-        ParamsError: a line for each mistake: the key, what was found and what is allowed.
+        ParamsError: for each mistake a line with the key, what was found and what is allowed.
     """
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        # A list whose entries are wrong is, to pydantic, too short as well.
+        # Pydantic also calls a list too short if some of its entries are invalid.
         details = [d for d in error.errors() if d["type"] != "too_short" or not _is_long_enough(d)]
         lines = dict.fromkeys(_describe(detail, content) for detail in details)
         raise ParamsError("\n".join(lines)) from None
@@ -110,9 +109,9 @@ def read_yaml(path: Path) -> Any:
     """The content of a YAML file, parsed as DVC parses it: by ruamel.yaml, as YAML 1.2.
 
     Raises:
-        ParamsError: naming the file, line and column, what is wrong there, and the remedy.
+        ParamsError: names the file, line and column, the mistake, and the remedy.
     """
-    yaml = YAML(typ="safe", pure=True)  # in C it would not say at which value it failed
+    yaml = YAML(typ="safe", pure=True)  # C code would not tell which value failed
     try:
         return yaml.load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -194,22 +193,24 @@ def _describe(error: ErrorDetails, content: Any) -> str:
         case "at":
             return f"{place}.{context['key']}: {error['msg']}"
         case "too_short":
-            return f"{said}: the least number of entries is {context['min_length']}"
+            return f"{said}: should have at least {context['min_length']} entries"
         case "too_long":
-            return f"{said}: the largest number of entries is {context['max_length']}"
+            return f"{said}: should have at most {context['max_length']} entries"
         case "model_type" | "model_attributes_type" | "tuple_type":
-            shape = "a list" if error["type"] == "tuple_type" else "keys and values, {key: value}"
+            shape = "a list" if error["type"] == "tuple_type" else "a mapping, {key: value}"
             return f"{said}: should be {shape}"
+        case "bool_type":
+            return f"{said}: should be true or false"
         case "path_type":
             return f"{said}: should be the path of a folder"
         case _ if isinstance(found, float) and not math.isfinite(found):
-            return f"{said}: should be a number, and a finite one"
+            return f"{said}: should be a finite number"
         case _:
             return f"{said}: {error['msg'].replace('Input should', 'should')}"
 
 
 def _place(location: tuple[int | str, ...], content: Any) -> str:
-    """Pydantic's location without the steps (tags, expanded grids) that the file does not have."""
+    """Pydantic's location without steps (tags, expanded grids) that are not in the file."""
     place = ""
     for step in location:
         if isinstance(content, dict) and isinstance(step, str) and step in content:
