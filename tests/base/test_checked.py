@@ -104,12 +104,9 @@ def test_a_value_that_cannot_be_constructed_is_named_with_its_place(
     assert str(error.value) == f"{tmp_path}/params.yaml: invalid YAML: {said}; {REMEDY}"
 
 
-@pytest.mark.parametrize(
-    ("model", "name"), [*((Recipe, path) for path in RECIPES), (Record, RECORD)], ids=str
-)
-def test_a_committed_file_is_saved_as_the_same_bytes(
-    model: type[Checked], name: Path, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("name", [*RECIPES, RECORD], ids=str)
+def test_a_committed_file_is_saved_as_the_same_bytes(name: Path, tmp_path: Path) -> None:
+    model = Record if name == RECORD else Recipe
     text = (ROOT / name).read_text()
     comment = [line.removeprefix("# ") for line in text.splitlines() if line.startswith("#")]
     save(load(ROOT / name, model), tmp_path / "saved.yaml", "\n".join(comment))
