@@ -37,7 +37,8 @@ from numpy.typing import NDArray
 from results import keep, machine
 from rich.table import Table
 
-from ablation.base.console import console, plain_errors, points
+from ablation.base.console import console, plain_errors
+from ablation.base.formatting import points
 from ablation.data.characters import Characters
 from ablation.data.splits import Repeat, make_repeats, split, val_to_train
 from ablation.judge.noise import (

@@ -14,7 +14,8 @@ import numpy as np
 from results import find_characters, keep, machine
 from rich.table import Table
 
-from ablation.base.console import console, percent, points
+from ablation.base.console import console
+from ablation.base.formatting import percent, points
 from ablation.data.splits import Repeat, make_repeats, val_to_train
 from ablation.judge.noise import CONFIDENCE, Floats, corrected_interval
 from ablation.params import Params, load_params

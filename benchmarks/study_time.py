@@ -15,10 +15,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-import yaml
 from results import keep, machine
 from rich.table import Table
 
+from ablation.base.checked import read_yaml, to_yaml
 from ablation.base.console import console
 from ablation.params import load_params
 from ablation.run.hardware import Hardware
@@ -31,9 +31,9 @@ CANDIDATE = {"name": "sgd", "lr": 0.01, "momentum": 0.5}
 
 def add_candidate(params: Path) -> None:
     """Add `CANDIDATE` to the optimizers of a params.yaml."""
-    content = yaml.safe_load(params.read_text())
+    content = read_yaml(params)
     content["techniques"]["optimizer"].append(CANDIDATE)
-    params.write_text(yaml.safe_dump(content, sort_keys=False))
+    params.write_text(to_yaml(content))
 
 
 def repro(study: Path, memory: Path, *options: str) -> dict[str, Any]:

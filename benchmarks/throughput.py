@@ -24,11 +24,11 @@ from statistics import median
 from typing import Any
 
 import plain_loop
-import yaml
 from ceiling import forward_and_backward
 from results import find_characters, keep, machine
 from rich.table import Table
 
+from ablation.base.checked import read_yaml
 from ablation.base.console import console
 from ablation.data.characters import Characters
 from ablation.data.splits import make_repeats
@@ -223,7 +223,7 @@ def run(device: str) -> dict[str, Any]:
         path = Path(folder, "whole_batches.npz")
         Characters(whole.images[:count], whole.labels[:count], whole.classes).save(path)
         classes = len(whole.classes)
-        demo = yaml.safe_load(DEMO.read_text())["models"]
+        demo = read_yaml(DEMO)["models"]
         specs = {m: (params.spec(m), FAMILIES[m].model_validate(demo[m])) for m in IMAGES}
         for model, spec in [(model, spec) for model, both in specs.items() for spec in both]:
             work = Work(model, spec, recipe, path, count, classes, batch_size, hardware)

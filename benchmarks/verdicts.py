@@ -18,6 +18,7 @@ import pandas as pd
 import scipy.special
 from numpy.typing import NDArray
 
+from ablation.base.formatting import markdown
 from ablation.judge.noise import (
     CONFIDENCE,
     SAME,
@@ -280,14 +281,11 @@ def racing_table(stages: int) -> pd.DataFrame:
 
 
 def _markdown(table: pd.DataFrame, corner: str) -> str:
-    lines = [
-        f"| {corner} | " + " | ".join(table.columns) + " |",
-        "|---" * (len(table.columns) + 1) + "|",
-    ]
-    for name, cells in table.iterrows():
-        shown = (cell if isinstance(cell, str) else f"{100 * cell:.1f} %" for cell in cells)
-        lines.append(f"| {name} | " + " | ".join(shown) + " |")
-    return "\n".join(lines)
+    rows = (
+        [str(name), *(cell if isinstance(cell, str) else f"{100 * cell:.1f} %" for cell in cells)]
+        for name, cells in table.iterrows()
+    )
+    return markdown([corner, *table.columns], rows)
 
 
 def main() -> None:

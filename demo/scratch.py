@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
+from ruamel.yaml import YAML
 
 PROJECT = Path(__file__).parents[1]
 # What is not the project's own, for a folder of which git does not say so.
@@ -32,7 +32,7 @@ def make_copy(folder: Path) -> None:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(PROJECT / name, folder / name)
     study = merged(read("params.yaml"), read("demo/params.yaml"))
-    (folder / "params.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
+    YAML().dump(study, folder / "params.yaml")
     # A record of the study in git says nothing of this one.
     (folder / "data/precision.yaml").unlink(missing_ok=True)
     subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
@@ -55,7 +55,7 @@ def merged(study: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def read(name: str) -> dict[str, Any]:
-    content: dict[str, Any] = yaml.safe_load((PROJECT / name).read_text())
+    content: dict[str, Any] = YAML(typ="safe").load(PROJECT / name)
     return content
 
 

@@ -15,13 +15,13 @@ from typing import Any
 
 import pandas as pd
 
-from ablation.base.console import percent, points
 from ablation.base.files import read_json
+from ablation.base.formatting import markdown, percent, points
 from ablation.params import PARAMS, load_params
 from ablation.show import tables
 from ablation.show.study import Study
 from ablation.show.style import family_title
-from ablation.show.tables import bounds, markdown
+from ablation.show.tables import bounds
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)

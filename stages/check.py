@@ -32,7 +32,7 @@ def main() -> None:
     # The same words whatever the parameters are: the stages after this one depend on their own.
     write_bytes(b"params.yaml could be read when this was written.\n", CHECKED)
     console.print(f"params.yaml is sound: a study of {params.data.dataset}")
-    for line in (*params.unwise, *study):
+    for line in (*params.warnings, *study):
         console.print(line)
 
 

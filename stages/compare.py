@@ -8,9 +8,10 @@ from pathlib import Path
 import pandas as pd
 from rich.table import Table
 
-from ablation.base.console import announce, console, percent, points
+from ablation.base.console import announce, console
 from ablation.base.errors import UserError
 from ablation.base.files import read_csv, read_json, write_csv, write_json
+from ablation.base.formatting import percent, points
 from ablation.data.datasets import Dataset
 from ablation.judge.evaluation import (
     accuracy_difference,
@@ -28,6 +29,7 @@ METRICS = Path("metrics/comparison")
 
 NUMBERS = ("accuracy", "precision", "recall", "f1")
 DETAILS = ("top2", "seeds_mean", "seeds_spread", "parameters")
+ANSWERS = ("actual", "predicted")
 TIMES = ("train_seconds", "predict_seconds")
 
 
@@ -46,11 +48,11 @@ class Tested:
     def read(cls, model: str, last: str) -> "Tested":
         plots = Path("plots", model)
         return cls(
-            chain=read_csv(plots / last / "chain.csv", ["technique"]),
+            chain=read_csv(plots / last / "chain.csv", ["technique"], text=["winner"]),
             numbers=read_json(Path("metrics", model, "test.json"), NUMBERS),
             details=read_csv(plots / "test/details.csv", DETAILS),
-            predictions=read_csv(plots / "test/predictions.csv", ["actual", "predicted"]),
-            report=read_csv(plots / "test/report.csv", ["class", "recall"]),
+            predictions=read_csv(plots / "test/predictions.csv", ANSWERS, text=ANSWERS),
+            report=read_csv(plots / "test/report.csv", ["class", "recall"], text=["class"]),
             times=read_csv(Path("data/times", model, "test.csv"), TIMES),
         )
 

@@ -11,9 +11,10 @@ import torch
 from rich.markup import escape
 from rich.table import Table
 
-from ablation.base.console import announce, console, percent, points
+from ablation.base.console import announce, console
 from ablation.base.errors import UserError
 from ablation.base.files import DIGITS, read_csv, whole_file, write_csv, write_json
+from ablation.base.formatting import percent, points
 from ablation.data.characters import Characters
 from ablation.fitted.model import Fitted
 from ablation.judge.evaluation import (

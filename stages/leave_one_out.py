@@ -15,9 +15,10 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
-from ablation.base.console import announce, console, points
+from ablation.base.console import announce, console
 from ablation.base.errors import UserError
 from ablation.base.files import write_csv, write_json
+from ablation.base.formatting import points
 from ablation.base.progress import progress
 from ablation.data.splits import val_to_train
 from ablation.judge.selection import has_collapsed

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from ablation.base.console import announce, console, narrow_table, percent, points, short
+from ablation.base.console import announce, console, narrow_table
 from ablation.base.files import write_csv, write_json
+from ablation.base.formatting import percent, points, short
 from ablation.data.splits import val_to_train
 from ablation.judge.selection import Verdict, judge_stage
 from ablation.params import load_params
@@ -36,7 +37,7 @@ def main() -> None:
         incumbent = read_recipe(arguments.incumbent, params, model)
         entries = list_entries(params, model, technique, incumbent)
         chain = read_chain(arguments.chain, technique)
-    for line in params.unwise:
+    for line in params.warnings:
         console.print(line)
 
     runner = make_runner(params)

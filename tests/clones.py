@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 import psutil
 import pytest
-import yaml
 
+from ablation.base.checked import read_yaml, to_yaml
 from ablation.trial.recipe import TECHNIQUES
 
 ROOT = Path(__file__).parents[1]
@@ -98,11 +98,11 @@ class Clone:
 
     def edit(self, *place: str, value: object) -> None:
         """Change a parameter."""
-        params = at = yaml.safe_load((self.path / "params.yaml").read_text())
+        params = at = read_yaml(self.path / "params.yaml")
         for step in place[:-1]:
             at = at[step]
         at[place[-1]] = value
-        (self.path / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+        (self.path / "params.yaml").write_text(to_yaml(params))
 
     def commit(self, message: str) -> None:
         self.run("git", "add", "--all")
@@ -161,10 +161,10 @@ def copy_project(folder: Path) -> Clone:
 
 def make_tiny(project: Clone, changes: Changes = TINY) -> None:
     """Make the study one of seconds."""
-    params = yaml.safe_load((project.path / "params.yaml").read_text())
+    params = read_yaml(project.path / "params.yaml")
     for section, values in changes.items():
         params[section] |= values
-    (project.path / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    (project.path / "params.yaml").write_text(to_yaml(params))
 
 
 def stages_run(output: str) -> set[str]:

@@ -15,10 +15,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import safetensors.numpy
-import yaml
 from PIL import Image
 
-from ablation.base.checked import ParamsError
+from ablation.base.checked import ParamsError, read_yaml, to_yaml
 from ablation.base.console import plain_errors
 from ablation.base.files import write_csv
 from ablation.data.characters import Characters
@@ -33,7 +32,7 @@ from ablation.trial.trials import Learnt
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "params.yaml").read_text()
-FILE = yaml.safe_load(TEXT)
+FILE = read_yaml(ROOT / "params.yaml")
 STAGES = sorted(path.stem for path in (ROOT / "stages").glob("*.py"))
 CLASSES = ("0", "1", "A", "B")
 SMALL = {"a": range(40), "b": range(40, 43), "c": range(43, 45)}
@@ -46,12 +45,12 @@ Place = tuple[str | int, ...]
 
 def having(place: str, value: object) -> str:
     """params.yaml with another value in a place such as `models mlp epochs`."""
-    content = at = yaml.safe_load(TEXT)
+    content = at = read_yaml(ROOT / "params.yaml")
     *path, last = (int(step) if step.isdecimal() else step for step in place.split())
     for step in path:
         at = at[step]
     at[last] = value
-    return str(yaml.safe_dump(content))
+    return to_yaml(content)
 
 
 def seed_of(text: str) -> str:
@@ -66,10 +65,13 @@ def is_told(said: str, error: str) -> bool:
 
 NINES = "9" * 5000
 SHORT_NINES = f"'{'9' * 37}...{'9' * 38}'"
-MAPPING = "should be keys and values, {key: value}"
-FINITE = "should be a number, and a finite one"
+RESTORE = "`git checkout params.yaml` restores the committed version"
+CORRECT = f"correct it, or {RESTORE}"
+QUOTE = "correct it, or quote it as a string"
+MAPPING = "should be a mapping, {key: value}"
+FINITE = "should be a finite number"
 SIZES = "techniques.architecture"
-WORKERS = "should be auto or a number from 1 to 1024"
+WORKERS = "should be auto or an integer from 1 to 1024"
 KEYS = ", ".join(FILE)
 IN_SCHEDULE = "constant, step, plateau, cosine, onecycle"
 
@@ -77,62 +79,64 @@ WRONG_PARAMS: dict[str, tuple[str, str]] = {
     # the file
     "nothing in it": (
         "",
-        f"an empty file: {MAPPING}; `git checkout params.yaml` brings back what was committed",
+        f"an empty file: {MAPPING}; {RESTORE}",
     ),
     "a comment alone": (
         "# seed: 1\n",
-        f"an empty file: {MAPPING}; `git checkout params.yaml` brings back what was committed",
+        f"an empty file: {MAPPING}; {RESTORE}",
     ),
     "a list": ("- 1", f"[1]: {MAPPING}"),
     "a word": ("seed", f"'seed': {MAPPING}"),
     "an open bracket": (
         "seed: [1",
-        "not YAML: line 1, column 9: expected ',' or ']', but got '<stream end>'",
+        f"invalid YAML: line 1, column 9: expected ',' or ']', but got '<stream end>'; {CORRECT}",
     ),
     "a tab": (
         "seed:\n\tx: 1",
-        "not YAML: line 2, column 1: found character '\\t' that cannot start any token",
+        "invalid YAML: line 2, column 1: found character '\\t' that cannot start any token; "
+        f"{CORRECT}",
     ),
     "a zero byte": (
         "seed: \0",
-        "not YAML: unacceptable character #x0000: special characters are not allowed in "
+        "invalid YAML: unacceptable character #x0000: special characters are not allowed in "
         '"<unicode string>", position 6',
     ),
     "3,000 brackets": (
         "[" * 3000,
-        "brackets within brackets, more than can be read; take some out",
+        "invalid YAML: nested too deeply; remove some of the brackets",
     ),
     "3,000 braces": (
         "{a: " * 3000,
-        "brackets within brackets, more than can be read; take some out",
+        "invalid YAML: nested too deeply; remove some of the brackets",
     ),
     "a list of itself": ("&a [*a]", f"[[[[[...]]]]]: {MAPPING}"),
     "a key twice": (
         TEXT + "seed: 3\n",
-        f"not YAML: line {LAST + 1}, column 1: 'seed' stands here twice; keep one",
+        f'invalid YAML: line {LAST + 1}, column 1: found duplicate key "seed"; keep one',
     ),
-    "a list for a key": (
-        TEXT + "? [1]\n: 2\n",
-        f"not YAML: line {LAST + 1}, column 3: found unhashable key",
+    "a list for a key": (TEXT + "? [1]\n: 2\n", f"(1,) is not one of {KEYS}"),
+    "a mapping for a key": (
+        TEXT + "? {a: 1}\n: 2\n",
+        f"invalid YAML: line {LAST + 1}, column 3: found unhashable key; {CORRECT}",
     ),
     "code": (
         seed_of("!!python/object:os.system x"),
-        "not YAML: line 3, column 7: could not determine a constructor for the tag "
-        "'tag:yaml.org,2002:python/object:os.system'",
+        "invalid YAML: line 3, column 7: could not determine a constructor for the tag "
+        f"'tag:yaml.org,2002:python/object:os.system'; {CORRECT}",
     ),
     "a number for a key": (TEXT + "5: 6\n", f"5 is not one of {KEYS}"),
     # seed, data
     "5,000 digits": (
         seed_of(NINES),
-        f"not YAML: line 3, column 7: {SHORT_NINES} cannot be read as int",
+        f"invalid YAML: line 3, column 7: {SHORT_NINES} is not a valid int; {QUOTE}",
     ),
     "5,000 hexadecimal digits": (
         seed_of("0x" + "f" * 5000),
-        "seed: a number of thousands of digits: ~ 18446744073709551615",
+        "seed: an integer of thousands of digits: ~ 18446744073709551615",
     ),
     "a date that is none": (
         seed_of("2001-99-99"),
-        "not YAML: line 3, column 7: '2001-99-99' cannot be read as timestamp",
+        f"invalid YAML: line 3, column 7: '2001-99-99' is not a valid timestamp; {QUOTE}",
     ),
     "a seed below zero": (seed_of("-1"), "seed: -1: ~ 0"),
     "a seed that is no number": (seed_of(".nan"), f"seed: nan: {FINITE}"),
@@ -156,11 +160,11 @@ WRONG_PARAMS: dict[str, tuple[str, str]] = {
     ),
     "a conversion of what has its own": (
         having("data conversion", "emnist"),
-        "data.conversion: is for the dataset folder alone; take it out",
+        "data.conversion: applies only to the dataset folder; remove it",
     ),
     "a test set of what has its own": (
         having("data test_fraction", 0.2),
-        "data.test_fraction: is for the dataset folder alone; take it out",
+        "data.test_fraction: applies only to the dataset folder; remove it",
     ),
     "a folder that is a number": (
         having("data raw", 3),
@@ -168,15 +172,15 @@ WRONG_PARAMS: dict[str, tuple[str, str]] = {
     ),
     "no folder": (
         having("data raw", ""),
-        "data.raw: '': names no folder of its own; write data/raw",
+        "data.raw: '': should be a folder of its own, such as data/raw",
     ),
     "the project's own folder": (
         having("data raw", "./"),
-        "data.raw: './': names no folder of its own; write data/raw",
+        "data.raw: './': should be a folder of its own, such as data/raw",
     ),
     "a zero byte in a folder's name": (
         having("data raw", "a\0b"),
-        "data.raw: 'a\\x00b': names no folder of its own; write data/raw",
+        "data.raw: 'a\\x00b': should be a folder of its own, such as data/raw",
     ),
     # validation, selection
     "a billion repeats": (
@@ -189,7 +193,7 @@ WRONG_PARAMS: dict[str, tuple[str, str]] = {
     ),
     "one fold": (
         having("validation", {"scheme": "kfold", "fraction": 0.15, "repeats": 1}),
-        "validation.repeats: 1 is no kfold; give 2 or more",
+        "validation.repeats: 1: k-fold needs at least 2 repeats",
     ),
     "nearly all to validate": (
         having("validation fraction", 0.99),
@@ -205,7 +209,7 @@ WRONG_PARAMS: dict[str, tuple[str, str]] = {
     ),
     "racing in words": (
         having("selection racing", "yes"),
-        "selection.racing: 'yes': ~boolean",
+        "selection.racing: 'yes': should be true or false",
     ),
     # training, fit, worth
     "workers: true": (having("training workers", True), f"training.workers: True: {WORKERS}"),
@@ -253,7 +257,7 @@ WRONG_PARAMS: dict[str, tuple[str, str]] = {
     ),
     "no family": (
         having("models", {}),
-        "models: {}: lists no family; give the sizes of one of mlp, cnn",
+        "models: {}: should have the sizes of at least one of mlp, cnn",
     ),
     # baseline
     "a rate of zero": (
@@ -264,9 +268,9 @@ WRONG_PARAMS: dict[str, tuple[str, str]] = {
         having("baseline optimizer lr", float("inf")),
         f"baseline.optimizer.lr: inf: {FINITE}",
     ),
-    "a rate that YAML takes for a string": (
+    "a rate in quotes": (
         having("baseline optimizer lr", "1e-3"),
-        "baseline.optimizer.lr: '1e-3' is a string to YAML; write it as 0.001",
+        "baseline.optimizer.lr: '1e-3': should be a valid number",
     ),
     "a dropout that is no number": (
         having("baseline dropout", float("nan")),
@@ -286,7 +290,7 @@ WRONG_PARAMS: dict[str, tuple[str, str]] = {
     ),
     "sizes in the baseline": (
         having("baseline architecture", {"hidden": [9, 8, 7]}),
-        "baseline.architecture: stands under `models`; take it out",
+        "baseline.architecture: belongs under `models`; remove it",
     ),
     # techniques
     "no techniques": (having("techniques", None), f"techniques: None: {MAPPING}"),
@@ -297,12 +301,12 @@ WRONG_PARAMS: dict[str, tuple[str, str]] = {
     ),
     "a grid of 1,001 rates": (
         having("techniques optimizer", [{"name": "sgd", "lr": [n / 999 for n in range(1, 1002)]}]),
-        "techniques.optimizer[0]: a grid of 1001 settings; give 1000 or fewer",
+        "techniques.optimizer[0]: a grid of 1001 settings; at most 1000 are allowed",
     ),
     "rates that a label does not tell apart": (
         having("techniques optimizer", [{"name": "sgd", "lr": [0.1, 0.10000001]}]),
-        "techniques.optimizer[0]: 2 candidates are called 'sgd lr=0.1'; keep one, its values may "
-        "be lists",
+        "techniques.optimizer[0]: 2 candidates have the label 'sgd lr=0.1'; keep one (its values "
+        "may be lists)",
     ),
     "an architecture without a family": (
         having("techniques architecture", [{"hidden": [9, 8, 7]}]),
@@ -318,7 +322,7 @@ WRONG_PARAMS: dict[str, tuple[str, str]] = {
     ),
     "five halvings of an image": (
         having("techniques architecture", {"cnn": [{"channels": [8] * 5, "dense": []}]}),
-        f"{SIZES}.cnn[0].channels: (8, 8, 8, 8, 8): the largest number of entries is 4",
+        f"{SIZES}.cnn[0].channels: (8, 8, 8, 8, 8): should have at most 4 entries",
     ),
     "an augmentation that is none": (
         having("techniques augmentation", [{"name": "afine"}]),
@@ -360,7 +364,7 @@ WRONG_PARAMS: dict[str, tuple[str, str]] = {
     "2,000 times as long": (
         having("techniques epochs", [1, 2000]),
         f"techniques.epochs: 2000 times the {FILE['models']['mlp']['epochs']} epochs of models.mlp "
-        "are more than 10000; give fewer",
+        "exceeds 10000; use a smaller factor",
     ),
 }
 
@@ -393,7 +397,7 @@ def test_a_file_of_a_billion_laughs_is_refused_at_once(tmp_path: Path) -> None:
 def sound(toy: Characters, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with all that stages read, of a study of the toy: every stage would run in it."""
     folder = tmp_path_factory.mktemp("sound")
-    content = yaml.safe_load(TEXT)
+    content = read_yaml(ROOT / "params.yaml")
     content["data"]["dataset"] = "glyphs"
     content["validation"] = {"scheme": "shuffle", "fraction": 0.25, "repeats": 2}
     content["training"] |= {"batch_size": 25, "precision": "float32", "device": "cpu", "workers": 1}
@@ -401,8 +405,8 @@ def sound(toy: Characters, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "mlp": {"hidden": [16, 12, 8], "epochs": 1},
         "cnn": {"channels": [4, 6], "dense": [8], "epochs": 1},
     }
-    (folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(content["baseline"], sort_keys=False))
+    (folder / "params.yaml").write_text(to_yaml(content))
+    (folder / "recipe.yaml").write_text(to_yaml(content["baseline"]))
     shutil.copy(ROOT / "dvc.yaml", folder)
     params = load_params(folder / "params.yaml")
     row = {"technique": "baseline", "winner": "baseline", "verdict": "kept", "accuracy": 0.5}
@@ -467,14 +471,12 @@ def make_folder(name: str) -> None:
 
 
 def edit_yaml(name: str, **values: Any) -> Path:
-    content = yaml.safe_load(Path(name).read_text())
-    return write(name, yaml.safe_dump(content | values))
+    content = read_yaml(Path(name))
+    return write(name, to_yaml(content | values))
 
 
 def edit_training(**values: Any) -> None:
-    edit_yaml(
-        "params.yaml", training=yaml.safe_load(Path("params.yaml").read_text())["training"] | values
-    )
+    edit_yaml("params.yaml", training=read_yaml(Path("params.yaml"))["training"] | values)
 
 
 def edit_model(change: Callable[[dict[str, Any]], object]) -> None:
@@ -505,13 +507,13 @@ def write_chain(*techniques: str) -> None:
     )
 
 
-NOT_WRITTEN = "not as a stage has written it"
+NOT_WRITTEN = "not as a stage wrote it"
 NO_MODEL = "mlp/1.safetensors: not a model that `dvc repro fit` wrote, which makes it anew"
 MISSING = (
-    "No such file or directory; run from the repository's root; `dvc repro` writes what a stage "
-    "reads"
+    "No such file or directory; run from the repository's root; `dvc repro` writes the inputs of "
+    "a stage"
 )
-ROOM = "a folder stands where a file should; name a file, or move it away"
+ROOM = "name a file, or move the folder away"
 TRAIN = "data/prepared/train.npz"
 
 WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
@@ -520,8 +522,8 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
     "an empty recipe": (
         "fit",
         lambda: write("recipe.yaml"),
-        f"recipe.yaml: an empty file: {MAPPING}; `git checkout recipe.yaml` brings back what was "
-        "committed",
+        f"recipe.yaml: an empty file: {MAPPING}; `git checkout recipe.yaml` restores the committed "
+        "version",
     ),
     "a folder for a recipe": (
         "leave_one_out",
@@ -543,8 +545,8 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
     "a recipe of the other family": (
         "technique",
         lambda: edit_yaml("recipe.yaml", architecture={"channels": [4, 5], "dense": []}),
-        "recipe.yaml: architecture: '4-5' are no sizes of a mlp; found in a recipe that "
-        "was written for another family",
+        "recipe.yaml: architecture: '4-5' does not fit the family mlp; the recipe was written for "
+        "another one",
     ),
     "a recipe that trains too long": (
         "fit",
@@ -552,8 +554,8 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
             edit_yaml("recipe.yaml", epochs=2000),
             edit_yaml("params.yaml", models={"mlp": {"hidden": [9, 8, 7], "epochs": 6}}),
         ),
-        "recipe.yaml: epochs: 2000 times the 6 of models.mlp in params.yaml are more than 10000; "
-        "give fewer",
+        "recipe.yaml: epochs: 2000 times the 6 epochs of models.mlp in params.yaml exceeds 10000; "
+        "use a smaller factor",
     ),
     # the chain so far
     "no chain": ("technique", lambda: Path("chain.csv").unlink(), f"chain.csv: {MISSING}"),
@@ -598,8 +600,8 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
     "a batch larger than the training part": (
         "leave_one_out",
         lambda: edit_training(batch_size=301),
-        "params.yaml: training.batch_size: 301 is more than the 300 characters that a trial trains "
-        "on; give 300 or less",
+        "params.yaml: training.batch_size: 301 exceeds the 300 training characters of a trial; use "
+        "at most 300",
     ),
     # a person's own pictures
     "no folders of pictures": (
@@ -656,8 +658,8 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
             {f"train/{name}/{n}.png": n for name, numbers in SMALL.items() for n in numbers}
             | {f"test/{name}/0.png": 100 + place for place, name in enumerate(SMALL)}
         ),
-        "params.yaml: validation.fraction: 0.25 needs 4 training pictures of every class, and "
-        "these have fewer: b (3), c (2); add some, or use a fraction nearer to one half",
+        "params.yaml: validation.fraction: 0.25 needs at least 4 training pictures per class; "
+        "classes with fewer: b (3), c (2); add some, or use a fraction closer to one half",
     ),
     "pictures that are all grey": (
         "prepare",
@@ -672,8 +674,8 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
             {f"{name}/{number}.png": number for name in "ab" for number in range(8)},
             test_fraction=0.25,
         ),
-        "params.yaml: training.batch_size: 25 is more than the 9 pictures that a trial trains "
-        "on; give 9 or less",
+        "params.yaml: training.batch_size: 25 exceeds the 9 training pictures of a trial; use at "
+        "most 9",
     ),
     # models
     "no model": (
@@ -843,7 +845,7 @@ def test_a_file_that_a_stage_cannot_use_is_one_line(
         (
             "fit",
             "--model mlp --recipe mlp/1.safetensors",
-            "mlp/1.safetensors: not YAML: 'utf-8' codec can't decode byte",
+            "mlp/1.safetensors: invalid YAML: 'utf-8' codec can't decode byte",
         ),
         (
             "leave_one_out",
@@ -912,10 +914,7 @@ def test_a_file_where_trials_should_be_remembered(
 def test_a_file_that_nobody_may_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("params.yaml").chmod(0)
     said = complaint("fit", COMMANDS["fit"], monkeypatch)
-    assert (
-        said
-        == "error: params.yaml: Permission denied; give yourself the right to it (chmod, chown)"
-    )
+    assert said == "error: params.yaml: Permission denied; change its permissions (chmod, chown)"
 
 
 def test_families_that_were_tested_on_different_characters(

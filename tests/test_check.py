@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
+from ablation.base.checked import read_yaml
 from ablation.base.errors import UserError
 from ablation.params import Params
 from ablation.run.hardware import has_gpu
@@ -103,8 +103,8 @@ def test_a_batch_of_more_than_a_trial_trains_on_is_refused_before_any_work(tmp_p
     new = old.replace("emnist-mini", "glyphs").replace("128", "8192")
     result = check(tmp_path, {"params.yaml": (old, new)})
     assert result.stderr == (
-        "error: params.yaml: training.batch_size: 8192 is more than the 4794 characters that a "
-        "trial trains on; give 4794 or less\n"
+        "error: params.yaml: training.batch_size: 8192 exceeds the 4794 training characters of a "
+        "trial; use at most 4794\n"
     )
     assert result.returncode == 1
     assert not (tmp_path / "data/prepared").exists()
@@ -124,7 +124,10 @@ def test_a_folder_of_raw_files_that_is_not_there_is_said(tmp_path: Path) -> None
 def test_a_single_repeat_is_said_to_be_too_few(tmp_path: Path) -> None:
     result = check(tmp_path, {"params.yaml": ("  repeats: 5", "  repeats: 1")})
     assert result.returncode == 0
-    assert "params.yaml: validation.repeats: 1: winners will have no interval" in result.stdout
+    assert (
+        "params.yaml: validation.repeats: 1: a single repeat does not show the noise"
+        in result.stdout
+    )
 
 
 def test_own_pictures_are_counted_and_an_unknown_size_is_said(tmp_path: Path) -> None:
@@ -143,7 +146,7 @@ def test_own_pictures_are_counted_and_an_unknown_size_is_said(tmp_path: Path) ->
 
 def study(**techniques: list[object]) -> Params:
     """A study of the glyphs' MLP that explores these techniques, on five repeats."""
-    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content = read_yaml(ROOT / "params.yaml")
     content["data"]["dataset"] = "glyphs"
     content["models"] = {"mlp": {"hidden": [9, 8, 7], "epochs": 10}}
     content["techniques"] = techniques
@@ -183,7 +186,7 @@ def test_a_duration_for_people(seconds: float, said: str) -> None:
 
 
 def test_fits_of_the_final_recipe_are_forecast_at_the_longest_that_epochs_may_choose() -> None:
-    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content = read_yaml(ROOT / "params.yaml")
     content["fit"]["seeds"] = 2
     content["techniques"]["epochs"] = [1, 3]
     assert epochs_of_fits(Params.model_validate(content), "mlp") == 2 * 1 + 2 * 3

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 from tables import METRICS
 
+from ablation.base.checked import read_yaml
 from ablation.base.files import read_csv
 from ablation.fitted.model import Fitted
 from ablation.params import load_params
@@ -21,7 +21,7 @@ RAW = ROOT.parent / "shared/emnist"
 PARAMS = load_params(ROOT / "params.yaml")
 # A study that takes longer than a session is committed while it is under way: `dvc.lock` then holds
 # the stages that have run, and all of them hold together. The others are named where a test waits.
-HAVE_RUN = yaml.safe_load((ROOT / "dvc.lock").read_text())["stages"].keys()
+HAVE_RUN = read_yaml(ROOT / "dvc.lock")["stages"].keys()
 
 
 def when_run(*stages: str) -> pytest.MarkDecorator:
@@ -48,7 +48,7 @@ WIDE_ENOUGH = {
 @pytest.mark.parametrize("model", PARAMS.families)
 def test_no_grid_was_too_narrow(model: str) -> None:
     for technique in (each for each in CHAIN if f"{each}@{model}" in HAVE_RUN):
-        table = read_csv(ROOT / "plots" / model / technique / "candidates.csv")
+        table = read_csv(ROOT / "plots" / model / technique / "candidates.csv", text=["setting"])
         edges = table.loc[table["grid_edge"].astype(bool), "setting"]
         at_edge = {(model, setting) for setting in edges}
         assert at_edge <= WIDE_ENOUGH.keys(), f"{technique}: widen the grid in params.yaml"

@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
+
+from ablation.base.checked import read_yaml
 
 ROOT = Path(__file__).parents[1]
 
@@ -34,7 +35,7 @@ def test_a_copy_is_made_of_an_unpacked_download(inside: str, tmp_path: Path) -> 
     command = [sys.executable, "demo/scratch.py", ".cache/demo"]
     subprocess.run(command, cwd=project, check=True)
     copy = project / ".cache/demo"
-    assert yaml.safe_load((copy / "params.yaml").read_text())["data"]["dataset"] == "glyphs"
+    assert read_yaml(copy / "params.yaml")["data"]["dataset"] == "glyphs"
     assert (copy / "dvc.yaml").exists() and (copy / "stages/check.py").exists()
     assert (copy / ".git").is_dir()
     assert not (copy / ".venv").exists()

@@ -20,8 +20,9 @@ import lint
 import pandas as pd
 import pytest
 import tables
-import yaml
+from ruamel.yaml import YAML
 
+from ablation.base.checked import read_yaml
 from ablation.base.files import write_csv
 from ablation.cli import command_line
 from ablation.data.datasets import DATASETS, LOOK_ALIKES
@@ -126,7 +127,7 @@ def dvc_knows(group: list[str], command: str) -> bool:
 def study_outputs() -> set[str]:
     """Every file and folder that a stage writes, of every family."""
     text = (ROOT / "dvc.yaml").read_text().replace("${technique}", "<t>")
-    stages = yaml.safe_load(text)["stages"].values()
+    stages = YAML(typ="safe").load(text)["stages"].values()
     listed = [out for stage in stages for out in stage.get("outs", []) + stage.get("metrics", [])]
     names = {out if isinstance(out, str) else next(iter(out)) for out in listed}
     return {
@@ -163,7 +164,7 @@ def params_names() -> set[str]:
         for section, field in sections
         for key in getattr(field.annotation, "model_fields", {})
     }
-    return may_be | set(names_of(yaml.safe_load((ROOT / PARAMS).read_text())))
+    return may_be | set(names_of(read_yaml(ROOT / PARAMS)))
 
 
 def study_of(model: str, root: Path) -> Study:
@@ -275,7 +276,7 @@ def test_set_param_names_a_key_of_params_yaml() -> None:
         if option in ("-S", "--set-param")
     }
     assert named
-    assert named <= set(names_of(yaml.safe_load((ROOT / PARAMS).read_text())))
+    assert named <= set(names_of(read_yaml(ROOT / PARAMS)))
 
 
 @pytest.mark.parametrize("page", tables.pages(), ids=lambda page: page.name)
@@ -341,12 +342,12 @@ def test_the_changelogs_newest_version_is_the_projects() -> None:
 
 
 def test_the_citations_version_is_the_projects() -> None:
-    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    citation = read_yaml(ROOT / "CITATION.cff")
     assert citation["version"] == version()
 
 
 def test_architecture_names_every_stage() -> None:
-    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    stages = read_yaml(ROOT / "dvc.yaml")["stages"]
     assert stages.keys() <= set(QUOTED.findall((ROOT / "docs/architecture.md").read_text()))
 
 

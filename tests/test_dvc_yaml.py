@@ -9,15 +9,15 @@ from itertools import pairwise
 from pathlib import Path, PurePath
 
 import pytest
-import yaml
 from dvc.dependency import ParamsDependency  # type: ignore[import-untyped]
 from dvc.repo import Repo  # type: ignore[import-untyped]
 
+from ablation.base.checked import read_yaml
 from ablation.params import load_params
 from ablation.trial.recipe import BASELINE, TECHNIQUES
 
 ROOT = Path(__file__).parents[1]
-PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
+PIPELINE = read_yaml(ROOT / "dvc.yaml")
 PARAMS = load_params(ROOT / "params.yaml")
 MODELS = PARAMS.families
 TEST_SET = "data/prepared/test.npz"

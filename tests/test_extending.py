@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from safetensors import safe_open
 
+from ablation.base.checked import read_yaml
 from ablation.base.files import read_csv
 from ablation.trial.recipe import TECHNIQUES
 from tests.clones import ROOT, TINY, Clone, MakeOnce, copy_project, make_tiny
@@ -125,7 +125,7 @@ def studied(extended: Clone, make_once: MakeOnce) -> Clone:
     def make(folder: Path) -> None:
         project = extended.duplicate(folder / "project")
         make_tiny(project, SMALL)
-        new = yaml.safe_load((project.path / "params.yaml").read_text())["models"]["resnet"]
+        new = read_yaml(project.path / "params.yaml")["models"]["resnet"]
         models = {"mlp": TINY["models"]["mlp"], "resnet": new | {"epochs": 1}}
         project.edit("models", value=models)
         pipeline = project.path / "dvc.yaml"
@@ -197,7 +197,8 @@ def test_a_new_data_set_is_studied_and_its_note_is_said(studied: Clone) -> None:
     output = (studied.path / PRINTED).read_text()
     assert "a study of glyph-digits" in output
     assert "Made from the digits of the glyphs dataset" in output
-    assert read_csv(studied.path / "data/classes.csv")["character"].tolist() == [*"0123456789"]
+    classes = read_csv(studied.path / "data/classes.csv", text=["character"])
+    assert classes["character"].tolist() == [*"0123456789"]
     for model in STUDIED:
         assert about(studied, model)["classes"] == [*"0123456789"]
         assert about(studied, model)["conversion"] == "emnist"

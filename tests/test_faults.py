@@ -102,7 +102,7 @@ def test_a_full_disk_is_one_line_and_finished_trials_are_kept(long_study: Clone)
     look = ("sh", "-c", '"$@"; ls $ABLATION_CACHE', "sh")
     said = end_of(long_study.start(*full, *look, *STAGE))
     (error,) = errors_in(said)
-    assert error.startswith(f"error: no room in {long_study.memory} for ")
+    assert error.startswith(f"error: no space in {long_study.memory} for ")
     assert error.endswith(f" (No space left on device); free some and {KEPT}")
     names = [line for line in said.splitlines() if len(line) == 64]
     assert len(names) >= 2
@@ -112,7 +112,7 @@ def test_memory_that_is_refused_is_one_line(long_study: Clone) -> None:
     """What torch needs to be loaded is more than this stage may have."""
     limited = ("sh", "-c", 'ulimit -v 2000000; exec "$@"', "sh")
     (error,) = errors_in(end_of(long_study.start(*limited, *STAGE)))
-    assert error.startswith("error: memory was refused (")
+    assert error.startswith("error: out of memory (")
     assert error.endswith(KEPT)
 
 
@@ -135,7 +135,7 @@ def test_a_read_only_memory_is_named(victim: Clone) -> None:
     read_only = in_a_namespace(f"mount -t tmpfs -o ro none {victim.memory}")
     (error,) = errors_in(end_of(victim.start(*read_only, *STAGE)))
     assert error.startswith(f"error: {victim.memory}/")
-    assert error.endswith(": Read-only file system; the disk can only be read; work on another")
+    assert error.endswith(": Read-only file system; write to another disk")
 
 
 def test_a_read_only_checkout_says_what_cannot_be_written(victim: Clone) -> None:

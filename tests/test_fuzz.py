@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from ablation.base.checked import ParamsError, checked
+from ablation.base.checked import ParamsError, checked, read_yaml
 from ablation.base.errors import UserError
 from ablation.data.splits import make_repeats
 from ablation.fitted.model import Fitted
@@ -30,7 +29,7 @@ from ablation.trial.trials import Learnt, Trial
 from ablation.use.answers import answer
 
 ROOT = Path(__file__).parents[1]
-FILE = yaml.safe_load((ROOT / "params.yaml").read_text())
+FILE = read_yaml(ROOT / "params.yaml")
 
 scalars = (
     st.none()

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import yaml
 
+from ablation.base.checked import read_yaml, to_yaml
 from ablation.base.files import read_csv, write_csv
 from ablation.data.characters import Characters
 from ablation.study.inputs import CHAIN_COLUMNS
@@ -67,15 +67,15 @@ def study(toy: Characters, tmp_path_factory: pytest.TempPathFactory) -> Study:
     """The stage on a recipe with five changes, in a study of the toy."""
     folder = tmp_path_factory.mktemp("study")
     toy.save(folder / "data/prepared/train.npz")
-    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content = read_yaml(ROOT / "params.yaml")
     content["data"]["dataset"] = "glyphs"
     content["validation"] = {"scheme": "shuffle", "fraction": 0.25, "repeats": REPEATS}
     content["training"] |= {"batch_size": 25, "precision": "float32", "workers": 1}
     content["models"]["mlp"] = {"hidden": [16, 12, 8], "epochs": 2}
     content["worth"] = {"order_pairs": 1}
     content["baseline"] = BASELINE
-    (folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
-    (folder / "final.yaml").write_text(yaml.safe_dump(FINAL, sort_keys=False))
+    (folder / "params.yaml").write_text(to_yaml(content))
+    (folder / "final.yaml").write_text(to_yaml(FINAL))
     chain = pd.DataFrame({"technique": ["baseline", *CHAIN]}).reindex(columns=CHAIN_COLUMNS)
     write_csv(chain, folder / "chain.csv")
     return Study(folder, run_stage(folder))

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-import yaml
 
+from ablation.base.checked import read_yaml
 from ablation.data.characters import Characters
 from ablation.trial.families import FAMILIES
 from ablation.trial.recipe import CHAIN, load_recipe
@@ -49,7 +49,7 @@ def branches(study: Clone, make_once: MakeOnce) -> tuple[Clone, set[str]]:
 
 
 def test_every_output_of_every_stage_is_there(study: Clone) -> None:
-    stages = yaml.safe_load((study.path / "dvc.lock").read_text())["stages"]
+    stages = read_yaml(study.path / "dvc.lock")["stages"]
     of_each = of_all_families(*CHAIN, "leave_one_out", "fit", "evaluate")
     assert stages.keys() == {"check", "prepare", "compare", "report", *of_each}
     outputs = [out["path"] for stage in stages.values() for out in stage["outs"]]

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablation.base.checked import one_of, read_yaml
-from ablation.base.console import INTERRUPTED, console, percent, plain_errors, shortened
+from ablation.base.console import INTERRUPTED, console, plain_errors
 from ablation.base.errors import UserError
 from ablation.base.files import repository
+from ablation.base.formatting import percent, shortened
 from ablation.trial.families import FAMILIES
 
 if TYPE_CHECKING:  # these take seconds, and `--help` needs none

@@ -1,4 +1,4 @@
-"""What people call a setting, in params.yaml's lists, in tables and in pictures."""
+"""Labels of settings, in messages, tables and figures."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -8,10 +8,10 @@ from ablation.trial.recipe import Regularization
 
 
 def label(setting: Any, without: Iterable[str] = ()) -> str:
-    """What a person would call a setting: `cosine`, `sgd lr=0.1`, `l2=0.0001`, `on`, `0.2`, `2x`,
+    """The label of a setting: `cosine`, `sgd lr=0.1`, `l2=0.0001`, `on`, `0.2`, `2x`,
     `512-256-128`, `16-32-64+128 x2`.
 
-    Values that are a field's default go unsaid, and so do the fields in `without`.
+    Fields equal to their default are omitted, and so are the fields in `without`.
     """
     if isinstance(setting, bool):
         return "on" if setting else "off"
@@ -34,9 +34,9 @@ def label(setting: Any, without: Iterable[str] = ()) -> str:
 
 
 def _sizes_label(values: dict[str, Any], often: set[str]) -> str:
-    """Widths of one part of a network after the other, then its counts.
+    """The widths of each part of a network, then its counts.
 
-    often: the counts that are 1 unless it is said; if there is one alone, `x2` says enough.
+    often: the counts with the default 1; a single one needs no name: `x2`.
     """
     widths = ["-".join(map(str, v)) for v in values.values() if isinstance(v, tuple) and v]
     counts = {name: v for name, v in values.items() if not isinstance(v, tuple)}

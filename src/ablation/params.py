@@ -28,13 +28,13 @@ Setting = TypeVar("Setting")
 
 PARAMS = Path("params.yaml")
 
-# Far more than anybody's study: 47 classes are told apart by 5 repeats. Beyond, a slip of the hand.
+# Far more than a study needs (5 repeats suffice for 47 classes); anything beyond is a typo.
 MOST_SEEDS = 1000
 MOST_ORDER_PAIRS = 100
 MOST_SETTINGS = 1000
 MOST_WORKERS = 1024
-MOST_NAMED = 10  # classes that a message lists
-# 64 bits: more than any machine's dice keep of a seed.
+MOST_NAMED = 10  # classes listed in a message
+# 64 bits, all that a generator takes.
 LARGEST_SEED = 2**64 - 1
 
 
@@ -58,12 +58,12 @@ class Candidate(Checked, Generic[Setting]):
                 raise PydanticCustomError("at", "an empty list; give a value", {"key": key})
             if key == "name" and len(values) > 1:
                 raise PydanticCustomError(
-                    "at", "one candidate has one name; make more candidates", {"key": key}
+                    "at", "a candidate has one name; list one candidate per name", {"key": key}
                 )
         if (count := math.prod(map(len, axes.values()))) > MOST_SETTINGS:
             raise PydanticCustomError(
                 "large",
-                "a grid of {n} settings; give {most} or fewer",
+                "a grid of {n} settings; at most {most} are allowed",
                 {"n": count, "most": MOST_SETTINGS},
             )
         points = tuple(dict(zip(axes, point, strict=True)) for point in product(*axes.values()))
@@ -73,23 +73,23 @@ class Candidate(Checked, Generic[Setting]):
         }
 
     @model_validator(mode="after")
-    def _points_apart(self) -> "Candidate[Setting]":
-        # Of two with one name the second would not be tried; of two that are equal it need not be.
-        _named_apart(tuple(dict.fromkeys(self.settings)))
+    def _labels_differ(self) -> "Candidate[Setting]":
+        # Of two different settings with one label, the second would be skipped.
+        _with_distinct_labels(tuple(dict.fromkeys(self.settings)))
         return self
 
     @property
     def label(self) -> str:
-        """What a person would call the entry: its setting, or what its grid has in common."""
+        """The label of its setting, or of what the settings of its grid share."""
         return label(self.settings[0], without=self.grid)
 
 
 class Data(Checked):
     """Which characters to study, and the folder that holds their raw files.
 
-    Of the data set `folder` alone: conversion, how a picture becomes an image; test_fraction, the
-    share of each class that is the test set, where the pictures do not lie in two folders already;
-    test_seed, of that split.
+    For the data set `folder` only: conversion, how a picture becomes an image; test_fraction, the
+    share of each class to test on, where training and test pictures are not in separate folders;
+    test_seed, the seed of that split.
     """
 
     dataset: Literal[tuple(DATASETS)]  # type: ignore[valid-type]
@@ -100,29 +100,29 @@ class Data(Checked):
 
     @field_validator("raw")
     @classmethod
-    def _is_the_same_to_dvc(cls, raw: Path) -> Path:
-        if str(raw).startswith("~"):  # only a shell knows it, and DVC watches this folder too
+    def _is_a_folder_to_dvc(cls, raw: Path) -> Path:
+        if str(raw).startswith("~"):  # only shells expand it, and DVC tracks this folder too
             home = os.path.expanduser(raw)  # noqa: PTH111  (Path's fails for ~nobody)
-            raise PydanticCustomError("home", "DVC does not know `~`; write {at}", {"at": home})
+            raise PydanticCustomError("home", "DVC does not expand `~`; write {at}", {"at": home})
         if raw == Path() or "\0" in str(raw):
-            raise PydanticCustomError("folder", "names no folder of its own; write data/raw")
+            raise PydanticCustomError("folder", "should be a folder of its own, such as data/raw")
         return raw
 
     @model_validator(mode="after")
-    def _says_nothing_that_is_not_heeded(self) -> "Data":
+    def _has_no_unused_key(self) -> "Data":
         for key in ("conversion", "test_fraction", "test_seed"):
             default = Data.model_fields[key].default
             if self.dataset != FOLDER and getattr(self, key) != default:
-                said = "is for the dataset {folder} alone; take it out"
+                said = "applies only to the dataset {folder}; remove it"
                 raise PydanticCustomError("at", said, {"key": key, "folder": FOLDER})
         return self
 
 
 class Validation(Checked):
-    """Repeats: `shuffle` draws as many stratified splits, `kfold` makes as many folds.
+    """Repeats: `shuffle` draws that many stratified splits, `kfold` makes that many folds.
 
-    fraction: up to one half. What trains on less than it is scored on says little of a training on
-    all characters, which is what a winner is fitted with.
+    fraction: at most one half. A trial on a small part of the characters says little about
+    training on all of them, as the winner's fit does.
     """
 
     scheme: Literal["shuffle", "kfold"]
@@ -132,16 +132,17 @@ class Validation(Checked):
     @model_validator(mode="after")
     def _folds_need_two(self) -> "Validation":
         if self.scheme == "kfold" and self.repeats < 2:
-            raise PydanticCustomError("at", "1 is no kfold; give 2 or more", {"key": "repeats"})
+            said = "{n}: k-fold needs at least 2 repeats"
+            raise PydanticCustomError("at", said, {"key": "repeats", "n": self.repeats})
         return self
 
 
 class Selection(Checked):
     """How a stage is decided.
 
-    risk: how often a stage may leave an incumbent for candidates that all equal it; equal_within:
-    the difference of accuracy, as a fraction, that nobody would pay for; racing: whether candidates
-    that cannot win any more stop early.
+    risk: probability that a stage leaves the incumbent when all candidates are equally good;
+    equal_within: difference in accuracy, as a fraction, that counts as practically equal; racing:
+    whether candidates that can no longer win are stopped early.
     """
 
     risk: Annotated[float, Field(gt=0, le=0.5)]
@@ -150,10 +151,10 @@ class Selection(Checked):
 
 
 class Training(Checked):
-    """How trials are computed; `workers` changes the time they take and nothing else.
+    """How trials are computed; `workers` changes nothing but the time they take.
 
-    machines: of a cluster's workers `alike` refuses those with another processor or GPU than this
-    machine's; `mixed` takes them, and keeps each stage to one kind.
+    machines: `alike` refuses cluster workers with another processor or GPU than this machine's;
+    `mixed` accepts them, but computes each stage on one kind.
     """
 
     batch_size: Annotated[int, Field(ge=2, le=8192)]
@@ -164,25 +165,25 @@ class Training(Checked):
 
     @field_validator("workers", mode="before")
     @classmethod
-    def _say_both_kinds(cls, workers: Any) -> Any:
+    def _is_auto_or_a_count(cls, workers: Any) -> Any:
         if workers != "auto" and not (type(workers) is int and 1 <= workers <= MOST_WORKERS):
             raise PydanticCustomError(
-                "neither", "should be auto or a number from 1 to {most}", {"most": MOST_WORKERS}
+                "neither", "should be auto or an integer from 1 to {most}", {"most": MOST_WORKERS}
             )
         return workers
 
 
 class Worth(Checked):
-    """How the gain is shared out between the techniques, where more than four changed.
+    """How the gain is divided between the techniques if more than four changed.
 
-    order_pairs: random orders that each repeat draws, each with its reverse.
+    order_pairs: random orders drawn per repeat, each with its reverse.
     """
 
     order_pairs: Annotated[Count, Field(le=MOST_ORDER_PAIRS)]
 
 
 class Fit(Checked):
-    """How many seeds the final recipe is fitted with; the first one is released."""
+    """The number of seeds that the final recipe is fitted with; the first fit is released."""
 
     seeds: Annotated[Count, Field(le=MOST_SEEDS)]
 
@@ -190,13 +191,13 @@ class Fit(Checked):
 Entries = TypeVar("Entries", bound=tuple[Any, ...])
 
 
-def _named_apart(candidates: Entries) -> Entries:
+def _with_distinct_labels(candidates: Entries) -> Entries:
     names = (each.label if isinstance(each, Candidate) else label(each) for each in candidates)
     for name, times in Counter(names).items():
         if times > 1:
             raise PydanticCustomError(
                 "twice",
-                "{times} candidates are called '{name}'; keep one, its values may be lists",
+                "{times} candidates have the label '{name}'; keep one (its values may be lists)",
                 {"times": times, "name": name},
             )
     return candidates
@@ -205,17 +206,17 @@ def _named_apart(candidates: Entries) -> Entries:
 Models = create_model(  # type: ignore[call-overload]
     "Models",
     __base__=Checked,
-    __doc__="The families to study, with their sizes; one that is not listed is not studied.",
+    __doc__="The families to study, with their sizes; others are not studied.",
     **{name: (spec, None) for name, spec in FAMILIES.items()},
 )
 
 Architectures = create_model(  # type: ignore[call-overload]
     "Architectures",
     __base__=Checked,
-    __doc__="The sizes to try for each family; a list inside an entry is its sizes, and no grid.",
+    __doc__="The sizes to try for each family; a list inside an entry is one setting, not a grid.",
     **{
         name: (
-            Annotated[tuple[sizes, ...], AfterValidator(_named_apart)],  # type: ignore[valid-type]
+            Annotated[tuple[sizes, ...], AfterValidator(_with_distinct_labels)],  # type: ignore[valid-type]
             Field(default=(), strict=False, max_length=MOST_SETTINGS),
         )
         for name, sizes in SIZES.items()
@@ -225,10 +226,10 @@ Architectures = create_model(  # type: ignore[call-overload]
 Techniques = create_model(
     "Techniques",
     __base__=Checked,
-    __doc__="The candidates of every technique; one that is not listed is not explored.",
+    __doc__="The candidates of each technique; a technique without any is not explored.",
     **{
         technique: (
-            Annotated[tuple[Candidate[setting], ...], AfterValidator(_named_apart)],  # type: ignore[valid-type]
+            Annotated[tuple[Candidate[setting], ...], AfterValidator(_with_distinct_labels)],  # type: ignore[valid-type]
             Field(default=(), strict=False, max_length=MOST_SETTINGS),
         )
         for technique, setting in get_type_hints(Recipe, include_extras=True).items()
@@ -262,86 +263,86 @@ class Params(Checked):
     def _has_a_family(cls, models: Any) -> Any:
         if not any(getattr(models, name) for name in FAMILIES):
             raise PydanticCustomError(
-                "none", "lists no family; give the sizes of one of {n}", {"n": ", ".join(FAMILIES)}
+                "none", "should have the sizes of at least one of {n}", {"n": ", ".join(FAMILIES)}
             )
         return models
 
     @field_validator("baseline")
     @classmethod
-    def _stands_under_models(cls, baseline: Recipe) -> Recipe:
+    def _leaves_sizes_to_models(cls, baseline: Recipe) -> Recipe:
         for key in ("architecture", "epochs"):
             if key in baseline.model_fields_set:
-                raise PydanticCustomError("at", "stands under `models`; take it out", {"key": key})
+                raise PydanticCustomError("at", "belongs under `models`; remove it", {"key": key})
         return baseline
 
     @model_validator(mode="after")
-    def _trains_for_no_longer_than_models_may(self) -> "Params":
+    def _trains_for_at_most_so_many_epochs(self) -> "Params":
         times = [setting for each in self.candidates("epochs", "") for setting in each.settings]
         for model in self.families:
             epochs = self.spec(model).epochs
             if times and max(times) * epochs > MOST:
                 raise PydanticCustomError(
                     "sum",
-                    "techniques.epochs: {times} times the {epochs} epochs of models.{model} are "
-                    "more than {most}; give fewer",
+                    "techniques.epochs: {times} times the {epochs} epochs of models.{model} "
+                    "exceeds {most}; use a smaller factor",
                     {"times": max(times), "epochs": epochs, "model": model, "most": MOST},
                 )
         return self
 
     @property
-    def unwise(self) -> tuple[str, ...]:
-        """What can be done, but will disappoint: a line each."""
+    def warnings(self) -> tuple[str, ...]:
+        """A line for each choice that is allowed but hardly intended."""
         found = {
-            "validation.repeats: 1: winners will have no interval, since a single repeat does not "
-            "show the noise; give 2 or more, 5 is usual": self.validation.repeats == 1,
-            "selection.equal_within: every difference is called practically equal; give less, "
-            "0.0025 is usual": self.selection.equal_within >= 0.5,
+            "validation.repeats: 1: a single repeat does not show the noise, so gains will have no "
+            "interval; use at least 2, usually 5": self.validation.repeats == 1,
+            "selection.equal_within: any two candidates will count as practically equal; use a "
+            "smaller value, usually 0.0025": self.selection.equal_within >= 0.5,
         }
         return tuple(f"{PARAMS}: {line}" for line, holds in found.items() if holds)
 
     def refuse_large_batches(self, images: int) -> None:
-        """A batch of more images than a trial trains on is none.
+        """Check that a batch is not larger than a trial's training part.
 
-        images: number of those that are split into a training and a validation part.
+        images: the number of images that are split into a training and a validation part.
 
         Raises:
-            ParamsError: the batch is larger than the training part.
+            ParamsError: it is larger.
         """
         rule = self.validation
         share = 1 / rule.repeats if rule.scheme == "kfold" else rule.fraction
         training = images - math.ceil(images * share)
         if self.training.batch_size > training:
             raise ParamsError(
-                f"{PARAMS}: training.batch_size: {self.training.batch_size} is more than the "
-                f"{training} {self.dataset.things} that a trial trains on; give {training} or less"
+                f"{PARAMS}: training.batch_size: {self.training.batch_size} exceeds the {training} "
+                f"training {self.dataset.things} of a trial; use at most {training}"
             )
 
     def refuse_small_classes(self, counts: Mapping[str, int]) -> None:
-        """A class has to be in both parts of every split.
+        """Check that every split has each class in both of its parts.
 
-        counts: a class's name to the number of its images that are split.
+        counts: names of the classes to the numbers of their images that are split.
 
         Raises:
-            ParamsError: naming the classes that are too small.
+            ParamsError: names the classes that are too small.
         """
         rule = self.validation
         if rule.scheme == "kfold":
             needed, said, instead = rule.repeats, f"repeats: {rule.repeats}", "use fewer folds"
         else:
             needed, said = math.ceil(1 / rule.fraction), f"fraction: {rule.fraction}"
-            instead = "use a fraction nearer to one half"
+            instead = "use a fraction closer to one half"
         small = [f"{name} ({count})" for name, count in counts.items() if count < needed]
         if small:
             more = f" and {len(small) - MOST_NAMED} more" if len(small) > MOST_NAMED else ""
             raise ParamsError(
-                f"{PARAMS}: validation.{said} needs {needed} training {self.dataset.things} of "
-                f"every class, and these have fewer: {', '.join(small[:MOST_NAMED])}{more}; add "
-                f"some, or {instead}"
+                f"{PARAMS}: validation.{said} needs at least {needed} training "
+                f"{self.dataset.things} per class; classes with fewer: "
+                f"{', '.join(small[:MOST_NAMED])}{more}; add some, or {instead}"
             )
 
     @property
     def dataset(self) -> Dataset:
-        """What is known of the data set that is studied."""
+        """The data set that is studied."""
         data = self.data
         if data.dataset == FOLDER:
             workers = self.training.workers
@@ -355,14 +356,14 @@ class Params(Checked):
 
     @property
     def families(self) -> tuple[str, ...]:
-        """The families that are studied, in the order of the table of families."""
+        """The families that are studied, in the order of `FAMILIES`."""
         return tuple(name for name in FAMILIES if getattr(self.models, name) is not None)
 
     def spec(self, model: str, recipe: Recipe | None = None) -> Spec:
-        """The sizes of a family and for how long it trains: as `models` has it, or a recipe's.
+        """A family's sizes and epochs: those of `models`, or as a recipe changes them.
 
         Raises:
-            ParamsError: params.yaml does not list it, or the recipe is of another family.
+            ParamsError: params.yaml does not list it, or the recipe is for another family.
         """
         spec: Spec | None = getattr(self.models, model, None)
         if spec is None:
@@ -372,24 +373,24 @@ class Params(Checked):
         sizes = self.full(model, recipe).architecture
         if not isinstance(sizes, SIZES[model]):
             raise ParamsError(
-                f"architecture: {label(sizes)!r} are no sizes of a {model}; found in a recipe that "
-                "was written for another family"
+                f"architecture: {label(sizes)!r} does not fit the family {model}; the recipe was "
+                "written for another one"
             )
         if (epochs := spec.epochs * recipe.epochs) > MOST:
             raise ParamsError(
-                f"epochs: {recipe.epochs} times the {spec.epochs} of models.{model} in {PARAMS} "
-                f"are more than {MOST}; give fewer"
+                f"epochs: {recipe.epochs} times the {spec.epochs} epochs of models.{model} in "
+                f"{PARAMS} exceeds {MOST}; use a smaller factor"
             )
         return type(spec)(epochs=epochs, **dict(sizes))
 
     def full(self, model: str, recipe: Recipe) -> Recipe:
-        """The recipe with the sizes of its network, also where they are those of `models`."""
+        """The recipe with explicit sizes, those of `models` where it has none of its own."""
         if recipe.architecture is not None:
             return recipe
         return recipe.having("architecture", sizes_of(model, self.spec(model)))
 
     def candidates(self, technique: str, model: str) -> tuple[Candidate[Any], ...]:
-        """A technique's candidates for a family, simplest first; none if it is not explored."""
+        """A technique's candidates for a family, simplest first; empty if it is not explored."""
         candidates: tuple[Any, ...] | Any = getattr(self.techniques, technique)
         if technique == "architecture":
             candidates = tuple(map(Candidate.model_validate, getattr(candidates, model)))
@@ -397,9 +398,9 @@ class Params(Checked):
 
 
 def load_params(path: Path = PARAMS) -> Params:
-    """The checked content of params.yaml.
+    """The validated content of params.yaml.
 
     Raises:
-        ParamsError: naming the file, the key, what was found and what is allowed.
+        ParamsError: names the file, the key, what was found and what is allowed.
     """
     return load(path, Params)

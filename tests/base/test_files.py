@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ablation.base.errors import UserError
-from ablation.base.files import collect_unfinished, whole_file, write_bytes
+from ablation.base.files import collect_unfinished, read_csv, whole_file, write_bytes
 from tests.clones import in_a_namespace
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -79,7 +79,7 @@ def test_no_room_is_one_line_and_the_old_file_stands(tmp_path: Path) -> None:
     with no_file_larger_than(1000), pytest.raises(UserError) as caught:
         write_bytes(bytes(1001), tmp_path / "file")
     assert str(caught.value) == (
-        f"no room in {tmp_path} for file (File too large); free some and run `dvc repro` again, "
+        f"no space in {tmp_path} for file (File too large); free some and run `dvc repro` again, "
         "finished trials are kept"
     )
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
@@ -91,7 +91,7 @@ def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
         f"write_bytes(bytes(10**6), Path({str(tmp_path / 'f')!r}))", *full
     ).communicate()
     assert output == (
-        f"error: no room in {tmp_path} for f (No space left on device); free some and run "
+        f"error: no space in {tmp_path} for f (No space left on device); free some and run "
         "`dvc repro` again, finished trials are kept\n"
     )
 
@@ -99,14 +99,12 @@ def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
 def test_what_may_not_be_written_is_named(tmp_path: Path) -> None:
     readable = in_a_namespace(f"mount -t tmpfs -o ro none {tmp_path}")
     output, _ = start(f"write_bytes(b'', Path({str(tmp_path / 'f')!r}))", *readable).communicate()
-    assert output == (
-        f"error: {tmp_path}/f: Read-only file system; the disk can only be read; work on another\n"
-    )
+    assert output == (f"error: {tmp_path}/f: Read-only file system; write to another disk\n")
 
 
 def test_a_folder_in_the_place_of_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").mkdir()
-    with pytest.raises(UserError, match=r"file: Is a directory; a folder stands where a file"):
+    with pytest.raises(UserError, match=r"file: Is a directory; name a file, or move the folder"):
         write_bytes(b"", tmp_path / "file")
 
 
@@ -148,3 +146,16 @@ def test_two_may_write_one_file_at_once(tmp_path: Path) -> None:
     writers = [start(script) for _ in range(3)]
     assert [writer.communicate()[0] for writer in writers] == ["", "", ""]
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"x" * 10**5]
+
+
+def test_a_column_of_text_stays_text_where_all_of_it_looks_like_numbers(tmp_path: Path) -> None:
+    write_bytes(b"class,recall\n01,1\n", tmp_path / "table.csv")
+    assert read_csv(tmp_path / "table.csv", text=["class"])["class"].tolist() == ["01"]
+    assert read_csv(tmp_path / "table.csv")["class"].tolist() == [1]
+
+
+def test_na_is_text_and_an_empty_cell_is_missing(tmp_path: Path) -> None:
+    write_bytes(b"class,recall\nNA,\n", tmp_path / "table.csv")
+    table = read_csv(tmp_path / "table.csv")
+    assert table["class"].tolist() == ["NA"]
+    assert table["recall"].isna().all()

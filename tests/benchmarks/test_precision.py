@@ -2,9 +2,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from precision import compare, scores
 
+from ablation.base.checked import read_yaml, to_yaml
 from ablation.data.splits import make_repeats
 from ablation.params import load_params
 
@@ -19,10 +19,10 @@ def test_the_difference_is_bf16_minus_float32_with_the_widened_interval() -> Non
 
 
 def test_each_precision_trains_for_itself(toy_study: Path) -> None:
-    content = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())
+    content = read_yaml(Path(__file__).parents[2] / "params.yaml")
     content["models"]["mlp"] = {"hidden": [16, 12, 8], "epochs": 2}
     content["training"] |= {"batch_size": 25, "device": "cpu", "workers": 1}
-    Path("params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    Path("params.yaml").write_text(to_yaml(content))
     params = load_params()
     repeats = make_repeats(1, "shuffle", 0.25, 2)
     characters = Path("data/prepared/train.npz")

@@ -103,7 +103,7 @@ def test_a_worker_that_is_killed_is_one_line_with_the_remedy() -> None:
 
 
 def test_memory_that_is_refused_is_one_line_with_the_remedy() -> None:
-    with pytest.raises(UserError, match=r"^memory was refused \(.*\); .*training.workers.*kept$"):
+    with pytest.raises(UserError, match=r"^out of memory \(.*\); .*training.workers.*kept$"):
         list(run_jobs(iter([partial(bytearray, 2**62), partial(abs, 1)]), 2))
 
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 
+from ablation.base.checked import read_yaml, to_yaml
 from tests.clones import Clone
 
 ROOT = Path(__file__).parents[2]
@@ -26,9 +26,9 @@ def prepared_glyphs(prepared: Clone) -> tuple[Path, str]:
 
 
 def run_prepare(folder: Path, dataset: str) -> subprocess.CompletedProcess[str]:
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params = read_yaml(ROOT / "params.yaml")
     params["data"] = {"dataset": dataset, "raw": "data/raw"}
-    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    (folder / "params.yaml").write_text(to_yaml(params))
     nobody = "http://127.0.0.1:9"  # no network
     extra = {"PYTHONPATH": str(ROOT / "src"), "https_proxy": nobody, "http_proxy": nobody}
     command = [sys.executable, str(ROOT / "stages" / "prepare.py")]

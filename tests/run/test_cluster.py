@@ -440,7 +440,7 @@ def test_memory_that_a_worker_is_refused_is_said_by_name(
 ) -> None:
     (tmp_path / "greedy.py").write_text(WANTS_TOO_MUCH)
     cluster.worker("--preload", str(tmp_path / "greedy.py"))
-    with pytest.raises(UserError, match=r"^worker tcp://127.0.0.1:\d+: memory was refused"):
+    with pytest.raises(UserError, match=r"^worker tcp://127.0.0.1:\d+: out of memory"):
         outcomes(make_runner(toy_study, cluster.address), trials)
 
 

@@ -1,9 +1,8 @@
 from pathlib import Path
 
 import pytest
-import yaml
 
-from ablation.base.checked import ParamsError
+from ablation.base.checked import ParamsError, read_yaml
 from ablation.run import precision
 from ablation.run.hardware import Hardware
 from ablation.run.precision import RECORD, hardware_for, settle
@@ -27,7 +26,7 @@ def let_faster_be(faster: str, monkeypatch: pytest.MonkeyPatch, speedup: float =
 def test_auto_is_decided_and_recorded(faster: str, monkeypatch: pytest.MonkeyPatch) -> None:
     let_faster_be(faster, monkeypatch)
     settle("auto", "cpu")
-    record = yaml.safe_load(RECORD.read_text())
+    record = read_yaml(RECORD)
     assert (record["asked"], record["precision"]) == ("auto", faster)
     assert record["decided_on"] == Hardware.choose("cpu", "float32", 1).computer.name
     assert RECORD.read_text().startswith("# What training.precision")
@@ -57,7 +56,7 @@ def test_a_machine_that_would_emulate_computes_whole_stages_in_its_own(
     hardware, remark = hardware_for("auto", "cpu", 1)
     assert hardware.precision == "float32"
     assert remark.endswith("here float32 is the faster by far, so this stage computes in it")
-    assert yaml.safe_load(RECORD.read_text())["precision"] == "bf16"
+    assert read_yaml(RECORD)["precision"] == "bf16"
 
 
 def test_a_machine_that_agrees_is_told_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +69,7 @@ def test_another_wish_is_decided_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     let_faster_be("bf16", monkeypatch)
     settle("auto", "cpu")
     settle("float32", "cpu")
-    assert yaml.safe_load(RECORD.read_text())["precision"] == "float32"
+    assert read_yaml(RECORD)["precision"] == "float32"
     assert hardware_for("float32", "cpu", 1) == (Hardware("cpu", False, 1), "")
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
+from ablation.base.checked import read_yaml, to_yaml
 from ablation.data.datasets import Dataset
 from ablation.judge.evaluation import most_confused
 from ablation.show.report import write_charts, write_pictures
@@ -316,8 +316,8 @@ def repository(
     _dvc("init", "-q", folder=folder)
     shutil.copy(REPOSITORY / ".dvc/config", folder / ".dvc/config")
     copy_templates(folder)
-    section = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["plots"]
-    (folder / "dvc.yaml").write_text(yaml.safe_dump({"plots": section}))
+    section = read_yaml(REPOSITORY / "dvc.yaml")["plots"]
+    (folder / "dvc.yaml").write_text(to_yaml({"plots": section}))
     for branch, seed in (("main", 0), ("other", 1)):
         write_study(folder, CLASSES, each=20, seed=seed)
         write_charts(Study(folder, MODELS, "toys", TOYS))

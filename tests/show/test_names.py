@@ -12,6 +12,7 @@ from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from ablation.base.formatting import markdown
 from ablation.show import charts, figures, tables
 from ablation.show.style import LONGEST_NAME, MOST_CLASSES, for_matplotlib, names_in_pictures
 
@@ -146,7 +147,7 @@ def test_the_chart_of_very_many_classes_shows_the_shares_of_all() -> None:
 
 def test_a_name_is_no_markup() -> None:
     names = [*ODD, "a_b_c", "`code`", "\\", "&amp;", "[x](y)", "#", "~~no~~"]
-    table = tables.markdown(["class"], [[tables.plain(name)] for name in names])
+    table = markdown(["class"], [[tables.plain(name)] for name in names])
     page = MarkdownIt("commonmark").enable("table").render(table)
     cells = [cell.partition("</td>")[0] for cell in page.split("<td>")[1:]]
     escapes = (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"))

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
+from ablation.base.checked import read_yaml, to_yaml
 from ablation.show.study import Study
 
 REPOSITORY = Path(__file__).parents[2]
@@ -40,7 +40,7 @@ def test_the_plots_come_in_the_order_of_the_study(plots: Any, pictures: list[Pat
 
 
 def test_the_plots_name_no_technique_and_no_family(study: Study) -> None:
-    section = yaml.safe_dump(yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["plots"])
+    section = to_yaml(read_yaml(REPOSITORY / "dvc.yaml")["plots"])
     assert not [name for name in (*study.techniques(), *study.models) if name in section]
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ablation.base.console import percent, points
 from ablation.base.errors import UserError
+from ablation.base.formatting import percent, points
 from ablation.show import tables
 from ablation.show.report import write_charts
 from ablation.show.story import answer, listed, write_report

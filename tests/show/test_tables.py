@@ -58,7 +58,3 @@ def test_the_best_of_each_candidate_is_ranked_without_the_rest_of_its_grid(study
 def test_a_gain_is_bold_where_its_interval_lies_above_zero(low: float, said: str) -> None:
     row = pd.Series({"gain": 0.01, "low": low, "high": 0.03})
     assert tables.gain_with_interval(row) == said
-
-
-def test_a_bar_in_a_cell_does_not_end_it() -> None:
-    assert tables.markdown(["a"], [["x|y"]]).splitlines()[-1] == "| x&#124;y |"

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
-from ablation.base.console import short
+from ablation.base.checked import read_yaml, to_yaml
 from ablation.base.errors import UserError
 from ablation.base.files import write_csv
+from ablation.base.formatting import short
 from ablation.data.splits import Repeat, make_repeats
 from ablation.params import Params, load_params
 from ablation.study.entries import Entry, list_entries
@@ -41,7 +41,7 @@ METRICS = ["accuracy", "gain", "low", "high", "verdict", "winner"]
 
 def write_params(budget: int = 2, repeats: int = 4, **techniques: Any) -> Params:
     """A study of the toy, in the working folder."""
-    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content = read_yaml(ROOT / "params.yaml")
     content["data"]["dataset"] = "glyphs"
     content["validation"] = {"scheme": "shuffle", "fraction": 0.25, "repeats": repeats}
     content["selection"] = {"risk": 0.2, "equal_within": 0.0025, "racing": True}
@@ -49,7 +49,7 @@ def write_params(budget: int = 2, repeats: int = 4, **techniques: Any) -> Params
     content["models"]["mlp"] = {"hidden": [16, 12, 8], "epochs": budget}
     content["baseline"]["optimizer"] = {"name": "sgd", "lr": 0.03}
     content["techniques"] |= techniques
-    Path("params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    Path("params.yaml").write_text(to_yaml(content))
     return load_params()
 
 
@@ -341,9 +341,9 @@ def test_what_ends_at_chance_does_not_win_over_what_diverged(
     assert list(rows.index[rows["role"] == "winner"]) == [winner]
     assert list(rows.index[rows["diverged"]]) == ["sgd lr=50"]
     assert list(rows.index[rows["collapsed"]]) == ["adam lr=50"]
-    assert yaml.safe_load(Path("data/recipes/mlp/optimizer.yaml").read_text())["optimizer"][
-        "lr"
-    ] == pytest.approx(0.03)
+    assert read_yaml(Path("data/recipes/mlp/optimizer.yaml"))["optimizer"]["lr"] == pytest.approx(
+        0.03
+    )
 
 
 def test_a_single_repeat_is_said_to_be_too_few(
@@ -354,5 +354,5 @@ def test_a_single_repeat_is_said_to_be_too_few(
     monkeypatch.setattr(sys, "argv", ["technique.py", *options])
     importlib.import_module("stages.technique").main()
     said = " ".join(capsys.readouterr().out.split())
-    assert "params.yaml: validation.repeats: 1: winners will have no interval" in said
+    assert "params.yaml: validation.repeats: 1: a single repeat does not show" in said
     assert "give 2 or more, 5 is usual" in said

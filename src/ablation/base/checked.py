@@ -1,12 +1,13 @@
-"""Checked values: models of YAML that people write, and errors that say what to mend in it."""
+"""YAML that people write, validated by pydantic models; errors say what to fix in it."""
 
 import difflib
 import math
-from collections.abc import Hashable, Iterable
+import re
+from collections.abc import Iterable
+from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -16,13 +17,17 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import DuplicateKeyError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.representer import RoundTripRepresenter
 
 from ablation.base.errors import UserError, one_line, refused, shown
 from ablation.base.files import write_bytes
 
 
 class ParamsError(UserError):
-    """Something in a parameter or recipe file that a person has to mend."""
+    """A mistake in a parameter or recipe file."""
 
 
 def one_of(found: object, allowed: Iterable[object]) -> str:
@@ -34,13 +39,13 @@ def one_of(found: object, allowed: Iterable[object]) -> str:
 
 
 class Checked(BaseModel):
-    """A frozen, strictly typed model that names the keys it allows when it meets another one."""
+    """A frozen, strictly typed model; an unknown key is an error that lists the known ones."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
     @model_validator(mode="before")
     @classmethod
-    def _know_every_key(cls, value: Any) -> Any:
+    def _refuse_unknown_keys(cls, value: Any) -> Any:
         if isinstance(value, dict):
             for key in (key for key in value if key not in cls.model_fields):
                 raise PydanticCustomError(
@@ -51,8 +56,8 @@ class Checked(BaseModel):
 
 Model = TypeVar("Model", bound=Checked)
 
-# How often, how long and how wide: ten times as much as anybody's study of 28 x 28 pixels needs. A
-# slip of the finger, a billion epochs, would else be believed, and found out after minutes or days.
+# Upper bounds, ten times what a study of 28 x 28 pixels needs. They catch typos, such as a billion
+# epochs, which would otherwise be noticed only after minutes or days.
 MOST = 10_000
 MOST_LAYERS = 100
 Count = Annotated[int, Field(ge=1, le=MOST)]
@@ -68,16 +73,15 @@ Momentum = Annotated[float, Field(ge=0, lt=1)]
 
 
 def load(path: Path, model: type[Model]) -> Model:
-    """The checked content of a YAML file.
+    """The validated content of a YAML file.
 
     Raises:
-        ParamsError: naming the file, the key, what was found and what is allowed.
+        ParamsError: names the file, the key, what was found and what is allowed.
     """
     content = read_yaml(path)
     if content is None:
         raise ParamsError(
-            f"{path}: an empty file: should be keys and values, {{key: value}}; "
-            f"`git checkout {path}` brings back what was committed"
+            f"{path}: an empty file: should be a mapping, {{key: value}}; {restore(path)}"
         )
     try:
         return checked(content, model)
@@ -87,73 +91,82 @@ def load(path: Path, model: type[Model]) -> Model:
 
 
 def checked(content: Any, model: type[Model]) -> Model:
-    """The content of a file, checked.
+    """The content of a file, validated.
 
     Raises:
-        ParamsError: a line for each mistake: the key, what was found and what is allowed.
+        ParamsError: for each mistake a line with the key, what was found and what is allowed.
     """
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        # A list whose entries are wrong is, to pydantic, too short as well.
+        # Pydantic also calls a list too short if some of its entries are invalid.
         details = [d for d in error.errors() if d["type"] != "too_short" or not _is_long_enough(d)]
         lines = dict.fromkeys(_describe(detail, content) for detail in details)
         raise ParamsError("\n".join(lines)) from None
 
 
 def read_yaml(path: Path) -> Any:
-    """What a YAML file holds.
+    """The content of a YAML file, parsed as DVC parses it: by ruamel.yaml, as YAML 1.2.
 
     Raises:
-        ParamsError: naming the file, the line and what is wrong there.
+        ParamsError: names the file, line and column, the mistake, and the remedy.
     """
+    yaml = YAML(typ="safe", pure=True)  # C code would not tell which value failed
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        return yaml.load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ParamsError(refused(error, path)) from None
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise ParamsError(f"{path}: not YAML: {where}{error.problem or error.context}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ParamsError(f"{path}: not YAML: {one_line(error)}") from None
+    except DuplicateKeyError as error:
+        problem, *_ = error.problem.partition(" with value")
+        said = f"{_position(error.problem_mark)}: {problem}; keep one"
+    except MarkedYAMLError as error:
+        where = _position(error.problem_mark or error.context_mark)
+        said = f"{where}: {error.problem or error.context}; correct it, or {restore(path)}"
+    except (YAMLError, UnicodeDecodeError) as error:
+        said = one_line(error)
     except RecursionError:
-        raise ParamsError(
-            f"{path}: brackets within brackets, more than can be read; take some out"
-        ) from None
+        said = "nested too deeply; remove some of the brackets"
+    except Exception:  # ruamel.yaml passes on what int(), float(), date() or a look-up raise
+        *_, node = yaml.constructor.recursive_objects  # the one that it was constructing
+        kind = node.tag.rpartition(":")[2]
+        found = f"{shown(node.value)} is not a valid {kind}"
+        said = f"{_position(node.start_mark)}: {found}; correct it, or quote it as a string"
+    raise ParamsError(f"{path}: invalid YAML: {said}")
 
 
-class _Loader(yaml.SafeLoader):  # type: ignore[misc]
-    """PyYAML's safe loader, which also says where a value stands that it cannot make, and refuses
-    a key that stands twice, of which it would silently take the last."""
+def restore(path: Path) -> str:
+    """How to get a committed file back."""
+    return f"`git checkout {path}` restores the committed version"
 
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        try:
-            return super().construct_object(node, deep)
-        except (yaml.YAMLError, RecursionError):
-            raise
-        except Exception:  # whatever int(), a date's parts or a look-up make of the text
-            kind = node.tag.rpartition(":")[2]
-            said = f"{shown(node.value)} cannot be read as {kind}"
-            raise yaml.constructor.ConstructorError(None, None, said, node.start_mark) from None
 
-    def construct_mapping(self, node: yaml.Node, deep: bool = False) -> dict[Hashable, Any]:
-        pairs = node.value if isinstance(node, yaml.MappingNode) else []
-        seen = set()
-        for key, _ in pairs:
-            if isinstance(key, yaml.ScalarNode):
-                if key.value in seen:
-                    said = f"{shown(key.value)} stands here twice; keep one"
-                    raise yaml.constructor.ConstructorError(None, None, said, key.start_mark)
-                seen.add(key.value)
-        mapping: dict[Hashable, Any] = super().construct_mapping(node, deep)
-        return mapping
+def _position(mark: Any) -> str:
+    return f"line {mark.line + 1}, column {mark.column + 1}"
+
+
+class _Representer(RoundTripRepresenter):
+    """Writes 1e-05 as 1.0e-05, which YAML 1.1 reads as a number too."""
+
+
+_Representer.add_representer(
+    float,
+    lambda representer, number: representer.represent_scalar(
+        "tag:yaml.org,2002:float", re.sub(r"^(-?\d+)e", r"\1.0e", repr(number))
+    ),
+)
+
+
+def to_yaml(content: Any) -> str:
+    """Content as YAML that `read_yaml` reads, its keys in their order."""
+    yaml = YAML()
+    yaml.Representer = _Representer
+    yaml.dump(content, text := StringIO())
+    return text.getvalue()
 
 
 def save(value: Checked, path: Path, comment: str) -> None:
     """Write a value as `load` reads it, under a comment of one line or more."""
     remarks = "".join(f"# {line}\n" for line in comment.splitlines())
-    write_bytes(f"{remarks}{yaml.safe_dump(value.model_dump(), sort_keys=False)}".encode(), path)
+    write_bytes(f"{remarks}{to_yaml(value.model_dump())}".encode(), path)
 
 
 def _is_long_enough(error: ErrorDetails) -> bool:
@@ -180,32 +193,24 @@ def _describe(error: ErrorDetails, content: Any) -> str:
         case "at":
             return f"{place}.{context['key']}: {error['msg']}"
         case "too_short":
-            return f"{said}: the least number of entries is {context['min_length']}"
+            return f"{said}: should have at least {context['min_length']} entries"
         case "too_long":
-            return f"{said}: the largest number of entries is {context['max_length']}"
+            return f"{said}: should have at most {context['max_length']} entries"
         case "model_type" | "model_attributes_type" | "tuple_type":
-            shape = "a list" if error["type"] == "tuple_type" else "keys and values, {key: value}"
+            shape = "a list" if error["type"] == "tuple_type" else "a mapping, {key: value}"
             return f"{said}: should be {shape}"
-        case "float_type" if isinstance(found, str) and _is_number(found):
-            number = yaml.safe_dump(float(found)).split()[0]
-            return f"{said} is a string to YAML; write it as {number}"
+        case "bool_type":
+            return f"{said}: should be true or false"
         case "path_type":
             return f"{said}: should be the path of a folder"
         case _ if isinstance(found, float) and not math.isfinite(found):
-            return f"{said}: should be a number, and a finite one"
+            return f"{said}: should be a finite number"
         case _:
             return f"{said}: {error['msg'].replace('Input should', 'should')}"
 
 
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
-
-
 def _place(location: tuple[int | str, ...], content: Any) -> str:
-    """Pydantic's location without the steps (tags, expanded grids) that the file does not have."""
+    """Pydantic's location without steps (tags, expanded grids) that are not in the file."""
     place = ""
     for step in location:
         if isinstance(content, dict) and isinstance(step, str) and step in content:

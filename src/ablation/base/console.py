@@ -47,26 +47,3 @@ def plain_errors() -> Iterator[None]:
         if (said := explain(error)) is None:
             raise
         sys.exit(f"error: {said}")
-
-
-def percent(fraction: float) -> str:
-    """0.8712 -> 87.12 %"""
-    return f"{100 * fraction:.2f} %"
-
-
-def points(fraction: float) -> str:
-    """A difference of two fractions in percentage points: 0.0031 -> +0.31"""
-    return f"{100 * fraction:+.2f}"
-
-
-def short(value: float) -> str:
-    """A count for people: 573103 -> 573 k"""
-    if value >= 1e6:
-        return f"{value / 1e6:.3g} M"
-    return f"{value / 1e3:.3g} k" if value >= 1e4 else f"{value:,.0f}"
-
-
-def shortened(name: str, longest: int) -> str:
-    """A name without its middle, if it has more characters than that."""
-    half = longest // 2
-    return name if len(name) <= longest else f"{name[:half]}…{name[1 - half :]}"

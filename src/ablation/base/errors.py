@@ -1,23 +1,23 @@
-"""The one kind of error that is a person's to mend, and how the machine's troubles are said."""
+"""Errors that the user can fix, and one-line messages for what the system refuses."""
 
 import errno
 import reprlib
 from pathlib import Path
 
 AGAIN = "run `dvc repro` again, finished trials are kept"
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-# What to do where the system refuses a file; anything else is said in the system's own words.
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+# What to do when the system refuses a file; other errors keep the system's message alone.
 REMEDIES = {
-    errno.ENOENT: "run from the repository's root; `dvc repro` writes what a stage reads",
-    errno.EACCES: "give yourself the right to it (chmod, chown)",
-    errno.EPERM: "give yourself the right to it (chmod, chown)",
-    errno.EROFS: "the disk can only be read; work on another",
-    errno.EISDIR: "a folder stands where a file should; name a file, or move it away",
-    errno.ENOTDIR: "a file stands where a folder should; name a folder, or move it away",
-    errno.EEXIST: "a file stands where a folder should; name a folder, or move it away",
-    errno.ENAMETOOLONG: "give it a shorter name",
+    errno.ENOENT: "run from the repository's root; `dvc repro` writes the inputs of a stage",
+    errno.EACCES: "change its permissions (chmod, chown)",
+    errno.EPERM: "change its permissions (chmod, chown)",
+    errno.EROFS: "write to another disk",
+    errno.EISDIR: "name a file, or move the folder away",
+    errno.ENOTDIR: "name a folder, or move the file away",
+    errno.EEXIST: "name a folder, or move the file away",
+    errno.ENAMETOOLONG: "use a shorter name",
 }
-# What libraries say who have no kind of error of their own for it: torch, CUDA, the loader.
+# Messages of libraries without an exception of their own for it: torch, CUDA, the dynamic loader.
 NO_MEMORY = ("allocate memory", "out of memory", "start new thread", "failed to map segment")
 
 _brief = reprlib.Repr()
@@ -27,44 +27,44 @@ _brief.maxstring = _brief.maxother = _brief.maxlong = 80
 
 
 class UserError(ValueError):
-    """Something in a file or a parameter is wrong; the message names it and says what to do."""
+    """A mistake in a file or a parameter; the message names it and the remedy."""
 
 
 def explain(error: BaseException) -> str | None:
-    """What the machine refused, and the remedy, in one line; None for any other kind of error."""
+    """What the system refused and the remedy, on one line; None for any other kind of error."""
     if isinstance(error, OSError):
         return refused(error)
     said = str(error).strip().partition("\n")[0]
     if isinstance(error, MemoryError) or any(words in said.lower() for words in NO_MEMORY):
         return (
-            f"memory was refused ({said or 'there is none left'}); end other programs or have "
-            f"fewer workers (here by training.workers in params.yaml), and {AGAIN}"
+            f"out of memory ({said or type(error).__name__}); close other programs or use fewer "
+            f"workers (here: training.workers in params.yaml), and {AGAIN}"
         )
     return None
 
 
 def refused(error: OSError, place: object = None) -> str:
-    """What the system refuses, in one line: the file, why, and what to do.
+    """What the system refused, on one line: the file, the reason and the remedy.
 
-    place: what to call the file; by default as the error names it.
+    place: how to name the file; by default as in the error.
     """
     named = place if place is not None else error.filename
     why = error.strerror or one_line(error)
-    if error.errno in NO_ROOM:
+    if error.errno in NO_SPACE:
         path = Path(str(named or "a file"))
-        return f"no room in {path.parent} for {path.name} ({why}); free some and {AGAIN}"
+        return f"no space in {path.parent} for {path.name} ({why}); free some and {AGAIN}"
     remedy = REMEDIES.get(error.errno or 0)
     return (f"{named}: " if named is not None else "") + why + (f"; {remedy}" if remedy else "")
 
 
 def shown(found: object) -> str:
-    """What was found, as Python writes it, and of a long value the ends: a line stays a line."""
+    """The repr of a value; of a long one, only its two ends."""
     try:
         return _brief.repr(found)
-    except ValueError:  # a number of more digits than Python writes out
-        return "a number of thousands of digits"
+    except ValueError:  # an integer of more digits than Python converts
+        return "an integer of thousands of digits"
 
 
 def one_line(error: Exception) -> str:
-    """What an error of a library says, on one line."""
+    """The message of an error, on one line."""
     return " ".join(str(error).split()) or type(error).__name__

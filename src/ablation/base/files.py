@@ -1,4 +1,4 @@
-"""Reading and writing what the stages tell each other; a file is written whole or not at all."""
+"""Files that stages exchange; each is written completely or not at all."""
 
 import fcntl
 import glob
@@ -16,37 +16,32 @@ import pandas as pd
 from ablation.base.errors import UserError, one_line, refused
 
 DIGITS = 6
-# Columns of characters and of labels: `1` is no number there, and `NA` no missing value.
-TEXT = [
-    *("character", "class", "actual", "predicted", "first", "second"),
-    *("candidate", "setting", "winner", "baseline_setting", "final_setting"),
-]
 
 
 def repository() -> Path:
-    """The repository that is worked in: the working folder, or the one that it is a copy of.
+    """The repository: the working folder, or the repository that the working folder is a copy of.
 
-    `dvc exp run --temp` and `--queue` work in a copy of the repository inside its .dvc. What git
-    does not hold, such as raw files and remembered trials, is in the repository itself.
+    `dvc exp run --temp` and `--queue` work in a copy inside `.dvc`. Files outside git, such as raw
+    files and remembered trials, are in the repository itself.
     """
     copies = [place for place in Path.cwd().parents if place.name == ".dvc"]
     return copies[-1].parent if copies else Path()
 
 
 def write_json(content: dict[str, Any], path: Path) -> None:
-    """Write words, and numbers to 6 digits; a number that was never found is left out."""
+    """Write a JSON object, floats to 6 digits; values that are None or not finite are omitted."""
     kept = {key: value for key, value in content.items() if not _is_missing(value)}
     text = json.dumps({key: _rounded(value) for key, value in kept.items()}, indent=2)
     write_bytes(f"{text}\n".encode(), path)
 
 
 def read_json(path: Path, keys: Iterable[str] = ()) -> dict[str, Any]:
-    """What `write_json` wrote.
+    """Read a JSON object that `write_json` wrote.
 
-    keys: those that it has to have.
+    keys: required keys.
 
     Raises:
-        UserError: it is not there, or not of that form.
+        UserError: the file is missing or malformed, or lacks a key.
     """
     try:
         content = json.loads(path.read_bytes())
@@ -55,31 +50,32 @@ def read_json(path: Path, keys: Iterable[str] = ()) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise _not_written(path, one_line(error)) from None
     if not isinstance(content, dict):
-        raise _not_written(path, "no keys and values")
+        raise _not_written(path, "not a JSON object")
     if missing := [name for name in keys if name not in content]:
         raise _not_written(path, f"without {', '.join(missing)}")
     return content
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
-    """Write a table with a header and without an index, numbers to 6 digits."""
+    """Write a table with a header and without its index, floats to 6 digits."""
     write_bytes(table.to_csv(index=False, float_format=f"%.{DIGITS}g").encode(), path)
 
 
-def read_csv(path: Path, columns: Iterable[str] = ()) -> pd.DataFrame:
-    """Read a table that `write_csv` wrote; an empty cell is a missing value.
+def read_csv(path: Path, columns: Iterable[str] = (), text: Iterable[str] = ()) -> pd.DataFrame:
+    """Read a table that `write_csv` wrote; an empty cell is a missing value, `NA` is text.
 
-    columns: those that it has to have, in one row or more; none where it may be empty.
+    columns: required columns, with at least one row; by default the table may be empty.
+    text: columns of characters or labels, which stay text where all of them look like numbers.
 
     Raises:
-        UserError: it is not there, no table, empty, or lacks a column.
+        UserError: the file is missing, malformed or empty, or lacks a column.
     """
-    text = dict.fromkeys(TEXT, str)
+    types = dict.fromkeys(text, str)
     try:
-        table: pd.DataFrame = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""])
+        table: pd.DataFrame = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
     except OSError as error:
         raise UserError(refused(error, path)) from None
-    except ValueError as error:  # pandas' own are of it: nothing in it, or rows of other lengths
+    except ValueError as error:  # also the base class of pandas' EmptyDataError and ParserError
         raise _not_written(path, one_line(error)) from None
     if missing := [name for name in columns if name not in table.columns]:
         raise _not_written(path, f"a table without {', '.join(missing)}")
@@ -89,10 +85,10 @@ def read_csv(path: Path, columns: Iterable[str] = ()) -> pd.DataFrame:
 
 
 def write_bytes(content: bytes, path: Path) -> None:
-    """Write bytes to a file, which is there whole or not at all; makes its folder.
+    """Write a file completely or not at all; creates its folder.
 
     Raises:
-        UserError: there is no room, or it may not be written.
+        UserError: no space, or no permission; names the file and the remedy.
     """
     with whole_file(path) as file:
         file.write(content)
@@ -100,12 +96,12 @@ def write_bytes(content: bytes, path: Path) -> None:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that takes its place when it is complete; until then the old one stands.
+    """A file to write that replaces `path` once it is complete; until then the old file stays.
 
-    Makes its folder, and deletes what writers of the same file left behind that were killed.
+    Creates its folder, and deletes what killed writers of the same file left behind.
 
     Raises:
-        UserError: there is no room, or it may not be written; names the file and the remedy.
+        UserError: no space, or no permission; names the file and the remedy.
     """
     unfinished = None
     try:
@@ -115,7 +111,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         with file:
             yield file
             file.flush()
-            unfinished.replace(path)  # while it is locked: nobody may take it for left behind
+            unfinished.replace(path)  # still locked, so that no other writer deletes it
     except OSError as error:
         raise UserError(refused(error, path)) from error
     finally:
@@ -125,10 +121,10 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def collect_unfinished(folder: Path, name: str = "") -> None:
-    """Delete what killed writers left behind, of one file or of all that a folder holds.
+    """Delete what killed writers left behind of one file, or of all files in a folder.
 
-    Who still writes holds a lock, which ends with its process. No clock is asked, and no number of
-    a process, which may be one in another container.
+    A writer holds a lock, which ends with its process. Uses neither timestamps nor process ids: a
+    writer may run in another container.
     """
     for path in folder.glob(f"{glob.escape(name)}*.unfinished"):
         with suppress(OSError), path.open("rb+") as file:
@@ -140,15 +136,15 @@ def _open_unfinished(path: Path) -> tuple[Path, BinaryIO]:
     while True:
         unfinished = path.with_name(f"{path.name}.{uuid4().hex}.unfinished")
         file = unfinished.open("xb")
-        with suppress(OSError):  # some network folders have no locks, so nothing is collected
+        with suppress(OSError):  # some network file systems have no locks: then nothing is deleted
             fcntl.flock(file, fcntl.LOCK_EX)
         if os.fstat(file.fileno()).st_nlink:
             return unfinished, file
-        file.close()  # collected before it was locked
+        file.close()  # deleted before it was locked
 
 
 def _not_written(path: Path, what: str) -> UserError:
-    return UserError(f"{path}: not as a stage has written it ({what}); `dvc repro` makes it again")
+    return UserError(f"{path}: not as a stage wrote it ({what}); `dvc repro` makes it again")
 
 
 def _is_missing(value: Any) -> bool:

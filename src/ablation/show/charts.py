@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ablation.base.console import percent, short
+from ablation.base.formatting import percent, short
 from ablation.show.style import (
     INK,
     LINES,

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
-from ablation.base.console import percent, short
+from ablation.base.formatting import percent, short
 from ablation.show.charts import hardest
 from ablation.show.style import (
     DARKEST,

@@ -9,8 +9,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from ablation.base.console import percent
 from ablation.base.files import whole_file, write_csv
+from ablation.base.formatting import percent
 from ablation.show import charts, figures, style
 from ablation.show.study import Study
 

@@ -18,8 +18,8 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 
-from ablation.base.console import percent, points
 from ablation.base.files import write_bytes
+from ablation.base.formatting import percent, points
 from ablation.show import tables
 from ablation.show.charts import file_names
 from ablation.show.study import Study

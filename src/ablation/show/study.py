@@ -11,6 +11,11 @@ from ablation.base.errors import UserError
 from ablation.base.files import read_csv, read_json
 from ablation.data.datasets import Dataset
 
+# Columns of characters and of labels: `1` is not a number there.
+TEXT = (
+    *("character", "class", "actual", "predicted", "first", "second"),
+    *("candidate", "setting", "winner", "baseline_setting", "final_setting"),
+)
 TESTED = ("test", "test_over_baseline", "first_six", "worst")
 
 
@@ -42,7 +47,7 @@ class Study:
 
     def table(self, name: str) -> pd.DataFrame:
         """A CSV file under `root`, its characters and names of settings as text."""
-        return read_csv(self._file(name))
+        return read_csv(self._file(name), text=TEXT)
 
     def numbers(self, name: str) -> dict[str, Any]:
         """A JSON file under `root`."""

@@ -17,7 +17,7 @@ from matplotlib.font_manager import findfont
 from matplotlib.ft2font import FT2Font
 from matplotlib.ticker import FuncFormatter
 
-from ablation.base.console import points, shortened
+from ablation.base.formatting import points, shortened
 
 FAMILIES = ("#6a51a3", "#e08214", "#009e73", "#cc79a7", "#56b4e9", "#8c510a")
 # Okabe & Ito's palette, its yellow darkened to be seen as a line on white; black is the incumbent.

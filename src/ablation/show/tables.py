@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from ablation.base.console import percent, points, short
+from ablation.base.formatting import markdown, percent, points, short
 from ablation.judge.evaluation import look_alike_errors
 from ablation.show import style
 from ablation.show.charts import told_apart
@@ -279,14 +279,6 @@ def tuples(table: pd.DataFrame) -> Iterable[Any]:
     """The rows of a table, each with its columns as attributes."""
     rows: Iterable[Any] = table.itertuples(index=False)
     return rows
-
-
-def markdown(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table as GitHub reads it; a bar inside a cell would end it."""
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(
-        f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines
-    )
 
 
 def _worth_cell(study: Study, model: str, row: pd.Series) -> str:

@@ -6,9 +6,9 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from ablation.base.checked import one_of
-from ablation.base.console import shortened
 from ablation.base.errors import UserError
 from ablation.base.files import whole_file
+from ablation.base.formatting import shortened
 from ablation.use.answers import Answer
 
 ENLARGED = 8
