@@ -40,11 +40,6 @@ class Worker:
 _idle: list[Worker] = []
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def work_off(jobs: Iterator[Job], workers: int) -> Iterator[Any]:
     """Do all jobs and yield what they return, as they finish; one worker is this process itself.
 

@@ -24,7 +24,8 @@ from ablation.data.characters import (
 )
 from ablation.data.datasets import Size
 from ablation.pictures.seen import seen
-from ablation.processes.pool import cores, work_off
+from ablation.processes.cores import cores
+from ablation.processes.pool import work_off
 
 PARTS = ("train", "test")
 # How files are called that people take for pictures, whether they can be read or not.
