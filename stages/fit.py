@@ -9,10 +9,11 @@ import pandas as pd
 from ablation.base.console import announce, console, progress, stage_process
 from ablation.base.errors import UserError
 from ablation.base.files import write_bytes, write_csv
+from ablation.data.characters import Characters
 from ablation.fitted.model_file import pack
 from ablation.params import PARAMS, load_params
 from ablation.run.hardware import Hardware
-from ablation.study import fit_repeats, laboratory, make_trial, read_recipe
+from ablation.study import TRAINING_CHARACTERS, fit_repeats, laboratory, make_trial, read_recipe
 from ablation.trial.families import FAMILIES
 from ablation.trial.trials import Result
 
@@ -36,6 +37,7 @@ def main() -> None:
         for seed, repeat in enumerate(fit_repeats(params), start=1)
     }
     lab = laboratory(params)
+    levels = Characters.load(TRAINING_CHARACTERS).levels
     wanted = list(dict.fromkeys(trials.values()))  # the final recipe may be the baseline
     runs = progress(lab.fit(wanted), len(wanted), f"{model} fits")
     fits = {trial: (result, learnt) for trial, result, learnt in runs}
@@ -50,7 +52,8 @@ def main() -> None:
     for kind in ("seeds", "baseline"):
         shutil.rmtree(MODELS_FOLDER / f"{model}-{kind}", ignore_errors=True)
     for (kind, seed), trial in trials.items():
-        content = pack(trial, fits[trial][1], lab.classes, params.dataset.conversion)
+        learnt = fits[trial][1]
+        content = pack(trial, learnt, lab.classes, params.dataset.conversion, levels)
         write_bytes(content, MODELS_FOLDER / f"{model}-{kind}" / f"{seed}.safetensors")
     # The first seed is released: declared before anything was seen, not picked as the best.
     released = MODELS_FOLDER / f"{model}.safetensors"

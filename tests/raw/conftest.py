@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-Prepare = Callable[[Path, str], subprocess.CompletedProcess[str]]
+Prepare = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session")
@@ -26,9 +26,9 @@ def prepared_glyphs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str
     return folder, result.stdout
 
 
-def run_prepare(folder: Path, dataset: str) -> subprocess.CompletedProcess[str]:
+def run_prepare(folder: Path, dataset: str, **data: object) -> subprocess.CompletedProcess[str]:
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params["data"] = {"dataset": dataset, "raw": "data/raw"}
+    params["data"] = {"dataset": dataset, "raw": "data/raw", **data}
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     nobody = "http://127.0.0.1:9"  # no network
     extra = {"PYTHONPATH": str(ROOT / "src"), "https_proxy": nobody, "http_proxy": nobody}

@@ -15,6 +15,9 @@ SIDE = 28
 CLASSES = tuple("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt")
 MOST_CLASSES = 1000
 LONGEST_NAME = 64  # characters of a class's name
+LEAST_DEVIATION = (
+    0.001  # of the pixels of 0..1; with less they are one grey, on which nothing trains
+)
 MERGED = "cijklmopsuvwxyz"  # lower case that EMNIST's 47 classes file under their upper case
 
 
@@ -30,11 +33,14 @@ class Characters:
         images: (n, 28, 28) uint8, upright, white on black.
         labels: (n,) indices into `classes`; uint8, or uint16 where there are more than 256.
         classes: (k,) their names: a character each, or words.
+        levels: the values of pictures of more than 8 bits that became black and white; None where
+            there were none.
     """
 
     images: np.ndarray
     labels: np.ndarray
     classes: tuple[str, ...]
+    levels: tuple[float, float] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -43,9 +49,19 @@ class Characters:
         """(k,) int64, how many characters of each class there are."""
         return np.bincount(self.labels, minlength=len(self.classes))
 
+    def deviation(self) -> float:
+        """Standard deviation of all pixels in 0..1; 0 if there are none."""
+        counts = np.zeros(256)
+        for image in self.images:  # all at once would take eight times their memory
+            counts += np.bincount(image.ravel(), minlength=256)
+        pixels, values = max(1, counts.sum()), np.arange(256) / 255
+        return float(np.sqrt(counts @ (values - counts @ values / pixels) ** 2 / pixels))
+
     def digest(self) -> str:
-        """SHA-256 of the images, the labels and the names of the classes."""
+        """SHA-256 of the images, the labels, the names of the classes and the levels."""
         digest = hashlib.sha256(f"{self.images.shape} {self.classes}".encode())
+        if self.levels:
+            digest.update(str(self.levels).encode())
         for array in (self.images, self.labels):
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
@@ -55,8 +71,10 @@ class Characters:
 
         It is not compressed: zlib's versions pack the same bytes differently.
         """
+        more = {"levels": np.array(self.levels, np.float64)} if self.levels else {}
+        names = np.array(self.classes)
         with whole_file(path) as file:
-            np.savez(file, images=self.images, labels=self.labels, classes=np.array(self.classes))
+            np.savez(file, images=self.images, labels=self.labels, classes=names, **more)  # type: ignore[arg-type]
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -92,12 +110,25 @@ class Characters:
             raise _wrong(path, f"labels: {_kind(labels)}, expected ({len(images)},) {type_}")
         if labels.size and labels.max() >= len(classes):
             raise _wrong(path, f"label {labels.max()} found, but there are {len(classes)} classes")
-        return cls(images, labels, tuple(str(name) for name in classes))
+        levels = arrays.get("levels")
+        if levels is not None and not _are_levels(levels):
+            raise _wrong(path, f"levels: {_kind(levels)}, expected two numbers, the second larger")
+        return cls(
+            images,
+            labels,
+            tuple(str(name) for name in classes),
+            None if levels is None else (float(levels[0]), float(levels[1])),
+        )
 
 
 def label_type(classes: int) -> np.dtype:
     """What labels of so many classes are stored as."""
     return np.dtype(np.uint8 if classes <= 256 else np.uint16)
+
+
+def _are_levels(levels: np.ndarray) -> bool:
+    is_pair = levels.shape == (2,) and levels.dtype == np.float64
+    return is_pair and bool(np.isfinite(levels).all() and levels[0] < levels[1])
 
 
 def _kind(array: np.ndarray) -> str:

@@ -4,15 +4,15 @@ import io
 import textwrap
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION, SAMPLEFORMAT
 
-from ablation.base.errors import UserError, one_line
+from ablation.base.errors import LFS_POINTER, NOT_FETCHED, UserError, one_line
 from ablation.pictures.bare import bare
 
 MOST_PIXELS = 100_000_000  # of a picture that has to be unpacked whole: a gigabyte, for a moment
@@ -87,9 +87,10 @@ def levels_of(source: Path | BinaryIO) -> Levels | None:
         PictureError: no picture, or not one that can be read.
     """
     with _picture_errors(), _opened(source) as file:
+        with suppress(Exception), Image.open(file) as unread:
+            if not unread.mode.startswith(WIDE):
+                return None  # as most are, and their pixels need not be read
         image = next(_frames(file))
-        if not image.mode.startswith(WIDE):
-            return None
         values = _values(image)
         return min(0.0, float(values.min())), float(values.max())
 
@@ -121,6 +122,7 @@ def _opened(source: Path | BinaryIO) -> Iterator[BinaryIO]:
     with opened as file:
         file.seek(0)
         _check_form(file.read(STARTS_WITHIN))
+        file.seek(0)
         yield file
 
 
@@ -161,6 +163,8 @@ def _frames_of(file: BinaryIO) -> Iterator[Image.Image]:
 
 
 def _check_form(start: bytes) -> None:
+    if start.startswith(LFS_POINTER):
+        raise PictureError(NOT_FETCHED)
     if form := _unreadable_form(start):
         raise PictureError(f"{form} is not read; convert it: {CONVERT[form]}")
 
@@ -188,7 +192,7 @@ def _brightness(image: Image.Image, levels: Levels | None) -> np.ndarray:
     return np.asarray(Image.fromarray(brightness).transpose(turn)) if turn else brightness
 
 
-def _orientation(image: Image.Image) -> object:
+def _orientation(image: Image.Image) -> Any:
     """As the metadata have it; anything, None if they cannot be read."""
     try:
         return image.getexif().get(ExifTags.Base.Orientation)
