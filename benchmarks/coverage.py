@@ -50,7 +50,7 @@ from ablation.judge.noise import (
     measure_noise,
 )
 from ablation.params import Params, load_params
-from ablation.processes.pool import cores
+from ablation.processes.cores import cores
 from ablation.raw.emnist import load_left_over
 from ablation.run import memory
 from ablation.run.hardware import Hardware

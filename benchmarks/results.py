@@ -11,7 +11,7 @@ import torch
 from ablation.base.files import write_bytes
 from ablation.data.datasets import DATASETS
 from ablation.params import Params
-from ablation.processes.pool import cores
+from ablation.processes.cores import cores
 from ablation.raw.loading import load_dataset
 from ablation.run.hardware import processor_name
 from ablation.study.inputs import TRAINING_CHARACTERS

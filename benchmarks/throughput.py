@@ -34,7 +34,8 @@ from ablation.data.characters import Characters
 from ablation.data.splits import make_repeats
 from ablation.labels import label
 from ablation.params import load_params
-from ablation.processes.pool import cores, run_jobs
+from ablation.processes.cores import cores
+from ablation.processes.pool import run_jobs
 from ablation.run.hardware import Hardware
 from ablation.run.memory import FOLDER_VARIABLE
 from ablation.run.runner import TrialRunner

@@ -52,7 +52,8 @@ def main() -> None:
     for kind in ("seeds", "baseline"):
         shutil.rmtree(MODELS_FOLDER / f"{model}-{kind}", ignore_errors=True)
     for (kind, seed), trial in trials.items():
-        content = pack(trial, fits[trial][1], runner.classes, params.dataset.conversion)
+        learnt, conversion = fits[trial][1], params.dataset.conversion
+        content = pack(trial, learnt, runner.classes, conversion, runner.levels)
         write_bytes(content, MODELS_FOLDER / f"{model}-{kind}" / f"{seed}.safetensors")
     # The first seed is released: declared before anything was seen, not picked as the best.
     released = MODELS_FOLDER / f"{model}.safetensors"

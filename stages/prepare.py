@@ -7,7 +7,7 @@ import pandas as pd
 
 from ablation.base.console import announce, console
 from ablation.base.files import repository, write_csv
-from ablation.data.characters import Characters
+from ablation.data.characters import LEAST_DEVIATION, Characters, DataError
 from ablation.params import load_params
 from ablation.processes.stage import stage_process
 from ablation.raw.loading import load_dataset
@@ -22,6 +22,7 @@ def main() -> None:
     params = load_params()
     announce("prepare", params.dataset.note)
     train, test = load_dataset(params.data.dataset, params.dataset, repository() / params.data.raw)
+    refuse_one_grey(train, params.data.raw)
     params.refuse_large_batches(len(train))
     params.refuse_small_classes(dict(zip(train.classes, train.counts().tolist(), strict=True)))
     train.save(PREPARED / "train.npz")
@@ -32,6 +33,20 @@ def main() -> None:
         f"{params.data.dataset}: {len(train):,} training and {len(test):,} test "
         f"{params.dataset.things}, {len(train.classes):,} classes"
     )
+
+
+def refuse_one_grey(train: Characters, raw: Path) -> None:
+    """`fit` would be hours later, and write models that nothing can use.
+
+    Raises:
+        DataError: the pixels hardly deviate from one grey.
+    """
+    if (deviation := train.deviation()) < LEAST_DEVIATION:
+        raise DataError(
+            f"{raw}: the training images are nearly one grey: their pixels, of 0 to 1, have a "
+            f"standard deviation of {deviation:.2g}, and a model needs {LEAST_DEVIATION:g}; take "
+            "pictures with more light or contrast"
+        )
 
 
 def samples_of_each_class(characters: Characters) -> Characters:

@@ -1,4 +1,5 @@
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,35 @@ def test_load_reads_what_save_wrote(few: Characters, tmp_path: Path) -> None:
     assert np.array_equal(again.images, few.images)
     assert np.array_equal(again.labels, few.labels)
     assert again.classes == few.classes
+
+
+def test_levels_are_kept_and_part_of_the_digest(few: Characters, tmp_path: Path) -> None:
+    scaled = replace(few, levels=(0.0, 4095.0))
+    scaled.save(tmp_path / "few.npz")
+    assert Characters.load(tmp_path / "few.npz").levels == (0, 4095)
+    assert scaled.digest() != few.digest()
+
+
+def test_characters_without_levels_are_the_same_file_and_digest_as_ever(
+    few: Characters, tmp_path: Path
+) -> None:
+    few.save(tmp_path / "few.npz")
+    with np.load(tmp_path / "few.npz") as archive:
+        assert archive.files == ["images", "labels", "classes"]
+    assert few.digest() == ("d5a7035e513c520c9724ffa12acf3f0fe4fd46c0b9314999347b21221fe9d573")
+
+
+@pytest.mark.parametrize("levels", [[0.0], [5.0, 5.0], [0.0, np.nan], ["a", "b"]])
+def test_levels_that_are_none_are_refused(
+    levels: list[float], few: Characters, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=r"levels: .*, expected two numbers"):
+        Characters.load(write(tmp_path / "few.npz", few, levels=np.array(levels)))
+
+
+def test_the_deviation_is_of_all_pixels(few: Characters) -> None:
+    assert few.deviation() == pytest.approx((few.images / 255).std())
+    assert replace(few, images=few.images[:0], labels=few.labels[:0]).deviation() == 0
 
 
 def test_counts_are_per_class(few: Characters) -> None:

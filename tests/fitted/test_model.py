@@ -46,6 +46,21 @@ def test_the_file_alone_is_enough_to_predict(trial: Trial, file: Path, toy: Char
     assert np.array_equal(first, again)
 
 
+def test_levels_stand_in_the_file_of_a_model_of_more_than_8_bits_alone(
+    trial: Trial, learnt: Learnt, file: Path
+) -> None:
+    assert Fitted.load(file).about.levels is None
+    assert b"levels" not in file.read_bytes()
+    file.write_bytes(pack(trial, learnt, CLASSES, "as-is", (0.0, 4095.0)))
+    assert Fitted.load(file).about.levels == (0, 4095)
+
+
+def test_levels_that_do_not_rise_are_refused(trial: Trial, learnt: Learnt, file: Path) -> None:
+    file.write_bytes(pack(trial, learnt, CLASSES, "as-is", (5.0, 5.0)))
+    with pytest.raises(ModelError, match="levels: the first should be below the second"):
+        Fitted.load(file)
+
+
 def test_equal_models_are_equal_files(trial: Trial, learnt: Learnt, file: Path) -> None:
     contents = {pack(trial, learnt, CLASSES, "emnist") for _ in range(5)}
     assert contents == {file.read_bytes()}
@@ -163,3 +178,9 @@ def test_weights_of_other_sizes_are_said(file: Path) -> None:
     assert file.read_bytes() != content
     with pytest.raises(ModelError, match=r"cnn\.safetensors: not a model"):
         Fitted.load(file)
+
+
+def test_a_pointer_of_git_lfs_says_what_brings_the_model(tmp_path: Path) -> None:
+    (tmp_path / "cnn").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0")
+    with pytest.raises(ModelError, match=r"cnn: a pointer of Git LFS, .* `git lfs pull`"):
+        Fitted.load(tmp_path / "cnn")

@@ -1,5 +1,7 @@
 """Pictures are read in whatever form people have them, and what is none is said in one line."""
 
+import io
+import struct
 import warnings
 import zlib
 from collections.abc import Callable
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from ablation.pictures.picture import PictureError, brightness_of
+from ablation.pictures.picture import Levels, PictureError, brightness_of, levels_of
 
 
 def seven(ink: int = 20, ground: int = 240) -> Image.Image:
@@ -118,6 +120,161 @@ def test_what_is_no_picture_says_how_to_make_one(
     (tmp_path / name).write_bytes(start)
     with pytest.raises(PictureError, match=remedy):
         read(tmp_path / name)
+
+
+RAMP = np.tile(np.linspace(0, 1, 28), (28, 1))  # from black to white, so 28 greys
+TYPES = {"text": 2, "short": 3, "long": 4, "rational": 5, "double": 12}
+
+
+def tiff(values: np.ndarray, *tags: tuple[int, int, int, bytes], photometric: int = 1) -> bytes:
+    """A TIFF of one grey plane, and more tags: number, type, count and value."""
+    height, width = values.shape
+    bits, content = 8 * values.dtype.itemsize, values.tobytes()
+    own = {256: width, 257: height, 258: bits, 259: 1, 262: photometric, 277: 1, 278: height}
+    own |= {279: len(content), 273: 8 + 2 + 12 * (9 + len(tags)) + 4}
+    entries = [*((tag, 4, 1, struct.pack("<I", value)) for tag, value in own.items()), *tags]
+    directory = b"".join(struct.pack("<HHI", *each[:3]) + each[3] for each in sorted(entries))
+    return b"II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + directory + bytes(4) + content
+
+
+def exif(*entries: tuple[int, int, int, bytes]) -> bytes:
+    directory = b"".join(struct.pack("<HHI", *each[:3]) + each[3] for each in entries)
+    return b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + directory + bytes(4)
+
+
+def jpeg_with(*entries: tuple[int, int, int, bytes]) -> bytes:
+    file = io.BytesIO()
+    seven().save(file, "JPEG", quality=95)
+    segment = exif(*entries)
+    start = b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment
+    return file.getvalue()[:2] + start + file.getvalue()[2:]
+
+
+def png_with(kind: bytes, content: bytes, wrong: int = 0) -> bytes:
+    file = io.BytesIO()
+    seven().save(file, "PNG")
+    checksum = zlib.crc32(kind + content) + wrong
+    chunk = len(content).to_bytes(4) + kind + content + checksum.to_bytes(4)
+    return file.getvalue()[:33] + chunk + file.getvalue()[33:]
+
+
+AT_8 = struct.pack("<I", 8)  # a value that lies elsewhere in the file
+UPRIGHT = (0x112, TYPES["short"], 1, struct.pack("<HH", 1, 0))
+ON_ITS_SIDE = (0x112, TYPES["short"], 1, struct.pack("<HH", 6, 0))
+RESOLUTION_AS_TEXT = (0x11A, TYPES["text"], 3, b"72\0\0")
+CENTIMETRES = (0x128, TYPES["short"], 1, struct.pack("<HH", 3, 0))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        jpeg_with(RESOLUTION_AS_TEXT, UPRIGHT),
+        jpeg_with((0x112, TYPES["text"], 2, b"1\0\0\0")),
+        jpeg_with((0x112, TYPES["double"], 1, AT_8)),
+        jpeg_with((0x10F, TYPES["rational"], 1, AT_8), UPRIGHT),
+        png_with(b"eXIf", b"\0\x08\0\x02\x01\x12\0\x03"),
+        png_with(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(b"a" * 2_000_000)),
+        png_with(b"iCCP", b"icc\0\0" + zlib.compress(bytes(range(256)) * 8000)),
+        png_with(b"tEXt", b"a\0b", wrong=1),
+        png_with(b"tRNS", b"\0\xf0", wrong=1),
+        tiff(np.asarray(seven()), RESOLUTION_AS_TEXT, CENTIMETRES),
+        tiff(np.asarray(seven()), (0x10F, 10, 1, AT_8)),
+        tiff(np.asarray(seven()), (700, TYPES["text"], 4, b"xmp\0")),
+    ],
+    ids=[
+        *("JPEG: resolution", "orientation as text", "orientation as double", "maker"),
+        *("PNG: EXIF without header", "long XMP", "large ICC", "checksum of text", "of colour"),
+        *("TIFF: resolution in cm", "TIFF: maker", "TIFF: XMP"),
+    ],
+)
+def test_wrong_metadata_cost_no_picture(content: bytes) -> None:
+    found = next(brightness_of(io.BytesIO(content)))
+    assert found.shape == plain().shape
+    assert np.abs(found - plain()).max() < 0.06
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        jpeg_with(RESOLUTION_AS_TEXT, ON_ITS_SIDE),
+        png_with(b"eXIf", exif(RESOLUTION_AS_TEXT, ON_ITS_SIDE)[6:]),
+        tiff(np.asarray(seven()), ON_ITS_SIDE, RESOLUTION_AS_TEXT, CENTIMETRES),
+        tiff(np.asarray(seven()).astype(np.uint16) * 257, ON_ITS_SIDE),
+    ],
+    ids=["JPEG", "PNG", "TIFF", "16 bits"],
+)
+def test_an_orientation_beside_wrong_metadata_is_heeded(content: bytes) -> None:
+    found = next(brightness_of(io.BytesIO(content)))
+    assert found.shape == plain().T.shape
+    assert np.abs(found - np.rot90(plain(), -1)).max() < 0.06
+
+
+FLOATS = (339, TYPES["short"], 1, struct.pack("<HH", 3, 0))
+SIGNED = (339, TYPES["short"], 1, struct.pack("<HH", 2, 0))
+
+
+def bits(depth: int) -> np.ndarray:
+    """The ramp in so many bits of 16 or 32."""
+    return np.asarray(RAMP * (2**depth - 1), np.uint16 if depth <= 16 else np.uint32)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(tiff(bits(depth)) for depth in (10, 12, 14, 16, 32)),
+        tiff(2**16 - 1 - bits(16), photometric=0),
+        tiff(2**12 - 1 - bits(12), photometric=0),
+        tiff(255 - (RAMP * 255).astype(np.uint8), photometric=0),
+        *(tiff(RAMP.astype(np.float32) * top, FLOATS) for top in (1, 1.04, 2, 255, 65535)),
+        tiff(RAMP.astype(np.float32) * 2 - 1, FLOATS),
+        tiff((RAMP * 2000 - 1000).astype(np.int16), SIGNED),
+    ],
+    ids=[
+        *("10 bits in 16", "12 bits in 16", "14 bits in 16", "16 bits", "unsigned 32 bits"),
+        *("white is zero", "white is zero, 12 bits in 16", "white is zero, 8 bits"),
+        *("floats to 1", "resampled floats to 1", "floats to 2", "floats to 255", "to 65535"),
+        *("floats from -1 to 1", "signed 16 bits"),
+    ],
+)
+def test_more_than_8_bits_fill_the_greys(content: bytes) -> None:
+    found = next(brightness_of(io.BytesIO(content)))
+    assert np.abs(found - RAMP).max() < 0.05
+    assert len(np.unique(np.rint(found * 255))) > 24
+
+
+def test_a_picture_of_few_of_its_bits_is_darker_than_one_of_all() -> None:
+    dark = next(brightness_of(io.BytesIO(tiff((RAMP * 260).astype(np.uint16)))))
+    assert 0.4 < dark.max() < 0.6
+
+
+@pytest.mark.parametrize(
+    ("values", "levels", "white"),
+    [
+        (bits(12), (0, 65535), 4095 / 65535),
+        (bits(12), (0, 4095), 1),
+        (bits(16), (0, 4095), 1),  # what is lighter than white is white
+        ((RAMP * 200).astype(np.uint8), (0, 4095), 200 / 255),  # 8 bits have a scale of their own
+    ],
+)
+def test_the_levels_of_a_data_set_are_the_scale_of_all_its_pictures(
+    values: np.ndarray, levels: Levels, white: float
+) -> None:
+    found = next(brightness_of(io.BytesIO(tiff(values)), levels))
+    assert found.max() == pytest.approx(white)
+
+
+@pytest.mark.parametrize(
+    ("content", "levels"),
+    [
+        (tiff((RAMP * 200).astype(np.uint8)), None),
+        (tiff(bits(12)), (0, 4095)),
+        (tiff(bits(32)), (0, 2**32 - 1)),
+        (tiff(2**12 - 1 - bits(12), photometric=0), (0, 4095)),
+        (tiff(RAMP.astype(np.float32) * 2 - 1, FLOATS), (-1, 1)),
+    ],
+)
+def test_a_picture_of_more_than_8_bits_has_levels(content: bytes, levels: Levels | None) -> None:
+    assert levels_of(io.BytesIO(content)) == levels
 
 
 def png(width: int, height: int) -> bytes:

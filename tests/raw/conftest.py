@@ -10,7 +10,7 @@ from ablation.base.checked import read_yaml, to_yaml
 from tests.clones import Clone
 
 ROOT = Path(__file__).parents[2]
-Prepare = Callable[[Path, str], subprocess.CompletedProcess[str]]
+Prepare = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session")
@@ -25,9 +25,9 @@ def prepared_glyphs(prepared: Clone) -> tuple[Path, str]:
     return prepared.path, (prepared.path.parent / "prepare.log").read_text()
 
 
-def run_prepare(folder: Path, dataset: str) -> subprocess.CompletedProcess[str]:
+def run_prepare(folder: Path, dataset: str, **data: object) -> subprocess.CompletedProcess[str]:
     params = read_yaml(ROOT / "params.yaml")
-    params["data"] = {"dataset": dataset, "raw": "data/raw"}
+    params["data"] = {"dataset": dataset, "raw": "data/raw", **data}
     (folder / "params.yaml").write_text(to_yaml(params))
     nobody = "http://127.0.0.1:9"  # no network
     extra = {"PYTHONPATH": str(ROOT / "src"), "https_proxy": nobody, "http_proxy": nobody}

@@ -1,9 +1,9 @@
 """A person's own pictures: what is read from their folders, and what is said of the others."""
 
 import os
+import re
 import shutil
 import unicodedata
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -218,8 +218,8 @@ def test_all_that_is_wrong_with_the_folders_is_said(raw: Path) -> None:
         "train/empty: without a picture; add some, or delete the folder",
         "train/leaf/more: a folder within a class; move it",
         "train/lost.PNG: a picture outside of the classes' folders; move it",
-        f"test/{'x' * 65}: is a class's name, so it should be of 64 printable characters at most; "
-        "rename the folder",
+        f"test/{'x' * 65}: is a class's name, so it should be of 64 characters at most, none of "
+        "which is a control character or turns the direction of writing; rename the folder",
         "train: no folder 'elm', which test has; both need pictures of every class",
         f"train: no folder '{'x' * 65}', which test has; both need pictures of every class",
         "test: no folder 'empty', which train has; both need pictures of every class",
@@ -335,16 +335,128 @@ def test_what_windows_and_macos_leave_behind_is_no_picture(raw: Path) -> None:
     assert two_folders(raw)[0].counts().tolist() == [8, 4]
 
 
-@pytest.mark.parametrize(
-    ("make", "said"),
-    [
-        (lambda path: path.symlink_to("nowhere.png"), "a link to a file that is not there"),
-        (os.mkfifo, "no file; delete it"),
-    ],
-)
-def test_what_dvc_cannot_read_is_said_before_it_tries(
-    raw: Path, make: Callable[[Path], None], said: str
-) -> None:
-    make(raw / "train/leaf/odd.png")
-    with pytest.raises(DataError, match=rf"^{raw}/train/leaf/odd\.png: {said}"):
+ANY_SCRIPT = {
+    "Sinhala": "\u0dc1\u0dca\u200d\u0dbb\u0dd3",
+    "Bengali": "\u09b0\u200d\u09cd\u09af",
+    "Persian": "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+    "emoji": "\U0001f468\u200d\U0001f469\u200d\U0001f467",
+    "Japanese": "\u6771\u4eac\u3000\u5927\u962a",
+    "French": "100\u00a0m",
+    "Hebrew, with a mark": "\u05d0\u200f!",
+    "private use": "\ue001",
+}
+
+
+@pytest.mark.parametrize("name", ANY_SCRIPT.values(), ids=ANY_SCRIPT)
+def test_a_class_may_have_a_name_in_any_script(name: str, classes: Path) -> None:
+    (classes / "two").rename(classes / name)
+    assert name in one_folder(classes)[0].classes
+    assert count_folder(classes, 0.2) is not None
+
+
+@pytest.mark.parametrize("sign", ["\x07", "\x1b", "\n", "\x85", "\u2028", "\u202e", "\u2066"])
+def test_a_name_that_steers_is_refused_before_anything_is_read(sign: str, classes: Path) -> None:
+    (classes / "two").rename(classes / f"a{sign}b")
+    with pytest.raises(DataError, match=r"/a\?b: is a class's name, so it should be of 64 char"):
+        count_folder(classes, 0.2)
+    assert complaint(classes, 0.25)[0].startswith("a?b: is a class's name")
+
+
+def test_a_name_in_both_of_two_folders_is_looked_at(raw: Path) -> None:
+    draw(raw / "test/o\u202eak/0.png", 0)
+    with pytest.raises(DataError, match=r"test/o\?ak: is a class's name"):
         count_folder(raw, None)
+
+
+def test_what_an_editor_leaves_beside_a_picture_is_none(raw: Path) -> None:
+    for name in ("3.png~", "#3.png#", ".#3.png"):
+        shutil.copy(raw / "train/leaf/4.png", raw / "train/leaf" / name)
+    draw_class(raw / "train/~", 2, first=300)
+    draw_class(raw / "test/~", 1, first=400)
+    train, _ = two_folders(raw)
+    assert dict(zip(train.classes, train.counts(), strict=True)) == {"leaf": 8, "oak": 4, "~": 2}
+
+
+def test_a_pointer_of_git_lfs_says_what_brings_the_picture(raw: Path) -> None:
+    (raw / "train/leaf/3.png").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:")
+    assert complaint(raw) == [
+        "train/leaf/3.png: a pointer of Git LFS, not what it points to; `git lfs pull` fetches that"
+    ]
+
+
+def wide(path: Path, number: int, white: int, bits: type[np.unsignedinteger] = np.uint16) -> None:
+    """A picture of more than 8 bits: noise up to `white` and some white."""
+    values = np.random.default_rng(number).integers(0, white + 1, (28, 28)).astype(bits)
+    values[number % 28, 3] = white
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(values).save(path)
+
+
+def whites(characters: Characters) -> list[int]:
+    """The largest value of every image of the first class."""
+    return sorted(characters.images[characters.labels == 0].max(axis=(1, 2)).tolist())
+
+
+@pytest.fixture
+def wide_classes(tmp_path: Path) -> Path:
+    """Two classes of pictures of 12 bits in 16: of the first, one in three is dark."""
+    for number in range(12):
+        wide(tmp_path / f"raw/a/{number}.png", number, 260 if number % 3 == 0 else 4095)
+        wide(tmp_path / f"raw/b/{number}.png", 50 + number, 4000)
+    return tmp_path / "raw"
+
+
+def test_all_pictures_of_more_than_8_bits_have_one_scale(
+    wide_classes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train, test = one_folder(wide_classes)
+    assert train.levels == (0, 4095)
+    dark = round(260 / 4095 * 255)
+    assert sorted(whites(train) + whites(test)) == [dark] * 4 + [255] * 8
+    assert len(np.unique(train.images)) == 256
+    assert "shades" not in capsys.readouterr().out
+
+
+def test_the_scale_is_that_of_the_training_pictures(raw: Path) -> None:
+    for name in ("leaf", "oak"):
+        wide(raw / "train" / name / "wide.png", 1, 2000)
+        wide(raw / "test" / name / "wide.png", 2, 60_000)
+    train, test = two_folders(raw)
+    assert train.levels == test.levels == (0, 2000)
+    assert max(whites(test)) == max(whites(train)) == 255
+
+
+def test_8_bits_keep_their_scale_beside_more(raw: Path) -> None:
+    before = contents(two_folders(raw)[0])
+    assert two_folders(raw)[0].levels is None
+    wide(raw / "train/leaf/wide.png", 1, 700)
+    assert before < contents(two_folders(raw)[0])
+
+
+def test_a_scale_moves_no_picture_to_another_set(wide_classes: Path) -> None:
+    before = [whites(part) for part in one_folder(wide_classes)]
+    wide(wide_classes / "b/0.png", 50, 65_535)
+    after = [whites(part) for part in one_folder(wide_classes)]
+    assert [len(each) for each in before] == [len(each) for each in after] == [9, 3]
+    assert max(after[0]) == 16
+
+
+def test_few_shades_of_grey_are_said_with_the_picture_that_takes_them(
+    wide_classes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in (20, 21, 22):  # one of them is for training
+        wide(wide_classes / f"b/{number}.png", number, 65_535)
+    one_folder(wide_classes)
+    said = capsys.readouterr().out
+    start = "prepare: hardly any shades of grey are left: half of the training pictures reach over "
+    white = f"white is the largest value of all, 65535 in {wide_classes}/b"
+    assert re.match(rf"{start}1\d or fewer of 256; {white}/2\d\.png, and most are far below", said)
+
+
+def test_dark_pictures_are_said_to_have_few_shades(
+    classes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in classes.rglob("*.png"):
+        Image.fromarray(np.asarray(Image.open(path)) // 16).save(path)
+    one_folder(classes)
+    assert "pictures reach over 16 or fewer of 256; they are nearly of" in capsys.readouterr().out

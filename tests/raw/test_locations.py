@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ablation.data.characters import DataError
 from ablation.raw.formats import find_partition
 from ablation.raw.locations import Place, files
 
@@ -106,3 +107,10 @@ def test_what_one_may_not_read_is_said(name: str, said: str, tmp_path: Path) -> 
     path.chmod(0o700)
     assert result.stderr.startswith(f"error: {said.format(path=path)}")
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("name", ["gzip.zip", NAME])
+def test_a_pointer_of_git_lfs_says_what_brings_the_file(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0")
+    with pytest.raises(DataError, match=rf"{name}: a pointer of Git LFS, .* `git lfs pull`"):
+        find_partition(tmp_path, "bymerge-test")

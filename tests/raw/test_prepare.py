@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from ablation.data.characters import CLASSES, Characters
 from ablation.raw.formats import member_names, to_idx
 from tests.clones import copy_project
 
-Prepare = Callable[[Path, str], subprocess.CompletedProcess[str]]
+Prepare = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def test_prints_the_counts_and_that_glyphs_are_a_stand_in(
@@ -58,6 +59,26 @@ def test_without_raw_files_it_stops_with_a_message_and_writes_nothing(
     assert "make demo" in result.stderr
     assert "Traceback" not in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
+
+
+def test_pictures_on_which_no_model_can_be_used_are_refused(
+    prepare: Prepare, tmp_path: Path
+) -> None:
+    """A model file of a smaller deviation is refused when it is read."""
+    rng = np.random.default_rng(0)
+    for number in range(40):
+        values = np.zeros((28, 28), np.uint8)
+        values[rng.integers(28), rng.integers(28)] = 5
+        path = tmp_path / f"data/raw/{'ab'[number % 2]}/{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(values).save(path)
+    result = prepare(tmp_path, "folder", test_fraction=0.25)
+    assert result.returncode == 1
+    assert result.stderr.startswith(
+        "error: data/raw: the training images are nearly one grey: their pixels, of 0 to 1, have a "
+        "standard deviation of 0.0007, and a model needs 0.001; take"
+    )
+    assert not (tmp_path / "data/prepared").exists()
 
 
 def test_a_damaged_file_is_a_message(prepare: Prepare, tmp_path: Path) -> None:

@@ -1,5 +1,4 @@
 import dataclasses
-import os
 import platform
 import warnings
 from collections.abc import Callable
@@ -11,6 +10,7 @@ import pytest
 import torch
 
 from ablation.data.splits import Repeat
+from ablation.processes.cores import cores
 from ablation.run import hardware, memory
 from ablation.run.hardware import Hardware, HardwareError, processes_on_gpu
 from ablation.trial import replay
@@ -34,8 +34,7 @@ def test_auto_takes_the_gpu_where_there_is_one() -> None:
 
 
 def test_auto_takes_one_worker_per_core_that_this_process_may_use() -> None:
-    cores = len(os.sched_getaffinity(0))
-    assert Hardware.choose("cpu", "float32", "auto").workers == cores
+    assert Hardware.choose("cpu", "float32", "auto").workers == cores()
     assert Hardware.choose("cpu", "float32", 7).workers == 7
 
 

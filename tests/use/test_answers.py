@@ -172,3 +172,15 @@ def test_the_first_frame_that_is_not_empty_is_read(
 def test_an_empty_page_is_called_empty(models: dict[str, Fitted], tmp_path: Path) -> None:
     (said,) = answer([saved(Image.new("L", (90, 60), 255), tmp_path / "empty.png")], models)
     assert said.error is not None and said.error.startswith("an empty page")
+
+
+def test_a_picture_of_more_than_8_bits_has_the_scale_of_each_models_training(
+    models: dict[str, Fitted], tmp_path: Path
+) -> None:
+    values = np.full((28, 28), 1000, np.uint16)
+    path = saved(Image.fromarray(values), tmp_path / "wide.png")
+    for levels, grey in (((0.0, 4000.0), 64), ((0.0, 1000.0), 255), (None, 249)):
+        about = replace(models["cnn"].about, conversion="as-is", levels=levels)
+        (said,) = answer([path], {"cnn": replace(models["cnn"], about=about)})
+        assert said.seen is not None
+        assert set(said.seen["as-is"].ravel()) == {grey}

@@ -20,6 +20,10 @@ REMEDIES = {
 # Messages of libraries without an exception of their own for it: torch, CUDA, the dynamic loader.
 NO_MEMORY = ("allocate memory", "out of memory", "start new thread", "failed to map segment")
 
+# How a file starts that Git LFS has put in place of another one, and what is said of it.
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+NOT_FETCHED = "a pointer of Git LFS, not what it points to; `git lfs pull` fetches that"
+
 _brief = reprlib.Repr()
 _brief.maxlevel = 4
 _brief.maxdict = _brief.maxlist = _brief.maxtuple = 12

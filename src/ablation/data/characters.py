@@ -15,6 +15,8 @@ SIDE = 28
 CLASSES = tuple("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt")
 MOST_CLASSES = 1000
 LONGEST_NAME = 64  # letters in the name of a class
+# Standard deviation of pixels in 0..1; with less they are one grey, on which nothing trains.
+LEAST_DEVIATION = 0.001
 MERGED = "cijklmopsuvwxyz"  # lower case letters that EMNIST's 47 classes merge with upper case
 
 
@@ -30,11 +32,14 @@ class Characters:
         images: (n, 28, 28) uint8, upright, white on black.
         labels: (n,) indices into `classes`; uint8, or uint16 for more than 256 classes.
         classes: (k,) names of the classes: single characters or words.
+        levels: the values that became black and white in pictures of more than 8 bits; None if
+            there were none.
     """
 
     images: np.ndarray
     labels: np.ndarray
     classes: tuple[str, ...]
+    levels: tuple[float, float] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -43,9 +48,19 @@ class Characters:
         """(k,) int64 number of characters in each class."""
         return np.bincount(self.labels, minlength=len(self.classes))
 
+    def deviation(self) -> float:
+        """Standard deviation of all pixels in 0..1; 0 if there are none."""
+        counts = np.zeros(256)
+        for image in self.images:  # all at once would take eight times their memory
+            counts += np.bincount(image.ravel(), minlength=256)
+        pixels, values = max(1, counts.sum()), np.arange(256) / 255
+        return float(np.sqrt(counts @ (values - counts @ values / pixels) ** 2 / pixels))
+
     def digest(self) -> str:
-        """SHA-256 of images, labels and class names, in hexadecimal."""
+        """SHA-256 of images, labels, class names and levels, in hexadecimal."""
         digest = hashlib.sha256(f"{self.images.shape} {self.classes}".encode())
+        if self.levels:
+            digest.update(str(self.levels).encode())
         for array in (self.images, self.labels):
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
@@ -55,8 +70,10 @@ class Characters:
 
         The file is not compressed, because versions of zlib compress to different bytes.
         """
+        more = {"levels": np.array(self.levels, np.float64)} if self.levels else {}
+        names = np.array(self.classes)
         with whole_file(path) as file:
-            np.savez(file, images=self.images, labels=self.labels, classes=np.array(self.classes))
+            np.savez(file, images=self.images, labels=self.labels, classes=names, **more)  # type: ignore[arg-type]
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -92,12 +109,25 @@ class Characters:
             raise _wrong(path, f"labels: {_kind(labels)}, expected ({len(images)},) {type_}")
         if labels.size and labels.max() >= len(classes):
             raise _wrong(path, f"label {labels.max()} found, but there are {len(classes)} classes")
-        return cls(images, labels, tuple(str(name) for name in classes))
+        levels = arrays.get("levels")
+        if levels is not None and not _are_levels(levels):
+            raise _wrong(path, f"levels: {_kind(levels)}, expected two numbers, the second larger")
+        return cls(
+            images,
+            labels,
+            tuple(str(name) for name in classes),
+            None if levels is None else (float(levels[0]), float(levels[1])),
+        )
 
 
 def label_type(classes: int) -> np.dtype:
     """The dtype of labels for a number of classes."""
     return np.dtype(np.uint8 if classes <= 256 else np.uint16)
+
+
+def _are_levels(levels: np.ndarray) -> bool:
+    is_pair = levels.shape == (2,) and levels.dtype == np.float64
+    return is_pair and bool(np.isfinite(levels).all() and levels[0] < levels[1])
 
 
 def _kind(array: np.ndarray) -> str:

@@ -17,8 +17,8 @@ from pydantic_core import PydanticCustomError
 from safetensors import SafetensorError, safe_open
 
 from ablation.base.checked import Checked, ParamsError, checked
-from ablation.base.errors import UserError, one_line, refused
-from ablation.data.characters import LONGEST_NAME, MOST_CLASSES
+from ablation.base.errors import LFS_POINTER, NOT_FETCHED, UserError, one_line, refused
+from ablation.data.characters import LEAST_DEVIATION, LONGEST_NAME, MOST_CLASSES
 from ablation.trial.families import FAMILIES, Spec
 from ablation.trial.recipe import Recipe
 from ablation.trial.trials import Learnt, Trial
@@ -44,7 +44,16 @@ class _Normalisation(Checked):
     """Of pixels in 0..1; characters on paper deviate by 0.2 to 0.4."""
 
     mean: Annotated[float, Field(ge=0, le=1)]
-    deviation: Annotated[float, Field(ge=0.001, le=0.5)]
+    deviation: Annotated[float, Field(ge=LEAST_DEVIATION, le=0.5)]
+
+
+def _rising(levels: tuple[float, float]) -> tuple[float, float]:
+    if levels[0] >= levels[1]:
+        raise PydanticCustomError("large", "the first should be below the second")
+    return levels
+
+
+_Level = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class _Metadata(Checked):
@@ -59,6 +68,9 @@ class _Metadata(Checked):
         AfterValidator(_apart),
     ]
     conversion: str = CONVERSION
+    levels: (
+        Annotated[tuple[_Level, _Level], Field(strict=False), AfterValidator(_rising)] | None
+    ) = None
     normalisation: _Normalisation
 
 
@@ -72,6 +84,8 @@ class About:
         classes: (k,) their names, in the order of the network's outputs.
         conversion: the way to an image that its training pictures went, as in
             `conversion.CONVERSIONS`.
+        levels: the values of pictures of more than 8 bits that are black and white; None where
+            none was trained on, and each picture tells by itself.
         mean, deviation: of the training pixels in 0..1, which the network sees normalised by them.
     """
 
@@ -82,6 +96,7 @@ class About:
     conversion: str
     mean: float
     deviation: float
+    levels: tuple[float, float] | None = None
 
     def to_json(self) -> str:
         """One line of JSON."""
@@ -92,6 +107,7 @@ class About:
                 "recipe": self.recipe.model_dump(mode="json"),
                 "classes": self.classes,
                 "conversion": self.conversion,
+                **({"levels": self.levels} if self.levels else {}),
                 "normalisation": {"mean": self.mean, "deviation": self.deviation},
             }
         )
@@ -112,11 +128,24 @@ class About:
             content.conversion,
             content.normalisation.mean,
             content.normalisation.deviation,
+            content.levels,
         )
 
 
-def pack(trial: Trial, learnt: Learnt, classes: tuple[str, ...], conversion: str) -> bytes:
-    """The content of a model file, in safetensors' form; equal models give equal bytes."""
+def pack(
+    trial: Trial,
+    learnt: Learnt,
+    classes: tuple[str, ...],
+    conversion: str,
+    levels: tuple[float, float] | None = None,
+) -> bytes:
+    """The content of a model file, in safetensors' form; equal models give equal bytes.
+
+    Args:
+        trial: what was trained.
+        learnt: what came of it.
+        classes, conversion, levels: as in `About`.
+    """
     tensors = {name: _rounded(values) for name, values in learnt.tensors.items()}
     if sum(values.nbytes for values in tensors.values()) > LARGE:
         tensors = _in_8_bits(learnt.tensors)
@@ -128,6 +157,7 @@ def pack(trial: Trial, learnt: Learnt, classes: tuple[str, ...], conversion: str
         conversion,
         learnt.mean,
         learnt.deviation,
+        levels,
     )
     # One key of metadata: safetensors writes several in a random order.
     return safetensors.numpy.save(tensors, {METADATA: about.to_json()})
@@ -150,6 +180,8 @@ def unpack(path: Path) -> tuple[About, dict[str, np.ndarray]]:
     except OSError as error:
         raise ModelError(refused(error, path)) from None
     except (SafetensorError, TypeError, ValueError) as error:
+        if path.read_bytes().startswith(LFS_POINTER):
+            raise ModelError(f"{path}: {NOT_FETCHED}") from None
         raise not_a_model(path, one_line(error)) from None
     if METADATA not in metadata:
         raise not_a_model(path, f"it has no metadata {METADATA!r}")

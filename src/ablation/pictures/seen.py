@@ -9,16 +9,19 @@ from ablation.data.characters import SIDE
 from ablation.data.datasets import OF_WHOLE_PICTURES
 from ablation.pictures.conversion import CONVERSIONS, as_is
 from ablation.pictures.page import EmptyPageError, pages
-from ablation.pictures.picture import brightness_of
+from ablation.pictures.picture import Levels, brightness_of
 
 
-def seen(source: Path | BinaryIO, conversion: str) -> list[np.ndarray]:
+def seen(
+    source: Path | BinaryIO, conversion: str, levels: Levels | None = None
+) -> list[np.ndarray]:
     """The images that a picture becomes; the first is of the whole, and is what training sees.
 
     Args:
         source: a file, or an open one.
         conversion: one of `CONVERSIONS`. Those of whole pictures take an animation's first frame,
             the others the first on which something is written.
+        levels: of the data set that it belongs to, as for `brightness_of`.
 
     Returns:
         images of (28, 28) uint8: the whole, then each character from left to right, if there are
@@ -30,9 +33,9 @@ def seen(source: Path | BinaryIO, conversion: str) -> list[np.ndarray]:
     """
     convert = CONVERSIONS[conversion]
     if conversion in OF_WHOLE_PICTURES:
-        return [convert(next(brightness_of(source)))]
+        return [convert(next(brightness_of(source, levels)))]
     empty = EmptyPageError("")
-    for brightness in brightness_of(source):
+    for brightness in brightness_of(source, levels):
         if _is_converted(brightness):
             return [as_is(brightness)]
         try:

@@ -23,11 +23,6 @@ WORKER = ("-m", "ablation.processes.pool")  # arguments of Python
 Outcome = tuple[Any, Exception | None]
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 @dataclass(frozen=True)
 class _Worker:
     """A process, and the pipe through which it gets its jobs and returns their outcomes."""

@@ -6,7 +6,7 @@ What cannot be used is named, all of it, before anything starts.
 import hashlib
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from ablation.base.errors import UserError
 from ablation.base.progress import track
+from ablation.base.text import harmless, steers
 from ablation.data.characters import (
     LONGEST_NAME,
     MOST_CLASSES,
@@ -23,8 +24,11 @@ from ablation.data.characters import (
     label_type,
 )
 from ablation.data.datasets import Size
+from ablation.pictures.picture import Levels, levels_of
 from ablation.pictures.seen import seen
-from ablation.processes.pool import cores, run_jobs
+from ablation.processes.cores import cores
+from ablation.processes.pool import run_jobs
+from ablation.raw.watched import no_file
 
 PARTS = ("train", "test")
 # How files are called that people take for pictures, whether they can be read or not.
@@ -33,6 +37,7 @@ SUFFIXES |= {".avif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".pbm", ".pdf",
 # What Windows and macOS leave behind, in every folder and in what was zipped there.
 LEFT_BEHIND = {"Thumbs.db", "desktop.ini", "__MACOSX"}
 BATCH = 100  # pictures that a process converts at a time
+FEW_SHADES = 32  # of 256 that a picture reaches over
 
 # Of each class its pictures; of one folder.
 Pictures = Mapping[str, list[Path]]
@@ -48,18 +53,24 @@ class Images:
         order: (n,) uint64, a hash of each image and the seed: equal images have the same one, and
             their order means nothing.
         classes: (k,) names.
+        paths: (n,) the files.
+        wide: by rows the least and the largest value of pictures of more than 8 bits.
+        levels: the scale of these, once it is known which pictures are for training.
     """
 
     images: np.ndarray
     labels: np.ndarray
     order: np.ndarray
     classes: tuple[str, ...]
+    paths: Sequence[Path]
+    wide: Mapping[int, Levels]
+    levels: Levels | None = None
 
     def some(self, mask: np.ndarray) -> Characters:
         """Those in a mask, (n,) bool, in the order of their hashes."""
         rows = np.flatnonzero(mask)
         shuffled = rows[np.argsort(self.order[rows], kind="stable")]
-        return Characters(self.images[shuffled], self.labels[shuffled], self.classes)
+        return Characters(self.images[shuffled], self.labels[shuffled], self.classes, self.levels)
 
 
 def load_folder(
@@ -108,8 +119,7 @@ def load_folder(
         for label, name in enumerate(whole.classes)
         if not is_test[whole.labels == label].any()
     )
-    _say_what_is_in_both(whole, is_test)
-    return whole.some(~is_test), whole.some(is_test)
+    return _two_sets(whole, is_test, conversion, workers)
 
 
 def count_folder(raw: Path, test_fraction: float | None) -> Size | None:
@@ -122,16 +132,13 @@ def count_folder(raw: Path, test_fraction: float | None) -> Size | None:
         their number, or None where the folders are not as they should be.
 
     Raises:
-        DataError: naming what DVC cannot read, which looks at every file before a stage does. It
-            stops at a link to nowhere, and waits for ever at a pipe.
+        DataError: naming folders whose names no class can have.
     """
-    _refuse(
-        f"{place}: {_no_file(place)}"
-        for place in sorted(raw.rglob("*"))
-        if not place.is_file() and not place.is_dir()
-    )
+    folders = [raw] if test_fraction else [raw / part for part in PARTS]
+    classes = [place for folder in folders if folder.is_dir() for place in _visible(folder)]
+    _refuse(_wrong_name(place) for place in classes if place.is_dir())
     try:
-        pictures, _ = _list(raw if test_fraction else raw / "train")
+        pictures, _ = _list(folders[0])
     except DataError:
         return None
     if not 2 <= len(pictures) <= MOST_CLASSES:
@@ -147,7 +154,7 @@ def _of_two_folders(
 ) -> tuple[Characters, Characters]:
     if missing := [part for part in PARTS if not (raw / part).is_dir()]:
         there = [each.name for each in _visible(raw) if each.is_dir() and each.name not in PARTS]
-        found = f" (but {_clean(', '.join(there[:5]))})" if len(missing) == 1 and there else ""
+        found = f" (but {harmless(', '.join(there[:5]))})" if len(missing) == 1 and there else ""
         raise DataError(
             f"{raw}: no folder {' and no folder '.join(missing)} in it{found}; put the pictures "
             "into train/CLASS and test/CLASS, or let data.raw in params.yaml name a folder of "
@@ -168,14 +175,61 @@ def _of_two_folders(
         _refuse([*wrong, *classes])
     beside = [each.name for each in _visible(raw) if each.name not in PARTS]
     if beside:
-        print(f"prepare: not used, beside train and test: {_clean(', '.join(beside))}", flush=True)
+        print(
+            f"prepare: not used, beside train and test: {harmless(', '.join(beside))}", flush=True
+        )
     pictures = {name: [*train[name], *test[name]] for name in train}
     whole = _read(pictures, conversion, seed, workers, wrong)
     is_test = np.concatenate(
         [np.repeat([False, True], [len(train[name]), len(test[name])]) for name in train]
     )
+    return _two_sets(whole, is_test, conversion, workers)
+
+
+def _two_sets(
+    whole: Images, is_test: np.ndarray, conversion: str, workers: int | None
+) -> tuple[Characters, Characters]:
+    """The training and the test set, with what has to be said of them."""
     _say_what_is_in_both(whole, is_test)
+    whole = _on_one_scale(whole, is_test, conversion, workers)
+    _say_if_shades_are_few(whole, is_test)
     return whole.some(~is_test), whole.some(is_test)
+
+
+def _on_one_scale(
+    whole: Images, is_test: np.ndarray, conversion: str, workers: int | None
+) -> Images:
+    """Pictures of more than 8 bits read again, from black to white of all training pictures."""
+    extents = np.array([each for row, each in whole.wide.items() if not is_test[row]])
+    if not len(extents) or extents[:, 0].min() == extents[:, 1].max():
+        return whole
+    levels = float(extents[:, 0].min()), float(extents[:, 1].max())
+    rows = [*whole.wide]
+    images = whole.images.copy()
+    paths = [whole.paths[row] for row in rows]
+    images[rows], faults, _ = _convert_all(paths, conversion, workers, levels)
+    _refuse(faults.values())
+    return replace(whole, images=images, levels=levels)
+
+
+def _say_if_shades_are_few(whole: Images, is_test: np.ndarray) -> None:
+    training = whole.images[~is_test]
+    reach = np.median(np.ptp(training.reshape(len(training), -1), axis=1)) + 1
+    if reach >= FEW_SHADES:
+        return
+    why = "they are nearly of one brightness; take others with more light or contrast"
+    if whole.levels:
+        training_rows = (row for row in whole.wide if not is_test[row])
+        brightest = whole.paths[max(training_rows, key=lambda row: whole.wide[row][1])]
+        why = (
+            f"white is the largest value of all, {whole.levels[1]:g} in {brightest}, and most are "
+            "far below it; mend or leave out what is far above the others"
+        )
+    said = (
+        "prepare: hardly any shades of grey are left: half of the training pictures reach over "
+        f"{reach:.0f} or fewer of 256; {why}"
+    )
+    print(harmless(said), flush=True)
 
 
 def _say_what_is_in_both(whole: Images, is_test: np.ndarray) -> None:
@@ -197,25 +251,29 @@ def _list(folder: Path) -> tuple[Pictures, list[str]]:
             if place.suffix.lower() in SUFFIXES:
                 wrong.append(f"{place}: a picture outside of the classes' folders; move it")
             continue
-        inside = _visible(place)
+        inside = [each for each in _visible(place) if not _is_backup(each)]
         found.setdefault(name, []).extend(each for each in inside if each.is_file())
-        wrong += [f"{each}: {_no_file(each)}" for each in inside if not each.is_file()]
+        wrong += [f"{each}: {no_file(each)}" for each in inside if not each.is_file()]
         if not inside:
             wrong.append(f"{place}: without a picture; add some, or delete the folder")
-        if len(name) > LONGEST_NAME or not name.isprintable():
-            wrong.append(
-                f"{place}: is a class's name, so it should be of {LONGEST_NAME} printable "
-                "characters at most; rename the folder"
-            )
+        wrong.append(_wrong_name(place))
     return {name: found[name] for name in sorted(found)}, wrong
 
 
-def _no_file(place: Path) -> str:
-    if place.is_dir():
-        return "a folder within a class; move it"
-    if place.is_symlink():
-        return "a link to a file that is not there; mend or delete it"
-    return "no file; delete it"
+def _wrong_name(folder: Path) -> str:
+    """What is wrong with the name of a class's folder, or ""."""
+    name = unicodedata.normalize("NFC", folder.name)
+    if len(name) <= LONGEST_NAME and not any(map(steers, name)):
+        return ""
+    return (
+        f"{folder}: is a class's name, so it should be of {LONGEST_NAME} characters at most, none "
+        "of which is a control character or turns the direction of writing; rename the folder"
+    )
+
+
+def _is_backup(path: Path) -> bool:
+    """Whether an editor has left it beside the file that it changed."""
+    return path.name.endswith("~") or (path.name[0] == path.name[-1] == "#")
 
 
 def _visible(folder: Path) -> list[Path]:
@@ -250,40 +308,57 @@ def _read(
         DataError: naming that and all that cannot be read; or all of them are one grey.
     """
     places = [(label, path) for label, paths in enumerate(pictures.values()) for path in paths]
-    images = np.zeros((len(places), SIDE, SIDE), np.uint8)
-    order = np.zeros(len(places), np.uint64)
-    faults: dict[int, str] = {}
-    starts = range(0, len(places), BATCH)
-    jobs = (
-        partial(_convert, start, [path for _, path in places[start : start + BATCH]], conversion)
-        for start in starts
-    )
-    converted = run_jobs(jobs, min(workers or cores(), len(starts)))
-    for start, some, found in track(converted, len(starts), "hundreds of pictures"):
-        images[start : start + BATCH] = some
-        faults |= found
+    paths = [path for _, path in places]
+    images, faults, wide = _convert_all(paths, conversion, workers)
     _refuse([*wrong, *(faults[row] for row in sorted(faults))])
+    order = np.zeros(len(places), np.uint64)
     for row, image in enumerate(images):
         digest = hashlib.blake2b(image.data, digest_size=8, key=seed.to_bytes(8))
         order[row] = int.from_bytes(digest.digest())
     if images.min() == images.max():
-        raise DataError(f"{places[0][1]}, and all others: one and the same grey; nothing to learn")
+        raise DataError(f"{paths[0]}, and all others: one and the same grey; nothing to learn")
     labels = np.array([label for label, _ in places], label_type(len(pictures)))
-    return Images(images, labels, order, tuple(pictures))
+    return Images(images, labels, order, tuple(pictures), paths, wide)
+
+
+def _convert_all(
+    paths: Sequence[Path], conversion: str, workers: int | None, levels: Levels | None = None
+) -> tuple[np.ndarray, dict[int, str], dict[int, Levels]]:
+    """Their images, and by rows what is wrong and what `levels_of` finds.
+
+    levels: as for `seen`.
+    """
+    images = np.zeros((len(paths), SIDE, SIDE), np.uint8)
+    faults: dict[int, str] = {}
+    wide: dict[int, Levels] = {}
+    starts = range(0, len(paths), BATCH)
+    jobs = (
+        partial(_convert, start, paths[start : start + BATCH], conversion, levels)
+        for start in starts
+    )
+    converted = run_jobs(jobs, min(workers or cores(), len(starts)))
+    for start, some, wrong, extents in track(converted, len(starts), "hundreds of pictures"):
+        images[start : start + BATCH] = some
+        faults |= wrong
+        wide |= extents
+    return images, faults, wide
 
 
 def _convert(
-    start: int, paths: Sequence[Path], conversion: str
-) -> tuple[int, np.ndarray, dict[int, str]]:
-    """A batch whose first picture has the row `start`: its images, and by rows what is wrong."""
+    start: int, paths: Sequence[Path], conversion: str, levels: Levels | None
+) -> tuple[int, np.ndarray, dict[int, str], dict[int, Levels]]:
+    """`_convert_all` of a batch whose first picture has the row `start`."""
     images = np.zeros((len(paths), SIDE, SIDE), np.uint8)
     faults = {}
+    wide = {}
     for place, path in enumerate(paths):
         try:
-            images[place] = seen(path, conversion)[0]
+            images[place] = seen(path, conversion, levels)[0]
+            if extent := levels_of(path):
+                wide[start + place] = extent
         except UserError as error:
             faults[start + place] = f"{path}: {error}"
-    return start, images, faults
+    return start, images, faults, wide
 
 
 def _chosen(order: np.ndarray, fraction: float) -> np.ndarray:
@@ -298,10 +373,5 @@ def _chosen(order: np.ndarray, fraction: float) -> np.ndarray:
 
 def _refuse(lines: Iterable[str]) -> None:
     """Say all that is wrong."""
-    if said := [_clean(line) for line in lines]:
+    if said := [harmless(line) for line in lines if line]:
         raise DataError("\n".join(said))
-
-
-def _clean(line: str) -> str:
-    """As it may be shown: a file's name cannot steer the terminal."""
-    return "".join(c if c.isprintable() else "?" for c in line)

@@ -8,6 +8,7 @@ from ablation.data.characters import Characters
 from ablation.data.datasets import Dataset, Size
 from ablation.params import Params
 from ablation.raw.folder import count_folder
+from ablation.raw.watched import refuse_unwatched
 
 
 def load_dataset(name: str, dataset: Dataset, raw: Path) -> tuple[Characters, Characters]:
@@ -30,8 +31,11 @@ def expected_size(params: Params) -> Size | None:
     """How many images a study trains on, where that is known before they are read.
 
     Raises:
-        DataError: naming what DVC cannot read among people's own pictures.
+        DataError: naming what DVC cannot read or does not watch among the raw files, and names
+            that no class can have among people's own pictures.
     """
+    raw = repository() / params.data.raw
+    refuse_unwatched(raw)
     if params.dataset.options:
-        return count_folder(repository() / params.data.raw, params.data.test_fraction)
+        return count_folder(raw, params.data.test_fraction)
     return params.dataset.size

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
+from ablation.base.errors import LFS_POINTER, NOT_FETCHED
+from ablation.base.text import harmless
 from ablation.data.characters import DataError
 
 FOLDERS_DOWN = 3  # raw/, raw/gzip/, raw/EMNIST/raw/, raw/EMNIST/raw/gzip/
@@ -58,7 +60,7 @@ class Place:
         """
         with _plain(self), ExitStack() as stack:
             if self.entry is None:
-                yield stack.enter_context(self.path.open("rb"))
+                yield _fetched(stack.enter_context(self.path.open("rb")), self.path)
                 return
             archive = stack.enter_context(_archive(self.path))
             information = archive.getinfo(self.entry)
@@ -128,10 +130,18 @@ def first(places: Iterable[Place], name: str) -> Place | None:
 @contextmanager
 def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
     with path.open("rb") as file:
+        _fetched(file, path)
         if _length_of_list(file) > MOST_OF_A_LIST:
             raise DataError(f"{path}: lists far more files than EMNIST's archives have; {REMEDY}")
         with zipfile.ZipFile(file) as archive:
             yield archive
+
+
+def _fetched(file: IO[bytes], path: Path) -> IO[bytes]:
+    if file.read(len(LFS_POINTER)) == LFS_POINTER:
+        raise DataError(f"{path}: {NOT_FETCHED}")
+    file.seek(0)
+    return file
 
 
 def _length_of_list(file: IO[bytes]) -> int:
@@ -155,7 +165,7 @@ def _parts(entry: str) -> list[str]:
 
 def _shown(text: str) -> str:
     """What a file says of itself, as it may stand in a message: no controls, no end of them."""
-    return "".join(c if c.isprintable() else "?" for c in text[:MOST_SHOWN])
+    return harmless(text[:MOST_SHOWN])
 
 
 def _is_visible(name: str) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from ablation.base.errors import UserError
-from ablation.processes.pool import cores
+from ablation.processes.cores import cores
 from ablation.run import memory
 
 # Versions that a trial's number depends on: what trains, and what splits.

@@ -1,21 +1,17 @@
 """Finished work, remembered under a hash of everything that determines it."""
 
-import ast
 import hashlib
 import json
 import logging
 import os
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from ablation.base.errors import UserError
 from ablation.base.files import repository, whole_file
+from ablation.run.code import code_digest as code_digest
 
 FOLDER_VARIABLE = "ABLATION_CACHE"
-PACKAGE = Path(__file__).parents[1]
-# What computes a trial's number. What is hashed itself is not here: characters, recipes, sizes.
-CODE = ("trial/[!.]*.py", "data/splits.py")
 
 log = logging.getLogger(__name__)
 
@@ -82,23 +78,3 @@ def recall(key: str, place: Path | None = None) -> bytes | None:
         log.warning("%s: damaged, so it is not trusted; trained again", path)
         return None
     return payload
-
-
-@cache
-def code_digest() -> str:
-    """Hash of the code a trial runs, as Python reads it, without what it says of itself.
-
-    Comments, docstrings and errors do not count.
-    """
-    digest = hashlib.sha256()
-    for path in sorted(path for pattern in CODE for path in PACKAGE.glob(pattern)):
-        tree = ast.parse(path.read_bytes())
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
-                node, clean=False
-            ):
-                node.body = node.body[1:]
-            if isinstance(node, ast.Raise):
-                node.exc = node.cause = None
-        digest.update(f"{path.relative_to(PACKAGE)}\n{ast.dump(tree)}\n".encode())
-    return digest.hexdigest()

@@ -71,23 +71,32 @@ class TrialRunner:
     @property
     def digest(self) -> str:
         """SHA-256 of the characters, as they were when something was first asked of them."""
-        return self._read[0]
+        return self._about.digest
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The classes of the characters, in label order."""
-        return self._read[1]
+        return self._about.classes
 
     @property
     def largest(self) -> float:
         """The share of the largest class."""
-        return self._read[2]
+        return self._about.largest
+
+    @property
+    def levels(self) -> tuple[float, float] | None:
+        """The values that became black and white in pictures of more than 8 bits."""
+        return self._about.levels
 
     @cached_property
-    def _read(self) -> tuple[str, tuple[str, ...], float]:
+    def _about(self) -> "_AboutCharacters":
         characters = Characters.load(self.characters)
-        largest = float(characters.counts().max()) / len(characters)
-        return characters.digest(), characters.classes, largest
+        return _AboutCharacters(
+            characters.digest(),
+            characters.classes,
+            float(characters.counts().max()) / len(characters),
+            characters.levels,
+        )
 
     def _each(self, trials: Iterable[Trial], work: Work) -> Iterator[tuple[Trial, bytes, bool]]:
         ahead = iter(trials)
@@ -128,3 +137,10 @@ class TrialRunner:
             arithmetic=self.hardware.arithmetic,
             characters=self.digest,
         )
+
+
+class _AboutCharacters(NamedTuple):
+    digest: str
+    classes: tuple[str, ...]
+    largest: float
+    levels: tuple[float, float] | None

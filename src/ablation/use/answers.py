@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from ablation.base.errors import UserError
+from ablation.pictures.picture import Levels
 from ablation.pictures.seen import seen
 
 if TYPE_CHECKING:  # torch takes seconds, and a picture that cannot be read needs none
     from ablation.fitted.model import Fitted
 
 GUESSES = 3
+# How a picture becomes an image: by which conversion, and what is black and white of many bits.
+Way = tuple[str, Levels | None]
 
 
 @dataclass(frozen=True)
@@ -66,10 +69,10 @@ def answer(
     Returns:
         an answer for each picture, in their order.
     """
-    conversions = list(dict.fromkeys(fitted.about.conversion for fitted in models.values()))
-    read = [_read(image, conversions) for image in images]
+    ways = {name: (each.about.conversion, each.about.levels) for name, each in models.items()}
+    read = [_read(image, dict.fromkeys(ways.values())) for image in images]
     said = {
-        name: _ask(fitted, [each.ways.get(fitted.about.conversion, []) for each in read])
+        name: _ask(fitted, [each.ways.get(ways[name], []) for each in read])
         for name, fitted in models.items()
     }
     answers = []
@@ -84,17 +87,13 @@ def answer(
                 Answer(picture.name, error="; ".join(dict.fromkeys(picture.faults.values())))
             )
             continue
-        without = [
-            f"{name}: {picture.faults[fitted.about.conversion]}"
-            for name, fitted in models.items()
-            if name not in best
-        ]
+        without = [f"{name}: {picture.faults[ways[name]]}" for name in models if name not in best]
         answers.append(
             Answer(
                 picture.name,
                 warning="; ".join(filter(None, [_warning(best), *without])) or None,
                 guesses={name: each[0] for name, each in best.items()},
-                seen={way: images[0] for way, images in picture.ways.items()},
+                seen={way[0]: images[0] for way, images in picture.ways.items()},
             )
         )
     return answers
@@ -102,19 +101,19 @@ def answer(
 
 @dataclass(frozen=True)
 class _Picture:
-    """What a picture becomes on each conversion's way, or why it becomes nothing there."""
+    """What a picture becomes on each way, or why it becomes nothing there."""
 
     name: str
-    ways: dict[str, list[np.ndarray]]
-    faults: dict[str, str]
+    ways: dict[Way, list[np.ndarray]]
+    faults: dict[Way, str]
 
 
-def _read(image: Path | BinaryIO, conversions: Iterable[str]) -> _Picture:
+def _read(image: Path | BinaryIO, ways: Iterable[Way]) -> _Picture:
     name = str(image) if isinstance(image, Path) else str(getattr(image, "name", ""))
     picture = _Picture(name, {}, {})
-    for way in conversions:
+    for way in ways:
         try:
-            picture.ways[way] = seen(image, way)
+            picture.ways[way] = seen(image, *way)
         except UserError as error:
             picture.faults[way] = str(error)
     return picture

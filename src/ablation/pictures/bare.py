@@ -1,0 +1,56 @@
+"""Pictures without what is said beside their pixels, for which Pillow refuses some of them.
+
+Texts, profiles, resolutions and makers are too long, damaged, or of another type than they may be.
+Browsers and viewers show such pictures.
+"""
+
+import struct
+import zlib
+from contextlib import suppress
+
+PNG = b"\x89PNG\r\n\x1a\n"
+# Of the chunks that a reader may leave out: transparency, frames and EXIF, for its orientation.
+CHUNKS = (b"tRNS", b"acTL", b"fcTL", b"fdAT", b"eXIf")
+# Of a TIFF's tags: sizes, samples, compression, orientation, strips, tiles and colours.
+TAGS = {*range(254, 260), 262, 266, 273, 274, *range(277, 280), 284, 292, 293, 317, 320}
+TAGS |= {*range(322, 326), 338, 339, 347, *range(512, 522), *range(529, 533)}
+
+
+def bare(content: bytes) -> bytes | None:
+    """A PNG, or a TIFF's first picture, with its pixels alone; None of any other file."""
+    if content.startswith(PNG):
+        return _bare_png(content)
+    if content[:4] in (b"II*\0", b"MM\0*"):
+        with suppress(struct.error):  # it is cut short
+            return _bare_tiff(content)
+    return None
+
+
+def _bare_png(content: bytes) -> bytes:
+    """Its critical chunks, whatever their checksums, and a few others whose checksums are right.
+
+    Source:
+        Portable Network Graphics (PNG) Specification, third edition, sections 5.3 and 13.2.
+    """
+    kept, at = [PNG], len(PNG)
+    while chunk := content[at : at + 12 + int.from_bytes(content[at : at + 4])]:
+        kind, checksum = chunk[4:8], int.from_bytes(chunk[-4:])
+        if kind[:1].isupper() or (kind in CHUNKS and zlib.crc32(chunk[4:-4]) == checksum):
+            kept.append(chunk)
+        at += len(chunk)
+    return b"".join(kept)
+
+
+def _bare_tiff(content: bytes) -> bytes:
+    """The first directory, shorter and in its place.
+
+    Source:
+        TIFF, revision 6.0, section 2.
+    """
+    order = "<" if content.startswith(b"II") else ">"
+    (start,) = struct.unpack_from(f"{order}I", content, 4)
+    (count,) = struct.unpack_from(f"{order}H", content, start)
+    entries = [content[at : at + 12] for at in range(start + 2, start + 2 + 12 * count, 12)]
+    kept = [entry for entry in entries if struct.unpack(f"{order}H", entry[:2])[0] in TAGS]
+    directory = struct.pack(f"{order}H", len(kept)) + b"".join(kept) + bytes(4)
+    return content[:start] + directory + content[start + len(directory) :]

@@ -1,0 +1,68 @@
+"""What lies below the folder of raw files and DVC does not see as the study does."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ablation.base.checked import read_yaml, to_yaml
+from ablation.data.characters import DataError
+from ablation.params import load_params
+from ablation.raw.loading import expected_size
+from ablation.raw.watched import refuse_unwatched
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    (tmp_path / "raw/leaf").mkdir(parents=True)
+    (tmp_path / "raw/leaf/0.png").touch()
+    (tmp_path / "elsewhere").mkdir()
+    return tmp_path / "raw"
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda path: path.symlink_to("nowhere.png"), "a link to a file that is not there; mend"),
+        (os.mkfifo, "no file; delete it"),
+        (
+            lambda path: path.symlink_to("../../elsewhere"),
+            "a link to a folder, in which DVC sees no change; move the folder here, or let ",
+        ),
+        (lambda path: path.symlink_to(".."), "a link to a folder, in which DVC sees no change"),
+    ],
+)
+def test_what_dvc_does_not_see_is_refused(
+    make: Callable[[Path], None], said: str, raw: Path
+) -> None:
+    make(raw / "leaf/odd\x07.png")
+    with pytest.raises(DataError, match=rf"^{raw}/leaf/odd\?\.png: {said}"):
+        refuse_unwatched(raw)
+
+
+def test_links_to_files_and_a_link_to_all_of_it_are_seen(raw: Path) -> None:
+    (raw / "leaf/1.png").symlink_to("0.png")
+    (raw.parent / "link").symlink_to(raw)
+    (raw / ".venv").mkdir()
+    (raw / ".venv/lib64").symlink_to("../leaf")
+    refuse_unwatched(raw)
+    refuse_unwatched(raw.parent / "link")
+    refuse_unwatched(raw.parent / "gone")
+
+
+@pytest.mark.parametrize("dataset", ["folder", "emnist-mini", "glyphs"])
+def test_a_study_of_any_data_set_looks_for_them(
+    dataset: str, raw: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `check` does, with the size of the study."""
+    params = read_yaml(ROOT / "params.yaml")
+    params["data"] = {"dataset": dataset, "raw": "raw"}
+    monkeypatch.chdir(raw.parent)
+    Path("params.yaml").write_text(to_yaml(params))
+    expected_size(load_params())
+    (raw / "oak").symlink_to("../elsewhere")
+    with pytest.raises(DataError, match="raw/oak: a link to a folder"):
+        expected_size(load_params())
