@@ -18,6 +18,8 @@ from sklearn.metrics import precision_recall_fscore_support
 
 CONFIDENCE = 0.95
 
+FINAL = "final"  # what tables call the final recipe
+
 # Guo et al., "On Calibration of Modern Neural Networks" (2017), count in fifteen bins.
 CALIBRATION_BINS = 15
 
@@ -198,6 +200,18 @@ def accuracy_difference(first_correct: ArrayLike, second_correct: ArrayLike) -> 
     """
     first, second = _aligned(first_correct=first_correct, second_correct=second_correct)
     return (int(second.sum()) - int(first.sum())) / len(first)
+
+
+def fits_of(right: pd.DataFrame, recipe: str) -> list[NDArray[np.bool_]]:
+    """What each fit of a recipe read right, from the table of all fits.
+
+    Args:
+        right: one row a test character, one column a fit: the recipe's name and the seed's number,
+            such as `final 1`.
+        recipe: its name.
+    """
+    columns = [name for name in right if name.rpartition(" ")[0] == recipe]
+    return [right[name].to_numpy(dtype=bool) for name in columns]
 
 
 def recipe_difference(
