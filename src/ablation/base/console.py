@@ -96,8 +96,8 @@ def percent(fraction: float) -> str:
 
 
 def points(fraction: float) -> str:
-    """A difference of two fractions in percentage points: 0.0031 -> +0.31"""
-    return f"{100 * fraction:+.2f}"
+    """A difference of two fractions in percentage points: 0.0031 -> +0.31; no zero is negative"""
+    return f"{100 * fraction:+z.2f}"
 
 
 def short(value: float) -> str:

@@ -11,6 +11,7 @@ from ablation.base.errors import UserError
 from ablation.base.files import read_csv, read_json
 from ablation.data.datasets import Dataset
 
+TITLES = {"folder": "pictures of one's own"}
 TESTED = ("test", "test_over_baseline", "first_six", "worst")
 
 
@@ -39,6 +40,11 @@ class Study:
     def things(self) -> str:
         """What the images are called: characters, or pictures."""
         return self.dataset.things
+
+    @property
+    def title(self) -> str:
+        """What a text calls the data set: its name, if that is the name of one."""
+        return TITLES.get(self.name, self.name)
 
     def table(self, name: str) -> pd.DataFrame:
         """A CSV file under `root`, its characters and names of settings as text."""
