@@ -2,6 +2,8 @@
 
 Every function is pure: arrays or tables in, numbers or the tables of `plots/` out. Characters stand
 for themselves (`"q"`), not for their index; shares and rates are fractions.
+
+Libraries that take long to import are imported where they are used: `ablation diff` uses none.
 """
 
 import math
@@ -11,12 +13,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import scipy.stats
+import scipy.special
 from numpy.typing import ArrayLike, NDArray
-from sklearn.calibration import calibration_curve
-from sklearn.metrics import precision_recall_fscore_support
 
 CONFIDENCE = 0.95
+PART = (1 + CONFIDENCE) / 2  # of a distribution that lies below an interval's upper end
+NORMAL = float(scipy.special.ndtri(PART))
 
 FINAL = "final"  # what tables call the final recipe
 
@@ -33,6 +35,8 @@ def accuracy_interval(correct: ArrayLike) -> tuple[float, float]:
     Source:
         Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", 1927.
     """
+    import scipy.stats
+
     (right,) = _aligned(correct=correct)
     trials = scipy.stats.binomtest(int(right.sum()), len(right))
     interval = trials.proportion_ci(CONFIDENCE, method="wilson")
@@ -63,6 +67,8 @@ def class_report(actual: ArrayLike, predicted: ArrayLike, classes: ArrayLike) ->
     Raises:
         ValueError: a character that is not one of the classes.
     """
+    from sklearn.metrics import precision_recall_fscore_support
+
     truth, guess = _aligned(actual=actual, predicted=predicted)
     labels = np.asarray(classes)
     if strangers := sorted({*truth.tolist(), *guess.tolist()} - {*labels.tolist()}):
@@ -142,6 +148,8 @@ def reliability_curve(correct: ArrayLike, confidence: ArrayLike) -> pd.DataFrame
         confidence (mean), accuracy, count of each of `CALIBRATION_BINS` equally wide bins that has
         any prediction, least confident first.
     """
+    from sklearn.calibration import calibration_curve
+
     right, probability = _aligned(correct=correct, confidence=confidence)
     if not ((probability >= 0) & (probability <= 1)).all():
         raise ValueError("confidence must lie in [0, 1]: it is the probability of the prediction.")
@@ -185,6 +193,8 @@ def mcnemar(first_correct: ArrayLike, second_correct: ArrayLike) -> float:
         McNemar, "Note on the sampling error of the difference between correlated proportions",
         Psychometrika 12, 1947.
     """
+    import scipy.stats
+
     first, second = _aligned(first_correct=first_correct, second_correct=second_correct)
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     if only_first + only_second == 0:
@@ -261,11 +271,8 @@ def recipe_difference(
     freedom = square**2 / unsure if unsure > 0 else math.inf
     differ = np.clip(abs(difference), 1 / characters, 1 - 1 / characters)
     least = math.sqrt(differ * (1 - differ) / characters / fits.min())
-    part = (1 + CONFIDENCE) / 2
-    reach = max(
-        float(scipy.stats.t.ppf(part, freedom)) * math.sqrt(square),
-        float(scipy.stats.norm.ppf(part)) * least,
-    )
+    quantile = scipy.special.stdtrit(freedom, PART) if math.isfinite(freedom) else NORMAL
+    reach = max(float(quantile) * math.sqrt(square), NORMAL * least)
     return difference, difference - reach, difference + reach
 
 
