@@ -7,6 +7,9 @@ repeats share training data: rho = n_val / (n_val + n_train). Spreads differ bet
 `SPREADS` says. Gains are in standard errors, the standard deviation of a mean paired difference of
 two contenders of middling spread. What is asked of the simulated scores is answered by
 `ablation.judge`, as in a real stage.
+
+Scores of small validation parts are counts. Those are simulated character by character
+(`simulate_counts`).
 """
 
 import math
@@ -39,6 +42,11 @@ CANDIDATES = (1, 3, 6, 22)
 GRID = 3  # settings of a candidate that is a grid, like the learning rates of an optimizer
 
 BATCH = 500  # stages whose pairs of contenders fit a processor's cache
+FEW = 50  # stages of which every character is simulated
+
+# Validation parts of small studies, in characters, and their repeats.
+CHARACTERS = (40, 100, 400)
+FEW_REPEATS = (2, 3, 5)
 
 Rule = Callable[[Floats, NDArray[np.int_]], NDArray[np.intp]]
 Spreads = Callable[[np.random.Generator, tuple[int, int]], Floats]
@@ -85,6 +93,42 @@ def simulate(
     levels[:, 1:] = gains * standard_error(repeats)
     spread = SPREADS[spreads](random, shape[:2])
     return levels[..., None] + spread[..., None] * (shared + own)
+
+
+def simulate_counts(
+    stages: int, gains: Floats, characters: int, repeats: int, random: np.random.Generator
+) -> Floats:
+    """Scores of many stages whose validation parts are small, character by character.
+
+    A contender reads a character with a probability that depends on how hard the character is for
+    all (a normal variable of deviation 2), how hard it is for this contender (0.5) and how well
+    the training went (0.1), on the scale of a probit. Every repeat draws its validation part from
+    the same few characters.
+
+    Args:
+        stages: number of stages.
+        gains: (candidates,) true gains over the incumbent, which reads 80 %, as fractions.
+        characters: of a repeat's validation part; the stage has all of n / `VALIDATION`.
+        repeats: number of repeats of a stage.
+        random: where the noise comes from.
+
+    Returns:
+        (stages, 1 + candidates, repeats), incumbent first.
+    """
+    accuracies = 0.8 + np.concatenate([[0.0], gains])
+    spread = math.sqrt(1 + 2**2 + 0.5**2 + 0.1**2)
+    levels = scipy.special.ndtri(accuracies) * spread
+    everyone = round(characters / VALIDATION)
+    hard = 2 * random.standard_normal((stages, 1, everyone))
+    for_each = hard + 0.5 * random.standard_normal((stages, len(levels), everyone))
+    scores = np.empty((stages, len(levels), repeats))
+    for repeat in range(repeats):
+        order = random.random((stages, 1, everyone)).argsort(-1)[..., :characters]
+        went = levels[:, None] + 0.1 * random.standard_normal((stages, len(levels), 1))
+        margin = went + np.take_along_axis(for_each, order, -1)
+        read = margin + random.standard_normal(margin.shape) > 0
+        scores[..., repeat] = read.mean(-1)
+    return scores
 
 
 def standard_error(repeats: int) -> float:
@@ -172,6 +216,44 @@ def coverage(
         )
         for name, found in held.items()
     }
+
+
+def coverage_of_counts(
+    candidates: int, gain: float, characters: int, repeats: int, stages: int, seed: int = 5
+) -> dict[str, float]:
+    """The 95 % interval of a candidate's gain where scores are counts of few characters.
+
+    Args:
+        candidates: number of candidates, all of the same gain; one of them was named in advance.
+        gain: as a fraction.
+        stages: number of stages, a multiple of `FEW`.
+
+    Returns:
+        before, now: how often the interval holds the truth, without steps and disagreements and
+        with them. none: how often the interval before had no width. leaves: how often the incumbent
+        is left.
+    """
+    random = np.random.default_rng(seed)
+    gains, weights = np.full(candidates, gain), against_first(1 + candidates)[1:2]
+    totals = np.zeros(4)
+    for _ in range(stages // FEW):
+        scores = simulate_counts(FEW, gains, characters, repeats, random)
+        failed = np.zeros(scores.shape[:2], bool)
+        before, now = (
+            estimate(scores, weights, measure_noise(scores, characters=count), VAL_TO_TRAIN)
+            for count in (math.inf, characters)
+        )
+        held = [
+            (low <= gain + SAME) & (gain - SAME <= high)
+            for low, high in (each.interval() for each in (before, now))
+        ]
+        winner = decide(scores, failed, np.arange(1 + candidates), VAL_TO_TRAIN, RISK, characters)
+        totals += [
+            *(each.mean() for each in held),
+            (before.error < SAME).mean(),
+            (winner != 0).mean(),
+        ]
+    return dict(zip(("before", "now", "none", "leaves"), totals / (stages // FEW), strict=True))
 
 
 def neighbours_width(spread: float, repeats: int, stages: int, seed: int = 3) -> float:
@@ -264,6 +346,21 @@ def coverage_table(candidates: int, stages: int) -> pd.DataFrame:
     return pd.DataFrame(rows, index=[f"{repeats} repeats" for repeats in REPEATS]).T
 
 
+def small_table(stages: int) -> pd.DataFrame:
+    """Intervals of small validation parts: a row for each size and gain, a column for repeats."""
+    rows: dict[str, list[str]] = {}
+    for characters in CHARACTERS:
+        for candidates, gain in ((1, 0.0), (1, 0.05), (1, -0.2), (4, 0.0)):
+            name = f"{characters} characters, {candidates} of gain {100 * gain:+.0f} points"
+            for repeats in FEW_REPEATS:
+                found = coverage_of_counts(candidates, gain, characters, repeats, stages)
+                rows.setdefault(name, []).append(
+                    f"{100 * found['before']:.1f} / {100 * found['now']:.1f} %, "
+                    f"{100 * found['none']:.1f} %, {100 * found['leaves']:.0f} %"
+                )
+    return pd.DataFrame(rows, index=[f"{repeats} repeats" for repeats in FEW_REPEATS]).T
+
+
 def racing_table(stages: int) -> pd.DataFrame:
     """What racing does, for stages of several sizes; true gains spread by 0, 1 and 3 SE."""
     rows: dict[str, list[str]] = {}
@@ -290,7 +387,7 @@ def _markdown(table: pd.DataFrame, corner: str) -> str:
 
 def main() -> None:
     """Measure everything and write it beside this file."""
-    stages, intervals, races = 40_000, 20_000, 4_000
+    stages, intervals, races, few_stages = 40_000, 20_000, 4_000, 4_000
     former, this = verdict_table(former_rule, stages), verdict_table(this_rule, stages)
     both = former.map(lambda x: f"{100 * x:.1f}") + " / " + this.map(lambda x: f"{100 * x:.1f} %")
     grids = {
@@ -332,6 +429,15 @@ and few repeats do not tell, its interval is too narrow.
 How much wider a candidate's interval is for sharing the stage with one very noisy contender:
 
 {_markdown(pd.DataFrame(beside, spreads), "its spread")}
+
+## Small validation parts
+
+Accuracies of few characters come in steps. How often the 95 % interval of a candidate named in
+advance holds the true gain, learnt from the scores alone / with what steps and disagreements allow;
+how often the interval from the scores alone has no width at all; and how often the stage leaves its
+incumbent. {few_stages:,} stages a number, simulated character by character.
+
+{_markdown(small_table(few_stages), "stage")}
 
 ## Racing
 

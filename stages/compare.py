@@ -14,11 +14,14 @@ from ablation.base.files import read_csv, read_json, write_csv, write_json
 from ablation.base.formatting import percent, points
 from ablation.data.datasets import Dataset
 from ablation.judge.evaluation import (
+    FINAL,
     accuracy_difference,
     agreement,
+    fits_of,
     look_alike_errors,
     mcnemar,
     recalls,
+    recipe_difference,
 )
 from ablation.params import Params, load_params
 from ablation.processes.stage import stage_process
@@ -41,6 +44,7 @@ class Tested:
     numbers: dict[str, float]
     details: pd.DataFrame
     predictions: pd.DataFrame
+    right: pd.DataFrame
     report: pd.DataFrame
     times: pd.DataFrame
 
@@ -52,13 +56,14 @@ class Tested:
             numbers=read_json(Path("metrics", model, "test.json"), NUMBERS),
             details=read_csv(plots / "test/details.csv", DETAILS),
             predictions=read_csv(plots / "test/predictions.csv", ANSWERS, text=ANSWERS),
+            right=read_csv(plots / "test/right.csv", ["final 1"]),
             report=read_csv(plots / "test/report.csv", ["class", "recall"], text=["class"]),
             times=read_csv(Path("data/times", model, "test.csv"), TIMES),
         )
 
     @property
     def correct(self) -> pd.Series:
-        """(characters,) bool, whether each test character was read right."""
+        """(characters,) bool, whether the released model read each test character right."""
         return self.predictions["actual"] == self.predictions["predicted"]
 
 
@@ -102,7 +107,7 @@ def comparison_tables(tested: dict[str, Tested], params: Params) -> dict[str, pd
     """What stands in plots/comparison, by the name of the file."""
     tables = {
         "models": models_table(tested),
-        "pairs": pairs_table(tested, params.seed),
+        "pairs": pairs_table(tested),
         "chain": together({model: each.chain for model, each in tested.items()}),
         "classes": recalls({model: each.report for model, each in tested.items()}),
         "agreement": agreement({model: each.correct for model, each in tested.items()}),
@@ -121,14 +126,27 @@ def models_table(tested: dict[str, Tested]) -> pd.DataFrame:
     ).astype({"parameters": int})
 
 
-def pairs_table(tested: dict[str, Tested], seed: int) -> pd.DataFrame:
-    """One row a pair: how much more of the same characters the second reads; McNemar's p."""
+def pairs_table(tested: dict[str, Tested]) -> pd.DataFrame:
+    """One row a pair of families.
+
+    `gain`, `low` and `high` compare the final recipes over all their seeds: how much more of the
+    test characters the second one reads. `released` is the same of the two released models, and
+    `mcnemar_p` belongs to that.
+    """
     rows = []
     for first, second in combinations(tested, 2):
+        fits = (fits_of(tested[model].right, FINAL) for model in (first, second))
         correct = tested[first].correct, tested[second].correct
-        gain, low, high = accuracy_difference(*correct, seed)
-        rows.append((first, second, gain, low, high, mcnemar(*correct)))
-    return pd.DataFrame(rows, columns=["first", "second", "gain", "low", "high", "mcnemar_p"])
+        rows.append(
+            (
+                *(first, second),
+                *recipe_difference(*fits),
+                accuracy_difference(*correct),
+                mcnemar(*correct),
+            )
+        )
+    columns = ["first", "second", "gain", "low", "high", "released", "mcnemar_p"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def together(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
@@ -169,8 +187,9 @@ def show(tested: dict[str, Tested], tables: dict[str, pd.DataFrame]) -> None:
     console.print(table)
     for row in tables["pairs"].itertuples(index=False):
         console.print(
-            f"{row.second} minus {row.first}: {points(row.gain)} points, 95 % interval "
-            f"{points(row.low)} to {points(row.high)}, McNemar p = {row.mcnemar_p:.2g}"
+            f"{row.second} minus {row.first}, over all seeds: {points(row.gain)} points, 95 % "
+            f"interval {points(row.low)} to {points(row.high)}; the released models: "
+            f"{points(row.released)}, McNemar p = {row.mcnemar_p:.2g}"
         )
     outcomes = tables["agreement"]
     shares = zip(outcomes["outcome"], outcomes["share"], strict=True)

@@ -1,4 +1,4 @@
-"""`ablation predict` and `ablation draw`: the fitted models on a person's own pictures."""
+"""`ablation predict` and `draw`: the fitted models on a person's pictures; `diff`: two studies."""
 
 import argparse
 import json
@@ -38,7 +38,7 @@ def main() -> None:
 
 def command_line() -> argparse.ArgumentParser:
     """What may be typed after `ablation`."""
-    parser = argparse.ArgumentParser(prog="ablation", description="Ask the models of a study.")
+    parser = argparse.ArgumentParser(prog="ablation", description="Ask a study and its models.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     asked = argparse.ArgumentParser(add_help=False)
     asked.add_argument(
@@ -64,6 +64,13 @@ def command_line() -> argparse.ArgumentParser:
         help="where the page is on this machine; 0 takes any that is free (default: %(default)s)",
     )
     command.set_defaults(run=lambda it: draw(it.model, it.port))
+
+    command = commands.add_parser("diff", help="what did a branch change, and is it real?")
+    command.add_argument("revision", help="a branch, a tag or a commit to compare this study with")
+    form = command.add_mutually_exclusive_group()
+    form.add_argument("--markdown", action="store_true", help="print it for a pull request")
+    form.add_argument("--json", action="store_true", help="print a JSON object")
+    command.set_defaults(run=lambda it: diff(it.revision, it.markdown, it.json))
     return parser
 
 
@@ -106,6 +113,25 @@ def draw(model: str, port: int) -> bool:
     from ablation.use.draw import serve
 
     serve(models, port)
+    return True
+
+
+def diff(revision: str, as_markdown: bool, as_json: bool) -> bool:
+    """Print what this study has otherwise than one of its revisions.
+
+    Raises:
+        UserError: there is no study here, no such revision, or no study there.
+    """
+    from ablation.diff import tell
+
+    found = tell.compare_with(revision)
+    if as_markdown:
+        print(tell.as_markdown(found))
+    elif as_json:
+        print(tell.as_json(found))
+    else:
+        for part in tell.as_tables(found):
+            console.print(part)
     return True
 
 

@@ -1,10 +1,12 @@
 """Measures of fitted models, on cases that can be worked out by hand."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 from numpy.typing import NDArray
 
 from ablation.data.datasets import LOOK_ALIKES
@@ -14,11 +16,13 @@ from ablation.judge.evaluation import (
     agreement,
     calibration_error,
     class_report,
+    fits_of,
     look_alike_errors,
     macro_averages,
     mcnemar,
     most_confused,
     recalls,
+    recipe_difference,
     reliability_curve,
     top2_accuracy,
 )
@@ -262,27 +266,69 @@ def test_models_that_never_disagree_do_not_differ() -> None:
 
 
 def test_difference_is_second_minus_first() -> None:
-    difference, low, high = accuracy_difference(*outcomes(both=900, second=100), seed=1)
-    assert difference == pytest.approx(0.1)
-    assert 0 < low < 0.1 < high
+    assert accuracy_difference(*outcomes(both=70, first=5, second=15, neither=10)) == 0.1
+    assert accuracy_difference(*outcomes(both=80, neither=20)) == 0
 
 
-def test_bootstrap_interval_agrees_with_the_normal_one() -> None:
-    # Per character the difference is -1, 0 or 1: variance (60 + 100) / 1000 - 0.04^2.
-    gain, low, high = accuracy_difference(*outcomes(both=840, first=60, second=100), seed=1)
-    assert gain == pytest.approx(0.04)
-    reach = 1.959964 * np.sqrt((0.16 - 0.04**2) / 1000)
-    assert (low, high) == pytest.approx((0.04 - reach, 0.04 + reach), abs=0.0015)
+def test_difference_of_recipes_by_hand() -> None:
+    # Accuracies 1/2 and 1/4 against 1/2 and 1: F is 1/64 and 1/16. The characters' differences are
+    # 1/2, 0, 1/2 and 1/2: C is 1/64. E is 1/64 and 1/48, so that nothing of C is left.
+    first = np.array([[True, True, False, False], [False, True, False, False]])
+    second = np.array([[True, True, False, False], [True, True, True, True]])
+    reach = scipy.stats.t.ppf(0.975, 25 / 17) * math.sqrt(5 / 64)
+    assert recipe_difference([*first], [*second]) == pytest.approx(
+        (0.375, 0.375 - reach, 0.375 + reach)
+    )
 
 
-def test_bootstrap_is_seeded() -> None:
-    models = outcomes(both=90_000, first=4_000, second=6_000)
-    first, again, other = (accuracy_difference(*models, seed=seed) for seed in (3, 3, 4))
-    assert first == again != other
+def test_one_fit_has_the_interval_of_the_characters() -> None:
+    first, second = outcomes(both=700, first=50, second=150, neither=100)
+    gain, low, high = recipe_difference([first], [second])
+    normal = 1.959964 * math.sqrt((0.2 - 0.1**2) / 999)
+    assert (gain, low, high) == pytest.approx((0.1, 0.1 - normal, 0.1 + normal), abs=1e-6)
 
 
-def test_no_disagreement_is_no_difference() -> None:
-    assert accuracy_difference(*outcomes(both=5, neither=5), seed=1) == (0, 0, 0)
+def test_difference_of_recipes_does_not_rest_on_the_lucky_first_seed() -> None:
+    first, second = outcomes(both=700, first=50, second=150, neither=100)
+    lucky = np.ones(1000, bool)
+    one, _, _ = recipe_difference([first], [lucky])
+    three, low, high = recipe_difference([first] * 3, [lucky, second, second])
+    assert one == 0.25
+    assert three == pytest.approx(0.15)
+    assert low < 0.1 < 0.25 < high
+
+
+def test_recipes_that_never_disagree_have_an_interval() -> None:
+    right, _ = outcomes(both=40, neither=10)
+    gain, low, high = recipe_difference([right] * 2, [right] * 2)
+    assert gain == 0
+    assert high == -low == pytest.approx(1.959964 * math.sqrt(0.02 * 0.98 / 50 / 2))
+
+
+@pytest.mark.parametrize("luck", [0.0, 0.1])
+@pytest.mark.parametrize("fits", [2, 3])
+def test_interval_of_recipes_holds_for_other_seeds_and_other_characters(
+    luck: float, fits: int
+) -> None:
+    """Probits: how hard a character is for all and for a recipe, and how well a fit went."""
+    random, tries, characters = np.random.default_rng(0), 400, 300
+    spread = math.sqrt(1 + 2**2 + 0.5**2 + luck**2)
+    held = 0
+    for _ in range(tries):
+        hard = 2 * random.normal(size=characters)
+        tables = []
+        for accuracy in (0.80, 0.86):
+            level = scipy.stats.norm.ppf(accuracy) * spread + luck * random.normal(size=(fits, 1))
+            each = hard + 0.5 * random.normal(size=characters)
+            tables.append(level + each + random.normal(size=(fits, characters)) > 0)
+        _, low, high = recipe_difference(*tables)
+        held += low <= 0.06 <= high
+    assert 0.925 <= held / tries <= 0.985
+
+
+def test_fits_of_a_recipe_are_the_columns_of_its_name() -> None:
+    right = pd.DataFrame({"final 1": [1, 0], "final 10": [1, 1], "baseline 1": [0, 0]})
+    assert [each.tolist() for each in fits_of(right, "final")] == [[True, False], [True, True]]
 
 
 def test_agreement_by_hand() -> None:

@@ -7,12 +7,14 @@ import pytest
 import scipy.stats
 
 from ablation.judge.noise import (
+    Estimate,
     _chance_of_noise,
     against_first,
     corrected_interval,
     dunnett_bound,
     dunnett_bounds,
     estimate,
+    least_variance,
     measure_noise,
 )
 
@@ -207,6 +209,57 @@ def test_probabilities_by_hand() -> None:
     assert better == pytest.approx(1 - 0.160317, abs=1e-5)
     assert worse == pytest.approx(0.029562, abs=1e-5)
     assert worse + equal + better == pytest.approx(1)
+
+
+def test_probabilities_stay_between_0_and_1() -> None:
+    gains = np.array([[-0.5], [-0.0025], [0.0], [0.0025], [0.5]])
+    for error in (0.0, 1e-17, 1e-9, 0.01):
+        found = Estimate(gains, np.full((5, 1), error), np.full((5, 1), 1.0))
+        chances = np.stack(found.chances(0.0025))
+        assert ((chances >= 0) & (chances <= 1)).all()
+        assert chances.sum(0) == pytest.approx(1)
+
+
+# --- scores that are counts ----------------------------------------------------------------------
+
+
+def test_least_variance_is_that_of_the_fewest_disagreements() -> None:
+    # A difference of 0.1 on 50 characters: five that one alone reads, 0.1 * 0.9 / 50 for both.
+    assert float(least_variance(np.array(-0.1), 50, 0.0)) == pytest.approx(0.0018 / 2)
+    assert float(least_variance(np.array(0.0), 50, 0.0)) == pytest.approx(0.02 * 0.98 / 50 / 2)
+    assert float(least_variance(np.array(-0.1), 50, 0.25)) == pytest.approx(0.0018 / 2 / 1.25)
+    assert float(least_variance(np.array(-0.1), math.inf, 0.25)) == 0
+
+
+def test_repeats_that_agree_have_the_error_of_a_step_and_an_interval_of_disagreements() -> None:
+    scores = np.array([[0.8, 0.9], [0.7, 0.8]])
+    found = estimate(scores, against_first(2)[1:], measure_noise(scores, characters=50), 0.25)
+    assert found.error[0] == pytest.approx(math.sqrt(1 / 50**2 * (1 / 2 + 0.25)))
+    assert found.least == pytest.approx(math.sqrt(0.1 * 0.9 / 50 / 1.25 * (1 / 2 + 0.25)))
+    # Student's t of one degree of freedom, 12.7, makes more of the step than the normal of those.
+    low, high = found.interval()
+    assert (high - low)[0] / 2 == pytest.approx(12.7062 * float(found.error[0]), rel=1e-5)
+
+
+def test_interval_and_probabilities_are_of_the_wider_distribution() -> None:
+    gain, freedom = np.array([-0.03]), np.array([100.0])
+    narrow = Estimate(gain, np.array([0.001]), freedom)
+    wide = Estimate(gain, np.array([0.001]), freedom, least=np.array([0.02]))
+    assert float(wide.interval()[1][0]) == pytest.approx(-0.03 + 1.959964 * 0.02)
+    worse, equal, better = (float(chance[0]) for chance in wide.chances(0.01))
+    assert worse == pytest.approx(scipy.stats.norm.cdf(1.0))
+    assert better == pytest.approx(scipy.stats.norm.cdf(-2.0))
+    assert worse + equal + better == pytest.approx(1)
+    assert float(narrow.chances(0.01)[0][0]) > 0.9999
+
+
+def test_counting_changes_nothing_where_noise_is_larger() -> None:
+    scores = 0.8 + 0.02 * random_scores(4, 5)
+    counted, plain = (
+        estimate(scores, against_first(4)[1:], measure_noise(scores, characters=n), 0.25)
+        for n in (100_000, math.inf)
+    )
+    assert np.array_equal(counted.interval(), plain.interval())
 
 
 # --- Dunnett's bound -----------------------------------------------------------------------------

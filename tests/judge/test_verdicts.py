@@ -5,14 +5,17 @@ import pytest
 from verdicts import (
     BATCH,
     CANDIDATES,
+    FEW_REPEATS,
     REPEATS,
     VALIDATION,
     adoption,
     coverage,
+    coverage_of_counts,
     former_rule,
     neighbours_width,
     race,
     simulate,
+    simulate_counts,
     standard_error,
     this_rule,
     verdict_table,
@@ -56,6 +59,33 @@ def test_interval_is_narrower_and_holds_the_true_gain(repeats: int, narrower: fl
 @pytest.mark.parametrize("repeats", REPEATS)
 def test_interval_holds_where_spreads_differ_by_a_factor_of_two(repeats: int) -> None:
     assert list(coverage(6, repeats, "1 and 2 in turn", STAGES).values())[2][0] >= 0.93
+
+
+@pytest.mark.parametrize("repeats", FEW_REPEATS)
+@pytest.mark.parametrize("characters, stages", [(40, 1_000), (100, 500), (400, 150)])
+def test_interval_holds_the_true_gain_of_few_characters(
+    characters: int, stages: int, repeats: int
+) -> None:
+    for gain in (0.0, -0.2):
+        found = coverage_of_counts(1, gain, characters, repeats, stages)
+        assert found["now"] >= max(0.95, found["before"])
+
+
+def test_scores_alone_are_too_sure_of_few_characters() -> None:
+    found = coverage_of_counts(1, 0.0, 40, 2, 1_000)
+    assert found["none"] > 0.05
+    assert found["before"] < 0.94
+
+
+@pytest.mark.parametrize("candidates", [1, 4])
+def test_few_characters_keep_the_risk(candidates: int) -> None:
+    assert coverage_of_counts(candidates, 0.0, 40, 2, 1_000)["leaves"] < 0.2
+
+
+def test_simulated_counts_have_the_gain_and_are_counts() -> None:
+    scores = simulate_counts(2_000, np.array([0.05]), 40, 2, np.random.default_rng(0))
+    assert np.allclose(scores * 40, np.rint(scores * 40))
+    assert scores.mean((0, 2)) == pytest.approx([0.8, 0.85], abs=0.006)
 
 
 def test_near_collapse_does_not_widen_the_others_intervals() -> None:

@@ -9,8 +9,8 @@ def percent(fraction: float) -> str:
 
 
 def points(difference: float) -> str:
-    """A difference of two fractions in percentage points: 0.0031 -> +0.31"""
-    return f"{100 * difference:+.2f}"
+    """A difference of two fractions in percentage points: 0.0031 -> +0.31; no zero is negative."""
+    return f"{100 * difference:+z.2f}"
 
 
 def short(count: float) -> str:

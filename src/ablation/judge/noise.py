@@ -5,6 +5,10 @@ what is left of the table contender x repeat, once both means are taken out, is 
 of the study is a *contrast* of such a table, a weighted sum of contenders whose weights add up to
 zero: a gain, a technique's Shapley value, an interaction. Its noise is learnt from the contrast's
 own repeats and from all the other contenders.
+
+A score is the share of some characters that are read right, so it moves in steps, and few repeats
+may agree to the last character. No noise counts as less than a step (`step_variance`), and no gain
+as surer than the disagreements that it takes allow (`least_variance`).
 """
 
 import functools
@@ -44,12 +48,14 @@ class Noise:
             own to themselves.
         total: (...) squares of the in-line contenders' steps, around each step's mean.
         freedom: (...) degrees of freedom of `total`; 0 where nothing is known about noise.
+        characters: number of characters that a score is a share of.
     """
 
     steps: Floats
     in_line: Bools
     total: Floats
     freedom: Floats
+    characters: float = math.inf
 
     @property
     def variance(self) -> Floats:
@@ -65,15 +71,19 @@ class Estimate:
         gain: (..., contrasts) in the unit of the scores.
         error: its standard error; nan where nothing is known about noise.
         freedom: degrees of freedom of the error.
+        least: the standard error that counting characters makes, known for sure.
     """
 
     gain: Floats
     error: Floats
     freedom: Floats
+    least: Floats | float = 0.0
 
     def interval(self) -> tuple[Floats, Floats]:
         """Two-sided, at `CONFIDENCE`; nan where the error is."""
-        reach = scipy.special.stdtrit(self.freedom, (1 + CONFIDENCE) / 2) * self.error
+        part = (1 + CONFIDENCE) / 2
+        reach = scipy.special.stdtrit(self.freedom, part) * self.error
+        reach = np.maximum(reach, scipy.special.ndtri(part) * self.least)
         return self.gain - reach, self.gain + reach
 
     def chances(self, equal_within: float) -> tuple[Floats, Floats, Floats]:
@@ -83,29 +93,65 @@ class Estimate:
             Benavoli et al., "Time for a Change: a Tutorial for Comparing Multiple Classifiers
             Through Bayesian Analysis", JMLR 18, 2017: the correlated Bayesian t-test.
         """
-        error = np.maximum(self.error, SAME)
-        worse = scipy.special.stdtr(self.freedom, (-equal_within - self.gain) / error)
-        better = scipy.special.stdtr(self.freedom, (self.gain - equal_within) / error)
-        return worse, 1 - worse - better, better
+        worse = self._chance_above(equal_within + self.gain)
+        better = self._chance_above(equal_within - self.gain)
+        return worse, np.maximum(1 - worse - better, 0.0), better
+
+    def _chance_above(self, distance: Floats) -> Floats:
+        """That the error exceeds it, by the wider of the two distributions that `interval` has."""
+        learnt = scipy.special.stdtr(self.freedom, -distance / np.maximum(self.error, SAME))
+        counted = scipy.special.ndtr(-distance / np.maximum(self.least, SAME))
+        wider: Floats = np.where(np.abs(counted - 0.5) < np.abs(learnt - 0.5), counted, learnt)
+        return wider
 
 
-def measure_noise(scores: Floats, able: Bools | None = None) -> Noise:
+def measure_noise(scores: Floats, able: Bools | None = None, characters: float = math.inf) -> Noise:
     """The noise of a table of scores, and who is in line with it.
 
     Args:
         scores: (..., contenders, repeats); nan from the first repeat on that was not run.
         able: (..., contenders) False for those that failed; they tell nothing about noise.
+        characters: number of characters that a score is a share of; infinite for numbers that
+            are no counts.
     """
     steps = _steps(scores)
     able = np.ones(steps.shape[:-1], bool) if able is None else able
-    in_line = able & ~_out_of_line(steps, able)
+    in_line = able & ~_out_of_line(steps, able, step_variance(characters))
     deviations, counts = _deviations(steps, in_line)
     return Noise(
         steps=steps,
         in_line=in_line,
         total=(deviations**2).sum((-1, -2)),
         freedom=np.maximum(counts - 1, 0).sum(-1).astype(float),
+        characters=characters,
     )
+
+
+def step_variance(characters: float) -> float:
+    """Variance of one score where two of them differ by one character more or less."""
+    return 1 / (2 * characters**2)
+
+
+def least_variance(gain: Floats, characters: float, val_to_train: float) -> Floats:
+    """Variance, over the repeats, of one of two scores, as small as their difference allows.
+
+    Contenders whose scores differ by a gain g disagree on a share |g| of the characters or more.
+    Were it no more, the difference of n characters would have the variance |g| (1 - |g|) / n, and
+    one score half of it. Splits share characters, so repeats show n_train / (n_train + n_val) of
+    this. Equal scores may hide one character: |g| counts as 1/n at least.
+
+    Args:
+        gain: (...) difference of two scores.
+        characters: n, the number of characters that a score is a share of.
+        val_to_train: size of a repeat's validation part over its training part.
+
+    Source:
+        Fleiss, Levin & Paik, "Statistical Methods for Rates and Proportions", 2003, chapter 13:
+        the difference of paired proportions.
+    """
+    differ = np.clip(np.abs(gain), 1 / characters, 1 - 1 / characters)
+    least: Floats = differ * (1 - differ) / (2 * characters) / (1 + val_to_train)
+    return least
 
 
 def estimate(scores: Floats, weights: Floats, noise: Noise, val_to_train: float) -> Estimate:
@@ -141,10 +187,13 @@ def estimate(scores: Floats, weights: Floats, noise: Noise, val_to_train: float)
     trust = np.where(shared, 1 / (1 / TRUST + 1 / np.where(shared, rest_freedom, 1)), 0.0)
     freedom = trust + own_freedom
     variance = _ratio(trust * rest / np.where(shared, rest_freedom, 1) + own, freedom)
+    gain = _ratio(np.nansum(values, axis=-1), repeats)
+    share = size * (_ratio(1.0, repeats) + val_to_train)
     return Estimate(
-        gain=_ratio(np.nansum(values, axis=-1), repeats),
-        error=np.sqrt(variance * size * (_ratio(1.0, repeats) + val_to_train)),
+        gain=gain,
+        error=np.sqrt(np.maximum(variance, step_variance(noise.characters)) * share),
         freedom=freedom,
+        least=np.sqrt(least_variance(gain, noise.characters, val_to_train) * share),
     )
 
 
@@ -250,8 +299,8 @@ def _deviations(steps: Floats, among: Bools) -> tuple[Floats, NDArray[np.int_]]:
     return np.where(used, steps - means[..., None, :], 0.0), counts
 
 
-def _out_of_line(steps: Floats, able: Bools) -> Bools:
-    """Whose noise is too large to be of one kind with the others'.
+def _out_of_line(steps: Floats, able: Bools, step: float) -> Bools:
+    """Whose noise is too large to be of one kind with the others', which is a step at least.
 
     The worst contender is taken out, then the worst of the rest, and so on while a majority stays;
     all up to the last that stood out count, lest two of a kind hide each other.
@@ -262,7 +311,7 @@ def _out_of_line(steps: Floats, able: Bools) -> Bools:
     kept, out = able.copy(), np.zeros_like(able)
     majority = able.sum(-1, keepdims=True) / 2
     for _ in range((able.shape[-1] - 1) // 2):
-        chance = _chance_of_noise(steps, kept)
+        chance = _chance_of_noise(steps, kept, step)
         worst = chance.argmin(-1)[..., None]
         least = np.take_along_axis(chance, worst, -1)
         taken = (least < 1) & (kept.sum(-1, keepdims=True) - 1 > majority)
@@ -272,8 +321,11 @@ def _out_of_line(steps: Floats, able: Bools) -> Bools:
     return out
 
 
-def _chance_of_noise(steps: Floats, among: Bools) -> Floats:
-    """(..., contenders) p that noise as large is of one kind with the others'; 1 where unknown."""
+def _chance_of_noise(steps: Floats, among: Bools, step: float = 0.0) -> Floats:
+    """(..., contenders) p that noise as large is of one kind with the others'; 1 where unknown.
+
+    step: the variance that the others have at least.
+    """
     deviations, counts = _deviations(steps, among)
     squares = deviations**2
     present = among[..., None] & ~np.isnan(steps) & (counts > 1)[..., None, :]
@@ -282,7 +334,7 @@ def _chance_of_noise(steps: Floats, among: Bools) -> Floats:
     freedom = present.sum(-1)
     rest = np.maximum(squares.sum((-1, -2))[..., None] - loss, 0)
     rest_freedom = np.maximum(counts - 1, 0).sum(-1)[..., None] - freedom
-    ratio = _ratio(_ratio(loss, freedom), _ratio(rest, rest_freedom))
+    ratio = _ratio(_ratio(loss, freedom), np.maximum(_ratio(rest, rest_freedom), step))
     chance = scipy.special.fdtrc(np.maximum(freedom, 1), np.maximum(rest_freedom, 1), ratio)
     known = (freedom > 0) & (rest_freedom > 0) & ~np.isnan(ratio)
     return np.where(known, chance, 1.0)

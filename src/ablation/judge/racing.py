@@ -31,7 +31,11 @@ CHANCE_LEFT = 0.03
 
 
 def raced_out(
-    incumbent: Contender, contenders: Sequence[Contender], val_to_train: float, risk: float
+    incumbent: Contender,
+    contenders: Sequence[Contender],
+    val_to_train: float,
+    risk: float,
+    characters: float = math.inf,
 ) -> list[bool]:
     """Which contenders need no further repeats, asked after each round of a stage.
 
@@ -44,17 +48,23 @@ def raced_out(
         contenders: the others, simplest candidate first, on the same repeats.
         val_to_train: size of a repeat's validation part over its training part.
         risk: what the stage will be judged at.
+        characters: number of characters that a score is a share of.
 
     Returns:
         (contenders,) True where one is out. Never before the second repeat, except for failure.
     """
     scores, failed, grids = as_table([incumbent, *contenders])
-    out: list[bool] = out_of_reach(scores, failed, grids, val_to_train, risk)[1:].tolist()
-    return out
+    out = out_of_reach(scores, failed, grids, val_to_train, risk, characters)
+    return [bool(each) for each in out[1:]]
 
 
 def out_of_reach(
-    scores: Floats, failed: Bools, grids: NDArray[np.int_], val_to_train: float, risk: float
+    scores: Floats,
+    failed: Bools,
+    grids: NDArray[np.int_],
+    val_to_train: float,
+    risk: float,
+    characters: float = math.inf,
 ) -> Bools:
     """Who cannot win, of each of many stages that have run the same number of repeats.
 
@@ -68,7 +78,7 @@ def out_of_reach(
 
     Args:
         scores: (..., contenders, repeats), incumbent first; nan where not run.
-        failed, grids, val_to_train, risk: as in `decide`.
+        failed, grids, val_to_train, risk, characters: as in `decide`.
 
     Returns:
         (..., contenders); False for the incumbent.
@@ -78,7 +88,7 @@ def out_of_reach(
     live = ~failed & ~np.isnan(scores[..., :done]).any(-1)
     out = ~live
     if 1 < done < repeats:
-        ahead = Outlook(scores, measure_noise(scores, ~failed), done, val_to_train)
+        ahead = Outlook(scores, measure_noise(scores, ~failed, characters), done, val_to_train)
         chance = np.minimum(
             _chance_to_keep_up(ahead, live, grids, risk),
             _chance_to_leave(ahead, live, failed, risk)[..., None],

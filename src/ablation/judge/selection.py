@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ablation.base.errors import UserError
 from ablation.judge.noise import (
+    FALSE_ALARMS,
     SAME,
     Bools,
     Estimate,
@@ -25,6 +26,7 @@ from ablation.judge.noise import (
     dunnett_bounds,
     estimate,
     measure_noise,
+    step_variance,
 )
 
 Role = Literal["winner", "incumbent", "candidate"]
@@ -55,8 +57,8 @@ class Contender:
             first repeat on that was not run.
         diverged: whether any of its trials diverged; it can then never win.
         learning_rate: its place in the candidate's grid of learning rates; None where it has none.
-        collapsed: whether any of its trials ended no better than guessing (`has_collapsed`); it can
-            then never win either.
+        collapsed: whether it is not shown to be better than always naming the largest class
+            (`has_collapsed`); it can then never win either.
     """
 
     candidate: str
@@ -151,23 +153,40 @@ class Verdict:
         return next(row for row in self.evidence if row.role == "winner")
 
 
-def has_collapsed(scores: ArrayLike, classes: int, largest: float = 0.0) -> bool:
-    """Whether any trial ended no better than guessing: below twice the share of one class.
+def has_collapsed(
+    scores: ArrayLike, classes: int, largest: float = 0.0, characters: float = math.inf
+) -> bool:
+    """Whether a setting is not shown to be better than always naming the largest class.
 
-    With two or three classes that would be a good score, so there the limit is half of the way from
-    guessing to reading everything. Where one class is much larger than others, who always guesses
-    it scores its share; a twentieth more is the least, as far as there is more.
+    To be shown better, it reads more of all its validation characters than naming that class
+    would with a probability of 5 % (a one-sided binomial bound). As long as repeats are to come, it
+    only has to read more than the share of that class: the others may still show it.
+
+    A setting that works on other repeats has collapsed as well where one trial is not above that
+    share, and the setting's mean accuracy makes so low a score less likely than `FALSE_ALARMS`.
 
     Args:
-        scores: (repeats,) accuracies as fractions; nan where not run.
+        scores: (repeats,) accuracies as fractions; nan on repeats that were not run.
         classes: number of classes.
         largest: share of the largest class; 0 where all are alike.
+        characters: number of characters that a score is a share of; infinite where accuracies are
+            known exactly.
     """
-    least = max(
-        min(2 / classes, (1 + 1 / classes) / 2),
-        min(1.05 * largest, (1 + largest) / 2),
+    every = np.asarray(scores, float)
+    ran = every[~np.isnan(every)]
+    guessed = max(largest, 1 / classes)
+    if len(ran) == 0 or math.isinf(characters):
+        return bool((ran <= guessed).any())
+    each, total = round(characters), round(characters) * len(ran)
+    right = np.rint(ran * each)
+    stuck = (right <= guessed * each) & (
+        scipy.special.bdtr(right, each, right.sum() / total) < FALSE_ALARMS
     )
-    return bool((np.asarray(scores, float) < least).any())
+    if len(ran) < len(every):
+        shown = right.sum() > guessed * total
+    else:
+        shown = scipy.special.bdtrc(right.sum() - 1, total, guessed) <= 1 - SURE
+    return bool(stuck.any() or not shown)
 
 
 def judge_stage(
@@ -176,6 +195,7 @@ def judge_stage(
     val_to_train: float,
     risk: float,
     equal_within: float,
+    characters: float = math.inf,
 ) -> Verdict:
     """The winner of a stage (`decide` has the rule) and the evidence for it.
 
@@ -189,6 +209,7 @@ def judge_stage(
         val_to_train: size of a repeat's validation part over its training part.
         risk: how often a stage may leave an incumbent for candidates that all equal it.
         equal_within: difference of score, as a fraction, that nobody would pay for.
+        characters: number of characters that a score is a share of.
 
     Raises:
         UserError: nobody could win, since all failed or were raced out.
@@ -203,8 +224,8 @@ def judge_stage(
             + ", ".join(f"{contender.setting} {contender.fate}" for contender in everyone)
             + "; lower the learning rates in params.yaml"
         )
-    winner = everyone[int(decide(scores, failed, grids, val_to_train, risk))]
-    noise = measure_noise(scores, ~failed)
+    winner = everyone[int(decide(scores, failed, grids, val_to_train, risk, characters))]
+    noise = measure_noise(scores, ~failed, characters)
     gains = estimate(scores, against_first(len(everyone)), noise, val_to_train)
     champions = find_champions(scores, failed, grids)
     return Verdict(
@@ -247,7 +268,12 @@ def as_table(everyone: Sequence[Contender]) -> tuple[Floats, Bools, NDArray[np.i
 
 
 def decide(
-    scores: Floats, failed: Bools, grids: NDArray[np.int_], val_to_train: float, risk: float
+    scores: Floats,
+    failed: Bools,
+    grids: NDArray[np.int_],
+    val_to_train: float,
+    risk: float,
+    characters: float = math.inf,
 ) -> NDArray[np.intp]:
     """The winner of each of many stages.
 
@@ -269,11 +295,12 @@ def decide(
         grids: (contenders,) number of the candidate that each contender belongs to.
         val_to_train: size of a repeat's validation part over its training part.
         risk: in (0, 1).
+        characters: number of characters that a score is a share of.
 
     Returns:
         (...) place of the winner; the incumbent's where nobody is able to win.
     """
-    noise = measure_noise(scores, ~failed)
+    noise = measure_noise(scores, ~failed, characters)
     gains = estimate(scores, against_first(scores.shape[-2]), noise, val_to_train)
     able = find_champions(scores, failed, grids) & ~np.isnan(scores).any(-1)
     able[..., 0] = False
@@ -294,7 +321,8 @@ def decide(
 
 def tolerance(noise: Noise, repeats: int, val_to_train: float, risk: float) -> Floats:
     """(...) how far behind the best counts as equal to it, after so many repeats; 0 if unknown."""
-    error = np.sqrt(2 * noise.variance * (1 / repeats + val_to_train))
+    variance = np.maximum(noise.variance, step_variance(noise.characters))
+    error = np.sqrt(2 * variance * (1 / repeats + val_to_train))
     errors: Floats = np.maximum(scipy.special.stdtrit(noise.freedom, 1 - risk), 0.0)
     return np.nan_to_num(errors * error)
 

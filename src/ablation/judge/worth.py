@@ -17,7 +17,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ablation.judge.noise import Estimate, Floats, estimate, measure_noise
+from ablation.judge.noise import (
+    Estimate,
+    Floats,
+    estimate,
+    least_variance,
+    measure_noise,
+    step_variance,
+)
 
 Changed = frozenset[str]
 Contrast = dict[Changed, float]
@@ -112,6 +119,7 @@ def weigh_techniques(
     pairs: int,
     seed: int,
     val_to_train: float,
+    characters: float = math.inf,
 ) -> Worth:
     """What each of the techniques, each pair and all of them are worth.
 
@@ -124,6 +132,7 @@ def weigh_techniques(
             on, and on all where it failed, which makes nan of every gain that it belongs to.
         techniques, pairs, seed: as given to `list_trials`.
         val_to_train: size of a repeat's validation part over its training part.
+        characters: number of characters that a score is a share of.
 
     Source:
         Shapley, "A Value for n-Person Games", 1953; Grabisch & Roubens, "An Axiomatic Approach to
@@ -132,7 +141,7 @@ def weigh_techniques(
     recipes = _on_all_repeats(techniques)
     table = np.stack([scores[recipe] for recipe in recipes]).astype(float)
     table[np.isnan(table).any(-1)] = math.nan
-    noise = measure_noise(table)
+    noise = measure_noise(table, characters=characters)
 
     def weigh(contrasts: list[Contrast]) -> Estimate:
         weights = [[contrast.get(recipe, 0.0) for recipe in recipes] for contrast in contrasts]
@@ -145,7 +154,7 @@ def weigh_techniques(
         shapley = weigh([_share(technique, orders) for technique in techniques])
         couples = list(itertools.combinations(techniques, 2))
     else:
-        shapley = _of_drawn_orders(scores, techniques, pairs, seed, val_to_train)
+        shapley = _of_drawn_orders(scores, techniques, pairs, seed, val_to_train, characters)
         couples = []
     (whole,) = _parts([tuple(techniques)], weigh([_minus(final, frozenset())]))
     return Worth(
@@ -205,6 +214,7 @@ def _of_drawn_orders(
     pairs: int,
     seed: int,
     val_to_train: float,
+    characters: float,
 ) -> Estimate:
     """Shapley values where each of R repeats has drawn its own orders.
 
@@ -219,7 +229,8 @@ def _of_drawn_orders(
     techniques vary alike, R - 1 where one of them varies alone. All techniques use them. The term
     n_val/n_train is for repeats that share training data. Orders share nothing, so where their luck
     prevails the intervals are too wide rather than too narrow. Many pairs shrink v, but not what
-    the studied characters do to a technique in all recipes alike: then they are too narrow.
+    the studied characters do to a technique in all recipes alike: then they are too narrow. No
+    error is smaller than steps and disagreements allow, as in `estimate`.
 
     Source:
         Nadeau & Bengio, "Inference for the Generalization Error", Machine Learning 52, 2003, for
@@ -239,10 +250,16 @@ def _of_drawn_orders(
     if known.any():
         variance = np.maximum(own, known.mean())
         freedom *= known.sum() ** 2 / (known**2).sum()
+    gain = shares.mean(0)
+    # A share on one repeat is a mean over two orders a pair, each time of two scores' difference.
+    step = step_variance(characters) / pairs
+    least = least_variance(gain, characters, val_to_train) / pairs
+    repeated = 1 / repeats + val_to_train
     return Estimate(
-        gain=shares.mean(0),
-        error=np.sqrt(variance * (1 / repeats + val_to_train)),
+        gain=gain,
+        error=np.sqrt(np.maximum(variance, step) * repeated),
         freedom=np.full(len(techniques), freedom),
+        least=np.sqrt(least * repeated),
     )
 
 

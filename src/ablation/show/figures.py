@@ -15,7 +15,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
-from ablation.base.formatting import percent, short
+from ablation.base.formatting import percent, points, short
 from ablation.show.charts import hardest
 from ablation.show.style import (
     DARKEST,
@@ -365,7 +365,7 @@ def comparison(models: pd.DataFrame, classes: pd.DataFrame, pairs: pd.DataFrame)
     Args:
         models: columns model, accuracy, low, high, parameters, seeds_mean and seeds_spread.
         classes: column class, and one with the recall of each model, named as the model.
-        pairs: columns first, second, gain (second minus first), low, high and mcnemar_p.
+        pairs: as `pair_texts` takes it.
     """
     figure = canvas(height=4.9 + 0.25 * len(models) + 0.2 * len(pairs))
     top, bottom = figure.subfigures(2, 1, squeeze=False, height_ratios=[1, 1.25]).ravel()
@@ -427,11 +427,13 @@ def pair_texts(pairs: pd.DataFrame) -> list[str]:
     """A line for every two families: how much more accurate the second is, and how surely.
 
     Args:
-        pairs: columns first, second, gain (second minus first), low, high and mcnemar_p.
+        pairs: columns first, second; gain (second minus first), low and high of their recipes over
+            all seeds; released, of their released models, and mcnemar_p of that.
     """
     return [
         f"{family_title(pair.second)} against {family_title(pair.first)}: "
-        f"{gain_text(pair.gain, pair.low, pair.high)}, McNemar p "
+        f"{gain_text(pair.gain, pair.low, pair.high)} over all seeds; "
+        f"released models: {points(pair.released)}, McNemar p "
         + (f"= {pair.mcnemar_p:.3f}" if pair.mcnemar_p >= 0.001 else "< 0.001")
         for pair in pairs.itertuples()
     ]

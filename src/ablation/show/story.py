@@ -10,7 +10,7 @@ import html
 import json
 import re
 from base64 import b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +21,17 @@ from markdown_it import MarkdownIt
 from ablation.base.files import write_bytes
 from ablation.base.formatting import percent, points
 from ablation.show import tables
+from ablation.show.answer import answer, computed_alike, counted, fits_of_each, listed
 from ablation.show.charts import file_names
 from ablation.show.study import Study
 from ablation.show.style import family_title
-from ablation.show.tables import bounds, gain_with_interval
+from ablation.show.tables import gain_with_interval
 
 REPORT = Path("plots/report")
 PAGE = Path(".dvc/plots/page.html")
 TEMPLATES = Path(".dvc/plots")
 TEMPLATE_OF = {"leave_one_out": "gains"}  # the others have the name of their file or folder
+LEAST_SAID = 0.00005  # of a difference, which has two digits in percentage points
 LIBRARY = '<script id="vega">'
 STORY = Path(__file__).with_name("report.md.jinja")
 STYLE = Path(__file__).with_name("report.css")
@@ -62,41 +64,6 @@ def write_report(study: Study) -> list[Path]:
     return [study.root / REPORT.with_suffix(suffix) for suffix in told]
 
 
-def answer(study: Study) -> list[str]:
-    """The result in four sentences: accuracy, gain, which techniques help, which do not.
-
-    What helps is what leave-one-out found, and what later stages found of themselves.
-    """
-    models = study.table("plots/comparison/models.csv").set_index("model")
-    ranked = models.sort_values("accuracy", ascending=False, kind="stable")
-    read = [
-        f"the {family_title(model)} names {percent(row['accuracy'])} right "
-        f"({bounds(row['low'], row['high'], percent)})"
-        for model, row in ranked.iterrows()
-    ]
-    gained = [
-        f"{gain_with_interval(tables.over_baseline(study, model))} for the {family_title(model)}"
-        for model in ranked.index
-    ]
-    worth = {model: _worth_of_each(study, model) for model in ranked.index}
-    helped = {model: _helped(table) for model, table in worth.items()}
-    others = {model: _others(table) for model, table in worth.items()}
-    return [
-        f"Of the test {study.things}, with 95 % intervals, {listed(read)}.",
-        f"In percentage points, this is {listed(gained)} more than with the baseline recipe"
-        f"{_ahead(study, [*ranked.index])}.",
-        "Shown to help the final recipe, on fresh repeats, the largest gain first: "
-        f"{_for_each(helped)}.",
-        f"Not shown to help it, even where a stage has adopted it: {_for_each(others)}.",
-    ]
-
-
-def listed(words: Sequence[str]) -> str:
-    """["a", "b", "c"] -> a, b and c"""
-    *most, last = words
-    return f"{', '.join(most)} and {last}" if most else last
-
-
 def _facts(study: Study) -> dict[str, Any]:
     counts = study.table("plots/data/class_counts.csv")
     stages = study.techniques()
@@ -106,7 +73,7 @@ def _facts(study: Study) -> dict[str, Any]:
     told = TOLD + (TOLD_OF_LOOK_ALIKES if study.dataset.look_alikes else ())
     return {
         "note": study.note,
-        "dataset": study.name,
+        "dataset": study.title,
         "about": study.dataset.about,
         "things": study.things,
         "thing": study.things.removesuffix("s"),
@@ -121,11 +88,13 @@ def _facts(study: Study) -> dict[str, Any]:
         "stages": [_stage(study, technique, names[technique]) for technique in stages[1:]],
         "budgets": listed(
             [
-                f"{table['epoch'].max()} epochs for the {family_title(model)}"
+                f"{counted(table['epoch'].max(), 'epoch')} for the {family_title(model)}"
                 for model, table in curves.items()
             ]
         ),
         "alike": [*study.dataset.look_alikes],
+        "seeds": fits_of_each(study),
+        "computed": computed_alike(study),
         "calibration": listed(
             [
                 f"{percent(row.calibration_error)} for the {family_title(row.model)}"
@@ -167,65 +136,38 @@ def _concluded(model: str, candidates: pd.DataFrame, row: pd.Series) -> str:
         before = candidates.loc[0, "setting"]
         return (
             f"{said} in place of `{before}`: {gain_with_interval(row)} points, which makes "
-            f"{percent(row['accuracy'])}."
+            f"{percent(row['accuracy'])}.{_why_not_the_best(candidates)}"
         )
-    if len(candidates) == 1:
+    others = candidates[1:]
+    if others.empty:
         return f"{said}: nothing else was tried."
+    if tables.failed(others).all():
+        return f"{said}: {'the only other setting' if len(others) == 1 else 'all others'} failed."
+    if (others["finding"] == "better").any():
+        return (
+            f"{said}: no other setting that ran to the end gained more than the best of so many "
+            "shows by chance."
+        )
     return f"{said}: no other setting was better beyond the noise."
 
 
-def _worth_of_each(study: Study, model: str) -> pd.DataFrame:
-    """The gain of every technique with its interval, and whether the training fails without it."""
-    worth = tables.worth_of(study, model).drop("all")
-    later = tables.chain_of(study, model).loc[tables.later_stages(study)].assign(failed=False)
-    later.index = [f"then {name}" for name in later.index]
-    columns = ["gain", "low", "high", "failed"]
-    return pd.concat([worth[columns], later[columns]]) if len(later) else worth[columns]
-
-
-def _ahead(study: Study, ranked: Sequence[str]) -> str:
-    """How far the best family is ahead of each other one; empty where there is no other."""
-    pairs = study.table("plots/comparison/pairs.csv").set_index(["first", "second"])
-    best, *others = ranked
-    gaps = []
-    for other in others:
-        if (other, best) in pairs.index:
-            gap = pairs.loc[(other, best)]
-        else:
-            turned = -pairs.loc[(best, other)]
-            gap = turned.rename({"low": "high", "high": "low"})
-        gaps.append(f"{gain_with_interval(gap)} more than the {family_title(other)}")
-    return f", and for the {family_title(best)} {listed(gaps)}" if gaps else ""
-
-
-def _helps(worth: pd.DataFrame) -> pd.Series:
-    """Whether a technique has shown that it helps: all of its interval does, or nothing works."""
-    return (worth["low"] > 0) | worth["failed"].astype(bool)
-
-
-def _helped(worth: pd.DataFrame) -> str:
-    helping = worth[_helps(worth)].sort_values("gain", ascending=False, na_position="first")
-    helping = helping.sort_index(key=lambda names: names.str.startswith("then "), kind="stable")
-    said = [
-        f"{technique} ("
-        + ("without it the training fails" if row["failed"] else points(row["gain"]))
-        + ")"
-        for technique, row in helping.iterrows()
-    ]
-    return listed(said) if said else "no technique"
-
-
-def _others(worth: pd.DataFrame) -> str:
-    others = [*worth.index[~_helps(worth)]]
-    return listed([name.removeprefix("then ") for name in others]) if others else "no technique"
-
-
-def _for_each(said: dict[str, str]) -> str:
-    """What is said of each family, once where it is the same."""
-    models: dict[str, list[str]] = {}
-    for model, words in said.items():
-        models.setdefault(words, []).append(f"the {family_title(model)}")
-    return "; ".join(f"{words} in {listed(families)}" for words, families in models.items())
+def _why_not_the_best(candidates: pd.DataFrame) -> str:
+    """Why a setting that gained more than the winner has not won; empty where there is none."""
+    winner = candidates[candidates["role"] == "winner"].iloc[0]
+    finished = candidates["repeats"] == candidates["repeats"].max()
+    able = candidates[finished & candidates["won_grid"].astype(bool) & ~tables.failed(candidates)]
+    ahead = able[able["gain"] - winner["gain"] > LEAST_SAID]
+    if ahead.empty:
+        return ""
+    best = ahead.loc[ahead["gain"].idxmax()]
+    said = f" `{best['setting']}` gained {points(best['gain'])}"
+    if best["finding"] == "unsteady":
+        return f"{said}, but its scores vary too much to show it."
+    more = 100 * (best["gain"] - winner["gain"])
+    return (
+        f"{said}, but {more:.2f} points more are within the noise, and among equals the simplest "
+        "wins: the one that `params.yaml` lists first."
+    )
 
 
 def _capital(text: str) -> str:

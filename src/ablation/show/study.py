@@ -16,6 +16,7 @@ TEXT = (
     *("character", "class", "actual", "predicted", "first", "second"),
     *("candidate", "setting", "winner", "baseline_setting", "final_setting"),
 )
+TITLES = {"folder": "pictures of one's own"}
 TESTED = ("test", "test_over_baseline", "first_six", "worst")
 
 
@@ -44,6 +45,11 @@ class Study:
     def things(self) -> str:
         """What the images are called: characters, or pictures."""
         return self.dataset.things
+
+    @property
+    def title(self) -> str:
+        """What a text calls the data set: its name, if that is the name of one."""
+        return TITLES.get(self.name, self.name)
 
     def table(self, name: str) -> pd.DataFrame:
         """A CSV file under `root`, its characters and names of settings as text."""

@@ -112,15 +112,15 @@ def test(study: Study) -> str:
         {model: study.table(f"data/times/{model}/test.csv").iloc[0] for model in models.index}
     ).T
     lines = {
-        "accuracy (95 % interval)": [
+        "accuracy of the released model (95 % interval)": [
             f"**{percent(row.accuracy)}** ({bounds(row.low, row.high, percent)})"
             for row in models.itertuples()
         ],
-        "more than the baseline recipe": [
+        "final recipe over all seeds: mean, spread": _with_spread(models, "seeds"),
+        "baseline recipe over all seeds: mean, spread": _with_spread(models, "baseline"),
+        "final recipe over the baseline recipe": [
             gain_with_interval(over_baseline(study, model)) for model in models.index
         ],
-        "over all seeds: mean, spread": _with_spread(models, "seeds"),
-        "the baseline over all seeds": _with_spread(models, "baseline"),
         "right within two guesses": map(percent, models["top2"]),
         "macro precision": map(percent, models["precision"]),
         "macro recall": map(percent, models["recall"]),
@@ -135,23 +135,25 @@ def test(study: Study) -> str:
 
 
 def over_baseline(study: Study, model: str) -> pd.Series:
-    """How much more of the test characters the final recipe reads than the baseline recipe."""
+    """How much more of the test characters the final recipe reads than the baseline, all seeds."""
     numbers = study.numbers(f"metrics/{model}/test_over_baseline.json")
     return pd.Series(numbers).reindex(["gain", "low", "high"])
 
 
 def pairs(study: Study) -> str:
-    """Every two families on the same test characters."""
+    """Every two families on the same test characters: their recipes, and their released models."""
     table = study.table("plots/comparison/pairs.csv")
     rows = [
         [
             f"{family_title(row['second'])} minus {family_title(row['first'])}",
             gain_with_interval(row),
+            points(row["released"]),
             f"{row['mcnemar_p']:.0e}",
         ]
         for _, row in table.iterrows()
     ]
-    return markdown(["pair", f"points, on the test {study.things}", "McNemar's p"], rows)
+    heads = ["pair", "final recipes, over all seeds", "released models", "McNemar's p of these"]
+    return markdown(heads, rows)
 
 
 def agreement(study: Study) -> str:
@@ -299,7 +301,7 @@ def _later_cell(row: pd.Series) -> str:
 def _best_of_the_others(study: Study, model: str, technique: str, setting: str) -> str:
     """The setting that came nearest to the one that stayed, as the stage found it."""
     table = _candidates(study, technique, model)
-    others = table[(table["setting"] != setting) & ~_failed(table)]
+    others = table[(table["setting"] != setting) & ~failed(table)]
     if others.empty:
         return "nothing else was tried" if len(table) == 1 else "all others failed"
     finished = others[others["repeats"] == table["repeats"].max()]
@@ -311,7 +313,7 @@ def _candidates(study: Study, technique: str, model: str) -> pd.DataFrame:
     return study.table(f"plots/{model}/{technique}/candidates.csv")
 
 
-def _failed(candidates: pd.DataFrame) -> pd.Series:
+def failed(candidates: pd.DataFrame) -> pd.Series:
     """Which settings diverged or collapsed."""
     marks = candidates.reindex(columns=["diverged", "collapsed"], fill_value=False)
     return marks.astype(bool).any(axis=1)
@@ -332,7 +334,7 @@ def _seconds(study: Study, technique: str, model: str) -> pd.Series:
 
 def _ranking(candidates: pd.DataFrame, seconds: pd.Series) -> str:
     """Best first, by gain over the incumbent; what failed comes last."""
-    place = candidates["gain"].where(candidates.index > 0, 0.0).mask(_failed(candidates))
+    place = candidates["gain"].where(candidates.index > 0, 0.0).mask(failed(candidates))
     ranked = candidates.loc[place.sort_values(ascending=False, kind="stable").index]
     rows = [
         [

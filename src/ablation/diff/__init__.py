@@ -1,0 +1,1 @@
+"""What a branch changed: two revisions of a study, compared from their files in git."""

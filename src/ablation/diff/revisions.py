@@ -1,0 +1,183 @@
+"""The files of a study at a revision of git, and how its numbers were computed."""
+
+import ast
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pandas as pd
+
+from ablation.base.checked import read_yaml
+from ablation.base.errors import UserError
+from ablation.base.files import read_csv
+from ablation.params import PARAMS
+from ablation.run.code import CODE
+from ablation.run.hardware import LIBRARIES
+
+# What a comparison reads, as regular expressions of whole names.
+READ = re.compile(
+    r"params\.yaml|requirements\.lock|plots/data/class_counts\.csv"
+    r"|plots/[^/]+/[^/]+/(trials|candidates|chain|gains)\.csv|plots/[^/]+/test/(right|predictions)\.csv"
+    r"|data/(times|recipes)/[^/]+/[^/]+\.(csv|yaml)|metrics/[^/]+/[^/]+\.json"
+    r"|src/ablation/(trial/[^/]+|data/splits)\.py"
+)
+
+
+class Revision:
+    """One side of a comparison: a folder with the files of a study.
+
+    Args:
+        root: the folder.
+        name: what the side is called in messages.
+    """
+
+    def __init__(self, root: Path, name: str) -> None:
+        self.root = root
+        self.name = name
+        self._tables: dict[str, pd.DataFrame] = {}
+
+    @cached_property
+    def params(self) -> dict[str, Any]:
+        """params.yaml as it stands, which another version of this code may have checked.
+
+        Raises:
+            UserError: the side has none, or it lacks what says which repeats there are.
+        """
+        path = self.root / PARAMS
+        if not path.is_file():
+            raise UserError(f"{self.name}: no {PARAMS} there, so no study; name another revision")
+        content = read_yaml(path)
+        needed = ("seed", "data", "validation", "selection", "models", "training")
+        if missing := [key for key in needed if key not in content]:
+            raise UserError(f"{self.name}: {PARAMS}: {', '.join(missing)}: missing")
+        return dict(content)
+
+    def has(self, name: str) -> bool:
+        return (self.root / name).is_file()
+
+    def table(self, name: str) -> pd.DataFrame:
+        """A CSV file; empty where there is none."""
+        if name not in self._tables:
+            self._tables[name] = read_csv(self.root / name) if self.has(name) else pd.DataFrame()
+        return self._tables[name]
+
+    def stages(self, model: str) -> list[str]:
+        """The stages of a family's chain that have run, in its order."""
+        stages = [path.parent.name for path in (self.root / f"plots/{model}").glob("*/chain.csv")]
+        return sorted(stages, key=lambda name: len(self.table(f"plots/{model}/{name}/chain.csv")))
+
+    def recipe(self, model: str, stage: str) -> tuple[str, str]:
+        """What a stage chose: the recipe, and the line above it that names its characters."""
+        path = self.root / "data/recipes" / model / f"{stage}.yaml"
+        lines = path.read_text().splitlines() if path.is_file() else []
+        notes = [line for line in lines if line.startswith("#")]
+        return "\n".join(line for line in lines if line not in notes), "\n".join(notes)
+
+    @property
+    def repeats(self) -> tuple[Any, ...]:
+        """What two studies have in common if their repeats are the same ones."""
+        validation, data = self.params["validation"], self.params["data"]
+        folds = validation["repeats"] if validation["scheme"] == "kfold" else None
+        characters = {self.recipe(model, "baseline")[1] for model in self.params["models"]}
+        return (
+            self.params["seed"],
+            *(validation["scheme"], validation.get("fraction"), folds),
+            *(data["dataset"], frozenset(characters)),
+        )
+
+    @property
+    def val_to_train(self) -> float:
+        """Size of a repeat's validation part over its training part."""
+        validation = self.params["validation"]
+        if validation["scheme"] == "kfold":
+            return 1 / (int(validation["repeats"]) - 1)
+        return float(validation["fraction"] / (1 - validation["fraction"]))
+
+    @property
+    def validated(self) -> float:
+        """How many characters a repeat's validation part has; infinite where no file says."""
+        counts = self.table("plots/data/class_counts.csv")
+        share = self.val_to_train / (1 + self.val_to_train)
+        return float("inf") if counts.empty else float(round(share * counts["train"].sum()))
+
+    def computed(self, model: str, stage: str) -> dict[str, str]:
+        """What the numbers of a stage depend on beside recipes, repeats and characters."""
+        times = self.table(f"data/times/{model}/{stage}.csv")
+        of_stage = {
+            name: " and ".join(times[column].astype(str).unique()) if column in times else ""
+            for name, column in (("machine", "computer"), ("precision", "precision"))
+        }
+        return of_stage | {"libraries": self.libraries, "code": self.code}
+
+    @cached_property
+    def libraries(self) -> str:
+        """The versions that a trial's number depends on, as requirements.lock has them."""
+        path = self.root / "requirements.lock"
+        text = path.read_text() if path.is_file() else ""
+        found = {name: re.search(rf"^{name}==([^\s;]+)", text, re.MULTILINE) for name in LIBRARIES}
+        return ", ".join(f"{name} {version[1]}" for name, version in found.items() if version)
+
+    @cached_property
+    def code(self) -> str:
+        """The code that computes a trial's number, without comments."""
+        package = self.root / "src/ablation"
+        files = sorted(path for pattern in CODE for path in package.glob(pattern))
+        return "\n".join(f"{path.name}\n{_plain(path)}" for path in files)
+
+
+@contextmanager
+def revision_of(name: str, root: Path) -> Iterator[Revision]:
+    """The study at a revision of git, in a folder that goes again.
+
+    Args:
+        name: a branch, a tag, a commit: what git takes for one.
+        root: the folder of the study in its working tree.
+
+    Raises:
+        UserError: it is no revision, or there is no repository.
+    """
+    listed = _git(root, "ls-tree", "-r", "-z", "--end-of-options", name, name=name)
+    objects = {}
+    for line in filter(None, listed.decode(errors="surrogateescape").split("\0")):
+        about, _, path = line.partition("\t")
+        if READ.fullmatch(path):
+            objects[path] = about.split()[2]
+    with TemporaryDirectory() as folder:
+        asked = "".join(f"{each}\n" for each in objects.values()).encode()
+        content = _git(root, "cat-file", "--batch", name=name, asked=asked)
+        at = 0
+        for path in objects:
+            head, _, _ = content[at:].partition(b"\n")
+            start, size = at + len(head) + 1, int(head.split()[2])
+            file = Path(folder, path)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content[start : start + size])
+            at = start + size + 1
+        yield Revision(Path(folder), name)
+
+
+def _git(root: Path, *command: str, name: str, asked: bytes = b"") -> bytes:
+    try:
+        done = subprocess.run(
+            ["git", *command], cwd=root, input=asked, capture_output=True, check=False
+        )
+    except FileNotFoundError:
+        raise UserError("git: no such command; install it, since it keeps the revisions") from None
+    if done.returncode:
+        why = (done.stderr.decode(errors="replace").splitlines() or ["no reason given"])[-1]
+        raise UserError(
+            f"{name}: no revision that git can read ({why}); `git branch --all` lists branches"
+        )
+    return done.stdout
+
+
+def _plain(path: Path) -> str:
+    try:
+        return ast.unparse(ast.parse(path.read_bytes()))
+    except SyntaxError:
+        return path.read_text(errors="replace")
