@@ -7,9 +7,9 @@ from torch import nn
 
 from ablation.trial.families import CnnSpec, MlpSpec
 from ablation.trial.models import NetworkError, build, kernels
-from ablation.trial.recipe import Recipe
+from ablation.trial.recipe import Ema, Recipe
 from ablation.trial.techniques import ACTIVATIONS
-from ablation.trial.weights import Average, MasterWeights
+from ablation.trial.weights import Average, MasterWeights, make_average
 
 DTYPES = [torch.float32, torch.bfloat16]
 
@@ -175,3 +175,44 @@ def test_an_average_is_swapped_in_and_out(network: nn.Module, dtype: torch.dtype
         assert torch.equal(value, before[name])
         if value.is_floating_point():
             assert not torch.equal(averaged[name], before[name]), name
+
+
+def test_an_average_is_swapped_out_after_an_error(network: nn.Module) -> None:
+    weights = MasterWeights(network, torch.float32)
+    average = Average(network, weights, horizon=3.0)
+    weights.all.add_(1.0)
+    before = weights.all.clone()
+    with pytest.raises(RuntimeError), average.swapped_in():
+        assert not torch.equal(weights.all, before)
+        raise RuntimeError
+    assert torch.equal(weights.all, before)
+
+
+def test_without_averaging_a_network_keeps_its_last_weights(
+    network: nn.Module, recipe: Recipe
+) -> None:
+    weights = MasterWeights(network, torch.float32)
+    average = make_average(recipe.averaging, network, weights, steps=10)
+    weights.all.add_(1.0)
+    before = weights.all.clone()
+    average.update()
+    average.swap()
+    with average.swapped_in():
+        assert torch.equal(weights.all, before)
+
+
+def test_the_horizon_of_a_recipe_is_in_epochs(network: nn.Module) -> None:
+    weights = MasterWeights(network, torch.float32)
+    averages = [
+        make_average(Ema(name="ema", horizon=0.5), network, weights, steps=4),
+        Average(network, weights, horizon=2.0),
+    ]
+    for _ in range(50):
+        weights.all.add_(1.0)
+        for average in averages:
+            average.update()
+    contents = []
+    for average in averages:
+        with average.swapped_in():
+            contents.append(weights.all.clone())
+    assert torch.equal(*contents)

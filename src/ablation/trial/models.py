@@ -12,7 +12,7 @@ from ablation.trial.families import CnnSpec, MlpSpec, Spec
 from ablation.trial.recipe import Recipe
 from ablation.trial.techniques import ACTIVATIONS
 
-PIXELS = 28
+SIDE = 28  # pixels
 
 # The only layers with parameters that the training loop supports. Those of the first kind start
 # He-normal, have their `weight` penalised, and compute in bf16 if asked to; the others do not.
@@ -21,7 +21,7 @@ IN_FLOAT32 = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 class NetworkError(UserError):
-    """A network that the training loop would silently train in a wrong way."""
+    """A network with a layer or a parameter that the training loop would train incorrectly."""
 
 
 class Dropout(nn.Module):
@@ -69,13 +69,13 @@ def layers(spec: Spec, recipe: Recipe, classes: int) -> nn.Module:
 
 @layers.register
 def _mlp(spec: MlpSpec, recipe: Recipe, classes: int) -> nn.Module:
-    dense = _dense([PIXELS * PIXELS, *spec.hidden], recipe)
+    dense = _dense([SIDE * SIDE, *spec.hidden], recipe)
     return nn.Sequential(nn.Flatten(), *dense, nn.Linear(spec.hidden[-1], classes))
 
 
 @layers.register
 def _cnn(spec: CnnSpec, recipe: Recipe, classes: int) -> nn.Module:
-    side = PIXELS
+    side = SIDE
     blocks: list[nn.Module] = []
     for in_channels, out_channels in pairwise([1, *spec.channels]):
         blocks += _convolution(in_channels, out_channels, recipe)
