@@ -196,9 +196,10 @@ def test_without_averaging_a_network_keeps_its_last_weights(
     weights.all.add_(1.0)
     before = weights.all.clone()
     average.update()
-    average.swap()
     with average.swapped_in():
         assert torch.equal(weights.all, before)
+    average.swap()
+    assert torch.equal(weights.all, before)
 
 
 def test_the_horizon_of_a_recipe_is_in_epochs(network: nn.Module) -> None:
