@@ -222,6 +222,7 @@ def test_a_diverging_training_stops_and_is_marked(
     assert trained.diverged
     assert len(trained.curves.train_loss) < 50
     assert not math.isfinite(trained.curves.train_loss[-1])
+    assert len(trained.curves.validation_loss) == validated * (len(trained.curves.train_loss) - 1)
 
 
 def test_divergence_in_the_last_step_of_an_epoch_is_detected(

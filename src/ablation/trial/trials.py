@@ -32,7 +32,8 @@ class Curves:
 
     Losses are mean cross-entropies without label smoothing and penalties. Training values are means
     over the epoch while the weights change, with dropout and augmentation. The validation lists
-    are empty without a validation part, and all lists end with the epoch that diverged.
+    are empty without a validation part. A diverged training has no later epochs, and no validation
+    values of an epoch whose training loss is not finite.
     """
 
     train_loss: list[float]
