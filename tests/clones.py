@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ import psutil
 import pytest
 
 from ablation.base.checked import read_yaml, to_yaml
+from ablation.processes.fork_server import LIBRARIES, SERVER_VARIABLE, start_server
 from ablation.trial.recipe import TECHNIQUES
 
 ROOT = Path(__file__).parents[1]
@@ -54,6 +56,16 @@ Found = TypeVar("Found")
 MakeOnce = Callable[[str, Callable[[Path], object]], Path]
 
 
+LAUNCHER = (sys.executable, "-S", str(ROOT / "src/ablation/processes/fork_server.py"))
+OF_DVC = ("dvc.cli.parser", "dvc.repo.reproduce", "dvc.stage.run", "dvc.repo.status", "dvc.parsing")
+
+
+@cache
+def fork_server() -> str:
+    """The server of this process of pytest, with dvc's libraries as well."""
+    return start_server(os.getpid(), [*LIBRARIES, *OF_DVC])
+
+
 @dataclass(frozen=True)
 class Clone:
     """A clone of the project and the folder in which it remembers trials."""
@@ -86,8 +98,15 @@ class Clone:
         )
 
     def run(self, *command: str, fails: bool = False) -> str:
-        """What the command prints, which has to end as expected."""
-        process = self.start(*command)
+        """What the command prints, which has to end as expected.
+
+        dvc and its stages are forked from a server of the tests, as stages are from one of dvc's.
+        """
+        if command[0] == "dvc":
+            server = f"{SERVER_VARIABLE}={fork_server()}"
+            process = self.start("env", server, *LAUNCHER, "-m", *command)
+        else:
+            process = self.start(*command)
         output, _ = process.communicate()
         assert (process.returncode != 0) == fails, output
         return output

@@ -421,9 +421,9 @@ def _is_part_of_a_stage(process: int) -> bool:
 
 def _run_stage(arguments: list[str]) -> int:
     """Run a script as a stage of dvc, and return its exit status."""
-    if STAGE_VARIABLE not in os.environ:
-        os.execv(sys.executable, [sys.executable, *arguments])
     if SERVER_VARIABLE not in os.environ:
+        if STAGE_VARIABLE not in os.environ:
+            os.execv(sys.executable, [sys.executable, *arguments])
         try:
             os.environ[SERVER_VARIABLE] = start_server(_dvc_above())
         except ProcessLookupError:
