@@ -25,7 +25,7 @@ from ablation.study.tables import curves_table, times_table, trials_table
 from ablation.trial.families import MlpSpec
 from ablation.trial.recipe import Adam, Sgd, save_recipe
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TRIALS = ["candidate", "setting", "repeat", "score", "diverged", "raced_out"]
 CURVES = ["setting", "epoch", "train_loss", "validation_loss", "train_accuracy"]
 CANDIDATES = [
@@ -355,4 +355,4 @@ def test_a_single_repeat_is_said_to_be_too_few(
     importlib.import_module("stages.technique").main()
     said = " ".join(capsys.readouterr().out.split())
     assert "params.yaml: validation.repeats: 1: a single repeat does not show" in said
-    assert "give 2 or more, 5 is usual" in said
+    assert "use at least 2, usually 5" in said

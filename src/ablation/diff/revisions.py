@@ -19,6 +19,8 @@ from ablation.params import PARAMS
 from ablation.run.code import CODE
 from ablation.run.hardware import LIBRARIES
 
+# Columns of characters and of labels: `1` is not a number there.
+TEXT = ("character", "actual", "predicted", "candidate", "setting", "winner")
 # What a comparison reads, as regular expressions of whole names.
 READ = re.compile(
     r"params\.yaml|requirements\.lock|plots/data/class_counts\.csv"
@@ -63,7 +65,8 @@ class Revision:
     def table(self, name: str) -> pd.DataFrame:
         """A CSV file; empty where there is none."""
         if name not in self._tables:
-            self._tables[name] = read_csv(self.root / name) if self.has(name) else pd.DataFrame()
+            there = self.has(name)
+            self._tables[name] = read_csv(self.root / name, text=TEXT) if there else pd.DataFrame()
         return self._tables[name]
 
     def stages(self, model: str) -> list[str]:
