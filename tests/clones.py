@@ -18,10 +18,18 @@ import psutil
 import pytest
 
 from ablation.base.checked import read_yaml, to_yaml
-from ablation.processes.fork_server import LIBRARIES, SERVER_VARIABLE, start_server
+from ablation.processes import fork_server
+from ablation.processes.fork_server import LIBRARIES, SERVER_VARIABLE, STAGE_VARIABLE
 from ablation.trial.recipe import TECHNIQUES
 
 ROOT = Path(__file__).parents[1]
+LAUNCHER = (f"{STAGE_VARIABLE}=a test", sys.executable, "-S", fork_server.__file__)
+# What dvc and dask import when they run, which the tests' server imports as well.
+COMMANDS = (
+    *("dvc.cli.parser", "dvc.output", "dvc.lock", "dvc.scm", "dvc.repo.index", "dvc.repo.graph"),
+    *("dvc.repo.plots", "dvc.daemon", "dvc.repo.metrics.show", "dvc.repo.experiments.brancher"),
+    *("distributed.cli.dask_scheduler", "distributed.cli.dask_worker"),
+)
 NOBODY = "http://127.0.0.1:9"  # no network: every connection is refused at once
 # What stages write into git, but what they measured with a clock: bytes that never differ.
 RESULTS = ("data/classes.csv", "data/evaluated", "data/models", "data/recipes", "metrics", "plots")
@@ -56,14 +64,17 @@ Found = TypeVar("Found")
 MakeOnce = Callable[[str, Callable[[Path], object]], Path]
 
 
-LAUNCHER = (sys.executable, "-S", str(ROOT / "src/ablation/processes/fork_server.py"))
-OF_DVC = ("dvc.cli.parser", "dvc.repo.reproduce", "dvc.stage.run", "dvc.repo.status", "dvc.parsing")
+def warm_python(*arguments: str) -> tuple[str, ...]:
+    """The command `python ARGUMENTS`, forked from the server of this process of pytest.
+
+    That has imported what stages, dvc and dask do. It takes a script, or `-m` and a module.
+    """
+    return ("env", f"{SERVER_VARIABLE}={_server()}", *LAUNCHER, *arguments)
 
 
 @cache
-def fork_server() -> str:
-    """The server of this process of pytest, with dvc's libraries as well."""
-    return start_server(os.getpid(), [*LIBRARIES, *OF_DVC])
+def _server() -> str:
+    return fork_server.start_server(os.getpid(), (*LIBRARIES, *COMMANDS))
 
 
 @dataclass(frozen=True)
@@ -100,13 +111,9 @@ class Clone:
     def run(self, *command: str, fails: bool = False) -> str:
         """What the command prints, which has to end as expected.
 
-        dvc and its stages are forked from a server of the tests, as stages are from one of dvc's.
+        dvc and its stages are forked from the tests' server, as stages are from one of dvc's.
         """
-        if command[0] == "dvc":
-            server = f"{SERVER_VARIABLE}={fork_server()}"
-            process = self.start("env", server, *LAUNCHER, "-m", *command)
-        else:
-            process = self.start(*command)
+        process = self.start(*(warm_python("-m") if command[0] == "dvc" else ()), *command)
         output, _ = process.communicate()
         assert (process.returncode != 0) == fails, output
         return output

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from distributed import Client
 
-from tests.clones import wait_for
+from tests.clones import wait_for, warm_python
 
 SOURCE = Path(__file__).parents[1] / "src"
 # What a worker loads before it starts, to be another machine.
@@ -62,10 +62,13 @@ class Cluster:
 
     def start(self, kind: str, *options: str, **environment: str) -> subprocess.Popen[bytes]:
         """A scheduler or a worker, in an environment that says nothing of the study."""
+        # Dask reads variables when it is imported, and a nanny starts processes of its own.
+        cold = environment.keys() - {"ABLATION_CACHE"} or "--nanny" in options
+        python = (sys.executable,) if cold else warm_python()
         inherited = {name: v for name, v in os.environ.items() if name != "ABLATION_CACHE"}
         with (self.folder / f"{len(self.processes)}-{kind}.log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "dask", kind, "--host", "127.0.0.1", *options],
+                [*python, "-m", "dask", kind, "--host", "127.0.0.1", *options],
                 cwd=self.folder,
                 env=inherited | {"PYTHONPATH": str(SOURCE)} | environment,
                 stdout=log,

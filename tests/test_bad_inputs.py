@@ -29,6 +29,7 @@ from ablation.study.inputs import CHAIN_COLUMNS, make_trial
 from ablation.trial.models import build
 from ablation.trial.recipe import load_recipe
 from ablation.trial.trials import Learnt
+from tests.clones import warm_python
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "params.yaml").read_text()
@@ -942,7 +943,7 @@ def test_a_stage_that_cannot_start_ends_with_one_line_and_a_status(
 ) -> None:
     """`check` and `prepare` find an empty params.yaml, and so does every stage by hand."""
     (tmp_path / "params.yaml").write_text("")
-    command = [sys.executable, str(ROOT / "stages" / f"{stage}.py"), *COMMANDS[stage].split()]
+    command = [*warm_python(str(ROOT / "stages" / f"{stage}.py")), *COMMANDS[stage].split()]
     env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run(
         command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False
@@ -956,7 +957,7 @@ def test_a_stage_that_cannot_start_ends_with_one_line_and_a_status(
 def test_the_sound_folder_is_sound(folder: Path) -> None:
     """The damage is what stages complain about above, and not the folder."""
     load_recipe(Path("recipe.yaml"))
-    command = [sys.executable, str(ROOT / "stages/evaluate.py"), *COMMANDS["evaluate"].split()]
+    command = [*warm_python(str(ROOT / "stages/evaluate.py")), *COMMANDS["evaluate"].split()]
     env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -3,7 +3,6 @@
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from ablation.study.forecast import (
     epochs_of_fits,
     refuse_networks_without_memory,
 )
+from tests.clones import warm_python
 
 ROOT = Path(__file__).parents[1]
 FILES = ("dvc.yaml", "params.yaml")
@@ -43,7 +43,7 @@ def check(folder: Path, edits: dict[str, tuple[str, str]]) -> subprocess.Complet
         old, new = edits.get(name, ("", ""))
         assert old in text
         (folder / name).write_text(text.replace(old, new) if old else text)
-    command = ["env", f"PYTHONPATH={ROOT / 'src'}", sys.executable, str(ROOT / "stages/check.py")]
+    command = ["env", f"PYTHONPATH={ROOT / 'src'}", *warm_python(str(ROOT / "stages/check.py"))]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 

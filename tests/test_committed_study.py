@@ -3,7 +3,6 @@
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from ablation.base.files import read_csv
 from ablation.fitted.model import Fitted
 from ablation.params import load_params
 from ablation.trial.recipe import CHAIN, load_recipe, plain
-from tests.clones import Clone, stages_run
+from tests.clones import Clone, stages_run, warm_python
 
 ROOT = Path(__file__).parents[1]
 RAW = ROOT.parent / "shared/emnist"
@@ -80,7 +79,7 @@ def test_every_seed_is_there_and_the_first_is_released(model: str) -> None:
 
 
 def test_every_metric_fits_a_terminal() -> None:
-    command = [sys.executable, "-m", "dvc", "metrics", "show"]
+    command = warm_python("-m", "dvc", "metrics", "show")
     shown = subprocess.check_output(command, cwd=ROOT, text=True).splitlines()
     assert len(shown[0].split()) == 1 + len(METRICS)
     assert max(map(len, shown)) <= 136
@@ -118,7 +117,7 @@ def test_a_fresh_clone_with_raw_files_trains_nothing_and_stays_clean(tmp_path: P
 
 
 def test_the_readme_says_whether_the_study_is_under_way() -> None:
-    listed = [sys.executable, "-m", "dvc", "stage", "list", "--name-only"]
+    listed = warm_python("-m", "dvc", "stage", "list", "--name-only")
     stages = set(subprocess.check_output(listed, cwd=ROOT, text=True).split())
     said = "under way" in (ROOT / "README.md").read_text()
     assert said == bool(stages - HAVE_RUN)

@@ -31,6 +31,7 @@ from ablation.show.study import Study
 from ablation.show.tables import kinds_of_errors
 from ablation.trial.families import FAMILIES
 from ablation.trial.recipe import TECHNIQUES
+from tests.clones import warm_python
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -113,8 +114,7 @@ def calls(program: str) -> list[list[str]]:
 @cache
 def dvc_commands(*group: str) -> str:
     """What `dvc --help` says there is; each costs a second."""
-    dvc = [sys.executable, "-m", "dvc", *group, "--help"]
-    return subprocess.check_output(dvc, text=True)
+    return subprocess.check_output(warm_python("-m", "dvc", *group, "--help"), text=True)
 
 
 def dvc_knows(group: list[str], command: str) -> bool:
@@ -263,7 +263,7 @@ def command_parsers() -> Iterator[argparse.ArgumentParser]:
 def test_dask_has_the_options() -> None:
     typed = {(kind, word) for kind, *words in calls("dask") for word in words if word[:2] == "--"}
     for kind in {kind for kind, _ in typed}:
-        known = subprocess.check_output([sys.executable, "-m", "dask", kind, "--help"], text=True)
+        known = subprocess.check_output(warm_python("-m", "dask", kind, "--help"), text=True)
         assert {word for of, word in typed if of == kind} <= {*known.split()}
 
 
@@ -428,7 +428,7 @@ def test_two_branches_merge_as_the_page_says(tmp_path: Path) -> None:
     (tmp_path / "dvc.yaml").write_text(ONE_STAGE)
     run = Shell(tmp_path)
     run("git", "init", "--quiet", "--initial-branch", "main")
-    run("python", "-m", "dvc", "init", "--quiet")
+    run("dvc", "init", "--quiet")
     run.reproduce_and_commit()
     run.on_a_branch("mine", "first: 1", "first: 2")
     run.on_a_branch("theirs", "second: 1", "second: 3")
@@ -437,7 +437,7 @@ def test_two_branches_merge_as_the_page_says(tmp_path: Path) -> None:
     for words in merge_recipe():
         run(*words, may_fail=words[:2] == ["git", "merge"])
     assert (tmp_path / "metrics/numbers.json").read_text() == "2\n3\n"
-    assert "up to date" in run("python", "-m", "dvc", "status")
+    assert "up to date" in run("dvc", "status")
     assert run("git", "status", "--porcelain") == ""
 
 
@@ -448,7 +448,7 @@ def merge_recipe() -> Iterator[list[str]]:
     assert block
     for line in block[2].splitlines():
         words = ["theirs" if word == "other" else word for word in shlex.split(line)]
-        yield ["python", "-m", *words] if words[0] == "dvc" else words
+        yield words
 
 
 class Shell:
@@ -465,6 +465,8 @@ class Shell:
         }
 
     def __call__(self, *command: str, may_fail: bool = False) -> str:
+        if command[0] == "dvc":
+            command = warm_python("-m", *command)
         done = subprocess.run(
             command, cwd=self.folder, env=self.environment, capture_output=True, text=True
         )
@@ -472,7 +474,7 @@ class Shell:
         return done.stdout
 
     def reproduce_and_commit(self) -> None:
-        self("python", "-m", "dvc", "repro", "--quiet")
+        self("dvc", "repro", "--quiet")
         self("git", "add", "--all")
         self("git", "commit", "--quiet", "--message", "A study")
 

@@ -3,7 +3,6 @@
 import os
 import re
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from ablation.base.checked import read_yaml, to_yaml
 from ablation.base.files import read_csv, write_csv
 from ablation.data.characters import Characters
 from ablation.study.inputs import CHAIN_COLUMNS
+from tests.clones import warm_python
 
 ROOT = Path(__file__).parents[1]
 CHAIN = [
@@ -53,7 +53,7 @@ class Study:
 def run_stage(folder: Path) -> str:
     """The stage in a folder; returns what it prints."""
     options = ["--model", "mlp", "--recipe", "final.yaml", "--chain", "chain.csv"]
-    command = [sys.executable, str(ROOT / "stages/leave_one_out.py"), *options]
+    command = [*warm_python(str(ROOT / "stages/leave_one_out.py")), *options]
     env = {"PYTHONPATH": str(ROOT / "src"), "ABLATION_CACHE": str(folder / "memory")}
     done = subprocess.run(
         command, cwd=folder, env=os.environ | env, capture_output=True, text=True, check=False

@@ -15,7 +15,16 @@ from ablation.data.characters import Characters
 from ablation.fitted.model import Fitted
 from ablation.pictures.seen import seen
 from ablation.trial.recipe import TECHNIQUES
-from tests.clones import TINY, Changes, Clone, MakeOnce, copy_project, make_tiny, stages_run
+from tests.clones import (
+    TINY,
+    Changes,
+    Clone,
+    MakeOnce,
+    copy_project,
+    make_tiny,
+    stages_run,
+    warm_python,
+)
 
 # What each class shows, and how many pictures it has. One name is of words, one is of a character
 # that the pictures' font lacks, and one would be markup, a formula and the end of a table's cell.
@@ -133,8 +142,7 @@ def test_predict_takes_a_picture_the_way_that_training_took(study: Clone, pictur
     asked = sorted(pictures.rglob("7.png"))
     fitted = Fitted.load(path)
     probabilities = fitted.probabilities(np.stack([seen(each, "as-is")[0] for each in asked]))
-    program = "from ablation.cli import main; main()"
-    source = ("env", f"PYTHONPATH={study.path / 'src'}", "python", "-c", program)
+    source = ("env", f"PYTHONPATH={study.path / 'src'}", *warm_python("-m", "ablation"))
     said = study.run(*source, "predict", "--model", str(path), *map(str, asked))
     for row in probabilities:
         best = int(row.argmax())
@@ -147,8 +155,7 @@ def test_predict_asks_the_models_of_the_study_alone(
     other = study.duplicate(tmp_path / "other")
     left = other.path / "data/models/cnn.safetensors"
     shutil.copy(Path(__file__).parents[1] / "data/models/cnn.safetensors", left)
-    program = "from ablation.cli import main; main()"
-    source = ("env", f"PYTHONPATH={other.path / 'src'}", "python", "-c", program)
+    source = ("env", f"PYTHONPATH={other.path / 'src'}", *warm_python("-m", "ablation"))
     said = other.run(*source, "predict", "--json", str(pictures / "disk/7.png"))
     (answer,) = json.loads(said)
     assert "mlp" in answer and "cnn" not in answer

@@ -1,13 +1,12 @@
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from ablation.base.checked import read_yaml, to_yaml
-from tests.clones import Clone
+from tests.clones import Clone, warm_python
 
 ROOT = Path(__file__).parents[2]
 Prepare = Callable[..., subprocess.CompletedProcess[str]]
@@ -31,7 +30,7 @@ def run_prepare(folder: Path, dataset: str, **data: object) -> subprocess.Comple
     (folder / "params.yaml").write_text(to_yaml(params))
     nobody = "http://127.0.0.1:9"  # no network
     extra = {"PYTHONPATH": str(ROOT / "src"), "https_proxy": nobody, "http_proxy": nobody}
-    command = [sys.executable, str(ROOT / "stages" / "prepare.py")]
+    command = warm_python(str(ROOT / "stages" / "prepare.py"))
     return subprocess.run(
         command, cwd=folder, env=os.environ | extra, capture_output=True, text=True, check=False
     )

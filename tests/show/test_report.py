@@ -17,6 +17,7 @@ from rich.console import Console
 from ablation.base.errors import UserError
 from ablation.show.report import _drawings, summary, write_charts, write_pictures
 from ablation.show.study import Study
+from tests.clones import warm_python
 from tests.show.conftest import copy_templates
 
 REPOSITORY = Path(__file__).parents[2]
@@ -24,12 +25,11 @@ PNG = b"\x89PNG"
 DRAWN = shutil.ignore_patterns("pictures", "charts")
 
 
-def python(*arguments: str, folder: Path) -> str:
+def run(*command: str, folder: Path) -> str:
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "src")}
     return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=folder, env=environment, check=True, capture_output=True, text=True,
-    ).stdout  # fmt: skip
+        command, cwd=folder, env=environment, check=True, capture_output=True, text=True
+    ).stdout
 
 
 def test_every_picture_is_written_and_nothing_else(study: Study, pictures: list[Path]) -> None:
@@ -113,7 +113,7 @@ def test_the_stage_says_what_it_wrote_and_notes_nothing_on_real_characters(
     shutil.copytree(study.root, tmp_path, ignore=DRAWN, dirs_exist_ok=True)
     shutil.copy(REPOSITORY / "params.yaml", tmp_path)
     copy_templates(tmp_path)
-    said = python(str(REPOSITORY / "stages/report.py"), folder=tmp_path)
+    said = run(*warm_python(str(REPOSITORY / "stages/report.py")), folder=tmp_path)
     assert "wrote plots/pictures/confusion_cnn.png" in said
     assert "wrote plots/charts/gains/1-scheduler.csv" in said
     assert "wrote plots/report.html" in said
@@ -123,9 +123,8 @@ def test_the_stage_says_what_it_wrote_and_notes_nothing_on_real_characters(
 
 
 def test_pictures_need_no_training_code(tmp_path: Path) -> None:
-    loaded = python(
-        "-c", "import sys, ablation.show.report; print(*sys.modules)", folder=tmp_path
-    ).split()  # fmt: skip
+    program = "import sys, ablation.show.report; print(*sys.modules)"
+    loaded = run(sys.executable, "-c", program, folder=tmp_path).split()
     assert "torch" not in loaded
     assert not [name for name in loaded if name.startswith("ablation.trial")]
 

@@ -24,6 +24,7 @@ from ablation.study.race import Results, make_contenders, run_entries
 from ablation.study.tables import curves_table, times_table, trials_table
 from ablation.trial.families import MlpSpec
 from ablation.trial.recipe import Adam, Sgd, save_recipe
+from tests.clones import warm_python
 
 ROOT = Path(__file__).parents[2]
 TRIALS = ["candidate", "setting", "repeat", "score", "diverged", "raced_out"]
@@ -75,7 +76,7 @@ def scores(results: Results) -> dict[str, list[float]]:
 
 
 def run_stage(*options: str, stdout: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
-    command = [sys.executable, str(ROOT / "stages/technique.py"), "--model", "mlp", *options]
+    command = [*warm_python(str(ROOT / "stages/technique.py")), "--model", "mlp", *options]
     env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
     return subprocess.Popen(command, env=env, stdout=stdout, start_new_session=True)
 
