@@ -1,7 +1,8 @@
 """Read params.yaml before any other stage does, so that a mistake in it stops the study here."""
 
-import subprocess
-import sys
+import os
+import select
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,14 @@ from ablation.base.console import console
 from ablation.base.errors import UserError
 from ablation.base.files import repository, write_bytes
 from ablation.params import PARAMS, load_params
+from ablation.processes.fork_server import start_python
 from ablation.processes.stage import stage_process
 from ablation.run.precision import settle
 from ablation.trial.families import FAMILIES
 
 CHECKED = Path("data/prepared/checked.txt")
 PIPELINE = Path("dvc.yaml")
-# Seconds. To measure takes a second or two, and to import torch as long; on a busy machine longer.
+# Seconds. Each network is measured for half a second or so; on a busy machine that takes longer.
 PATIENCE = 120
 
 
@@ -28,11 +30,11 @@ def main() -> None:
     all_families_are_waited_for(stages, params.families)
     raw_files_have_a_folder(params.data.raw)
     settle(params.training.precision, params.training.device)
-    study = forecast()
+    lines = plan()
     # The same words whatever the parameters are: the stages after this one depend on their own.
     write_bytes(b"params.yaml could be read when this was written.\n", CHECKED)
     console.print(f"params.yaml is sound: a study of {params.data.dataset}")
-    for line in (*params.warnings, *study):
+    for line in (*params.warnings, *lines):
         console.print(line)
 
 
@@ -52,25 +54,29 @@ def read_stages() -> dict[str, Any]:
     return stages
 
 
-def forecast() -> list[str]:
-    """What is said of the study's size and time.
+def plan() -> list[str]:
+    """What is said of the run that begins: its trainings and its time.
 
     Raises:
         UserError: its networks are too large for this machine.
     """
-    command = [sys.executable, "-m", "ablation.study.forecast"]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=PATIENCE, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return [f"how long it takes is not known: a few steps took longer than {PATIENCE} s here"]
-    if done.returncode == 0:
-        return done.stdout.splitlines()
-    if done.stderr.startswith("error: "):
-        raise UserError(done.stderr.removeprefix("error: ").rstrip())
-    why = (done.stderr.splitlines() or [f"ended by signal {-done.returncode}"])[-1]
-    return [f"how long it takes is not known: a few steps could not be measured ({why})"]
+    with tempfile.TemporaryFile("w+") as errors:
+        reader, writer = os.pipe()
+        with open(reader) as said:  # noqa: PTH123
+            process = start_python(("-m", "ablation.plan"), (0, writer, errors.fileno()))
+            os.close(writer)
+            if not select.select([said], [], [], PATIENCE)[0]:
+                process.kill()
+                return [f"how long it takes is not known: to measure it took over {PATIENCE} s"]
+            lines = said.read().splitlines()
+        if (status := process.wait()) == 0:
+            return lines
+        errors.seek(0)
+        error = errors.read()
+    if error.startswith("error: "):
+        raise UserError(error.removeprefix("error: ").rstrip())
+    why = (error.splitlines() or [f"ended with status {status}"])[-1]
+    return [f"how long it takes is not known: it could not be measured ({why})"]
 
 
 def every_stage_knows_what_to_explore(stages: dict[str, Any]) -> None:

@@ -28,6 +28,7 @@ from ablation.params import load_params
 from ablation.processes.stage import stage_process
 from ablation.run.hardware import Hardware
 from ablation.run.runner import TrialRunner
+from ablation.study.entries import having
 from ablation.study.inputs import make_runner, make_trial, read_chain, read_recipe, repeats_for
 from ablation.trial.families import FAMILIES
 from ablation.trial.recipe import BASELINE, Recipe
@@ -95,14 +96,6 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--recipe", required=True, type=Path, help="what the chain chose")
     parser.add_argument("--chain", required=True, type=Path, help="what its stages concluded")
     return parser.parse_args()
-
-
-def having(final: Recipe, kept: Changed, baseline: Recipe) -> Recipe:
-    """The baseline with the final settings of some techniques."""
-    recipe = baseline
-    for technique in kept:
-        recipe = recipe.having(technique, final.setting(technique))
-    return recipe
 
 
 def run_trials(runner: TrialRunner, trials: dict[Run, Trial]) -> dict[Run, Result]:

@@ -1,4 +1,4 @@
-"""`ablation predict` and `draw`: the fitted models on a person's pictures; `diff`: two studies."""
+"""The command `ablation`: plan a run, compare studies, use the fitted models."""
 
 import argparse
 import json
@@ -38,7 +38,9 @@ def main() -> None:
 
 def command_line() -> argparse.ArgumentParser:
     """What may be typed after `ablation`."""
-    parser = argparse.ArgumentParser(prog="ablation", description="Ask a study and its models.")
+    parser = argparse.ArgumentParser(
+        prog="ablation", description="Plan a run, compare studies, use the fitted models."
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     asked = argparse.ArgumentParser(add_help=False)
     asked.add_argument(
@@ -47,6 +49,10 @@ def command_line() -> argparse.ArgumentParser:
         metavar=f"{'|'.join(FAMILIES)}|{BOTH}|FILE",
         help="the fitted models of the study, or a model's file (default: %(default)s)",
     )
+
+    command = commands.add_parser("plan", help="what would `dvc repro` run, train and take?")
+    command.add_argument("--json", action="store_true", help="print a JSON object")
+    command.set_defaults(run=lambda it: plan(it.json))
 
     command = commands.add_parser("predict", help="what is on a picture?", parents=[asked])
     command.add_argument("images", nargs="+", type=Path, help="files, of one thing each")
@@ -78,6 +84,18 @@ def _port(text: str) -> int:
     if text.isascii() and text.isdigit() and len(text) <= 5 and int(text) < 2**16:
         return int(text)
     raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 65535")
+
+
+def plan(as_json: bool) -> bool:
+    """Print what a run of the pipeline would do now.
+
+    Raises:
+        UserError: params.yaml or dvc.yaml is at fault.
+    """
+    from ablation.plan.plan import make_plan, show, show_json
+
+    (show_json if as_json else show)(make_plan())
+    return True
 
 
 def predict(images: list[Path], model: str, as_json: bool, picture: Path | None) -> bool:

@@ -64,6 +64,11 @@ class TrialRunner:
             result, _, learnt = payload.partition(b"\n")
             yield trial, Result.from_bytes(result), Learnt.from_bytes(learnt)
 
+    def recall(self, trial: Trial) -> Result | None:
+        """The remembered result of a trial; None if it has to be trained."""
+        payload = memory.recall(self._key("validate", trial))
+        return None if payload is None else Result.from_bytes(payload)
+
     def remembers(self, trial: Trial, work: Work = "validate") -> bool:
         """Whether a trial has been run before, on hardware that computes alike."""
         return memory.remembers(self._key(work, trial))

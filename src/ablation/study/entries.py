@@ -1,5 +1,6 @@
 """The recipes that take part in a stage."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ablation.labels import label
@@ -38,3 +39,11 @@ def list_entries(params: Params, model: str, technique: str, incumbent: Recipe) 
     name = label(incumbent.setting(technique))
     first = listed.pop(name, Entry(name, name, incumbent))
     return [first, *listed.values()]
+
+
+def having(final: Recipe, kept: Iterable[str], baseline: Recipe) -> Recipe:
+    """The baseline with the final settings of some techniques."""
+    recipe = baseline
+    for technique in kept:
+        recipe = recipe.having(technique, final.setting(technique))
+    return recipe

@@ -44,6 +44,24 @@ def run_entries(
     return _Race(runner, params, model, entries, repeats, racing).run()
 
 
+def recall_entries(
+    runner: TrialRunner,
+    params: Params,
+    model: str,
+    entries: Sequence[Entry],
+    repeats: Sequence[Repeat],
+    *,
+    racing: bool,
+) -> tuple[Results, list[Trial]]:
+    """What is remembered of a stage, and the trials that `run_entries` has yet to train.
+
+    Returns:
+        the results of the repeats that all remaining entries have finished, and the trials that are
+        missing, at most: racing may spare some of them. If none is, the results are complete.
+    """
+    return _Race(runner, params, model, entries, repeats, racing).recall()
+
+
 class _Race:
     def __init__(
         self,
@@ -86,6 +104,16 @@ class _Race:
             f"{len(self._entries) * len(self._repeats) - counted} spared by racing"
         )
         return self.results
+
+    def recall(self) -> tuple[Results, list[Trial]]:
+        missing = []
+        for trial in self._next_trials():
+            if result := self._runner.recall(trial):
+                self._finished[trial] = result
+            else:
+                missing.append(trial)
+        self._count_complete_repeats()
+        return self.results, missing
 
     def _next_trials(self) -> Iterator[Trial]:
         """Repeat by repeat, the trials of the entries that remain when a worker is idle."""

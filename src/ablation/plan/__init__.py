@@ -1,0 +1,1 @@
+"""What a run of the pipeline would cost, before it runs."""
