@@ -87,7 +87,9 @@ def main() -> None:
     write_csv(times, Path("data/times", model, "leave_one_out.csv"))
     write_json(metrics(tables["gains"]), Path("metrics", model, "leave_one_out.json"))
     show(tables)
-    console.print(f"every training took {params.spec(model).epochs} epochs, as `models` says\n")
+    epochs = params.spec(model).epochs
+    said = "1 epoch" if epochs == 1 else f"{epochs} epochs"
+    console.print(f"every training took {said}, as `models` says\n")
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -219,7 +219,7 @@ def test_a_port_to_draw_at_that_is_taken_is_said(ablation: Ablation) -> None:
         (("diff",), "ablation diff: error: the following arguments are required: revision"),
         (
             ("diff", "main", "--json", "--markdown"),
-            "ablation diff: error: argument --markdown: not",
+            "ablation diff: error: argument --markdown: ",
         ),
         (("draw", "--port", "-1"), "ablation draw: error: argument --port: '-1' is not a number "),
         (("draw", "--port", "65536"), "ablation draw: error: argument --port: '65536' is not a"),

@@ -263,11 +263,11 @@ def test_a_chain_that_changed_nothing_has_no_shares() -> None:
 
 def test_comparison_says_of_every_pair_how_large_and_how_sure(study: Study) -> None:
     assert figures.pair_texts(study.table("plots/comparison/pairs.csv")) == [
-        "CNN against MLP: +5.00 points [+4.10, +5.90] over all seeds; released models: "
+        "CNN against MLP: +5.00 points [+4.10, +5.90], all seeds; released: "
         "+5.10, McNemar p < 0.001",
-        "RNN against MLP: +2.00 points [+1.10, +2.90] over all seeds; released models: "
+        "RNN against MLP: +2.00 points [+1.10, +2.90], all seeds; released: "
         "+2.10, McNemar p = 0.010",
-        "RNN against CNN: -3.00 points [-3.90, -2.10] over all seeds; released models: "
+        "RNN against CNN: -3.00 points [-3.90, -2.10], all seeds; released: "
         "-2.90, McNemar p = 0.200",
     ]
 

@@ -432,8 +432,8 @@ def pair_texts(pairs: pd.DataFrame) -> list[str]:
     """
     return [
         f"{family_title(pair.second)} against {family_title(pair.first)}: "
-        f"{gain_text(pair.gain, pair.low, pair.high)} over all seeds; "
-        f"released models: {points(pair.released)}, McNemar p "
+        f"{gain_text(pair.gain, pair.low, pair.high)}, all seeds; "
+        f"released: {points(pair.released)}, McNemar p "
         + (f"= {pair.mcnemar_p:.3f}" if pair.mcnemar_p >= 0.001 else "< 0.001")
         for pair in pairs.itertuples()
     ]
