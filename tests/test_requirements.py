@@ -19,7 +19,7 @@ def test_the_lock_holds_what_the_project_and_its_extras_need() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     needed = chain(project["dependencies"], *project["optional-dependencies"].values())
     locked = {name for name, *_ in ENTRY.findall((ROOT / "requirements.lock").read_text())}
-    assert {re.split(r"[<>=]", name)[0] for name in needed} <= locked
+    assert {re.split(r"[\[<>=]", name)[0] for name in needed} <= locked
 
 
 def test_make_installs_only_what_has_a_known_hash() -> None:

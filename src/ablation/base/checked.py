@@ -111,7 +111,8 @@ def read_yaml(path: Path) -> Any:
     Raises:
         ParamsError: names the file, line and column, the mistake, and the remedy.
     """
-    yaml = YAML(typ="safe", pure=True)  # C code would not tell which value failed
+    # Pure Python: libyaml, in C, crashes on deep nesting and does not tell which value is invalid.
+    yaml = YAML(typ="safe", pure=True)
     try:
         return yaml.load(path.read_text(encoding="utf-8"))
     except OSError as error:
