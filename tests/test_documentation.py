@@ -371,8 +371,9 @@ def test_every_promise_has_tests_that_exist_in_the_suites_that_it_says() -> None
 
 def suites(file: Path, test: str) -> list[str]:
     """What a test is marked with, of the marks that the page of promises explains."""
-    (found,) = (each for each in functions_of(file) if each.name == test)
-    decorators = " ".join(ast.unparse(each) for each in found.decorator_list)
+    found = [each for each in functions_of(file) if each.name == test]
+    assert found, f"{file}::{test}: no such test"
+    decorators = " ".join(ast.unparse(each) for each in found[0].decorator_list)
     return [mark for mark in ("deep", "faults", "real") if re.search(rf"\b{mark}\b", decorators)]
 
 

@@ -27,7 +27,7 @@ def victim(prepared: Clone, tmp_path: Path) -> Clone:
 @pytest.fixture
 def long_study(victim: Clone) -> Clone:
     """Its first stage takes minutes, each trial of it a moment."""
-    victim.edit("models", "mlp", "epochs", value=10)
+    victim.edit("models", "mlp", "epochs", value=4)
     victim.edit("validation", "repeats", value=200)
     return victim
 
@@ -98,7 +98,7 @@ def test_a_worker_that_is_killed_is_one_line(long_study: Clone) -> None:
 def test_a_full_disk_is_one_line_and_finished_trials_are_kept(long_study: Clone) -> None:
     long_study.memory.mkdir(parents=True)
     # What the disk still held is looked at before it is gone.
-    full = in_a_namespace(f"mount -t tmpfs -o size=64k none {long_study.memory}")
+    full = in_a_namespace(f"mount -t tmpfs -o size=24k none {long_study.memory}")
     look = ("sh", "-c", '"$@"; ls $ABLATION_CACHE', "sh")
     said = end_of(long_study.start(*full, *look, *STAGE))
     (error,) = errors_in(said)
@@ -116,6 +116,7 @@ def test_memory_that_is_refused_is_one_line(long_study: Clone) -> None:
     assert error.endswith(KEPT)
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("options", ["ro", "size=4k,nr_inodes=1"])
 def test_no_shared_memory_is_needed(options: str, victim: Clone) -> None:
     wrapped = in_a_namespace(f"mount -t tmpfs -o {options} none /dev/shm")
@@ -130,6 +131,7 @@ def test_a_training_holds_nothing_in_shared_memory(long_study: Clone) -> None:
     end_of(process)
 
 
+@pytest.mark.deep
 def test_a_read_only_memory_is_named(victim: Clone) -> None:
     victim.memory.mkdir(parents=True)
     read_only = in_a_namespace(f"mount -t tmpfs -o ro none {victim.memory}")
@@ -152,6 +154,7 @@ def test_a_read_only_checkout_says_what_cannot_be_written(victim: Clone) -> None
     assert "Traceback" not in said
 
 
+@pytest.mark.deep
 def test_two_may_prepare_at_once(victim: Clone) -> None:
     prepare = ("env", "PYTHONPATH=src", "python", "stages/prepare.py")
     folder = victim.path / "data/prepared"
@@ -164,6 +167,7 @@ def test_two_may_prepare_at_once(victim: Clone) -> None:
     assert list(folder.glob("*.unfinished")) == []
 
 
+@pytest.mark.deep
 def test_what_killed_writers_left_in_the_memory_goes(victim: Clone) -> None:
     victim.memory.mkdir(parents=True)
     left = victim.memory / f"{'a' * 64}.0123.unfinished"
@@ -173,6 +177,7 @@ def test_what_killed_writers_left_in_the_memory_goes(victim: Clone) -> None:
     assert not left.exists()
 
 
+@pytest.mark.deep
 def test_files_of_the_future_are_as_good_as_others(victim: Clone) -> None:
     """A clock that was set back leaves files that are newer than now."""
     victim.run(*REPRO)

@@ -166,6 +166,7 @@ def test_the_diff_names_what_changed(study: Clone, branches: tuple[Clone, set[st
     assert not [file for file, _ in rows if "optimizer" in file or "regularization" in file]
 
 
+@pytest.mark.deep
 def test_branches_with_other_winners_leave_git_clean(
     branches: tuple[Clone, set[str]], tmp_path: Path
 ) -> None:
@@ -216,7 +217,7 @@ def test_a_lost_memory_changes_no_result(damage: str, study: Clone, tmp_path: Pa
 def test_a_killed_study_goes_on_where_it_stopped(study: Clone, tmp_path: Path) -> None:
     victim = study.duplicate(tmp_path / "victim")
     shutil.rmtree(victim.memory)
-    victim.edit("models", "mlp", "epochs", value=10)
+    victim.edit("models", "mlp", "epochs", value=4)
     victim.edit("validation", "repeats", value=6)
     command = ("dvc", "repro", "--single-item", "baseline@mlp")
     killed = victim.start(*command)

@@ -35,6 +35,7 @@ def trials(params: Params) -> list[Trial]:
     ]
 
 
+@pytest.mark.deep
 def test_trials_that_sleep_are_counted_and_train_nothing() -> None:
     command = [sys.executable, "benchmarks/naps.py", "2", "--hundredths", "1"]
     said = subprocess.check_output(command, cwd=ROOT, text=True).splitlines()[-1]

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 SHARED_MEMORY = Path("/dev/shm")
 
 
+@pytest.mark.deep
 @pytest.mark.skipif(not SHARED_MEMORY.is_dir(), reason="no /dev/shm to look into")
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_a_benchmark_that_is_stopped_leaves_nothing(stop: int, tmp_path: Path) -> None:

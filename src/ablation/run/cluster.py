@@ -269,6 +269,7 @@ class ClusterExecutor:
 
     def next_finished(self) -> tuple[TrainingJob, bytes]:
         while True:
+            self._workers.available()  # looks which are there
             self._take_back()
             self._hand_out()
             self._give_up_on_lost_workers()

@@ -44,7 +44,7 @@ def read_chain(path: Path, technique: str | None = None) -> pd.DataFrame:
     Raises:
         UserError: the file is not there, or not of that form.
     """
-    chain = read_csv(path, CHAIN_COLUMNS)
+    chain = read_csv(path, CHAIN_COLUMNS, text=["winner"])
     named = list(chain["technique"])
     if named[0] != CHAIN[0] or len({*named}) < len(named) or not {*named} <= {*CHAIN}:
         raise UserError(
