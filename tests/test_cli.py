@@ -1,6 +1,7 @@
 """The command `ablation`, as people type it."""
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -154,6 +155,65 @@ def test_a_name_cannot_steer_the_terminal(in_its_folder: Path, ablation: Ablatio
     said = ablation("predict", name, "gone\x07.png")
     assert "?[2Jseven??.png" in said.out
     assert said.err == "error: gone?.png: no such file\n"
+
+
+def in_a_shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """A command line of bash, in which `ablation` is this project's and $S the status of it."""
+    start = f'ablation() {{ {sys.executable} -m ablation "$@"; }}; set -o pipefail; '
+    environment = {"PYTHONPATH": str(REPOSITORY / "src"), "LANG": "C.UTF-8"}
+    return subprocess.run(
+        ["bash", "-c", start + command],
+        env=environment | {"PATH": os.environ["PATH"]},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("command", ["predict {name}", "predict {name} --json", "--help"])
+def test_a_reader_that_has_gone_ends_it_in_silence(command: str, drawn: Path) -> None:
+    done = in_a_shell(f"ablation {command.format(name=drawn.name)} | true", drawn.parent)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (">&-", "error: standard output is closed, and answers are written there; open it\n"),
+        (">/dev/full", "error: standard output: No space left on device; name another place\n"),
+    ],
+)
+def test_an_output_that_takes_nothing_is_one_line(command: str, said: str, drawn: Path) -> None:
+    done = in_a_shell(f"ablation predict {drawn.name} {command}", drawn.parent)
+    assert (done.returncode, done.stderr) == (1, said)
+
+
+def test_errors_that_nobody_reads_are_not_among_the_answers(drawn: Path) -> None:
+    done = in_a_shell(f"ablation predict gone.png {drawn.name} --json 2>&-", drawn.parent)
+    assert [*json.loads(done.stdout)[0]] == ["image", "error"]
+
+
+@pytest.mark.parametrize("source", ["- < seven.png", "<(cat seven.png)"])
+def test_a_picture_may_come_from_a_pipe(source: str, drawn: Path) -> None:
+    """Each of the two models is asked about it."""
+    done = in_a_shell(f"ablation predict --json {source}", drawn.parent)
+    assert done.returncode == 0, done.stderr
+    (answer,) = json.loads(done.stdout)
+    assert answer["image"] == source[0] or answer["image"].startswith("/dev/fd/")
+    assert [answer[name][0]["character"] for name in ("mlp", "cnn")] == ["7", "7"]
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("< /dev/null", "error: -: not an image that can be read; save it as PNG or JPEG\n"),
+        ("<&-", "error: -: standard input is closed; name a picture, or send one through\n"),
+    ],
+)
+def test_no_picture_from_a_pipe_is_one_line(source: str, said: str, drawn: Path) -> None:
+    done = in_a_shell(f"ablation predict - {source}", drawn.parent)
+    assert (done.returncode, done.stderr) == (1, said)
 
 
 def test_show_writes_what_the_network_saw(drawn: Path, ablation: Ablation) -> None:

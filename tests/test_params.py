@@ -163,7 +163,8 @@ def test_a_wrong_type(place: Place, value: object, said: str, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("place", "value", "said"),
     [
-        (("baseline", "dropout"), 1.0, "baseline.dropout: 1.0: should be less than 1"),
+        (("baseline", "dropout"), 1.0, "baseline.dropout: 1.0: should be less than or equal to 0"),
+        (("techniques", "dropout", 0), 0.99999, "techniques.dropout[0]: 0.99999: should be less"),
         (("techniques", "dropout", 1), -0.1, "techniques.dropout[1]: -0.1: should be greater than"),
         (("baseline", "optimizer", "lr"), 0.0, "baseline.optimizer.lr: 0.0: should be greater tha"),
         (

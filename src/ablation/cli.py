@@ -1,17 +1,22 @@
 """The command `ablation`: plan a run, compare studies, use the fitted models."""
 
 import argparse
+import io
 import json
+import os
+import stat
 import sys
-import unicodedata
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from ablation.base.checked import one_of, read_yaml
 from ablation.base.console import INTERRUPTED, console, plain_errors
 from ablation.base.errors import UserError
 from ablation.base.files import repository
 from ablation.base.formatting import percent, shortened
+from ablation.base.text import harmless
 from ablation.trial.families import FAMILIES
 
 if TYPE_CHECKING:  # these take seconds, and `--help` needs none
@@ -22,18 +27,56 @@ MODELS = Path("data/models")
 BOTH = "both"
 PORT = 8428  # of `draw`
 NAME = 20  # letters of a class's name in the table; --json has all
-CONTROLS = ("Cc", "Cs")  # Unicode's categories of what steers a terminal, and of no letter at all
+STANDARD_INPUT = Path("-")
+MOST_BYTES = 2**30  # of a picture from a pipe, which might not end
+READER_GONE = 128 + 13  # SIGPIPE, as shells say it
 
 
 def main() -> None:
     """Run a command; `ablation COMMAND --help` tells what each takes."""
-    given = command_line().parse_args()
+    if sys.stdout is None:
+        sys.exit("error: standard output is closed, and answers are written there; open it")
+    if sys.stderr is None:  # else what is printed there would be among the answers
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
     try:
-        with plain_errors():
+        with plain_errors(), _standard_output():
+            given = command_line().parse_args()
             complete = given.run(given)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     sys.exit(0 if complete else 1)
+
+
+@contextmanager
+def _standard_output() -> Iterator[None]:
+    """Writes what is left at the end; ends in silence where the reader has gone, as `cat` does.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    try:
+        try:
+            yield
+        finally:
+            _flush()
+    except BrokenPipeError:
+        _discard_output()
+        sys.exit(READER_GONE)
+
+
+def _flush() -> None:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _discard_output()
+        raise UserError(f"standard output: {error.strerror}; name another place") from None
+
+
+def _discard_output() -> None:
+    """What is left could not be written when Python ends, either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def command_line() -> argparse.ArgumentParser:
@@ -55,7 +98,9 @@ def command_line() -> argparse.ArgumentParser:
     command.set_defaults(run=lambda it: plan(it.json))
 
     command = commands.add_parser("predict", help="what is on a picture?", parents=[asked])
-    command.add_argument("images", nargs="+", type=Path, help="files, of one thing each")
+    command.add_argument(
+        "images", nargs="+", type=Path, help="files, of one thing each; - reads one from a pipe"
+    )
     command.add_argument("--json", action="store_true", help="print a JSON array")
     command.add_argument(
         "--show", type=Path, metavar="FILE", help="write a picture of what the network saw"
@@ -111,7 +156,7 @@ def predict(images: list[Path], model: str, as_json: bool, picture: Path | None)
     models = load_models(model)
     from ablation.use.answers import answer
 
-    answers = answer(images, models)
+    answers = answer(_opened(images), models)
     if as_json:
         print(json.dumps([each.to_dict() for each in answers], indent=2))
     else:
@@ -208,6 +253,26 @@ def _families(folder: Path) -> list[str]:
     return [family for family in FAMILIES if family in studied]
 
 
+def _opened(images: Iterable[Path]) -> Iterator[Path | BinaryIO]:
+    """Files as they are; a pipe's content, which can be read once, and is asked for more often."""
+    for path in images:
+        if path == STANDARD_INPUT:
+            if sys.stdin is None:
+                raise UserError("-: standard input is closed; name a picture, or send one through")
+            yield _named(sys.stdin.buffer, path)
+        elif path.exists() and stat.S_ISFIFO(path.stat().st_mode):
+            with path.open("rb") as pipe:
+                yield _named(pipe, path)
+        else:
+            yield path
+
+
+def _named(pipe: BinaryIO, path: Path) -> BinaryIO:
+    content = io.BytesIO(pipe.read(MOST_BYTES))
+    content.name = str(path)
+    return content
+
+
 def _print(answers: list["Answer"]) -> None:
     from rich.table import Table
     from rich.text import Text
@@ -218,10 +283,10 @@ def _print(answers: list["Answer"]) -> None:
     for place in ("first guess", "second", "third"):
         table.add_column(place, no_wrap=True)
     for each in answers:
-        image = Text(_printable(each.image))  # a Text: brackets and colons are no markup
+        image = Text(harmless(each.image))  # a Text: brackets and colons are no markup
         for name, some in (each.guesses or {}).items():
             guesses = [
-                Text(_printable(f"{shortened(one.character, NAME)}  {percent(one.probability)}"))
+                Text(harmless(f"{shortened(one.character, NAME)}  {percent(one.probability)}"))
                 for one in some
             ]
             table.add_row(image, name, *guesses)
@@ -231,9 +296,4 @@ def _print(answers: list["Answer"]) -> None:
     for each in answers:
         for kind, what in (("warning", each.warning), ("error", each.error)):
             if what:
-                print(f"{kind}: {_printable(f'{each.image}: {what}')}", file=sys.stderr)
-
-
-def _printable(text: str) -> str:
-    """In a form that any terminal takes, and that steers none."""
-    return "".join("?" if unicodedata.category(sign) in CONTROLS else sign for sign in text)
+                print(f"{kind}: {harmless(f'{each.image}: {what}')}", file=sys.stderr)

@@ -129,12 +129,17 @@ def test_it_listens_on_this_machine_alone(server: Server) -> None:
     [
         {"Host": "example.org"},
         {"Host": "example.org:{port}"},
-        {"Host": "127.0.0.1"},
+        {"Host": ""},
         {"Host": "127.0.0.1:{port}.example.org"},
+        {"Host": "localhost.example.org"},
+        {"Host": "example.org@localhost:{port}"},
+        {"Host": "127.0.0.11"},
         {"Origin": "http://example.org"},
         {"Origin": "http://127.0.0.1:1"},
         {"Origin": "https://127.0.0.1:{port}"},
         {"Origin": "null"},
+        {"Host": "localhost:9000", "Origin": "http://localhost:3000"},
+        {"Host": "localhost", "Origin": "http://127.0.0.1"},
     ],
 )
 def test_foreign_hosts_and_origins_are_refused(
@@ -145,10 +150,19 @@ def test_foreign_hosts_and_origins_are_refused(
     assert ask(method, path, body, **named)[0] == HTTPStatus.FORBIDDEN
 
 
-@pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
-def test_its_own_names_are_let_in(name: str, ask: Ask, server: Server) -> None:
-    own = f"{name}:{server.server_port}"
-    assert ask("GET", "/", Host=own, Origin=f"http://{own}")[0] == HTTPStatus.OK
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("127.0.0.1:{port}", "localhost:{port}"),
+        *("127.0.0.1", "localhost"),  # of port 80, which browsers leave out
+        *("localhost:9000", "127.0.0.1:65535", "[::1]:9000", "LOCALHOST:80"),  # forwarded to it
+    ],
+)
+def test_every_name_of_this_machine_is_let_in(host: str, ask: Ask, server: Server) -> None:
+    own = host.format(port=server.server_port)
+    assert ask("GET", "/", Host=own)[0] == HTTPStatus.OK
+    status, _ = ask("POST", "/answer", drawing(seven()), Host=own, Origin=f"http://{own}")
+    assert status == HTTPStatus.OK
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ LOG_WIDTH = 80
 
 INTERRUPTED = 130  # the exit status that shells give a program that Ctrl-C ends
 
-console = Console(width=None if sys.stdout.isatty() else LOG_WIDTH, highlight=False)
+_is_terminal = sys.stdout is not None and sys.stdout.isatty()  # None: it was closed before
+console = Console(width=None if _is_terminal else LOG_WIDTH, highlight=False)
 
 
 def announce(what: str, note: str) -> None:

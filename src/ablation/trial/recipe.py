@@ -153,7 +153,8 @@ Activation = Literal["relu", "leaky_relu", "elu", "gelu", "tanh"]
 Optimizer = Annotated[
     Sgd | Adam | AdamW | RmsProp | Adagrad | Adadelta, Field(discriminator="name")
 ]
-Dropout = Annotated[float, Field(ge=0, lt=1)]
+# Beyond, so few units are kept that the draw of 16 bits misses their share, and then keeps all.
+Dropout = Annotated[float, Field(ge=0, le=0.99)]
 Augmentation = Annotated[NoAugmentation | Affine | Elastic, Field(discriminator="name")]
 Averaging = Annotated[NoAveraging | Ema, Field(discriminator="name")]
 

@@ -5,6 +5,7 @@ It sends what is drawn as a PNG, which goes the way that a picture of `ablation 
 
 import io
 import json
+import re
 import sys
 import threading
 from collections.abc import Mapping
@@ -24,6 +25,9 @@ from ablation.fitted.model import Fitted
 from ablation.use.answers import answer
 
 HOST = "127.0.0.1"
+# What a browser on this machine calls this server, whichever port was forwarded to its own. Any
+# other name may be a foreign page's that leads here.
+NAMES = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d+)?", re.IGNORECASE)
 PATIENCE = 10  # seconds that a browser may take to send a drawing
 MOST_BYTES = 500_000  # of a drawing; the page's own takes some thousands
 MOST_PIXELS = 1_000_000  # the page's own has 160,000
@@ -95,11 +99,6 @@ class Server(ThreadingHTTPServer):
         """Where the page is."""
         return f"http://{HOST}:{self.server_port}/"
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """What a browser may call this server. A foreign name may lead here, too."""
-        return f"{HOST}:{self.server_port}", f"localhost:{self.server_port}"
-
     def answer(self, drawing: bytes) -> dict[str, Any]:
         """What the page shows of a drawing: as in `ablation predict --json`, and what was seen."""
         try:
@@ -163,12 +162,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def _is_foreign(self) -> bool:
         """Whether a page of another server asks, or one that got here by a name of its own."""
-        names = self.server.names
-        ours = {
-            None,
-            *(f"http://{name}" for name in names),
-        }  # None: a page of this program, or none
-        return self.headers.get("Host") not in names or self.headers.get("Origin") not in ours
+        host, origin = self.headers.get("Host", ""), self.headers.get("Origin")
+        # A page of this program says no origin, or the name and port by which it was reached.
+        return not NAMES.fullmatch(host) or origin not in (None, f"http://{host}")
 
     def _fault(self) -> HTTPStatus | None:
         """What is wrong with a drawing before it is read."""

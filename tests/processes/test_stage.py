@@ -1,0 +1,71 @@
+"""What a stage says when it ends before it has written its results."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SRC = Path(__file__).parents[2] / "src"
+STAGE = """
+from ablation.processes.stage import stage_process
+from ablation.base.errors import UserError
+with stage_process():
+    {what}
+"""
+CURE = (
+    "git shows 2 files as deleted, since dvc takes away what a stage writes before it runs: `dvc "
+    "repro` writes them again, and `git checkout -- $(git ls-files --deleted)` brings back what "
+    "was committed"
+)
+
+
+def stage(what: str, folder: Path) -> list[str]:
+    """What a stage that does this says on standard error."""
+    command = [sys.executable, "-c", STAGE.format(what=what)]
+    environment = os.environ | {"PYTHONPATH": str(SRC)}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    return done.stderr.splitlines()
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """Two results are committed, and deleted as DVC does before a stage runs."""
+    results = [tmp_path / f"metrics/{name}.json" for name in ("a", "b")]
+    (tmp_path / "metrics").mkdir()
+    for path in results:
+        path.write_text("{}")
+    git = ["git", "-c", "user.name=Test", "-c", "user.email=test@example.org"]
+    subprocess.run([*git, "init", "-q"], cwd=tmp_path, check=True)
+    subprocess.run([*git, "add", "."], cwd=tmp_path, check=True)
+    subprocess.run([*git, "commit", "-qm", "Results"], cwd=tmp_path, check=True)
+    for path in results:
+        path.unlink()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("raise UserError('the learning rate')", "error: the learning rate"),
+        ("raise KeyboardInterrupt", "interrupted; finished trials are kept, `dvc repro` goes on"),
+    ],
+)
+def test_a_stage_that_fails_names_what_brings_deleted_results_back(
+    what: str, said: str, repository: Path
+) -> None:
+    assert sorted(stage(what, repository)) == sorted([said, CURE])
+    cure = CURE.split("`")[3]
+    subprocess.run(["bash", "-c", cure], cwd=repository, check=True, capture_output=True)
+    assert stage(what, repository) == [said]
+
+
+def test_nothing_is_said_of_git_where_a_stage_ends_well(repository: Path) -> None:
+    assert stage("pass", repository) == []
+
+
+def test_nothing_is_said_of_git_outside_of_a_repository(tmp_path: Path) -> None:
+    assert stage("raise UserError('odd')", tmp_path) == ["error: odd"]
