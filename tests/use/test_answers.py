@@ -112,9 +112,9 @@ def test_models_of_two_conversions_are_each_shown_their_own(
     path = saved(both, tmp_path / "both.png")
     (said,) = answer([path], {"mlp": whole, "cnn": models["cnn"]})
     assert said.seen is not None and said.guesses is not None
-    (image,) = seen(path, "as-is")
+    (image,) = seen(path, "as-is").images
     assert np.array_equal(said.seen["as-is"], image)
-    assert np.array_equal(said.seen["emnist"], seen(path, "emnist")[0])
+    assert np.array_equal(said.seen["emnist"], seen(path, "emnist").images[0])
     assert said.guesses["mlp"][0].probability == pytest.approx(
         whole.probabilities(image[None]).max()
     )

@@ -280,7 +280,7 @@ def _convert(
     faults = {}
     for place, path in enumerate(paths):
         try:
-            images[place] = seen(path, conversion)[0]
+            images[place] = seen(path, conversion).images[0]
         except UserError as error:
             faults[start + place] = f"{path}: {error}"
     return start, images, faults
