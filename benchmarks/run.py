@@ -3,8 +3,8 @@
     python benchmarks/run.py [--only PART ...]
 
 Each part is a program with processes of its own, so that none inherits what another one has set.
-Two run only when asked for: `racing`, which belongs to the study in git and needs what that has
-trained, and `coverage`, which needs the real characters and says nothing of speed.
+Three run only when asked for: `racing`, which belongs to the study in git and needs what that has
+trained, and `coverage` and `scenes`, which need the real characters and say nothing of speed.
 """
 
 import argparse
@@ -27,8 +27,9 @@ PARTS = {
     "growth": ("growth.py",),
     "racing": ("racing.py",),
     "coverage": ("coverage.py",),
+    "scenes": ("scenes.py",),
 }
-WHEN_ASKED = {"racing", "coverage"}
+WHEN_ASKED = {"racing", "coverage", "scenes"}
 
 
 def available() -> list[str]:

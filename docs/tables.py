@@ -221,6 +221,22 @@ def coverage(study: Study) -> str:
     return markdown([*heads, "error claimed", "real error"], rows)
 
 
+def scenes(study: Study) -> str:
+    """How well pictures are read as people take them."""
+    content = benchmark(study, "scenes")
+    rows = [
+        [scene, *(f"{100 * share:.0f}" for model in models.values() for share in model.values())]
+        for scene, models in content["scenes"].items()
+    ]
+    models = next(iter(content["scenes"].values()))
+    heads = [
+        f"{family_title(model)}: {what}, %"
+        for model, shares in models.items()
+        for what in ("right", "wrong and silent", "warned")[: len(shares)]
+    ]
+    return markdown(["scene", *heads], rows)
+
+
 TABLES: dict[str, Callable[[Study], str]] = {
     "answer": tables.answer,
     "shares": tables.shares,
@@ -244,6 +260,7 @@ TABLES: dict[str, Callable[[Study], str]] = {
     "simulated": simulated,
     "verdicts": verdicts,
     "coverage": coverage,
+    "scenes": scenes,
 }
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from ablation.data.characters import CLASSES
 from ablation.fitted.model import Fitted
@@ -112,9 +112,9 @@ def test_models_of_two_conversions_are_each_shown_their_own(
     path = saved(both, tmp_path / "both.png")
     (said,) = answer([path], {"mlp": whole, "cnn": models["cnn"]})
     assert said.seen is not None and said.guesses is not None
-    (image,) = seen(path, "as-is")
+    (image,) = seen(path, "as-is").images
     assert np.array_equal(said.seen["as-is"], image)
-    assert np.array_equal(said.seen["emnist"], seen(path, "emnist")[0])
+    assert np.array_equal(said.seen["emnist"], seen(path, "emnist").images[0])
     assert said.guesses["mlp"][0].probability == pytest.approx(
         whole.probabilities(image[None]).max()
     )
@@ -182,5 +182,45 @@ def test_a_picture_of_more_than_8_bits_has_the_scale_of_each_models_training(
     for levels, grey in (((0.0, 4000.0), 64), ((0.0, 1000.0), 255), (None, 249)):
         about = replace(models["cnn"].about, conversion="as-is", levels=levels)
         (said,) = answer([path], {"cnn": replace(models["cnn"], about=about)})
-        assert said.seen is not None
-        assert set(said.seen["as-is"].ravel()) == {grey}
+        assert said.ways is not None
+        assert set(said.ways["as-is"].images[0].ravel()) == {grey}
+
+
+def test_what_is_doubtful_is_said_beside_the_guesses_and_in_json(
+    models: dict[str, Fitted], tmp_path: Path
+) -> None:
+    ringed = seven()
+    ImageDraw.Draw(ringed).rectangle((60, 10, 240, 190), outline=20, width=7)
+    (said,) = answer([saved(ringed, tmp_path / "ringed.png")], models)
+    assert said.guesses is not None and said.guesses["cnn"][0].character == "7"
+    assert said.to_dict()["warning"] == "what surrounds the writing is set aside"
+
+
+def test_the_picture_of_what_was_seen_frames_what_was_read(
+    models: dict[str, Fitted], tmp_path: Path
+) -> None:
+    said = answer([saved(seven(), tmp_path / "seven.png")], models)
+    save_seen(said, tmp_path / "sheet.png")
+    red, green, _ = np.moveaxis(np.asarray(Image.open(tmp_path / "sheet.png")).astype(int), 2, 0)
+    rows, columns = np.nonzero(red - green > 100)
+    photo = 224 / 300  # a tile's width, of the picture's
+    dark = np.asarray(seven()) < 128
+    inked = [np.flatnonzero(dark.any(axis=axis)) * photo + 12 for axis in (1, 0)]
+    for found, ink in zip((rows, columns), inked, strict=True):
+        assert ink[0] - 5 < found.min() < ink[0]
+        assert ink[-1] < found.max() < ink[-1] + 5
+
+
+def test_every_one_of_several_characters_is_shown(
+    models: dict[str, Fitted], tmp_path: Path
+) -> None:
+    both = Image.new("L", (520, 200), 240)
+    both.paste(seven(), (0, 0))
+    both.paste(seven(), (220, 0))
+    shown = []
+    for name, image in (("one", seven()), ("two", both)):
+        save_seen(answer([saved(image, tmp_path / "a.png")], models), tmp_path / f"{name}.png")
+        shown.append(np.asarray(Image.open(tmp_path / f"{name}.png").convert("L")))
+    below = slice(12 + 152 + 224 - 60, 12 + 152 + 224 - 4)
+    one, two = (image[below, 12 : 12 + 74] for image in shown)
+    assert (two > 128).sum() > 300 > (one > 128).sum()

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from ablation.cli import load_models
 from ablation.fitted.model import Fitted
@@ -109,6 +109,16 @@ def test_a_drawing_is_answered_as_predict_answers_it(ask: Ask, models: dict[str,
     (expected,) = answer([io.BytesIO(content)], models)
     assert expected.seen is not None
     assert json.loads(said) == expected.to_dict() | {"seen": expected.seen["emnist"].tolist()}
+
+
+@pytest.mark.parametrize(("text", "count"), [("12", 2), ("Hi", 2), ("CAT", 3)])
+def test_characters_that_stand_close_are_said_to_be_several(
+    text: str, count: int, ask: Ask
+) -> None:
+    page = Image.new("L", (400, 400), 255)
+    ImageDraw.Draw(page).text((40, 80), text, font=ImageFont.load_default(size=150))
+    _, said = ask("POST", "/answer", drawing(page))
+    assert json.loads(said)["warning"].startswith(f"{count} characters rather than one")
 
 
 def test_an_empty_page_and_a_damaged_drawing_are_said(ask: Ask) -> None:

@@ -353,7 +353,7 @@ def _convert(
     wide = {}
     for place, path in enumerate(paths):
         try:
-            images[place] = seen(path, conversion, levels)[0]
+            images[place] = seen(path, conversion, levels).images[0]
             if extent := levels_of(path):
                 wide[start + place] = extent
         except UserError as error:

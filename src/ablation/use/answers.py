@@ -9,7 +9,7 @@ import numpy as np
 
 from ablation.base.errors import UserError
 from ablation.pictures.picture import Levels
-from ablation.pictures.seen import seen
+from ablation.pictures.seen import Seen, seen
 
 if TYPE_CHECKING:  # torch takes seconds, and a picture that cannot be read needs none
     from ablation.fitted.model import Fitted
@@ -37,14 +37,19 @@ class Answer:
         warning: what a person has to know of the answer, or None.
         guesses: a model's name to its guesses, the most probable first; a model is left out whose
             way finds nothing on the picture, and `warning` says so.
-        seen: a conversion's name to (28, 28) uint8, what the models that it belongs to saw.
+        ways: a conversion's name to what the models that it belongs to saw.
     """
 
     image: str
     error: str | None = None
     warning: str | None = None
     guesses: Mapping[str, list[Guess]] | None = None
-    seen: Mapping[str, np.ndarray] | None = None
+    ways: Mapping[str, Seen] | None = None
+
+    @property
+    def seen(self) -> Mapping[str, np.ndarray]:
+        """A conversion's name to (28, 28) uint8, of all that is written; none without an answer."""
+        return {way: seen.images[0] for way, seen in (self.ways or {}).items()}
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: `image`, and `error` or else `warning` and the guesses of every model."""
@@ -72,7 +77,7 @@ def answer(
     ways = {name: (each.about.conversion, each.about.levels) for name, each in models.items()}
     read = [_read(image, dict.fromkeys(ways.values())) for image in images]
     said = {
-        name: _ask(fitted, [each.ways.get(ways[name], []) for each in read])
+        name: _ask(fitted, [each.images(ways[name]) for each in read])
         for name, fitted in models.items()
     }
     answers = []
@@ -88,12 +93,13 @@ def answer(
             )
             continue
         without = [f"{name}: {picture.faults[ways[name]]}" for name in models if name not in best]
+        warnings = filter(None, [_several(best), *picture.warnings, *without])
         answers.append(
             Answer(
                 picture.name,
-                warning="; ".join(filter(None, [_warning(best), *without])) or None,
+                warning="; ".join(warnings) or None,
                 guesses={name: each[0] for name, each in best.items()},
-                seen={way[0]: images[0] for way, images in picture.ways.items()},
+                ways={conversion: seen for (conversion, _), seen in picture.ways.items()},
             )
         )
     return answers
@@ -104,8 +110,15 @@ class _Picture:
     """What a picture becomes on each way, or why it becomes nothing there."""
 
     name: str
-    ways: dict[Way, list[np.ndarray]]
+    ways: dict[Way, Seen]
     faults: dict[Way, str]
+
+    def images(self, way: Way) -> list[np.ndarray]:
+        return self.ways[way].images if way in self.ways else []
+
+    @property
+    def warnings(self) -> list[str]:
+        return list(dict.fromkeys(w for seen in self.ways.values() for w in seen.warnings))
 
 
 def _read(image: Path | BinaryIO, ways: Iterable[Way]) -> _Picture:
@@ -133,7 +146,7 @@ def _best(probabilities: np.ndarray, classes: tuple[str, ...], guesses: int) -> 
     return [Guess(classes[place], float(probabilities[place])) for place in order]
 
 
-def _warning(best: Mapping[str, list[list[Guess]]]) -> str | None:
+def _several(best: Mapping[str, list[list[Guess]]]) -> str | None:
     several = {name: rows[1:] for name, rows in best.items() if len(rows) > 1}
     if not several:
         return None

@@ -1,22 +1,28 @@
-"""A picture of what the networks saw: 28 x 28 pixels of every image, with their first guesses."""
+"""A picture of what was read: every image, a frame around its writing, and what networks saw."""
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageDraw
 
 from ablation.base.checked import one_of
 from ablation.base.errors import UserError
 from ablation.base.files import whole_file
 from ablation.base.formatting import shortened
+from ablation.pictures.seen import Seen
 from ablation.use.answers import Answer
 
 ENLARGED = 8
-CAPTION = 34
+CAPTION = 64
 MARGIN = 12
 COLUMNS = 5
 TILE = 28 * ENLARGED
+PHOTO = 150  # pixels: the height of the image above
+FRAME = (200, 0, 0)
 LONGEST_NAME = 32  # letters that fit below a tile
+LINE = 40  # letters of a warning, in two lines
 LONGEST_CLASS = 8  # of these, for each of two models
 FONT_HAS = {*map(chr, range(32, 256)), "…"}  # Pillow's own
 FORMS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
@@ -43,26 +49,49 @@ def save_seen(answers: Sequence[Answer], path: Path) -> None:
         UserError: the file cannot be written, or there is nothing to show.
     """
     tiles = [
-        (each, way if len(each.seen) > 1 else "", image)
+        (each, way if len(each.ways) > 1 else "", seen)
         for each in answers
-        if each.seen
-        for way, image in each.seen.items()
+        if each.ways
+        for way, seen in each.ways.items()
     ]
     if not tiles:
         raise UserError(f"{path}: no image could be read, so there is nothing to show")
     columns = min(COLUMNS, len(tiles))
     rows = -(-len(tiles) // columns)
-    across, down = TILE + MARGIN, TILE + CAPTION + MARGIN
-    sheet = Image.new("L", (MARGIN + columns * across, MARGIN + rows * down), 255)
+    across, down = TILE + MARGIN, PHOTO + 2 + TILE + CAPTION + MARGIN
+    sheet = Image.new("RGB", (MARGIN + columns * across, MARGIN + rows * down), "white")
     pen = ImageDraw.Draw(sheet)
     for number, (each, way, seen) in enumerate(tiles):
         left = MARGIN + number % columns * across
         top = MARGIN + number // columns * down
-        image = Image.fromarray(seen)
-        sheet.paste(image.resize((TILE, TILE), Image.Resampling.NEAREST), (left, top))
-        pen.text((left, top + TILE + 2), _caption(each, way), fill=0)
+        sheet.paste(_framed(seen), (left, top))
+        sheet.paste(_enlarged(seen.images), (left, top + PHOTO + 2))
+        pen.text((left, top + PHOTO + 2 + TILE + 2), _caption(each, way), fill="black")
     with whole_file(path) as file:
         sheet.save(file, FORMS[path.suffix.lower()])
+
+
+def _framed(seen: Seen) -> Image.Image:
+    """The picture, and what was read of it in a frame."""
+    photo = Image.fromarray(np.uint8(np.clip(255 * seen.picture, 0, 255))).convert("RGB")
+    photo.thumbnail((TILE, PHOTO))
+    sides = photo.size * 2
+    left, top, right, bottom = (edge * n for edge, n in zip(seen.box, sides, strict=True))
+    ImageDraw.Draw(photo).rectangle((left - 2, top - 2, right + 1, bottom + 1), outline=FRAME)
+    return photo
+
+
+def _enlarged(images: Sequence[np.ndarray]) -> Image.Image:
+    """What the networks saw: the whole, and below it each of several characters."""
+    whole, *each = (Image.fromarray(image) for image in images)
+    tile = Image.new("L", (TILE, TILE), 255)
+    side = TILE if not each else TILE - TILE // max(3, len(each)) - 2
+    tile.paste(whole.resize((side, side), Image.Resampling.NEAREST), (0, 0))
+    for place, image in enumerate(each):
+        step = TILE // max(3, len(each))
+        small = image.resize((step - 2, step - 2), Image.Resampling.NEAREST)
+        tile.paste(small, (place * step, side + 2))
+    return tile
 
 
 def _caption(answer: Answer, way: str) -> str:
@@ -70,7 +99,9 @@ def _caption(answer: Answer, way: str) -> str:
         f"{name}: {class_name(some[0].character)}, {some[0].probability:.0%}"
         for name, some in (answer.guesses or {}).items()
     )
-    return f"{_drawable(Path(answer.image).name[-LONGEST_NAME:])} {way}\n{guesses}"
+    warning = textwrap.shorten(_drawable(answer.warning or ""), 2 * LINE, placeholder="...")
+    name = _drawable(Path(answer.image).name[-LONGEST_NAME:])
+    return "\n".join([f"{name} {way}", guesses, *textwrap.wrap(warning, LINE)])
 
 
 def _drawable(text: str) -> str:

@@ -1,0 +1,113 @@
+"""How well pictures are read as people take them, by scene, with characters no model has seen.
+
+    python benchmarks/scenes.py [--characters N] [--only SCENE ...]
+
+The characters are those of NIST's two test partitions that EMNIST Mini leaves, in file order, one
+of each class in turn. Every scene has the same ones, so that scenes compare in pairs. A picture
+that is called empty or too small counts as warned of: it has no answer.
+"""
+
+import argparse
+import io
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from itertools import repeat
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+from photographs import SCENES, Scene, photograph
+from PIL import Image
+from results import keep, machine
+
+from ablation.base.console import plain_errors
+from ablation.cli import load_models
+from ablation.data.characters import Characters
+from ablation.params import load_params
+from ablation.processes.cores import cores
+from ablation.processes.pool import 
+from ablation.raw.emnist import load_left_over
+from ablation.use.answers import Answer, answer
+
+CHARACTERS = 59
+
+
+@dataclass(frozen=True)
+class Count:
+    """Of a model's answers to a scene, as shares of its pictures.
+
+    Attributes:
+        right: the first guess is the character, with or without a warning.
+        silent: it is another one, and no warning stands beside it.
+        warned: a warning, or an error, stands beside the answer or in its place.
+    """
+
+    right: float
+    silent: float
+    warned: float
+
+
+def one_of_each_class_in_turn(left: Characters, count: int) -> Characters:
+    """The first characters of every class, then the second ones, ...; `count` of them."""
+    by_class = [np.flatnonzero(left.labels == label) for label in range(len(left.classes))]
+    turns = range(max(map(len, by_class)))
+    rows = [rows[turn] for turn in turns for rows in by_class if turn < len(rows)][:count]
+    return Characters(left.images[rows], left.labels[rows], left.classes)
+
+
+def pictures(scene: Scene, characters: Characters) -> Iterator[io.BytesIO]:
+    """Each character in the scene, as a file."""
+    for seed, image in enumerate(characters.images):
+        file = io.BytesIO()
+        taken = photograph(image / 255, scene, np.random.default_rng(seed))
+        Image.fromarray(taken).save(file, "TIFF")
+        yield file
+
+
+def count(answers: Sequence[Answer], characters: Characters, model: str) -> Count:
+    """How often a model is right, and how often it is wrong and nothing is said."""
+    right, silent, warned = [], [], []
+    for said, label in zip(answers, characters.labels, strict=True):
+        guesses = (said.guesses or {}).get(model)
+        warned.append(said.error is not None or said.warning is not None)
+        right.append(guesses is not None and guesses[0].character == characters.classes[label])
+        silent.append(not right[-1] and not warned[-1])
+    return Count(*(float(np.mean(share)) for share in (right, silent, warned)))
+
+
+def measure(scene: str, characters: Characters) -> dict[str, Count]:
+    """What both models make of a scene: runs in a worker process."""
+    torch.set_num_threads(1)
+    models = load_models("both")
+    files = pictures(SCENES[scene], characters)
+    answers = [said for file in files for said in answer([file], models)]
+    return {name: count(answers, characters, name) for name in models}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--characters", type=int, default=CHARACTERS)
+    parser.add_argument("--only", nargs="+", choices=SCENES, metavar="SCENE", default=[*SCENES])
+    given = parser.parse_args()
+    with plain_errors():
+        left = load_left_over(Path(load_params().data.raw))
+    characters = one_of_each_class_in_turn(left, given.characters)
+    scenes = {}
+    with ProcessPoolExecutor(cores(), get_context("spawn")) as pool:
+        found = pool.map(measure, given.only, repeat(characters))
+        for scene, counts in zip(given.only, found, strict=True):
+            scenes[scene] = {model: vars(shares) for model, shares in counts.items()}
+            print(f"{scene:36}", *(line(model, shares) for model, shares in counts.items()))
+    if given.only == [*SCENES]:
+        keep("scenes", machine("cpu") | {"characters": given.characters, "scenes": scenes})
+
+
+def line(model: str, shares: Count) -> str:
+    """A model's numbers for a person."""
+    return f"{model}:" + "".join(f" {share:4.0%} {what}" for what, share in vars(shares).items())
+
+
+if __name__ == "__main__":
+    main()
