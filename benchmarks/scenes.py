@@ -27,7 +27,6 @@ from ablation.cli import load_models
 from ablation.data.characters import Characters
 from ablation.params import load_params
 from ablation.processes.cores import cores
-from ablation.processes.pool import 
 from ablation.raw.emnist import load_left_over
 from ablation.use.answers import Answer, answer
 
