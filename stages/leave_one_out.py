@@ -29,7 +29,14 @@ from ablation.processes.stage import stage_process
 from ablation.run.hardware import Hardware
 from ablation.run.runner import TrialRunner
 from ablation.study.entries import having
-from ablation.study.inputs import make_runner, make_trial, read_chain, read_recipe, repeats_for
+from ablation.study.inputs import (
+    make_runner,
+    make_trial,
+    read_chain,
+    read_recipe,
+    repeats_for,
+    validation_characters,
+)
 from ablation.trial.families import FAMILIES
 from ablation.trial.recipe import BASELINE, Recipe
 from ablation.trial.trials import Result, Trial
@@ -65,8 +72,11 @@ def main() -> None:
             for index in ran
         },
     )
+    characters = validation_characters(runner, repeats[0])
     scores = {
-        recipe: scores_of(recipe, results, len(repeats), len(runner.classes), runner.largest)
+        recipe: scores_of(
+            recipe, results, len(repeats), len(runner.classes), runner.largest, characters
+        )
         for recipe in needed
     }
     if np.isnan(scores[frozenset(changed)]).any():
@@ -124,13 +134,18 @@ def run_trials(runner: TrialRunner, trials: dict[Run, Trial]) -> dict[Run, Resul
 
 
 def scores_of(
-    recipe: Changed, results: dict[Run, Result], repeats: int, classes: int, largest: float = 0.0
+    recipe: Changed,
+    results: dict[Run, Result],
+    repeats: int,
+    classes: int,
+    largest: float = 0.0,
+    characters: float = math.inf,
 ) -> np.ndarray:
     """(repeats,) its scores; nan where it does not run, and everywhere if it failed."""
     found = {index: result.score for (each, index), result in results.items() if each == recipe}
     scores = np.full(repeats, np.nan)
     # What diverged scores 0, which is no better than guessing either.
-    if not has_collapsed(list(found.values()), classes, largest):
+    if not has_collapsed(list(found.values()), classes, largest, characters):
         scores[list(found)] = list(found.values())
     return scores
 

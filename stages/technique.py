@@ -18,7 +18,14 @@ from ablation.judge.selection import Verdict, judge_stage
 from ablation.params import load_params
 from ablation.processes.stage import stage_process
 from ablation.study.entries import Entry, list_entries
-from ablation.study.inputs import CHAIN_COLUMNS, make_runner, read_chain, read_recipe, repeats_for
+from ablation.study.inputs import (
+    CHAIN_COLUMNS,
+    make_runner,
+    read_chain,
+    read_recipe,
+    repeats_for,
+    validation_characters,
+)
 from ablation.study.race import Results, make_contenders, run_entries
 from ablation.study.tables import curves_table, times_table, trials_table
 from ablation.trial.families import FAMILIES
@@ -43,11 +50,14 @@ def main() -> None:
     runner = make_runner(params)
     repeats = repeats_for(params)
     results = run_entries(runner, params, model, entries, repeats, racing=params.selection.racing)
+    characters = validation_characters(runner, repeats[0])
     first, *others = contenders = make_contenders(
-        entries, results, len(repeats), len(runner.classes), runner.largest
+        entries, results, len(repeats), len(runner.classes), runner.largest, characters
     )
     rule = params.selection
-    verdict = judge_stage(first, others, val_to_train(repeats[0]), rule.risk, rule.equal_within)
+    verdict = judge_stage(
+        first, others, val_to_train(repeats[0]), rule.risk, rule.equal_within, characters
+    )
 
     recipes = {entry.setting: entry.recipe for entry in entries}
     numbers = metrics(verdict)

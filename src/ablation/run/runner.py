@@ -89,6 +89,11 @@ class TrialRunner:
         return self._about.largest
 
     @property
+    def count(self) -> int:
+        """The number of characters."""
+        return self._about.images
+
+    @property
     def levels(self) -> tuple[float, float] | None:
         """The values that became black and white in pictures of more than 8 bits."""
         return self._about.levels
@@ -100,6 +105,7 @@ class TrialRunner:
             characters.digest(),
             characters.classes,
             float(characters.counts().max()) / len(characters),
+            len(characters),
             characters.levels,
         )
 
@@ -148,4 +154,5 @@ class _AboutCharacters(NamedTuple):
     digest: str
     classes: tuple[str, ...]
     largest: float
+    images: int
     levels: tuple[float, float] | None

@@ -69,6 +69,11 @@ def fit_repeats(params: Params) -> list[Repeat]:
     return make_repeats(params.seed, "shuffle", 0.5, params.fit.seeds, "fit")
 
 
+def validation_characters(runner: TrialRunner, repeat: Repeat) -> float:
+    """The number of characters that a repeat's scores are shares of; under k-fold their mean."""
+    return runner.count * repeat.fraction
+
+
 def make_trial(params: Params, model: str, recipe: Recipe, repeat: Repeat) -> Trial:
     """A recipe on a repeat; recipes that train the same network alike share their trials.
 

@@ -1,5 +1,6 @@
 """The trials of a stage: every entry on every repeat, unless racing stops it."""
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 
@@ -13,7 +14,7 @@ from ablation.judge.selection import Contender, has_collapsed
 from ablation.params import Params
 from ablation.run.runner import TrialRunner
 from ablation.study.entries import Entry
-from ablation.study.inputs import make_trial
+from ablation.study.inputs import make_trial, validation_characters
 from ablation.trial.trials import Result, Trial
 
 Results = dict[str, list[Result]]
@@ -142,14 +143,16 @@ class _Race:
                 self._stop_entries(repeat)
 
     def _stop_entries(self, repeat: Repeat) -> None:
+        characters = validation_characters(self._runner, repeat)
         first, *others = make_contenders(
             self._entries,
             self.results,
             len(self._repeats),
             len(self._runner.classes),
             self._runner.largest,
+            characters,
         )
-        out = raced_out(first, others, val_to_train(repeat), self._risk)
+        out = raced_out(first, others, val_to_train(repeat), self._risk, characters)
         self._remaining[1:] = [e for e, o in zip(self._entries[1:], out, strict=True) if not o]
 
     def _left(self, known: set[Trial]) -> int:
@@ -161,11 +164,16 @@ class _Race:
 
 
 def make_contenders(
-    entries: Sequence[Entry], results: Results, repeats: int, classes: int, largest: float = 0.0
+    entries: Sequence[Entry],
+    results: Results,
+    repeats: int,
+    classes: int,
+    largest: float = 0.0,
+    characters: float = math.inf,
 ) -> list[Contender]:
     """The entries as the judge sees them: scores over `repeats` repeats, nan where stopped.
 
-    classes, largest: as `has_collapsed` asks for them.
+    classes, largest, characters: as for `has_collapsed`.
     """
     contenders = []
     for entry in entries:
@@ -173,7 +181,6 @@ def make_contenders(
         outcomes = results[entry.setting]
         scores[: len(outcomes)] = [outcome.score for outcome in outcomes]
         diverged = any(outcome.diverged for outcome in outcomes)
-        trained = [outcome.score for outcome in outcomes if not outcome.diverged]
         contenders.append(
             Contender(
                 entry.candidate,
@@ -181,7 +188,7 @@ def make_contenders(
                 scores,
                 diverged,
                 entry.learning_rate,
-                collapsed=has_collapsed(trained, classes, largest),
+                collapsed=not diverged and has_collapsed(scores, classes, largest, characters),
             )
         )
     return contenders
