@@ -122,7 +122,7 @@ def test_what_is_no_picture_is_an_error(conversion: str, tmp_path: Path) -> None
 
 def test_it_is_said_what_was_read_of_a_picture_and_how(tmp_path: Path) -> None:
     boxed = seven()
-    ImageDraw.Draw(boxed).rectangle((60, 10, 240, 190), outline=20, width=7)
+    ImageDraw.Draw(boxed).rectangle((60, 10, 240, 190), outline=20, width=8)
     found = seen(saved(boxed, tmp_path / "boxed.png"), "emnist")
     left, top, right, bottom = found.box
     assert 100 / 300 < left < right < 200 / 300

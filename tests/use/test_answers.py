@@ -190,7 +190,7 @@ def test_what_is_doubtful_is_said_beside_the_guesses_and_in_json(
     models: dict[str, Fitted], tmp_path: Path
 ) -> None:
     ringed = seven()
-    ImageDraw.Draw(ringed).rectangle((60, 10, 240, 190), outline=20, width=7)
+    ImageDraw.Draw(ringed).rectangle((60, 10, 240, 190), outline=20, width=8)
     (said,) = answer([saved(ringed, tmp_path / "ringed.png")], models)
     assert said.guesses is not None and said.guesses["cnn"][0].character == "7"
     assert said.to_dict()["warning"] == "what surrounds the writing is set aside"

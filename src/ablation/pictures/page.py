@@ -21,7 +21,7 @@ from ablation.pictures.parts import TALL, Box, Part, measure, rules, writing_amo
 
 WINDOWS = (0.02, 0.032, 0.05, 0.08, 0.13, 0.2, 0.32, 0.5, 0.8, 1.5)  # of the shorter side
 SIDES = (240, 1200)  # pixels of the longer side of the pictures that windows look at
-ACROSS = 24  # pixels of a window, if its picture may be as large
+ACROSS = 36  # pixels of a window, if its picture may be as large
 LEAST_SIDE = 160  # smaller pictures are enlarged
 LEAST_DEPTH = 0.1  # of the light: what takes away less is paper
 NOISES = 10  # so many standard deviations of the picture's noise are paper as well
@@ -147,10 +147,12 @@ def find_writing(picture: np.ndarray) -> tuple[Ink, bool]:
     Raises:
         EmptyPageError: nothing is written on it.
     """
-    level = cache(partial(_smoothed, picture))  # both kinds of ink look at the same ones
+    level = cache(
+        partial(_smoothed, _reduced(picture, SIDES[1]))
+    )  # both kinds of ink look at the same ones
     for paper in (find_paper(picture), None):
         dark = _ink(level, False, WINDOWS, paper)
-        light = _ink(level, True, _not_much_wider(dark), paper)
+        light = _ink(level, True, _alike(dark), paper)
         if dark or light:
             found = _more_likely(dark, light, picture) if dark and light else dark or light
             is_dark = found is dark
@@ -163,14 +165,16 @@ def find_writing(picture: np.ndarray) -> tuple[Ink, bool]:
     raise EmptyPageError("an empty page; write one character on it, larger than a speck")
 
 
-def _smoothed(picture: np.ndarray, side: int) -> np.ndarray:
+def _reduced(picture: np.ndarray, side: int) -> np.ndarray:
     longer = max(picture.shape)
     scale = min(side, max(LEAST_SIDE, longer)) / longer
     height, width = (max(1, round(n * scale)) for n in picture.shape)
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    return np.asarray(
-        cv2.GaussianBlur(cv2.resize(picture, (width, height), None, 0, 0, way), (0, 0), 0.7)
-    )
+    return np.asarray(cv2.resize(picture, (width, height), None, 0, 0, way))
+
+
+def _smoothed(picture: np.ndarray, side: int) -> np.ndarray:
+    return np.asarray(cv2.GaussianBlur(_reduced(picture, side), (0, 0), 0.7))
 
 
 def _more_likely(dark: Ink, light: Ink, picture: np.ndarray) -> Ink:
@@ -182,12 +186,16 @@ def _more_likely(dark: Ink, light: Ink, picture: np.ndarray) -> Ink:
     boxes = [np.divide(ink.box, max(ink.mask.shape)) for ink in (dark, light)]
     if _contains(boxes[0], boxes[1]):
         return dark
-    if _contains(boxes[1], boxes[0]) and max(part.solidity for part in light.parts) > 0.8:
+    if _contains(boxes[1], boxes[0]) and _largest(light).solidity > 0.8:
         return dark
     ground = _brightness_around(picture, _around([tuple(box) for box in boxes]))
     inks = [float(np.median(_at(picture, ink.mask))) for ink in (dark, light)]
     away = [abs(float(np.log((ink + 5) / (ground + 5)))) for ink in inks]
     return dark if away[0] > away[1] else light
+
+
+def _largest(ink: Ink) -> Part:
+    return max(ink.parts, key=lambda part: part.area)
 
 
 def _brightness_around(picture: np.ndarray, box: tuple[float, float, float, float]) -> float:
@@ -205,11 +213,11 @@ def _at(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.asarray(cv2.resize(picture, size, None, 0, 0, cv2.INTER_AREA)[mask])
 
 
-def _not_much_wider(dark: Ink | None) -> tuple[float, ...]:
-    """Strokes need windows like those of the spaces between them."""
+def _alike(dark: Ink | None) -> tuple[float, ...]:
+    """Strokes need windows like those of the spaces between them; wider ones find thin strokes."""
     if dark is None or dark.agreed < ALIKE:
         return WINDOWS
-    return tuple(window for window in WINDOWS if window <= WIDER * dark.window)
+    return tuple(w for w in WINDOWS if dark.window / 2 <= w <= WIDER * dark.window)
 
 
 def _ink(
@@ -235,7 +243,8 @@ def _ink(
         left, top, right, bottom = found.box
         stroke = STROKE * max(right - left, bottom - top) / min(small.shape)
         again = _ink_below(small, max(wider, stroke), noise, inside)
-        found = replace(found, agreed=_overlap(found.mask, again.mask) if again else 0.0)
+        if again:  # the wider window loses less where strokes meet
+            found = replace(again, agreed=_overlap(found.mask, again.mask))
         if best is None or found.agreed > best.agreed:
             best = found
         if found.agreed >= ALIKE:
