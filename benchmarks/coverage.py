@@ -9,7 +9,7 @@ contenders run as one stage on the study's own repeats: small MLPs, trained by t
 recipe at a higher rate.
 
     relu          the incumbent
-    relu-again    the same recipe and splits with other dice: the truth is no difference at all
+    relu-again    the same recipe and splits with other seeds: the truth is no difference at all
     gelu          the truth is a small difference that is measured here
 
 Every network of a world also meets 10,000 characters drawn from the other worlds, which neither

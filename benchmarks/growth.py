@@ -155,12 +155,12 @@ def simulate_stage(
         seconds that it takes; ideal: those of the trials that count, shared out evenly; trials that
         ran, and those of them that count; decided_ms: what to decide took a trial, in real time.
     """
-    dice = np.random.default_rng([seed, len(entries)])
+    generator = np.random.default_rng([seed, len(entries)])
     made = make_repeats(seed, "shuffle", 0.15, repeats)
-    gains = dice.standard_normal((1, len(entries) - 1))
-    levels = simulate(1, gains, repeats, "differing by 30 %", dice)[0]
-    length = TRIAL_SECONDS * np.exp(SETTINGS_DIFFER * dice.standard_normal((len(entries), 1)))
-    lengths = length * np.exp(REPEATS_DIFFER * dice.standard_normal(levels.shape))
+    gains = generator.standard_normal((1, len(entries) - 1))
+    levels = simulate(1, gains, repeats, "differing by 30 %", generator)[0]
+    length = TRIAL_SECONDS * np.exp(SETTINGS_DIFFER * generator.standard_normal((len(entries), 1)))
+    lengths = length * np.exp(REPEATS_DIFFER * generator.standard_normal(levels.shape))
     trials = [
         [make_trial(params, "mlp", entry.recipe, repeat) for repeat in made] for entry in entries
     ]

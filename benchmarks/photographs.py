@@ -56,14 +56,14 @@ class Scene:
 
 
 def photograph(
-    writing: np.ndarray, scene: Scene, dice: np.random.Generator, side: int | None = None
+    writing: np.ndarray, scene: Scene, generator: np.random.Generator, side: int | None = None
 ) -> np.ndarray:
     """A page with one character.
 
     Args:
         writing: (n, n) float, where ink is, in 0..1.
         scene: the condition.
-        dice: the place on the page and the camera's noise.
+        generator: the place on the page and the camera's noise.
         side: how high the writing's array becomes, if not as high as the scene says.
 
     Returns:
@@ -74,8 +74,8 @@ def photograph(
     if scene.corner:
         top, left = 40, width - side - 60
     else:
-        top = int(dice.integers(20, max(21, height - side - 20)))
-        left = int(dice.integers(40, max(41, width - side - 40)))
+        top = int(generator.integers(20, max(21, height - side - 20)))
+        left = int(generator.integers(40, max(41, width - side - 40)))
     page = np.zeros((height, width), np.float32)
     page[top : top + side, left : left + side] = scene.ink * _enlarged(writing, side)
     if scene.form:
@@ -85,13 +85,13 @@ def photograph(
         scene.form(ImageDraw.Draw(sheet), box)
         page = np.maximum(page, np.asarray(sheet) / np.float32(255))
     if scene.turn:
-        page = _turned(page, dice.uniform(-scene.turn, scene.turn))
+        page = _turned(page, generator.uniform(-scene.turn, scene.turn))
     if scene.paper:
         page = np.maximum(page, scene.paper(height, width).astype(np.float32))
     picture = PAPER * (1 - cv2.GaussianBlur(page, (0, 0), 0.7))
     if scene.light:
         picture = picture * scene.light(height, width).astype(np.float32)
-    picture = picture + NOISE * dice.standard_normal(picture.shape, np.float32)
+    picture = picture + NOISE * generator.standard_normal(picture.shape, np.float32)
     if scene.edit:
         picture = scene.edit(picture, _place(page, 0.4 * scene.ink))
     return np.asarray(np.rint(np.clip(picture, 0, 1) * 255), dtype=np.uint8)
@@ -297,8 +297,8 @@ def label(text: str) -> Form:
 
 
 def _wood(height: int, width: int) -> np.ndarray:
-    dice = np.random.default_rng(3)
-    grain = ndimage.gaussian_filter(dice.normal(0, 1, (height, width)), (1, 40))
+    generator = np.random.default_rng(3)
+    grain = ndimage.gaussian_filter(generator.normal(0, 1, (height, width)), (1, 40))
     return np.asarray(0.25 + 0.06 * grain / grain.std())
 
 

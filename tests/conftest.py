@@ -120,9 +120,9 @@ def study(prepared: Clone, make_once: MakeOnce) -> Clone:
 @pytest.fixture(scope="session")
 def toy() -> Characters:
     """Four classes that anything can learn: which quarter of the image is bright."""
-    dice = np.random.default_rng(0)
+    generator = np.random.default_rng(0)
     labels = np.tile(np.arange(4, dtype=np.uint8), 100)
-    images = dice.integers(0, 100, (len(labels), 28, 28), dtype=np.uint8)
+    images = generator.integers(0, 100, (len(labels), 28, 28), dtype=np.uint8)
     for image, label in zip(images, labels, strict=True):
         top, left = 14 * (label // 2), 14 * (label % 2)
         image[top : top + 14, left : left + 14] += 120

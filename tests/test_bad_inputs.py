@@ -800,8 +800,8 @@ def own_pictures(pictures: Mapping[str, int | None], **data: object) -> Path:
     for name, number in pictures.items():
         path = Path("pictures", name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        dice = np.random.default_rng(number)
-        values = dice.integers(0, 256, (28, 28)) if number is not None else np.full((28, 28), 255)
+        rng = np.random.default_rng(number)
+        values = rng.integers(0, 256, (28, 28)) if number is not None else np.full((28, 28), 255)
         Image.fromarray(values.astype(np.uint8)).save(path)
     return Path("pictures")
 

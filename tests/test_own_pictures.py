@@ -42,12 +42,12 @@ SMALL: Changes = {
 NEVER = re.compile(r"emnist|handwrit|look.?alike|characters?\b|upper and lower case", re.IGNORECASE)
 
 
-def draw(path: Path, shape: int, dice: np.random.Generator) -> None:
+def draw(path: Path, shape: int, rng: np.random.Generator) -> None:
     """A bar, a disk, a ring or a cross of dark ink on lighter ground; no two alike."""
-    side = int(dice.integers(30, 70))
-    picture = Image.new("L", (side, side + int(dice.integers(0, 9))), int(dice.integers(180, 255)))
-    near, far = side * dice.uniform(0.15, 0.25), side * dice.uniform(0.75, 0.85)
-    ink, width = int(dice.integers(0, 60)), side // 6
+    side = int(rng.integers(30, 70))
+    picture = Image.new("L", (side, side + int(rng.integers(0, 9))), int(rng.integers(180, 255)))
+    near, far = side * rng.uniform(0.15, 0.25), side * rng.uniform(0.75, 0.85)
+    ink, width = int(rng.integers(0, 60)), side // 6
     pen = ImageDraw.Draw(picture)
     if shape == 0:
         pen.rectangle((near, near, near + width, far), fill=ink)
@@ -68,10 +68,10 @@ def ran(make_once: MakeOnce) -> tuple[Clone, str]:
 
     def make(folder: Path) -> None:
         project = copy_project(folder / "study")
-        dice = np.random.default_rng(0)
+        rng = np.random.default_rng(0)
         for shape, (name, count) in enumerate(CLASSES.items()):
             for number in range(count):
-                draw(project.path / PICTURES / name / f"{number}.png", shape, dice)
+                draw(project.path / PICTURES / name / f"{number}.png", shape, rng)
         make_tiny(project, SMALL)
         project.edit("models", value={"mlp": TINY["models"]["mlp"]})
         pipeline = project.path / "dvc.yaml"

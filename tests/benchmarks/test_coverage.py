@@ -54,8 +54,8 @@ def test_what_runs_again_shares_the_split_and_no_dice(params: Params, mlp: MlpSp
             split(LABELS, first.repeat), split(LABELS, second.repeat), strict=True
         ):
             assert np.array_equal(part, same)
-        for dice in ("init_seed", "order_seed", "dropout_seed"):
-            assert getattr(first.repeat, dice) != getattr(second.repeat, dice)
+        for generator in ("init_seed", "order_seed", "dropout_seed"):
+            assert getattr(first.repeat, generator) != getattr(second.repeat, generator)
 
 
 def test_every_world_has_repeats_of_its_own(params: Params, mlp: MlpSpec) -> None:

@@ -14,9 +14,9 @@ from ablation.trial.families import CnnSpec, MlpSpec
 @pytest.fixture
 def glyphs(tmp_path: Path) -> Path:
     """Two glyphs of eight classes."""
-    dice = np.random.default_rng(0)
+    generator = np.random.default_rng(0)
     labels = np.repeat(np.arange(8, dtype=np.uint8), 2)
-    images = np.stack([write(CLASSES[label], dice) for label in labels])
+    images = np.stack([write(CLASSES[label], generator) for label in labels])
     path = tmp_path / "train.npz"
     Characters(images, labels, CLASSES[:8]).save(path)
     return path

@@ -79,12 +79,12 @@ def committed(tmp_path_factory: pytest.TempPathFactory) -> Repository:
             else partial(shutil.copy, ROOT / part)
         )
         copy(target)
-    dice = np.random.default_rng(0)
+    generator = np.random.default_rng(0)
     for model in ("mlp", "cnn"):
         test = read_csv(folder / f"plots/{model}/test/predictions.csv")
         right = (test["actual"] == test["predicted"]).to_numpy()
         flips = {
-            f"{recipe} {seed}": (right ^ (dice.random(len(right)) < 0.01)).astype(int)
+            f"{recipe} {seed}": (right ^ (generator.random(len(right)) < 0.01)).astype(int)
             for recipe in ("final", "baseline")
             for seed in range(1, SEEDS + 1)
         }

@@ -41,9 +41,9 @@ def test_the_sets_are_shuffled(glyphs: tuple[Characters, Characters]) -> None:
 
 
 def test_every_process_draws_the_same_bytes(glyphs: tuple[Characters, Characters]) -> None:
-    """Of the first class: it needs no other's dice."""
-    dice = np.random.default_rng(SEED)
-    ours = {write(CLASSES[0], dice).tobytes() for _ in range(160)}
+    """Of the first class: it draws before all others."""
+    generator = np.random.default_rng(SEED)
+    ours = {write(CLASSES[0], generator).tobytes() for _ in range(160)}
     assert ours == {image.tobytes() for part in glyphs for image in part.images[part.labels == 0]}
 
 

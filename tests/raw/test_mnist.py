@@ -29,11 +29,11 @@ def idx(array: np.ndarray) -> bytes:
 
 def toy(seed: int) -> dict[str, bytes]:
     """Unpacked files of 60 and 20 images, each class as often."""
-    dice = np.random.default_rng(seed)
+    generator = np.random.default_rng(seed)
     made = {}
     for part, count in (("train", 60), ("t10k", 20)):
-        images = dice.integers(0, 256, (count, 28, 28), dtype=np.uint8)
-        labels = dice.permutation(np.resize(np.arange(10, dtype=np.uint8), count))
+        images = generator.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        labels = generator.permutation(np.resize(np.arange(10, dtype=np.uint8), count))
         made[f"{part}-images-idx3-ubyte"] = idx(images)
         made[f"{part}-labels-idx1-ubyte"] = idx(labels)
     return made

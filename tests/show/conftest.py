@@ -89,13 +89,13 @@ def _json(path: Path, numbers: dict[str, Any]) -> None:
     path.write_text(json.dumps(numbers, indent=2) + "\n")
 
 
-def _candidates(technique: str, score: float, dice: np.random.Generator) -> list[dict[str, Any]]:
+def _candidates(technique: str, score: float, rng: np.random.Generator) -> list[dict[str, Any]]:
     incumbent, winner = BASELINE[technique], WINNERS[technique]
     rows: list[dict[str, Any]] = []
     for setting in dict.fromkeys([incumbent, winner, *OTHERS[technique]]):
         broken = setting in (COLLAPSED, DIVERGED)
-        gain = -0.8 if broken else 0.004 - (setting != winner) * dice.uniform(0.001, 0.02)
-        first, reach = setting == incumbent, dice.uniform(0.001, 0.004)
+        gain = -0.8 if broken else 0.004 - (setting != winner) * rng.uniform(0.001, 0.02)
+        first, reach = setting == incumbent, rng.uniform(0.001, 0.004)
         rows.append({
             "candidate": setting.split()[0], "setting": setting,
             "role": "winner" if setting == winner else "incumbent" if first else "candidate",
@@ -109,10 +109,10 @@ def _candidates(technique: str, score: float, dice: np.random.Generator) -> list
     return rows
 
 
-def _stages(root: Path, model: str, dice: np.random.Generator) -> list[dict[str, Any]]:
+def _stages(root: Path, model: str, rng: np.random.Generator) -> list[dict[str, Any]]:
     score, chain = RIGHT[model], []
     for technique, winner in WINNERS.items():
-        candidates = _candidates(technique, score, dice)
+        candidates = _candidates(technique, score, rng)
         curves = [
             {
                 "setting": row["setting"], "epoch": epoch,
@@ -143,11 +143,11 @@ def _times(root: Path, model: str, stage: str, settings: Sequence[str]) -> None:
     )
 
 
-def _leave_one_out(root: Path, model: str, dice: np.random.Generator) -> None:
+def _leave_one_out(root: Path, model: str, rng: np.random.Generator) -> None:
     rows: list[dict[str, Any]] = []
     for technique, winner in (WINNERS | {"all": "final recipe"}).items():
         before = (BASELINE | {"all": "baseline recipe"})[technique]
-        gain = dice.normal(0.003, 0.004) if before != winner else None
+        gain = rng.normal(0.003, 0.004) if before != winner else None
         rows.append({
             "technique": technique, "baseline_setting": before, "final_setting": winner,
             "gain": gain, "low": None if gain is None else gain - 0.003,
@@ -170,20 +170,20 @@ def _test_results(
     classes: Sequence[str],
     images: np.ndarray,
     each: int,
-    dice: np.random.Generator,
+    rng: np.random.Generator,
 ) -> dict[str, Any]:
     actual = np.repeat(np.array(classes), each)
     actual = actual[np.random.default_rng(5).permutation(len(actual))]
     places = np.array([list(classes).index(name) for name in actual])
-    slips = (places + dice.choice([1, 2, len(classes) - 3], len(places))) % len(classes)
-    predicted = np.where(dice.random(len(places)) < RIGHT[model], actual, np.array(classes)[slips])
+    slips = (places + rng.choice([1, 2, len(classes) - 3], len(places))) % len(classes)
+    predicted = np.where(rng.random(len(places)) < RIGHT[model], actual, np.array(classes)[slips])
     _csv(root / f"plots/{model}/test/predictions.csv", {
         "actual": actual, "predicted": predicted, "second": actual,
-        "confidence": dice.uniform(0.3, 1, len(actual)).round(4),
+        "confidence": rng.uniform(0.3, 1, len(actual)).round(4),
     })  # fmt: skip
     bins = np.linspace(0.15, 0.95, 9)
     _csv(root / f"plots/{model}/test/reliability.csv", {
-        "confidence": bins, "accuracy": bins - 0.05 + dice.normal(0, 0.01, 9),
+        "confidence": bins, "accuracy": bins - 0.05 + rng.normal(0, 0.01, 9),
         "count": (len(actual) * bins**6 / (bins**6).sum()).astype(int) + 3,
     })  # fmt: skip
     folder = root / f"data/evaluated/{model}"
@@ -235,8 +235,8 @@ def copy_templates(root: Path) -> None:
 
 def write_study(root: Path, classes: Sequence[str], each: int, seed: int = 0) -> None:
     """Every file the report reads, for `classes` with `each` test characters of every one."""
-    dice = np.random.default_rng(seed)
-    images = dice.integers(0, 256, (max(6, len(classes)), 28, 28), dtype=np.uint8)
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (max(6, len(classes)), 28, 28), dtype=np.uint8)
     _csv(root / "data/classes.csv", {"index": range(len(classes)), "character": classes})
     _csv(
         root / "plots/data/class_counts.csv",
@@ -249,9 +249,9 @@ def write_study(root: Path, classes: Sequence[str], each: int, seed: int = 0) ->
     )  # fmt: skip
     chain, models = [], []
     for model in MODELS:
-        chain += _stages(root, model, dice)
-        _leave_one_out(root, model, dice)
-        models.append(_test_results(root, model, classes, images, each, dice))
+        chain += _stages(root, model, rng)
+        _leave_one_out(root, model, rng)
+        models.append(_test_results(root, model, classes, images, each, rng))
     _csv(root / "plots/comparison/chain.csv", chain)
     _csv(root / "plots/comparison/models.csv", models)
     alike = [(m, group, 2, 0.1) for m in MODELS for group in ("1/t", "all")]
@@ -262,7 +262,7 @@ def write_study(root: Path, classes: Sequence[str], each: int, seed: int = 0) ->
     }
     outcomes |= {"count": [130, 7, 3], "share": [0.93, 0.05, 0.02]}
     _csv(root / "plots/comparison/agreement.csv", outcomes)
-    recalls = {model: dice.uniform(0.6, 0.98, len(classes)) for model in MODELS}
+    recalls = {model: rng.uniform(0.6, 0.98, len(classes)) for model in MODELS}
     _csv(root / "plots/comparison/classes.csv", {"class": classes} | recalls)
     _csv(root / "plots/comparison/pairs.csv", [
         {"first": first, "second": second, "gain": gain, "low": gain - 0.009, "high": gain + 0.009,

@@ -67,8 +67,8 @@ def test_bad_pictures_alone_are_answered_too(models: dict[str, Fitted], tmp_path
 
 
 def test_emnists_own_form_is_taken_as_it_is(models: dict[str, Fitted], tmp_path: Path) -> None:
-    dice = np.random.default_rng(1)
-    images = np.stack([write(CLASSES[n], dice) for n in range(0, 47, 3)])
+    generator = np.random.default_rng(1)
+    images = np.stack([write(CLASSES[n], generator) for n in range(0, 47, 3)])
     paths = [saved(Image.fromarray(image), tmp_path / f"{n}.png") for n, image in enumerate(images)]
     said = answer(paths, models, guesses=1)
     for name, fitted in models.items():

@@ -76,10 +76,10 @@ class TrainingCost:
         clock = time.perf_counter if device == "cuda" else time.process_time
         size = self.params.training.batch_size
         count = MEASURED_BATCHES * size
-        dice = np.random.default_rng(0)
+        rng = np.random.default_rng(0)
         part = Part(
-            torch.from_numpy(dice.integers(0, 256, (count, 28, 28), dtype=np.uint8)).to(device),
-            torch.from_numpy(dice.integers(0, self.classes, count)).to(device),
+            torch.from_numpy(rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)).to(device),
+            torch.from_numpy(rng.integers(0, self.classes, count)).to(device),
         )
         validating = ceil(count * _validating(self.params))
 
