@@ -244,8 +244,9 @@ class _Server:
                     self._reap()
                 elif isinstance(key.fileobj, socket.socket):
                     self._hear(key.fileobj)
-            if self._ahead:
-                _import(self._ahead.popleft())
+            if self._ahead and not _import(self._ahead.popleft()):
+                # Where memory is refused, OpenBLAS would ask for it forever.
+                self._ahead.clear()
 
     def _accept(self) -> None:
         connection, _ = self._listener.accept()
@@ -314,9 +315,15 @@ class _Server:
         os.close(self._owner)
 
 
-def _import(library: str) -> None:
-    with contextlib.suppress(Exception):  # whoever needs it is told what is wrong with it
+def _import(library: str) -> bool:
+    """Import a library if it is installed; whether it could be. Who needs it meets the error."""
+    try:
         importlib.import_module(library)
+    except ModuleNotFoundError:
+        return True
+    except BaseException:
+        return False
+    return True
 
 
 def _end_with_parent(parent: int) -> None:
