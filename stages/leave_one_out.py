@@ -84,7 +84,7 @@ def main() -> None:
             f"{arguments.recipe}: diverged or collapsed on repeats that it was not chosen on; "
             "lower the learning rates in params.yaml"
         )
-    worth = weigh_techniques(scores, changed, pairs, seed, val_to_train(repeats[0]))
+    worth = weigh_techniques(scores, changed, pairs, seed, val_to_train(repeats[0]), characters)
     tables = {
         "trials": trials_table(results, changed),
         "gains": gains_table(worth, chain, changed, baseline, final, len(repeats)),
