@@ -122,6 +122,7 @@ class SimulatedRunner:
     scores: dict[Trial, float]
     classes: tuple[str, ...] = tuple(CLASSES)
     largest: float = 1 / len(CLASSES)
+    count: int = 28_200
     now: float = 0.0
     asked: int = 0
 

@@ -21,7 +21,12 @@ from ablation.data.splits import val_to_train
 from ablation.judge.selection import judge_stage
 from ablation.params import Params, load_params
 from ablation.study.entries import list_entries
-from ablation.study.inputs import TRAINING_CHARACTERS, make_runner, repeats_for
+from ablation.study.inputs import (
+    TRAINING_CHARACTERS,
+    make_runner,
+    repeats_for,
+    validation_characters,
+)
 from ablation.study.race import make_contenders, run_entries
 from ablation.trial.recipe import CHAIN, load_recipe
 
@@ -36,11 +41,14 @@ def compare(params: Params, model: str, before: str, technique: str) -> dict[str
     entries, repeats = list_entries(params, model, technique, incumbent), repeats_for(params)
     runner = make_runner(params)
     results = run_entries(runner, params, model, entries, repeats, racing=False)
+    characters = validation_characters(runner, repeats[0])
     first, *others = make_contenders(
-        entries, results, len(repeats), len(runner.classes), runner.largest
+        entries, results, len(repeats), len(runner.classes), runner.largest, characters
     )
     rule = params.selection
-    verdict = judge_stage(first, others, val_to_train(repeats[0]), rule.risk, rule.equal_within)
+    verdict = judge_stage(
+        first, others, val_to_train(repeats[0]), rule.risk, rule.equal_within, characters
+    )
     return {
         "model": model,
         "technique": technique,

@@ -156,8 +156,8 @@ def test_a_stage_whose_dvc_has_ended_already_does_not_start(works_forever: Path)
 def test_ctrl_c_reaches_a_stage_once(tmp_path: Path) -> None:
     script = """
 import time
-print("at work", flush=True)
 try:
+    print("at work", flush=True)
     time.sleep(3600)
 except KeyboardInterrupt:
     time.sleep(0.1)

@@ -19,7 +19,8 @@ def test_prints_the_counts_and_that_glyphs_are_a_stand_in(
     prepared_glyphs: tuple[Path, str],
 ) -> None:
     assert "5,640 training and 1,880 test characters, 47 classes" in prepared_glyphs[1]
-    assert "characters drawn from fonts, a stand-in for real handwriting" in prepared_glyphs[1]
+    said = " ".join(prepared_glyphs[1].split())
+    assert "characters drawn from fonts, a stand-in for real handwriting" in said
 
 
 def test_writes_training_and_test_set_apart(prepared_glyphs: tuple[Path, str]) -> None:

@@ -10,7 +10,7 @@ STYLE = ROOT / "src/ablation/show/style.py"
 COLOUR = re.compile(r"#[0-9a-f]{6}\b", re.IGNORECASE)
 DRAWS = [
     *sorted((ROOT / ".dvc/plots").glob("*.*")),
-    ROOT / "src/ablation/draw.html",
+    ROOT / "src/ablation/use/draw.html",
     *(path for path in sorted((ROOT / "src/ablation/show").glob("*.*")) if path != STYLE),
 ]
 
