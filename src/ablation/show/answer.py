@@ -71,6 +71,16 @@ def answer(study: Study) -> list[str]:
     return sentences
 
 
+def in_short(study: Study) -> list[str]:
+    """Of `answer` the accuracies, the gain over the baseline recipe, and what helps.
+
+    For a terminal, so without Markdown's marks.
+    """
+    sentences = [each.replace("**", "").replace("`", "") for each in answer(study)]
+    helps = SENTENCES["helps"].partition("{}")[0]
+    return [*sentences[:2], *(each for each in sentences if each.startswith(helps))]
+
+
 def group_techniques(study: Study, model: str) -> dict[Group, list[str]]:
     """The techniques of one family by group, each with its number or with what was found.
 

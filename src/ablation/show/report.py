@@ -7,10 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from rich.table import Table
 
 from ablation.base.files import whole_file, write_csv
-from ablation.base.formatting import percent
 from ablation.show import charts, figures, style
 from ablation.show.study import Study
 
@@ -65,25 +63,6 @@ def write_charts(study: Study) -> list[Path]:
         titled = table.assign(title=title, note=study.note)
         write_csv(titled, study.root / CHARTS / f"{name}.csv")
     return [study.root / CHARTS / f"{name}.csv" for name in drawn]
-
-
-def summary(study: Study) -> Table:
-    """The result in one small table: what each family reached on the test set, how they differ."""
-    lines = [*figures.pair_texts(study.table("plots/comparison/pairs.csv")), study.note]
-    caption = "\n".join(line for line in lines if line)
-    table = Table(title="Test set", caption=caption, caption_justify="left")
-    table.add_column("model")
-    for column in ("accuracy", "95 % interval", "macro F1", "parameters"):
-        table.add_column(column, justify="right")
-    for row in study.table("plots/comparison/models.csv").itertuples():
-        table.add_row(
-            style.family_title(row.model),
-            percent(row.accuracy),
-            f"{percent(row.low)} to {percent(row.high)}",
-            percent(row.f1),
-            f"{row.parameters:,}",
-        )
-    return table
 
 
 def _charts(study: Study) -> dict[str, tuple[str, pd.DataFrame]]:
