@@ -23,6 +23,7 @@ PARTS = {
     "additions-cpu": ("additions.py", "cpu"),
     "additions-cuda": ("additions.py", "cuda"),
     "precision": ("precision.py",),
+    "start-up": ("start_up.py",),
     "study-time": ("study_time.py",),
     "growth": ("growth.py",),
     "racing": ("racing.py",),

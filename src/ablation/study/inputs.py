@@ -9,7 +9,6 @@ from ablation.base.checked import ParamsError
 from ablation.base.console import console
 from ablation.base.errors import UserError
 from ablation.base.files import read_csv
-from ablation.data.characters import Characters
 from ablation.data.splits import Repeat, make_repeats
 from ablation.params import Params
 from ablation.run.cluster import SCHEDULER_VARIABLE, one_kind
@@ -93,7 +92,6 @@ def make_runner(params: Params) -> TrialRunner:
             cluster cannot be used.
     """
     training = params.training
-    params.refuse_large_batches(len(Characters.load(TRAINING_CHARACTERS)))
     hardware, remark = hardware_for(training.precision, training.device, training.workers)
     if remark:
         console.print(remark, style="italic")
@@ -101,4 +99,6 @@ def make_runner(params: Params) -> TrialRunner:
     if address and training.machines == "mixed":
         hardware = one_kind(address, hardware)
         console.print(f"this stage is computed on {hardware.computer.name}", style="italic")
-    return TrialRunner(TRAINING_CHARACTERS, training.batch_size, hardware, address)
+    runner = TrialRunner(TRAINING_CHARACTERS, training.batch_size, hardware, address)
+    params.refuse_large_batches(runner.count)
+    return runner

@@ -1,0 +1,82 @@
+"""What a stage costs beside its trainings, and a `dvc repro` that has nothing to do.
+
+    python benchmarks/start_up.py
+
+Stages are run as dvc runs them, from one process that stands for dvc. The first one starts the fork
+server; the others, which are measured, find libraries imported, as all but the first do in a study.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+from results import keep, machine
+from study_time import SCRATCH, repro
+
+from ablation.base.checked import read_yaml, to_yaml
+from ablation.base.console import console
+from ablation.base.files import read_csv
+from ablation.processes.fork_server import STAGE_VARIABLE
+from ablation.run.memory import FOLDER_VARIABLE
+
+ROUNDS = 5
+LAUNCHER = "src/ablation/processes/fork_server.py"
+BASELINE = ("stages/technique.py", "--model", "mlp", "--technique", "baseline")
+TIMES = "data/times/mlp/baseline.csv"
+
+
+def make_study(folder: Path) -> None:
+    """The demo's study with its characters, made so small that a trial takes no time."""
+    subprocess.run([sys.executable, SCRATCH, folder], check=True)
+    params = read_yaml(folder / "params.yaml")
+    params["validation"]["repeats"] = 2
+    params["models"]["mlp"] = {"hidden": [16, 16, 16], "epochs": 1}
+    params["techniques"] = {name: [] for name in params["techniques"]} | {"epochs": [1]}
+    (folder / "params.yaml").write_text(to_yaml(params))
+
+
+def run_stage(study: Path, memory: Path) -> float:
+    """Seconds of the MLP's baseline stage."""
+    variables = {STAGE_VARIABLE: "baseline@mlp", FOLDER_VARIABLE: str(memory), "PYTHONPATH": "src"}
+    started = time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-S", LAUNCHER, *BASELINE],
+        cwd=study,
+        env=os.environ | variables,
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        study = Path(folder, "study")
+        make_study(study)
+        repro(study, Path(folder, "memory"))
+        nothing = [repro(study, Path(folder, "memory"))["seconds"] for _ in range(ROUNDS)]
+        run_stage(study, Path(folder, "first"))  # starts the server
+        time.sleep(20)  # until it has imported everything
+        trained, recalled = [], []
+        for number in range(ROUNDS):
+            memory = Path(folder, f"memory {number}")
+            seconds = run_stage(study, memory)
+            trained.append(seconds - read_csv(study / TIMES)["train_seconds"].max())
+            recalled.append(run_stage(study, memory))
+    rows = {
+        "a stage of two tiny trials, beside their trainings": trained,
+        "a stage that recalls every trial": recalled,
+        "dvc repro with nothing to do": nothing,
+    }
+    measured = [{"what": what, "seconds": round(median(each), 2)} for what, each in rows.items()]
+    keep("start-up", {"machine": machine("cpu"), "rows": measured})
+    for row in measured:
+        console.print(f"{row['what']}: {row['seconds']:.2f} s")
+
+
+if __name__ == "__main__":
+    main()
