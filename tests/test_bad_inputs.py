@@ -509,7 +509,7 @@ def write_chain(*techniques: str) -> None:
 
 
 NOT_WRITTEN = "not as a stage wrote it"
-NO_MODEL = "mlp/1.safetensors: not a model that `dvc repro fit` wrote, which makes it anew"
+NO_MODEL = "mlp/1.safetensors: not a valid model file; recreate it with `dvc repro fit`"
 MISSING = (
     "No such file or directory; run from the repository's root; `dvc repro` writes the inputs of "
     "a stage"
@@ -590,7 +590,7 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
     "no characters": (
         "technique",
         lambda: Path(TRAIN).unlink(),
-        f"{TRAIN}: there is no such file (run `dvc repro prepare` to make it)",
+        f"{TRAIN}: no such file (run `dvc repro prepare` to create it)",
     ),
     "characters cut off": (
         "fit",
@@ -621,15 +621,15 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
     "a single class": (
         "prepare",
         lambda: own_pictures({"a/1.png": 1, "a/2.png": 2}, test_fraction=0.25),
-        "pictures: 1 folders, expected 2 to 1,000: one for each class, with its name and its "
+        "pictures: 1 folders, expected 2 to 1,000: one per class, named after name and its "
         "pictures",
     ),
     "classes that the test lacks, or has alone": (
         "prepare",
         lambda: own_pictures({"train/a/1.png": 1, "train/b/2.png": 2, "test/c/3.png": 3}),
-        "pictures/train: no folder 'c', which test has; both need pictures of every class\n"
-        "pictures/test: no folder 'a', which train has; both need pictures of every class\n"
-        "pictures/test: no folder 'b', which train has; both need pictures of every class",
+        "pictures/train: no folder 'c', but test has one; both need pictures of every class\n"
+        "pictures/test: no folder 'a', but train has one; both need pictures of every class\n"
+        "pictures/test: no folder 'b', but train has one; both need pictures of every class",
     ),
     "files that are no pictures, all of them": (
         "prepare",
@@ -646,12 +646,12 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
         lambda: own_pictures(
             {"a/1.png": 1, "a/0.png": None, "b/2.png": 2}, test_fraction=0.25, conversion="emnist"
         ),
-        "pictures/a/0.png: an empty page; write one character on it, larger than a speck",
+        "pictures/a/0.png: no writing found; write one character, larger than a speck",
     ),
     "a class of one picture": (
         "prepare",
         lambda: own_pictures({"a/1.png": 1, "a/2.png": 2, "b/3.png": 3}, test_fraction=0.25),
-        "pictures/b: needs two different pictures, one to train on and one for the test; add one",
+        "pictures/b: needs two different pictures, one for training and one for testing; add one",
     ),
     "classes too small to be split": (
         "prepare",
@@ -667,7 +667,7 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
         lambda: own_pictures(
             {f"{part}/{name}/0.png": None for part in ("train", "test") for name in "ab"}
         ),
-        "pictures/train/a/0.png, and all others: one and the same grey; nothing to learn",
+        "pictures/train/a/0.png, and all others are the same uniform grey; nothing to learn",
     ),
     "fewer pictures than a batch has": (
         "prepare",
@@ -682,12 +682,12 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
     "no model": (
         "evaluate",
         lambda: Path("mlp/1.safetensors").unlink(),
-        "mlp/1.safetensors: no such file; `dvc repro fit` makes it",
+        "mlp/1.safetensors: no such file; `dvc repro fit` creates it",
     ),
     "a folder for a model": (
         "evaluate",
         lambda: make_folder("mlp/1.safetensors"),
-        "mlp/1.safetensors: a folder; name a file that `dvc repro fit` made",
+        "mlp/1.safetensors: a folder; give a file written by `dvc repro fit`",
     ),
     "a model cut off": (
         "evaluate",
@@ -722,7 +722,7 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
     "a class twice": (
         "evaluate",
         lambda: edit_model(lambda content: content.update(classes=["0", "1", "1", "B"])),
-        f"{NO_MODEL} (classes: '1' stands there twice)",
+        f"{NO_MODEL} (classes: '1' is listed twice)",
     ),
     "a model of other classes": (
         "evaluate",
@@ -733,13 +733,12 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
     "a model of more classes than it has outputs": (
         "evaluate",
         lambda: edit_model(lambda content: content["classes"].append("Z")),
-        f"{NO_MODEL} (13.weight: its sizes are (4, 8), and its metadata's network has (5, 8))",
+        f"{NO_MODEL} (13.weight: shape (4, 8), but the network in its metadata has (5, 8))",
     ),
     "a model of 300 million weights by its metadata": (
         "evaluate",
         lambda: edit_model(lambda content: content["spec"].update(hidden=[10_000] * 4)),
-        f"{NO_MODEL} (1.weight: its sizes are (16, 784), and its metadata's network has (10000, "
-        "784))",
+        f"{NO_MODEL} (1.weight: shape (16, 784), but the network in its metadata has (10000, 784))",
     ),
     "weights that are no numbers": (
         "evaluate",
@@ -749,17 +748,17 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
     "weights too large to compute with": (
         "evaluate",
         lambda: edit_weights(lambda tensors: tensors.update(huge_weights(tensors))),
-        f"{NO_MODEL} (its weights make no finite numbers of an image)",
+        f"{NO_MODEL} (its outputs are not finite)",
     ),
     "a weight too few": (
         "evaluate",
         lambda: edit_weights(lambda tensors: tensors.pop("13.bias")),
-        f"{NO_MODEL} (13.bias: its sizes are missing, and its metadata's network has (4,))",
+        f"{NO_MODEL} (13.bias: shape missing, but the network in its metadata has (4,))",
     ),
     "no test set": (
         "evaluate",
         lambda: Path("data/prepared/test.npz").unlink(),
-        "data/prepared/test.npz: there is no such file (run `dvc repro prepare` to make it)",
+        "data/prepared/test.npz: no such file (run `dvc repro prepare` to create it)",
     ),
     "no times": ("evaluate", lambda: Path("times.csv").unlink(), f"times.csv: {MISSING}"),
     # the pipeline and the results

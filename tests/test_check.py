@@ -74,7 +74,7 @@ def test_the_projects_own_files_are_sound(tmp_path: Path) -> None:
         ),
         pytest.param(
             {"params.yaml": ("  device: auto", "  device: cuda")},
-            "params.yaml: training.device: 'cuda', but torch finds no GPU; write auto or cpu",
+            "params.yaml: training.device: 'cuda', but torch finds no GPU; use auto or cpu",
             marks=pytest.mark.skipif(has_gpu(), reason="has a GPU"),
         ),
         (

@@ -70,7 +70,7 @@ def test_a_model_answers_alone_where_the_other_finds_nothing(
     assert said.status in (0, None)
     _, line = said.out.splitlines()
     assert line.split()[:2] == ["empty.png", "mlp"]
-    assert said.err.startswith("warning: empty.png: cnn: an empty page")
+    assert said.err.startswith("warning: empty.png: cnn: no writing found")
 
 
 def test_both_models_answer_from_any_folder(drawn: Path) -> None:
@@ -101,7 +101,7 @@ def test_the_models_are_those_of_the_study_worked_in(
     shutil.copy(REPOSITORY / "data/models/mlp.safetensors", model)
     assert list(json.loads(ablation(*own).out)[0]) == ["image", "warning", "mlp"]
     assert ablation(*own, "--model", "cnn").status == (
-        f"error: {model.with_name('cnn.safetensors')}: no such file; `dvc repro fit` makes it"
+        f"error: {model.with_name('cnn.safetensors')}: no such file; `dvc repro fit` creates it"
     )
 
 
@@ -238,9 +238,9 @@ def test_what_is_no_model_is_one_line(drawn: Path, ablation: Ablation) -> None:
     mistakes: dict[str | Path, str] = {
         "cmn": "--model: 'cmn' is not one of mlp, cnn, both (did you mean 'cnn'?); "
         "nor is it a file's name",
-        folder: f"{folder}: a folder; name a file that `dvc repro fit` made",
+        folder: f"{folder}: a folder; give a file written by `dvc repro fit`",
         # and, in brackets, what safetensors says
-        drawn: f"{drawn}: not a model that `dvc repro fit` wrote, which makes it anew (",
+        drawn: f"{drawn}: not a valid model file; recreate it with `dvc repro fit` (",
     }
     for model, said in mistakes.items():
         status = ablation("predict", drawn, "--model", model).status
@@ -264,7 +264,7 @@ def test_a_port_to_draw_at_that_is_taken_is_said(ablation: Ablation) -> None:
         port = taken.getsockname()[1]
         assert ablation("draw", "--port", str(port)).status == (
             f"error: port {port}: Address already in use; "
-            "name another, --port 0 takes any that is free"
+            "choose another one; --port 0 selects any free port"
         )
 
 

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from ablation.base.files import read_csv
 from ablation.data.characters import Characters
 from ablation.fitted.model import Fitted
-from ablation.pictures.seen import seen
+from ablation.pictures.preprocessing import preprocess
 from ablation.trial.recipe import TECHNIQUES
 from tests.clones import (
     TINY,
@@ -102,7 +102,9 @@ def test_every_picture_is_in_one_of_the_sets(study: Clone, pictures: Path) -> No
     share = {name: round(0.2 * count) for name, count in CLASSES.items()}
     assert dict(zip(test.classes, test.counts(), strict=True)) == share
     images = {image.tobytes() for each in (train, test) for image in each.images}
-    assert images == {seen(path, "as-is").images[0].tobytes() for path in pictures.rglob("*.png")}
+    assert images == {
+        preprocess(path, "as-is").images[0].tobytes() for path in pictures.rglob("*.png")
+    }
 
 
 def test_the_models_learn_them(study: Clone) -> None:
@@ -142,7 +144,7 @@ def test_predict_takes_a_picture_the_way_that_training_took(study: Clone, pictur
     asked = sorted(pictures.rglob("7.png"))
     fitted = Fitted.load(path)
     probabilities = fitted.probabilities(
-        np.stack([seen(each, "as-is").images[0] for each in asked])
+        np.stack([preprocess(each, "as-is").images[0] for each in asked])
     )
     source = ("env", f"PYTHONPATH={study.path / 'src'}", *warm_python("-m", "ablation"))
     said = study.run(*source, "predict", "--model", str(path), *map(str, asked))

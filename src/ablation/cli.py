@@ -149,7 +149,7 @@ def predict(images: list[Path], model: str, as_json: bool, picture: Path | None)
     Raises:
         UserError: a model or the picture to write is at fault.
     """
-    from ablation.use.sheet import check_name, save_seen
+    from ablation.use.sheet import check_name, save_contact_sheet
 
     if picture:
         check_name(picture)
@@ -162,7 +162,7 @@ def predict(images: list[Path], model: str, as_json: bool, picture: Path | None)
     else:
         _print(answers)
     if picture:
-        save_seen(answers, picture)
+        save_contact_sheet(answers, picture)
     return all(each.error is None for each in answers)
 
 

@@ -137,7 +137,7 @@ def test_an_error_names_the_key(scheme: str, fraction: float, count: int, error:
                 fraction,
                 1,
                 f"params.yaml: validation.fraction: {fraction} leaves the smallest class, of 40 "
-                "images, without an image in each part; use a fraction closer to 0.5, or add "
+                "images, without an image in one part; use a fraction closer to 0.5, or add "
                 "images to that class",
             )
             for fraction in (0.01, 0.99)

@@ -57,7 +57,7 @@ def test_levels_stand_in_the_file_of_a_model_of_more_than_8_bits_alone(
 
 def test_levels_that_do_not_rise_are_refused(trial: Trial, learnt: Learnt, file: Path) -> None:
     file.write_bytes(pack(trial, learnt, CLASSES, "as-is", (5.0, 5.0)))
-    with pytest.raises(ModelError, match="levels: the first should be below the second"):
+    with pytest.raises(ModelError, match="levels: the first should be less than the second"):
         Fitted.load(file)
 
 
@@ -112,7 +112,7 @@ def test_steps_that_fit_no_kernel_are_refused(file: Path, learnt: Learnt, steps:
     name = next(name for name, values in learnt.tensors.items() if values.ndim > 1)
     damaged = {name + STEP: steps} | tensors
     file.write_bytes(safetensors.numpy.save(damaged, {METADATA: about.to_json()}))
-    with pytest.raises(ModelError, match=r"step: its sizes are .*none of that name"):
+    with pytest.raises(ModelError, match=r"step: shape .*no such weight"):
         Fitted.load(file)
 
 

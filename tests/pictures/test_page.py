@@ -135,7 +135,7 @@ EMPTY: dict[str, Callable[[int], np.ndarray]] = {
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("page", EMPTY)
 def test_an_empty_page_is_called_empty(page: str, seed: int) -> None:
-    with pytest.raises(EmptyPageError, match="an empty page"):
+    with pytest.raises(EmptyPageError, match="no writing found"):
         pages(np.clip(EMPTY[page](seed), 0, 1).astype(np.float32))
 
 

@@ -106,10 +106,14 @@ def test_a_hundred_megapixels_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "start", "remedy"),
     [
-        ("photo.heic", b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC is not read; convert it: magick"),
-        ("drawing.svg", b"<?xml version='1.0'?><svg xmlns=", "SVG is not read; convert it: rsvg"),
-        ("page.pdf", b"%PDF-1.7\n", "PDF is not read; convert it: pdftoppm"),
-        ("page.eps", b"%!PS-Adobe-3.0 EPSF", "PostScript is not read; convert it: gs"),
+        ("photo.heic", b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC is not supported; convert it: magick"),
+        (
+            "drawing.svg",
+            b"<?xml version='1.0'?><svg xmlns=",
+            "SVG is not supported; convert it: rsvg",
+        ),
+        ("page.pdf", b"%PDF-1.7\n", "PDF is not supported; convert it: pdftoppm"),
+        ("page.eps", b"%!PS-Adobe-3.0 EPSF", "PostScript is not supported; convert it: gs"),
         ("text.png", b"not a picture", "not an image that can be read; save it as PNG"),
         ("empty.png", b"", "not an image that can be read; save it as PNG"),
     ],

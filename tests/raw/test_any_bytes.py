@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ablation.data.characters import DataError
-from ablation.raw.formats import Partition, find_partition, member_names, passed_over, to_idx
-from ablation.raw.orientation import what_is_wrong
+from ablation.raw.formats import Partition, explain_unused, find_partition, member_names, to_idx
+from ablation.raw.orientation import describe_mismatch
 
 MOST_MEMORY = 200 * 2**20
 
@@ -87,7 +87,7 @@ def read(name: str, content: bytes) -> Partition | None:
             if name in (*MEMBERS, f"{IMAGES_NAME}.gz") and not name.startswith(other):
                 (raw / other).write_bytes(whole)
         (raw / name).write_bytes(content)
-        passed_over(raw, [], [NAME])
+        explain_unused(raw, [], [NAME])
         before = most_memory()
         try:
             return find_partition(raw, NAME)
@@ -152,4 +152,4 @@ def test_any_name_in_an_archive_is_passed_over(name: str) -> None:
 @given(seed=st.integers(0, 2**32 - 1))
 def test_any_images_have_looks(seed: int) -> None:
     images = np.random.default_rng(seed).integers(0, 256, (47, 28, 28), dtype=np.uint8)
-    assert what_is_wrong(images, np.arange(47))
+    assert describe_mismatch(images, np.arange(47))

@@ -131,7 +131,7 @@ def test_what_has_come_whole_before_is_checked(server: Server, more: bytes, tmp_
 
 def test_another_file_is_refused_and_leaves_nothing(server: Server, tmp_path: Path) -> None:
     server.content = b"something else"
-    with pytest.raises(DataError, match=r"gzip\.zip: what came has the MD5 .*, expected"):
+    with pytest.raises(DataError, match=r"gzip\.zip: the downloaded file has the MD5 .*, expected"):
         fetch(server, tmp_path)
     assert names(tmp_path) == []
 
@@ -139,7 +139,9 @@ def test_another_file_is_refused_and_leaves_nothing(server: Server, tmp_path: Pa
 def test_a_login_page_does_not_cost_what_has_come(server: Server, tmp_path: Path) -> None:
     (tmp_path / "gzip.zip.unfinished").write_bytes(CONTENT[:1000])
     server.content, server.knows_ranges = b"<html>Please log in</html>", False
-    with pytest.raises(DataError, match="sends 26 bytes, and 1,000 have come before; open it in a"):
+    with pytest.raises(
+        DataError, match="sends 26 bytes, but 1,000 are already downloaded; open it"
+    ):
         fetch(server, tmp_path)
     assert (tmp_path / "gzip.zip.unfinished").read_bytes() == CONTENT[:1000]
 
@@ -147,14 +149,16 @@ def test_a_login_page_does_not_cost_what_has_come(server: Server, tmp_path: Path
 @pytest.mark.parametrize("states", [None, -1, 2 * MOST])  # of -1, the server says nothing
 def test_more_than_the_file_is_refused(server: Server, states: int | None, tmp_path: Path) -> None:
     server.states = states
-    with pytest.raises(DataError, match=r"sends more than .* bytes, which is not the file"):
+    with pytest.raises(
+        DataError, match=r"sends more than .* bytes, so it is not the expected file"
+    ):
         download(server.url, tmp_path / "gzip.zip", MD5, MOST if states == 2 * MOST else 2**20)
     assert names(tmp_path) == []
 
 
 def test_no_room_is_said_before_the_first_byte(server: Server, tmp_path: Path) -> None:
     server.states = 10**16
-    with pytest.raises(DataError, match=r"MB are free, the download needs 10,000,000,000 MB; make"):
+    with pytest.raises(DataError, match=r"MB free, but the download needs 10,000,000,000 MB; free"):
         download(server.url, tmp_path / "gzip.zip", MD5, 10**17)
     assert names(tmp_path) == []
 
@@ -192,7 +196,7 @@ def test_a_killed_download_goes_on_and_its_leftover_is_no_raw_file(
         killed.send_signal(how)
     server.pause = 0
     again = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert "going on after the 1 MB that have come before" in again.stdout
+    assert "resuming after the first 1 MB" in again.stdout
     assert server.asked[-1] == f"bytes={2**20}-"
     assert f"{raw}/gzip.zip: gzip/emnist-bymerge-test-images-idx3-ubyte: 1,500 char" in again.stderr
     assert names(raw) == ["gzip.zip"]

@@ -29,10 +29,10 @@ from ablation.raw.emnist import (
 from ablation.raw.formats import (
     Member,
     Partition,
+    combined_names,
     find_partition,
     member_names,
     to_idx,
-    whole_names,
 )
 
 SHARED = Path(__file__).parents[3] / "shared" / "emnist"
@@ -240,7 +240,7 @@ def test_without_files_and_network_the_error_says_what_to_do(
     message = str(caught.value)
     for partition in NEEDED[dataset]:
         assert all(name in message for name in member_names(partition))
-        assert all(name in message for name in whole_names(partition))
+        assert all(name in message for name in combined_names(partition))
     assert "gzip.zip" in message
     assert "make demo" in message
     assert f"put it into {tmp_path / raw}" in message
@@ -353,7 +353,7 @@ def test_balanced_without_a_checksum_is_held_to_its_looks(
     images, labels = balanced_by_hand()
     write_balanced(tmp_path / "raw", images, labels)
     assert read_balanced(tmp_path / "raw")
-    assert "no SHA-256 of this form is published; counts and class means are" in (
+    assert "no SHA-256 is published for this format; counts and class means" in (
         capsys.readouterr().out
     )
     changes: dict[str, tuple[np.ndarray, np.ndarray]] = {
@@ -361,9 +361,9 @@ def test_balanced_without_a_checksum_is_held_to_its_looks(
         "they look black on white, and NIST's are white": (255 - images, labels),
         "they look mirrored": (images[:, :, ::-1], labels),
         "they look upside down": (images[:, ::-1], labels),
-        "they look turned by half": (images[:, ::-1, ::-1], labels),
-        "they look turned to the left": (np.rot90(images, 1, (1, 2)), labels),
-        "they look turned to the right": (np.rot90(images, -1, (1, 2)), labels),
+        "they look rotated by 180 degrees": (images[:, ::-1, ::-1], labels),
+        "they look rotated to the left": (np.rot90(images, 1, (1, 2)), labels),
+        "they look rotated to the right": (np.rot90(images, -1, (1, 2)), labels),
         "other images, or labels in another order": (np.zeros_like(images), labels),
         r"other images, or labels .* order\)": (images, (labels + 1) % 47),
         "in class 7": (np.where((labels == 7)[:, None, None], 0, images), labels),

@@ -164,7 +164,7 @@ def test_pictures_in_both_folders_are_counted(
     assert "in the training set as well" not in capsys.readouterr().out
     shutil.copy(raw / "train/leaf/3.png", raw / "test/leaf/x.png")
     two_folders(raw)
-    said = "prepare: 1 of the 4 test pictures are in the training set as well"
+    said = "prepare: 1 of the 4 test pictures are also in the training"
     assert said in capsys.readouterr().out
 
 
@@ -193,7 +193,7 @@ def test_a_thousand_classes(tmp_path: Path) -> None:
     assert np.array_equal(again.labels, train.labels)
     draw(tmp_path / "more/0.png", 9999)
     (said,) = complaint(tmp_path, 0.5)
-    assert said.startswith("RAW: 1,001 folders, expected 2 to 1,000: one for each class, with its")
+    assert said.startswith("RAW: 1,001 folders, expected 2 to 1,000: one per class, named after")
 
 
 def test_every_unreadable_file_is_named_before_anything_starts(raw: Path) -> None:
@@ -215,14 +215,14 @@ def test_all_that_is_wrong_with_the_folders_is_said(raw: Path) -> None:
     draw(raw / f"test/{'x' * 65}/0.png", 0)
     draw(raw / "test/elm/0.png", 0)
     assert complaint(raw) == [
-        "train/empty: without a picture; add some, or delete the folder",
-        "train/leaf/more: a folder within a class; move it",
-        "train/lost.PNG: a picture outside of the classes' folders; move it",
-        f"test/{'x' * 65}: is a class's name, so it should be of 64 characters at most, none of "
+        "train/empty: contains no pictures; add some, or delete the folder",
+        "train/leaf/more: a folder inside a class folder; move it",
+        "train/lost.PNG: a picture outside of a class folder; move it",
+        f"test/{'x' * 65}: class names may have at most 64 characters at most, none of "
         "which is a control character or turns the direction of writing; rename the folder",
-        "train: no folder 'elm', which test has; both need pictures of every class",
-        f"train: no folder '{'x' * 65}', which test has; both need pictures of every class",
-        "test: no folder 'empty', which train has; both need pictures of every class",
+        "train: no folder 'elm', but test has one; both need pictures of every class",
+        f"train: no folder '{'x' * 65}', but test has one; both need pictures of every class",
+        "test: no folder 'empty', but train has one; both need pictures of every class",
     ]
 
 
@@ -233,9 +233,9 @@ def test_wrong_places_and_unreadable_files_are_said_in_one_go(raw: Path) -> None
     (raw / "test/leaf/link.png").symlink_to("nowhere.png")
     said = complaint(raw)
     assert said[:3] == [
-        "train/leaf/more: a folder within a class; move it",
-        "test/leaf/link.png: a link to a file that is not there; mend or delete it",
-        "test/leaf/pipe.png: no file; delete it",
+        "train/leaf/more: a folder inside a class folder; move it",
+        "test/leaf/link.png: a broken link; repair or delete it",
+        "test/leaf/pipe.png: not a regular file; delete it",
     ]
     assert said[3].startswith("test/leaf/notes.txt: ") and len(said) == 4
 
@@ -245,7 +245,7 @@ def test_what_lies_beside_the_two_folders_is_named(
 ) -> None:
     (raw / "valid").mkdir()
     two_folders(raw)
-    assert "prepare: not used, beside train and test: valid\n" in capsys.readouterr().out
+    assert "prepare: not used, next to train and test: valid\n" in capsys.readouterr().out
 
 
 def test_a_name_cannot_steer_the_terminal(raw: Path) -> None:
@@ -279,8 +279,7 @@ def test_a_name_cannot_steer_the_terminal(raw: Path) -> None:
         (
             ["a"],
             0.2,
-            "RAW: 1 folders, expected 2 to 1,000: one for each class, with its name and its "
-            "pictures",
+            "RAW: 1 folders, expected 2 to 1,000: one per class, named after name and its pictures",
         ),
     ],
 )
@@ -296,7 +295,7 @@ def test_a_class_of_one_picture_cannot_be_split(classes: Path) -> None:
     (classes / "two/200.png").unlink()
     shutil.copy(classes / "two/201.png", classes / "two/the same.png")
     draw(classes / "one/0.png", 0)
-    needs = "needs two different pictures, one to train on and one for the test; add one"
+    needs = "needs two different pictures, one for training and one for testing; add one"
     assert complaint(classes, 0.25) == [f"one: {needs}", f"two: {needs}"]
 
 
@@ -306,7 +305,7 @@ def test_pictures_on_which_there_is_nothing_are_refused(tmp_path: Path) -> None:
         for number in range(2):
             Image.new("L", (9, 9), 200).save(tmp_path / name / f"{number}.png")
     said = complaint(tmp_path, 0.5)
-    assert said == ["a/0.png, and all others: one and the same grey; nothing to learn"]
+    assert said == ["a/0.png, and all others are the same uniform grey; nothing to learn"]
 
 
 def test_many_pictures_are_converted_side_by_side_in_their_order(tmp_path: Path) -> None:
@@ -357,7 +356,7 @@ def test_a_class_may_have_a_name_in_any_script(name: str, classes: Path) -> None
 @pytest.mark.parametrize("sign", ["\x07", "\x1b", "\n", "\x85", "\u2028", "\u202e", "\u2066"])
 def test_a_name_that_steers_is_refused_before_anything_is_read(sign: str, classes: Path) -> None:
     (classes / "two").rename(classes / f"a{sign}b")
-    with pytest.raises(DataError, match=r"/a\?b: is a class's name, so it should be of 64 char"):
+    with pytest.raises(DataError, match=r"/a\?b: class names may have at most 64 char"):
         count_folder(classes, 0.2)
     assert complaint(classes, 0.25)[0].startswith("a?b: is a class's name")
 

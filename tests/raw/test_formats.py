@@ -17,14 +17,14 @@ import scipy.io
 
 from ablation.data.characters import DataError
 from ablation.raw.formats import (
+    explain_unused,
     find_partition,
     member_names,
-    passed_over,
     read_csv,
     read_idx,
     to_idx,
 )
-from ablation.raw.locations import Place
+from ablation.raw.locations import Location
 
 NAME = "bymerge-test"
 IMAGES_NAME, LABELS_NAME = member_names(NAME)
@@ -184,7 +184,7 @@ def test_a_cut_archive_is_an_error(tmp_path: Path) -> None:
         (b"", r"starts with the bytes \(none\), expected 00 00 08 01"),
         (b"<html>", "starts with the bytes 3c 68 74 6d, expected"),
         (bytes([0, 0, 8, 3, 0, 0]), "starts with the bytes 00 00 08 03, expected"),
-        (to_idx(IMAGES)[:-1], r"4,719 bytes unpacked, expected 4,720 for the shape \(6, 28, 28"),
+        (to_idx(IMAGES)[:-1], r"4,719 bytes unpacked, expected 4,720 for its shape \(6, 28, 28"),
         (to_idx(LABELS) + b"\0\0", "15 bytes unpacked or more, expected 14"),
         (
             to_idx(LABELS)[:4] + b"\xff" * 4,
@@ -218,7 +218,7 @@ def test_what_is_not_kaggles_csv_is_an_error(
     path = tmp_path / f"emnist-{NAME}.csv"
     path.write_text(change(csv().decode()))
     with pytest.raises(DataError, match=rf"emnist-bymerge-test\.csv: {error}"):
-        read_csv(Place(path), NAME)
+        read_csv(Location(path), NAME)
 
 
 @pytest.mark.parametrize("write", [write_members, write_csv, write_mat])
@@ -226,9 +226,9 @@ def test_more_characters_than_the_partition_has_are_refused(
     write: Callable[[Path], None], tmp_path: Path
 ) -> None:
     write(tmp_path)
-    assert find_partition(tmp_path, NAME, most=6)
-    with pytest.raises(DataError, match="states 6 characters, expected at most 5; replace it"):
-        find_partition(tmp_path, NAME, most=5)
+    assert find_partition(tmp_path, NAME, limit=6)
+    with pytest.raises(DataError, match="claims 6 characters, expected at most 5; replace it"):
+        find_partition(tmp_path, NAME, limit=5)
 
 
 def test_a_header_row_is_passed_over_without_a_warning(tmp_path: Path) -> None:
@@ -460,16 +460,16 @@ def test_what_looks_like_emnist_and_is_not_used_is_named_with_the_reason(tmp_pat
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "other.zip").write_bytes(zipped(**{"emnist-letters.mat": b""}))
-    lines = passed_over(tmp_path, [], [NAME, "byclass-test"])
+    lines = explain_unused(tmp_path, [], [NAME, "byclass-test"])
     found = dict(line.removeprefix(f"{tmp_path}/").split(" is not used: ") for line in lines)
     reasons = {
         "EMNIST/processed/test_balanced.pt": "a pickle, which can run any program",
-        "emnist.7z": "archives of this kind are not read; unpack it here",
-        "gzip.zip.crdownload": "its download has not ended",
-        "emnist-letters-test.csv": "it is of another partition than those that are needed",
-        "some emnist.txt": "its name is none of those that are looked for",
-        "other.zip": "nothing that is missing is in it",
-        IMAGES_NAME: f"without {LABELS_NAME} it is of no use",
+        "emnist.7z": "unsupported archive format; unpack it here",
+        "gzip.zip.crdownload": "an incomplete download",
+        "emnist-letters-test.csv": "it belongs to a partition that is not needed",
+        "some emnist.txt": "unknown file name",
+        "other.zip": "it contains none of the missing files",
+        IMAGES_NAME: f"it is unusable without {LABELS_NAME}",
     }
     assert found.keys() == reasons.keys()
     assert all(found[name].startswith(reason) for name, reason in reasons.items())
@@ -479,7 +479,7 @@ def test_what_is_used_is_not_named(tmp_path: Path) -> None:
     (tmp_path / "archive.zip").write_bytes(zipped(**GZIP))
     partition = find_partition(tmp_path, NAME)
     assert partition is not None
-    assert passed_over(tmp_path, [partition], [NAME]) == []
+    assert explain_unused(tmp_path, [partition], [NAME]) == []
 
 
 def test_a_name_in_an_archive_cannot_write_on_the_terminal(tmp_path: Path) -> None:

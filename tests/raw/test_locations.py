@@ -8,7 +8,7 @@ import pytest
 
 from ablation.data.characters import DataError
 from ablation.raw.formats import find_partition
-from ablation.raw.locations import Place, files
+from ablation.raw.locations import Location, files
 
 SOURCE = Path(__file__).parents[2] / "src"
 NAME = "emnist-bymerge-test.csv"
@@ -75,7 +75,7 @@ def test_the_file_comes_before_its_copies(tmp_path: Path) -> None:
     ],
 )
 def test_marks_of_tools_are_taken_from_a_name(name: str, plain: str) -> None:
-    assert Place(Path("raw") / name).name == plain
+    assert Location(Path("raw") / name).name == plain
 
 
 @pytest.mark.parametrize(
@@ -83,12 +83,12 @@ def test_marks_of_tools_are_taken_from_a_name(name: str, plain: str) -> None:
     [
         (
             NAME,
-            "{path}: you may not read it (Permission denied); allow it with `chmod u+r '{path}'`",
+            "{path}: cannot be read (Permission denied); run `chmod u+r '{path}'`",
         ),
-        ("gzip.zip", "{path}: you may not read it (Permission denied); allow it with `chmod u+r"),
+        ("gzip.zip", "{path}: cannot be read (Permission denied); run `chmod u+r"),
         (
             "EMNIST/",
-            "{path}: this folder cannot be read (Permission denied); allow it with `chmod u",
+            "{path}: this folder cannot be read (Permission denied); run `chmod u",
         ),
     ],
 )

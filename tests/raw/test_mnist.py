@@ -135,7 +135,11 @@ def test_a_form_without_a_checksum_is_counted_and_said(
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("t10k-labels-idx1-ubyte", idx(np.zeros(20, np.uint8)), "its labels are not 2 of each of"),
+        (
+            "t10k-labels-idx1-ubyte",
+            idx(np.zeros(20, np.uint8)),
+            "it does not have 2 labels for each of",
+        ),
         ("t10k-labels-idx1-ubyte", idx(np.zeros(19, np.uint8)), "19 entries, expected 20"),
         ("t10k-images-idx3-ubyte", b"<html>", "starts with the bytes 3c 68 74 6d"),
     ],
@@ -217,7 +221,7 @@ def test_another_file_than_the_published_one_is_not_kept(
     mirror: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torchvision.datasets.KMNIST, "mirrors", [mirror])
-    with pytest.raises(DataError, match=r"gz: what came has the MD5 .*, expected"):
+    with pytest.raises(DataError, match=r"gz: the downloaded file has the MD5 .*, expected"):
         load_mnist("kmnist", tmp_path / "raw")
     assert [path for path in (tmp_path / "raw").rglob("*") if path.is_file()] == []
 
@@ -227,7 +231,5 @@ def test_without_files_and_network_the_error_says_what_to_do(tmp_path: Path) -> 
         load_mnist("kmnist", tmp_path)
     said = str(caught.value).splitlines()
     assert said[0] == "raw files of kmnist are missing and could not be downloaded."
-    assert (
-        f"or get them from {NOBODY}, put them into {tmp_path}/ and run `dvc repro` ag" in said[-1]
-    )
+    assert f"or download them from {NOBODY} into {tmp_path}/ and run `dvc repro` ag" in said[-1]
     assert "make demo" in said[-2]

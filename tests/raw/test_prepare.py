@@ -121,12 +121,12 @@ def test_what_is_here_and_cannot_be_used_is_named_before_the_download(
     lines = [line for line in result.stdout.splitlines() if line.startswith("prepare: ")]
     assert lines == [
         f"prepare: data/raw/{images} is used",
-        "prepare: data/raw/matlab.mat is not used: its name is none of those that are looked for, "
+        "prepare: data/raw/matlab.mat is not used: unknown file name, "
         "which are in data/raw/README.md",
         "prepare: data/raw/EMNIST/processed/test_byclass.pt is not used: a pickle, which can run "
         "any program when it is read; put in the files that it was made from, torchvision's are in "
         "EMNIST/raw",
-        "prepare: no raw files of byclass-test in data/raw, downloading NIST's archive (561 MB)",
+        "prepare: no raw files for byclass-test in data/raw; downloading NIST's archive (561 MB)",
     ]
     assert "could not be downloaded (no connection to " in result.stderr
     assert "Traceback" not in result.stderr

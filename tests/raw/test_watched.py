@@ -27,10 +27,10 @@ def raw(tmp_path: Path) -> Path:
     ("make", "said"),
     [
         (lambda path: path.symlink_to("nowhere.png"), "a link to a file that is not there; mend"),
-        (os.mkfifo, "no file; delete it"),
+        (os.mkfifo, "not a regular file; delete it"),
         (
             lambda path: path.symlink_to("../../elsewhere"),
-            "a link to a folder, in which DVC sees no change; move the folder here, or let ",
+            "a link to a folder, which DVC does not track; move the folder here, or set ",
         ),
         (lambda path: path.symlink_to(".."), "a link to a folder, in which DVC sees no change"),
     ],

@@ -43,8 +43,8 @@ def test_it_is_decided_once_and_a_machine_that_disagrees_is_told(
     assert RECORD.read_text() == decided
     hardware, remark = hardware_for("auto", "cpu", 3)
     assert (hardware.precision, hardware.workers) == ("bf16", 3)
-    assert "data/precision.yaml: this study computes in bf16" in remark
-    assert "here float32 is the faster" in remark
+    assert "data/precision.yaml: this study uses bf16" in remark
+    assert "on this machine float32 is faster" in remark
 
 
 def test_a_machine_that_would_emulate_computes_whole_stages_in_its_own(
@@ -55,7 +55,7 @@ def test_a_machine_that_would_emulate_computes_whole_stages_in_its_own(
     let_faster_be("float32", monkeypatch, speedup=0.1)
     hardware, remark = hardware_for("auto", "cpu", 1)
     assert hardware.precision == "float32"
-    assert remark.endswith("here float32 is the faster by far, so this stage computes in it")
+    assert remark.endswith("on this machine float32 is faster by far, so this stage uses it")
     assert read_yaml(RECORD)["precision"] == "bf16"
 
 

@@ -11,11 +11,11 @@ from PIL import Image, ImageDraw
 from ablation.data.characters import CLASSES
 from ablation.fitted.model import Fitted
 from ablation.pictures.conversion import CONVERSIONS
-from ablation.pictures.seen import seen
+from ablation.pictures.preprocessing import preprocess
 from ablation.raw.folder import load_folder
 from ablation.raw.glyphs import write
 from ablation.use.answers import answer
-from ablation.use.sheet import class_name, save_seen
+from ablation.use.sheet import class_name, save_contact_sheet
 from tests.pictures.test_picture import seven
 
 ROOT = Path(__file__).parents[2]
@@ -112,14 +112,14 @@ def test_models_of_two_conversions_are_each_shown_their_own(
     path = saved(both, tmp_path / "both.png")
     (said,) = answer([path], {"mlp": whole, "cnn": models["cnn"]})
     assert said.seen is not None and said.guesses is not None
-    (image,) = seen(path, "as-is").images
+    (image,) = preprocess(path, "as-is").images
     assert np.array_equal(said.seen["as-is"], image)
-    assert np.array_equal(said.seen["emnist"], seen(path, "emnist").images[0])
+    assert np.array_equal(said.seen["emnist"], preprocess(path, "emnist").images[0])
     assert said.guesses["mlp"][0].probability == pytest.approx(
         whole.probabilities(image[None]).max()
     )
-    assert said.warning == "2 characters rather than one; from left to right, cnn: 7 7"
-    save_seen([said], tmp_path / "sheet.png")
+    assert said.warning == "2 characters instead of one; from left to right: cnn: 7 7"
+    save_contact_sheet([said], tmp_path / "sheet.png")
     one_tile = 28 * 8 + 12
     assert Image.open(tmp_path / "sheet.png").width == 12 + 2 * one_tile
 
@@ -146,7 +146,7 @@ def test_classes_of_any_name_are_written_below_what_was_seen(
     said = answer(
         [saved(seven(), tmp_path / "seven.png")], {"cnn": replace(models["cnn"], about=about)}
     )
-    save_seen(said, tmp_path / "sheet.png")
+    save_contact_sheet(said, tmp_path / "sheet.png")
     assert [class_name(name) for name in names[:4]] == ["U+3042", "xxxx…xxx", "U+000A", "U+54…24D"]
 
 
@@ -157,7 +157,7 @@ def test_several_characters_are_named_and_each_is_read(
     both.paste(seven(), (0, 0))
     both.paste(seven(), (220, 0))
     (said,) = answer([saved(both, tmp_path / "both.png")], models)
-    assert said.warning == ("2 characters rather than one; from left to right, mlp: 7 7; cnn: 7 7")
+    assert said.warning == ("2 characters instead of one; from left to right: mlp: 7 7; cnn: 7 7")
 
 
 def test_the_first_frame_that_is_not_empty_is_read(
@@ -171,7 +171,7 @@ def test_the_first_frame_that_is_not_empty_is_read(
 
 def test_an_empty_page_is_called_empty(models: dict[str, Fitted], tmp_path: Path) -> None:
     (said,) = answer([saved(Image.new("L", (90, 60), 255), tmp_path / "empty.png")], models)
-    assert said.error is not None and said.error.startswith("an empty page")
+    assert said.error is not None and said.error.startswith("no writing found")
 
 
 def test_a_picture_of_more_than_8_bits_has_the_scale_of_each_models_training(
@@ -182,8 +182,8 @@ def test_a_picture_of_more_than_8_bits_has_the_scale_of_each_models_training(
     for levels, grey in (((0.0, 4000.0), 64), ((0.0, 1000.0), 255), (None, 249)):
         about = replace(models["cnn"].about, conversion="as-is", levels=levels)
         (said,) = answer([path], {"cnn": replace(models["cnn"], about=about)})
-        assert said.ways is not None
-        assert set(said.ways["as-is"].images[0].ravel()) == {grey}
+        assert said.preprocessed is not None
+        assert set(said.preprocessed["as-is"].images[0].ravel()) == {grey}
 
 
 def test_what_is_doubtful_is_said_beside_the_guesses_and_in_json(
@@ -193,14 +193,14 @@ def test_what_is_doubtful_is_said_beside_the_guesses_and_in_json(
     ImageDraw.Draw(ringed).rectangle((60, 10, 240, 190), outline=20, width=8)
     (said,) = answer([saved(ringed, tmp_path / "ringed.png")], models)
     assert said.guesses is not None and said.guesses["cnn"][0].character == "7"
-    assert said.to_dict()["warning"] == "what surrounds the writing is set aside"
+    assert said.to_dict()["warning"] == "ignored the frame around the writing"
 
 
 def test_the_picture_of_what_was_seen_frames_what_was_read(
     models: dict[str, Fitted], tmp_path: Path
 ) -> None:
     said = answer([saved(seven(), tmp_path / "seven.png")], models)
-    save_seen(said, tmp_path / "sheet.png")
+    save_contact_sheet(said, tmp_path / "sheet.png")
     red, green, _ = np.moveaxis(np.asarray(Image.open(tmp_path / "sheet.png")).astype(int), 2, 0)
     rows, columns = np.nonzero(red - green > 100)
     photo = 224 / 300  # a tile's width, of the picture's
@@ -219,7 +219,9 @@ def test_every_one_of_several_characters_is_shown(
     both.paste(seven(), (220, 0))
     shown = []
     for name, image in (("one", seven()), ("two", both)):
-        save_seen(answer([saved(image, tmp_path / "a.png")], models), tmp_path / f"{name}.png")
+        save_contact_sheet(
+            answer([saved(image, tmp_path / "a.png")], models), tmp_path / f"{name}.png"
+        )
         shown.append(np.asarray(Image.open(tmp_path / f"{name}.png").convert("L")))
     below = slice(12 + 152 + 224 - 60, 12 + 152 + 224 - 4)
     one, two = (image[below, 12 : 12 + 74] for image in shown)

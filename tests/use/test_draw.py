@@ -123,7 +123,7 @@ def test_characters_that_stand_close_are_said_to_be_several(
 
 def test_an_empty_page_and_a_damaged_drawing_are_said(ask: Ask) -> None:
     empty, cut = drawing(Image.new("L", (90, 90), 255)), drawing(seven())[:200]
-    for content, said in ((empty, "an empty page"), (cut, "not an image that can be read")):
+    for content, said in ((empty, "no writing found"), (cut, "not an image that can be read")):
         status, body = ask("POST", "/answer", content)
         assert status == 200
         assert json.loads(body)["error"].startswith(said)
@@ -402,14 +402,14 @@ def test_for_models_of_dark_pictures_one_draws_light_on_dark(
 @pytest.mark.browser
 def test_a_dot_and_two_characters_are_said(page: Page) -> None:
     page.draw([[(0.5, 0.5), (0.5, 0.5)]])
-    assert page.note.startswith("an empty page")
+    assert page.note.startswith("no writing found")
     page.page.keyboard.press("Escape")
     small = [
         [[(left + 0.4 * x, 0.3 + 0.4 * y) for x, y in stroke] for stroke in STROKES[character]]
         for left, character in ((0.05, "7"), (0.55, "T"))
     ]
     page.draw(small[0] + small[1])
-    assert page.note.startswith("2 characters rather than one; from left to right, mlp: 7 T")
+    assert page.note.startswith("2 characters instead of one; from left to right: mlp: 7 T")
 
 
 @pytest.mark.browser

@@ -1,1 +1,1 @@
-"""Where characters come from: NIST's files, matplotlib's fonts, and their seeded splits."""
+"""Labelled characters, their seeded splits, and the table of data sets."""

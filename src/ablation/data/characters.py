@@ -1,4 +1,4 @@
-"""Characters, the data that stages exchange: images, labels and class names."""
+"""Labelled character images, and the npz files that hold them."""
 
 import hashlib
 import zipfile
@@ -14,10 +14,10 @@ from ablation.base.files import whole_file
 SIDE = 28
 CLASSES = tuple("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt")
 MOST_CLASSES = 1000
-LONGEST_NAME = 64  # letters in the name of a class
-# Standard deviation of pixels in 0..1; with less they are one grey, on which nothing trains.
+LONGEST_NAME = 64  # characters in a class name
+# Minimum standard deviation of pixels in 0..1; uniform images cannot be trained on.
 LEAST_DEVIATION = 0.001
-MERGED = "cijklmopsuvwxyz"  # lower case letters that EMNIST's 47 classes merge with upper case
+MERGED = "cijklmopsuvwxyz"  # lower-case letters that EMNIST's 47 classes merge with upper case
 
 
 class DataError(UserError):
@@ -32,7 +32,7 @@ class Characters:
         images: (n, 28, 28) uint8, upright, white on black.
         labels: (n,) indices into `classes`; uint8, or uint16 for more than 256 classes.
         classes: (k,) names of the classes: single characters or words.
-        levels: the values that became black and white in pictures of more than 8 bits; None if
+        levels: the values mapped to black and white, for pictures of more than 8 bits; None if
             there were none.
     """
 
@@ -51,7 +51,7 @@ class Characters:
     def deviation(self) -> float:
         """Standard deviation of all pixels in 0..1; 0 if there are none."""
         counts = np.zeros(256)
-        for image in self.images:  # all at once would take eight times their memory
+        for image in self.images:  # one at a time, to save memory
             counts += np.bincount(image.ravel(), minlength=256)
         pixels, values = max(1, counts.sum()), np.arange(256) / 255
         return float(np.sqrt(counts @ (values - counts @ values / pixels) ** 2 / pixels))
@@ -68,7 +68,7 @@ class Characters:
     def save(self, path: Path) -> None:
         """Write an npz file atomically. Equal characters give equal bytes on every machine.
 
-        The file is not compressed, because versions of zlib compress to different bytes.
+        The file is not compressed, because the output of zlib depends on its version.
         """
         more = {"levels": np.array(self.levels, np.float64)} if self.levels else {}
         names = np.array(self.classes)
@@ -80,10 +80,10 @@ class Characters:
         """Read a file that `save` wrote.
 
         Raises:
-            DataError: naming the file, what is wrong with it and what to do.
+            DataError: names the file, what is wrong with it and what to do.
         """
         if not path.is_file():
-            raise DataError(f"{path}: there is no such file (run `dvc repro prepare` to make it)")
+            raise DataError(f"{path}: no such file (run `dvc repro prepare` to create it)")
         try:
             with np.load(path, allow_pickle=False) as archive:
                 arrays = {key: archive[key] for key in archive.files}
@@ -98,7 +98,7 @@ class Characters:
             raise _wrong(path, f"it is not a readable npz archive ({error})") from error
         missing = {"images", "labels", "classes"} - arrays.keys()
         if missing:
-            raise _wrong(path, f"it lacks {', '.join(sorted(missing))}")
+            raise _wrong(path, f"missing {', '.join(sorted(missing))}")
         images, labels, classes = arrays["images"], arrays["labels"], arrays["classes"]
         if images.dtype != np.uint8 or images.shape[1:] != (SIDE, SIDE):
             raise _wrong(path, f"images: {_kind(images)}, expected (n, {SIDE}, {SIDE}) uint8")
@@ -135,4 +135,4 @@ def _kind(array: np.ndarray) -> str:
 
 
 def _wrong(path: Path, what: str) -> DataError:
-    return DataError(f"{path}: {what} (delete it and run `dvc repro prepare` to make it again)")
+    return DataError(f"{path}: {what} (delete it and run `dvc repro prepare` to recreate it)")

@@ -1,13 +1,13 @@
-"""The data sets that `data.dataset` in params.yaml can name, and all that is known of each."""
+"""The data sets that `data.dataset` in params.yaml can name."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-OF_WHOLE_PICTURES = frozenset({"as-is"})  # conversions; the others are of what is written on them
-# Characters that people write with the same strokes, so that only the text around them tells which
-# is meant. Drawn up from the shapes, before any model's errors were seen. EMNIST's 47 classes fold
-# i, l, o, s and z into I, L, O, S and Z. No character is in two groups.
+OF_WHOLE_PICTURES = frozenset({"as-is"})  # conversions that do not search for writing
+# Characters that are written alike and can only be told apart in context. Chosen by shape, before
+# any model's errors were seen. EMNIST's 47 classes merge i, l, o, s and z into I, L, O, S and Z. No
+# character is in two groups.
 LOOK_ALIKES = {
     "0/O": "0O",
     "1/I/L": "1IL",
@@ -16,7 +16,7 @@ LOOK_ALIKES = {
     "9/g/q": "9gq",
     "F/f": "Ff",
 }
-# ByClass folds nothing: the letters whose two cases EMNIST's makers found to be alike join in.
+# ByClass merges no classes, so the 15 letters whose cases EMNIST's authors found alike are added.
 BYCLASS_LOOK_ALIKES = {
     "0/O/o": "0Oo",
     "1/I/L/i/l": "1ILil",
@@ -26,15 +26,15 @@ BYCLASS_LOOK_ALIKES = {
     "F/f": "Ff",
     **{f"{letter.upper()}/{letter}": letter.upper() + letter for letter in "cjkmpuvwxy"},
 }
-# Letters has no digits, and both cases of a letter in one class.
+# Letters has no digits, and merges both cases of each letter.
 LETTERS_LOOK_ALIKES = {"G/Q": "GQ", "I/L": "IL"}
 
 
 @dataclass(frozen=True)
 class Size:
-    """How many images a study trains on, and of how many classes.
+    """The number of training images and classes of a study.
 
-    at_most: of each class no more than so many, where that is known.
+    at_most: class name to an upper bound on its number of images, if known.
     """
 
     training: int
@@ -47,18 +47,17 @@ class Dataset:
     """A data set.
 
     Attributes:
-        loader: `module:function` below `ablation.raw`, named as entry points are: every stage reads
-            this table, but only `prepare` loads raw files.
-        conversion: how its images were made, as in `conversion.CONVERSIONS`: a picture that a model
-            is shown later goes the same way.
-        look_alikes: name of a group to its characters, which nobody could tell apart out of
-            context; none is in two groups.
-        note: what has to be said beside every number and picture made from it; empty for the data
-            that the study is about, a sentence for a stand-in.
-        things: what a study calls its images.
-        about: what they are and where they come from, for the report.
-        size: where it is known before the raw files are read.
-        options: passed on to the loader.
+        loader: `module:function` below `ablation.raw`, as in entry points: every stage imports
+            this table, but only `prepare` needs the loaders.
+        conversion: key of `conversion.CONVERSIONS` that its images were made with; also applied to
+            pictures at prediction time.
+        look_alikes: group name to its characters, which cannot be told apart without context; no
+            character is in two groups.
+        note: a disclaimer shown with all results, for synthetic data; otherwise empty.
+        things: what the report calls its images.
+        about: description and source, for the report.
+        size: None if it is only known after reading the raw files.
+        options: keyword arguments of the loader.
     """
 
     loader: str
@@ -72,7 +71,7 @@ class Dataset:
 
     @property
     def of_whole_pictures(self) -> bool:
-        """Whether its images are whole pictures, and not what is written on them."""
+        """Whether its images are whole pictures, not the writing found on them."""
         return self.conversion in OF_WHOLE_PICTURES
 
 
@@ -82,24 +81,25 @@ def own_pictures(
     test_seed: int = 0,
     workers: int | None = None,
 ) -> Dataset:
-    """The data set of a person's own pictures, as `data` in params.yaml describes it.
+    """The data set of a folder of pictures, as configured by `data` in params.yaml.
 
     Args:
         conversion: one of `conversion.CONVERSIONS`.
-        test_fraction: of each class's pictures, for the test; None where folders say which.
-        test_seed: of this split.
-        workers: processes that convert at a time; None for one on each core.
+        test_fraction: fraction of each class to use as the test set; None if the test set has its
+            own folder.
+        test_seed: seed of the split.
+        workers: number of processes; None for one per core.
     """
     tested = (
-        f"About {test_fraction:.0%} of each class are for the test."
+        f"About {test_fraction:.0%} of each class form the test set."
         if test_fraction
-        else "A folder of their own says which ones are for the test."
+        else "The test set has its own folder."
     )
     return Dataset(
         "folder:load_folder",
         conversion,
         things="pictures",
-        about=f"Pictures of one's own, from a folder, by the conversion `{conversion}`. {tested}",
+        about=f"Pictures from a local folder, with the conversion `{conversion}`. {tested}",
         options={
             "conversion": conversion,
             "test_fraction": test_fraction,
@@ -109,24 +109,24 @@ def own_pictures(
     )
 
 
-NIST = "Handwriting of people in the United States, from NIST's Special Database 19."
-FOLDED = "Of 15 letters, capital and small letter are one class."
+NIST = "Handwriting collected in the United States, from NIST's Special Database 19."
+FOLDED = "Upper and lower case of 15 letters are merged."
 FOLDER = "folder"
 DATASETS = {
     "emnist-mini": Dataset(
         "emnist:load_emnist",
         "emnist",
         LOOK_ALIKES,
-        about=f"{NIST} EMNIST Mini is made of the two official test partitions, ByMerge's and "
-        "ByClass's, with every image once. Of each class the first 150 are for the test, and the "
-        f"next 600 for training. {FOLDED}",
+        about=f"{NIST} EMNIST Mini combines the official test partitions of ByMerge and ByClass, "
+        "without duplicate images. The first 150 images of each class form the test set, the next "
+        f"600 the training set. {FOLDED}",
         size=Size(28_200, 47),
     ),
     "emnist-balanced": Dataset(
         "emnist:load_emnist",
         "emnist",
         LOOK_ALIKES,
-        about=f"{NIST} There are as many of each class. {FOLDED}",
+        about=f"{NIST} All classes have the same size. {FOLDED}",
         size=Size(112_800, 47),
     ),
     "emnist-byclass": Dataset(
@@ -147,7 +147,7 @@ DATASETS = {
         "emnist:load_emnist",
         "emnist",
         LETTERS_LOOK_ALIKES,
-        about=f"{NIST} Capital and small letter are one class.",
+        about=f"{NIST} Upper and lower case are merged.",
         size=Size(124_800, 26),
     ),
     "emnist-digits": Dataset("emnist:load_emnist", "emnist", about=NIST, size=Size(240_000, 10)),
@@ -168,14 +168,14 @@ DATASETS = {
     "kmnist": Dataset(
         "mnist:load_mnist",
         "as-is",
-        about="Ten Hiragana characters, as they stand in old Japanese books.",
+        about="Ten Hiragana characters from classical Japanese books.",
         size=Size(60_000, 10),
     ),
     "glyphs": Dataset(
         "glyphs:load_glyphs",
         "emnist",
         LOOK_ALIKES,
-        note="Made from the glyphs dataset: characters drawn from fonts, a stand-in for real "
+        note="Made from the glyphs dataset: synthetic characters drawn from fonts, not real "
         "handwriting.",
         size=Size(5_640, 47),
     ),

@@ -1,7 +1,7 @@
 """Repeats: the seeds that paired trials share, and the stratified split of each repeat.
 
-A repeat identifies its split by a seed, not by indices, so that it is small enough to be hashed,
-sent to a worker and written into the key of a remembered trial.
+A repeat identifies its split by a seed, not by indices, so it is small enough to be hashed, sent to
+a worker and included in a trial's key.
 """
 
 import zlib
@@ -20,12 +20,12 @@ class SplitError(UserError):
 
 @dataclass(frozen=True)
 class Repeat:
-    """The seeds of all randomness in a trial, and how its split is made.
+    """The seeds of a trial, and the parameters of its split.
 
     Attributes:
-        index: from 0; for `kfold` also the fold that is the validation part.
+        index: from 0; for `kfold` also the index of the validation fold.
         scheme: `shuffle` or `kfold`.
-        fraction: validation characters over all characters; 1 / folds for `kfold`.
+        fraction: share of the characters used for validation; 1 / folds for `kfold`.
         folds: number of folds for `kfold`, 0 for `shuffle`.
         split_seed, init_seed, order_seed, dropout_seed, augmentation_seed: each in [0, 2**32).
     """
@@ -44,36 +44,36 @@ class Repeat:
 def make_repeats(
     seed: int, scheme: str, fraction: float, count: int, purpose: str = "selection"
 ) -> list[Repeat]:
-    """The repeats that all candidates of a stage run on.
+    """Make the repeats that all candidates of a stage run on.
 
     For `shuffle`, repeat i does not depend on `count`: a larger count only adds repeats. For
     `kfold`, the repeats are the folds of one partition, and `fraction` is ignored.
 
     Args:
-        seed: of the study, 0 or more.
+        seed: the study's seed, 0 or more.
         scheme: `shuffle` (repeated stratified splits) or `kfold` (stratified cross-validation).
-        fraction: size of the validation part for `shuffle`, in (0, 1).
+        fraction: share of the characters used for validation with `shuffle`, in (0, 1).
         count: number of repeats, or of folds.
         purpose: what the repeats are used for; each purpose has independent seeds.
 
     Raises:
-        ValueError: naming the value in params.yaml that is out of range.
+        ValueError: names the value in params.yaml that is out of range.
     """
     if scheme not in SCHEMES:
         raise ValueError(f"validation.scheme: {scheme!r} is not one of {', '.join(SCHEMES)}")
     least = 2 if scheme == "kfold" else 1
     if count < least:
-        raise ValueError(f"validation.repeats: {count} is too few, {scheme} needs {least} or more")
+        raise ValueError(f"validation.repeats: {count} is too few; {scheme} needs at least {least}")
     if scheme == "shuffle" and not 0 < fraction < 1:
         raise ValueError(f"validation.fraction: {fraction} is not between 0 and 1")
     return [_repeat(seed, scheme, fraction, count, purpose, index) for index in range(count)]
 
 
 def split(labels: np.ndarray, repeat: Repeat) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the training and validation parts of a repeat, stratified by class.
+    """Split the characters into training and validation parts, stratified by class.
 
     Args:
-        labels: (n,) class of each character.
+        labels: (n,) class index of each character.
 
     Returns:
         (training, validation): sorted, disjoint int64 indices; together 0..n-1.
@@ -81,7 +81,7 @@ def split(labels: np.ndarray, repeat: Repeat) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         SplitError: a class is too small to be in both parts.
     """
-    # Imported on use: it takes longer than recalling all trials of a stage.
+    # Imported on use: the import takes longer than recalling all trials of a stage.
     from sklearn.model_selection import StratifiedKFold, StratifiedShuffleSplit
 
     _check_enough(labels, repeat)
@@ -98,7 +98,7 @@ def split(labels: np.ndarray, repeat: Repeat) -> tuple[np.ndarray, np.ndarray]:
 
 
 def val_to_train(repeat: Repeat) -> float:
-    """Size of the validation part over that of the training part, before rounding."""
+    """Ratio of the validation part's size to the training part's, before rounding."""
     if repeat.scheme == "kfold":
         return 1 / (repeat.folds - 1)
     return repeat.fraction / (1 - repeat.fraction)
@@ -131,6 +131,6 @@ def _check_enough(labels: np.ndarray, repeat: Repeat) -> None:
     if repeat.scheme == "shuffle" and smallest * part < 1:
         raise SplitError(
             f"params.yaml: validation.fraction: {repeat.fraction} leaves the smallest class, of "
-            f"{smallest} images, without an image in each part; use a fraction closer to 0.5, or "
+            f"{smallest} images, without an image in one part; use a fraction closer to 0.5, or "
             "add images to that class"
         )

@@ -1,4 +1,4 @@
-"""A fitted model: a network with all that is needed to use it."""
+"""A fitted model, loaded from its file and ready to predict."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from ablation.trial.training import Normalisation, predict
 
 @dataclass(frozen=True)
 class Fitted:
-    """A network, and what its file says of it: the file alone is enough to predict."""
+    """A network and the metadata of its file; the file alone is enough to predict."""
 
     path: Path
     about: About
@@ -22,7 +22,7 @@ class Fitted:
 
     @property
     def parameters(self) -> int:
-        """Number of trained values."""
+        """Number of trainable parameters."""
         return sum(parameter.numel() for parameter in self.network.parameters())
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
@@ -35,12 +35,12 @@ class Fitted:
             (n, classes) float32; rows add up to 1.
 
         Raises:
-            ModelError: weights that no training gives, of which nothing can be told.
+            ModelError: the outputs are not finite.
         """
         normalise = Normalisation(self.about.mean, self.about.deviation)
         logits = predict(self.network, torch.from_numpy(images), normalise)
         if not logits.isfinite().all():
-            raise not_a_model(self.path, "its weights make no finite numbers of an image")
+            raise not_a_model(self.path, "its outputs are not finite")
         return logits.softmax(1).numpy()
 
     @classmethod
@@ -48,20 +48,22 @@ class Fitted:
         """Read a model file.
 
         Raises:
-            ModelError: naming the file, what is wrong with it and what to do.
+            ModelError: names the file, what is wrong with it and what to do.
         """
         about, tensors = unpack(path)
-        if wrong := _misfit(about, {name: values.shape for name, values in tensors.items()}):
+        if wrong := _shape_mismatch(
+            about, {name: values.shape for name, values in tensors.items()}
+        ):
             raise not_a_model(path, wrong)
         network = build(about.spec, about.recipe, len(about.classes), seed=0)
         network.load_state_dict({k: torch.from_numpy(v) for k, v in tensors.items()})
         return cls(path, about, network)
 
 
-def _misfit(about: About, found: dict[str, tuple[int, ...]]) -> str:
-    """Which weights are not those of the network that a file speaks of, or "".
+def _shape_mismatch(about: About, found: dict[str, tuple[int, ...]]) -> str:
+    """Describe the first weight whose shape does not match the metadata's network, or return "".
 
-    It is asked before the network is made, which may be of any size.
+    Called before the network is allocated, because the metadata could claim any size.
     """
     with torch.device("meta"):
         network = layers(about.spec, about.recipe, len(about.classes))
@@ -69,7 +71,7 @@ def _misfit(about: About, found: dict[str, tuple[int, ...]]) -> str:
     for name in [*needed, *found]:
         if needed.get(name) != found.get(name):
             return (
-                f"{name}: its sizes are {found.get(name, 'missing')}, and its metadata's network "
-                f"has {needed.get(name, 'none of that name')}"
+                f"{name}: shape {found.get(name, 'missing')}, but the network in its metadata "
+                f"has {needed.get(name, 'no such weight')}"
             )
     return ""

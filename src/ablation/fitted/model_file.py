@@ -1,8 +1,7 @@
-"""A fitted model as a file: weights, and all that is needed to use them. Does without torch.
+"""Model files: weights and metadata in safetensors format. Does not import torch.
 
-Kernels and weight matrices, nearly all of a network, are rounded: to half precision, or to 8 bits
-where the file would still be too large for git. What is evaluated is the file, so its accuracy is
-that of these weights.
+Kernels and weight matrices are rounded to half precision, or to 8 bits if the file would still be
+too large for git. The test set is evaluated with the file's weights, after rounding.
 """
 
 import json
@@ -24,24 +23,24 @@ from ablation.trial.recipe import Recipe
 from ablation.trial.trials import Learnt, Trial
 
 METADATA = "ablation"
-LARGE = 4_000_000  # bytes of a file
-STEP = ".step"  # ends the name of what a matrix in 8 bits is to be multiplied with
-CONVERSION = "emnist"  # of models from before the conversion was written into the file
+LARGE = 4_000_000  # bytes; larger models are stored in 8 bits
+STEP = ".step"  # suffix of the names of quantisation steps
+CONVERSION = "emnist"  # default, for files without this key
 
 
 class ModelError(UserError):
-    """A model file that is missing, damaged or of another kind."""
+    """A model file that is missing, corrupt or not a model."""
 
 
-def _apart(classes: tuple[str, ...]) -> tuple[str, ...]:
+def _distinct(classes: tuple[str, ...]) -> tuple[str, ...]:
     for name in classes:
         if classes.count(name) > 1:
-            raise PydanticCustomError("twice", "'{name}' stands there twice", {"name": name})
+            raise PydanticCustomError("twice", "'{name}' is listed twice", {"name": name})
     return classes
 
 
 class _Normalisation(Checked):
-    """Of pixels in 0..1; characters on paper deviate by 0.2 to 0.4."""
+    """Mean and standard deviation of pixels in 0..1; typical deviations are 0.2 to 0.4."""
 
     mean: Annotated[float, Field(ge=0, le=1)]
     deviation: Annotated[float, Field(ge=LEAST_DEVIATION, le=0.5)]
@@ -49,7 +48,7 @@ class _Normalisation(Checked):
 
 def _rising(levels: tuple[float, float]) -> tuple[float, float]:
     if levels[0] >= levels[1]:
-        raise PydanticCustomError("large", "the first should be below the second")
+        raise PydanticCustomError("large", "the first should be less than the second")
     return levels
 
 
@@ -57,7 +56,7 @@ _Level = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class _Metadata(Checked):
-    """What `About` is in the file."""
+    """The schema of `About` in the file."""
 
     model: Literal[tuple(FAMILIES)]  # type: ignore[valid-type]
     spec: dict[str, Any]
@@ -65,7 +64,7 @@ class _Metadata(Checked):
     classes: Annotated[
         tuple[Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)], ...],
         Field(strict=False, min_length=2, max_length=MOST_CLASSES),
-        AfterValidator(_apart),
+        AfterValidator(_distinct),
     ]
     conversion: str = CONVERSION
     levels: (
@@ -76,17 +75,16 @@ class _Metadata(Checked):
 
 @dataclass(frozen=True)
 class About:
-    """What a model file says of its weights.
+    """The metadata of a model file.
 
     Attributes:
         model: the family; spec: its sizes.
         recipe: how it was built and trained.
-        classes: (k,) their names, in the order of the network's outputs.
-        conversion: the way to an image that its training pictures went, as in
-            `conversion.CONVERSIONS`.
-        levels: the values of pictures of more than 8 bits that are black and white; None where
-            none was trained on, and each picture tells by itself.
-        mean, deviation: of the training pixels in 0..1, which the network sees normalised by them.
+        classes: (k,) names in the order of the network's outputs.
+        conversion: of its training pictures, as in `conversion.CONVERSIONS`.
+        levels: the values of black and white for pictures of more than 8 bits; None to determine
+            them for each picture.
+        mean, deviation: of the training pixels in 0..1, used to normalise the input.
     """
 
     model: str
@@ -114,10 +112,10 @@ class About:
 
     @classmethod
     def from_json(cls, line: str) -> Self:
-        """What `to_json` wrote.
+        """Parse the output of `to_json`.
 
         Raises:
-            ValueError: it is not of that form.
+            ValueError: it does not match the schema.
         """
         content = checked(json.loads(line), _Metadata)
         return cls(
@@ -139,12 +137,12 @@ def pack(
     conversion: str,
     levels: tuple[float, float] | None = None,
 ) -> bytes:
-    """The content of a model file, in safetensors' form; equal models give equal bytes.
+    """Serialise a model; equal models give equal bytes.
 
     Args:
-        trial: what was trained.
-        learnt: what came of it.
-        classes, conversion, levels: as in `About`.
+        trial: the trial that was trained.
+        learnt: its weights and normalisation.
+        classes, conversion, levels: see `About`.
     """
     tensors = {name: _rounded(values) for name, values in learnt.tensors.items()}
     if sum(values.nbytes for values in tensors.values()) > LARGE:
@@ -164,19 +162,19 @@ def pack(
 
 
 def unpack(path: Path) -> tuple[About, dict[str, np.ndarray]]:
-    """What a model file says, and its weights by name.
+    """Read a model file's metadata, and its weights by name.
 
     Raises:
-        ModelError: naming the file, what is wrong with it and what to do.
+        ModelError: names the file, what is wrong with it and what to do.
     """
     if path.is_dir():
-        raise ModelError(f"{path}: a folder; name a file that `dvc repro fit` made")
+        raise ModelError(f"{path}: a folder; give a file written by `dvc repro fit`")
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
-        raise ModelError(f"{path}: no such file; `dvc repro fit` makes it") from None
+        raise ModelError(f"{path}: no such file; `dvc repro fit` creates it") from None
     except OSError as error:
         raise ModelError(refused(error, path)) from None
     except (SafetensorError, TypeError, ValueError) as error:
@@ -198,13 +196,13 @@ def unpack(path: Path) -> tuple[About, dict[str, np.ndarray]]:
 
 
 def _rounded(values: np.ndarray) -> np.ndarray:
-    """Kernels and weight matrices in half precision, if it can hold them."""
+    """Round kernels and weight matrices to half precision, unless they overflow."""
     fits = values.ndim > 1 and np.abs(values).max() < np.finfo(np.float16).max
     return values.astype(np.float16) if fits else values
 
 
 def _in_8_bits(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Kernels and weight matrices in 127 steps to each side of zero, as wide as each row needs."""
+    """Quantise kernels and weight matrices to int8 with one scale per row (-127..127)."""
     smaller = {}
     for name, values in tensors.items():
         if values.ndim < 2:
@@ -218,7 +216,7 @@ def _in_8_bits(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _from_8_bits(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What `_in_8_bits` was given, but for rounding; all else as it is."""
+    """Undo `_in_8_bits`; other tensors are unchanged."""
     steps = {name: values for name, values in tensors.items() if name.endswith(STEP)}
     whole = {name: values for name, values in tensors.items() if name not in steps}
     for name, each in steps.items():
@@ -226,12 +224,10 @@ def _from_8_bits(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         if rounded is not None and rounded.ndim > 1 and each.shape == rounded.shape[:1]:
             whole[name.removesuffix(STEP)] = rounded * each.reshape(-1, *[1] * (rounded.ndim - 1))
         else:
-            whole[name] = each  # of nothing: the network, which has none of that name, says so
+            whole[name] = each  # without its matrix; reported as an unknown weight
     return whole
 
 
 def not_a_model(path: Path, what: str) -> ModelError:
-    """The error for a file that is no model of this project's, for it cannot be used as it is."""
-    return ModelError(
-        f"{path}: not a model that `dvc repro fit` wrote, which makes it anew ({what})"
-    )
+    """The error for an invalid model file."""
+    return ModelError(f"{path}: not a valid model file; recreate it with `dvc repro fit` ({what})")

@@ -1,1 +1,1 @@
-"""From a picture of handwriting to the 28 x 28 image that a network sees."""
+"""Converts pictures of handwriting to 28 x 28 images, the input of a network."""

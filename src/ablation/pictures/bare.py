@@ -1,7 +1,7 @@
-"""Pictures without what is said beside their pixels, for which Pillow refuses some of them.
+"""Strips metadata from pictures that Pillow refuses because of it.
 
-Texts, profiles, resolutions and makers are too long, damaged, or of another type than they may be.
-Browsers and viewers show such pictures.
+Text, colour profiles, resolution or maker notes may be too long, corrupt or of the wrong type.
+Browsers and viewers ignore such errors.
 """
 
 import struct
@@ -9,25 +9,25 @@ import zlib
 from contextlib import suppress
 
 PNG = b"\x89PNG\r\n\x1a\n"
-# Of the chunks that a reader may leave out: transparency, frames and EXIF, for its orientation.
+# The ancillary chunks that are kept: transparency, animation frames and EXIF, for its orientation.
 CHUNKS = (b"tRNS", b"acTL", b"fcTL", b"fdAT", b"eXIf")
-# Of a TIFF's tags: sizes, samples, compression, orientation, strips, tiles and colours.
+# The TIFF tags that are kept: sizes, samples, compression, orientation, strips, tiles and colours.
 TAGS = {*range(254, 260), 262, 266, 273, 274, *range(277, 280), 284, 292, 293, 317, 320}
 TAGS |= {*range(322, 326), 338, 339, 347, *range(512, 522), *range(529, 533)}
 
 
 def bare(content: bytes) -> bytes | None:
-    """A PNG, or a TIFF's first picture, with its pixels alone; None of any other file."""
+    """A PNG, or the first page of a TIFF, without metadata; None for any other file."""
     if content.startswith(PNG):
         return _bare_png(content)
     if content[:4] in (b"II*\0", b"MM\0*"):
-        with suppress(struct.error):  # it is cut short
+        with suppress(struct.error):  # truncated
             return _bare_tiff(content)
     return None
 
 
 def _bare_png(content: bytes) -> bytes:
-    """Its critical chunks, whatever their checksums, and a few others whose checksums are right.
+    """Keep critical chunks regardless of their checksums, and `CHUNKS` with valid checksums.
 
     Source:
         Portable Network Graphics (PNG) Specification, third edition, sections 5.3 and 13.2.
@@ -42,7 +42,7 @@ def _bare_png(content: bytes) -> bytes:
 
 
 def _bare_tiff(content: bytes) -> bytes:
-    """The first directory, shorter and in its place.
+    """Replace the first directory by a shorter one with `TAGS` only.
 
     Source:
         TIFF, revision 6.0, section 2.

@@ -1,7 +1,7 @@
-"""From a picture to the image that a network sees: each data set has its way.
+"""Conversions from a picture to a 28 x 28 image, as each data set was made.
 
-Most ways start from a page: a drawing that was cut out of its picture, of a size and on a ground
-that do not matter any more. Others take the picture as it is.
+Most start from a page: the writing cut out of its picture, with normalised size and background.
+Others resize the whole picture.
 """
 
 from collections.abc import Callable
@@ -13,18 +13,18 @@ from scipy import ndimage
 from ablation.data.characters import SIDE
 
 PAGE_SIDE = 128  # Cohen et al. convert from 128 x 128
-MNIST_SIDE = 20  # of the box that MNIST's digits fit into
+MNIST_SIDE = 20  # pixels of the box that MNIST's digits are scaled to
 
 
 def emnist(page: np.ndarray) -> np.ndarray:
-    """EMNIST's way from a binary scan to 28 x 28.
+    """Convert a binary scan to 28 x 28 as EMNIST does.
 
     Args:
         page: (128, 128) float, ink in 0..1.
 
     Returns:
         (28, 28) uint8: blurred, cropped to the ink, centred in a square with a border, resampled
-        bi-cubically and stretched to 0..255.
+        bicubically and scaled to 0..255.
 
     Source:
         Cohen, Afshar, Tapson & van Schaik, "EMNIST: an extension of MNIST to handwritten
@@ -42,14 +42,14 @@ def emnist(page: np.ndarray) -> np.ndarray:
 
 
 def mnist(page: np.ndarray) -> np.ndarray:
-    """MNIST's way from a binary scan to 28 x 28.
+    """Convert a binary scan to 28 x 28 as MNIST does.
 
     Args:
         page: (128, 128) float, ink in 0..1.
 
     Returns:
-        (28, 28) uint8: the ink in a box of 20 x 20 that keeps its proportions, its centre of mass
-        in the middle.
+        (28, 28) uint8: the ink scaled to a 20 x 20 box with its aspect ratio preserved, and
+        centred by its centre of mass.
 
     Source:
         LeCun, Cortes & Burges, "The MNIST database of handwritten digits", 1998.
@@ -67,10 +67,10 @@ def mnist(page: np.ndarray) -> np.ndarray:
 
 
 def as_is(picture: np.ndarray) -> np.ndarray:
-    """A picture resized to 28 x 28, and nothing else; one of this size keeps its values.
+    """Resize a picture to 28 x 28; one of this size keeps its values.
 
     Args:
-        picture: (height, width) float, its brightness in 0..1.
+        picture: (height, width) float, brightness in 0..1.
 
     Returns:
         (28, 28) uint8.
@@ -94,5 +94,5 @@ def _inked(page: np.ndarray) -> np.ndarray:
 
 
 def _bytes(brightness: np.ndarray) -> np.ndarray:
-    """0..1 to 0..255, rounded; what bicubic resampling has overshot is cut."""
+    """0..1 to 0..255, rounded; overshoot of the bicubic resampling is clipped."""
     return np.asarray(np.rint(np.clip(brightness, 0, 1) * 255), dtype=np.uint8)

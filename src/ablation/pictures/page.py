@@ -1,9 +1,9 @@
-"""From a picture's brightness to pages of ink: what on a photograph is writing, and what is not.
+"""Finds the writing on a photograph and extracts it as pages of ink.
 
-The ground is local: what is left of the picture when everything narrower than a window is closed.
-Light and shadows are wider than strokes, so they are in the ground. Ink is where a pixel is darker
-than half of the ink's depth, and where the step to the ground is sharp. Small windows look at
-large pictures, for small writing; large ones at small pictures.
+The background is estimated locally by a morphological closing with a window: lighting and shadows
+are wider than strokes, so they become part of it. Ink is darker than half of the ink's depth, with
+a sharp edge. Small windows run on a large version of the picture, for small writing; large windows
+on a small one.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -20,32 +20,32 @@ from ablation.pictures.paper import askew, find_paper
 from ablation.pictures.parts import TALL, Box, Part, measure, rules, writing_among
 
 WINDOWS = (0.02, 0.032, 0.05, 0.08, 0.13, 0.2, 0.32, 0.5, 0.8, 1.5)  # of the shorter side
-SIDES = (240, 1200)  # pixels of the longer side of the pictures that windows look at
-ACROSS = 36  # pixels of a window, if its picture may be as large
+SIDES = (240, 1200)  # minimum and maximum longer side in pixels of the resized pictures
+ACROSS = 36  # target size of a window in pixels, within `SIDES`
 LEAST_SIDE = 160  # smaller pictures are enlarged
-LEAST_DEPTH = 0.1  # of the light: what takes away less is paper
-NOISES = 10  # so many standard deviations of the picture's noise are paper as well
-ALIKE = 0.92  # overlap of what two windows find, from which on they are believed
-HARDLY_ALIKE = 0.6  # below, it is light and shade
+LEAST_DEPTH = 0.1  # minimum darkening by ink, relative to the background
+NOISES = 10  # minimum darkening by ink, in standard deviations of the noise
+ALIKE = 0.92  # minimum overlap of two windows' results for them to be trusted
+HARDLY_ALIKE = 0.6  # with less overlap, it is not writing
 STROKE = 0.15  # of the writing's longer side: the widest pen
-WIDER = 4.2  # the window of strokes over that of the spaces between them, at most
-READ = 240  # pixels of the writing's longer side, in the picture that it is read from
-LEGIBLE = 16  # pixels: what is lower cannot be read
-GAP = 0.02  # of the highest character's height: the least from one to the next
-DRAWN = 0.6  # of a page's side: the longer side of the writing on it
-FINE = 3  # pixels of the grid that the pen is changed on, for one of the page
-PENS = (8.0, 11.0)  # pixels of the page: the widths that most of EMNIST's writers have
+WIDER = 4.2  # maximum ratio of the window for strokes to that for the gaps between them
+READ = 240  # pixels of the writing's longer side at which its shape is extracted
+LEGIBLE = 16  # pixels: minimum height of readable writing
+GAP = 0.02  # of the tallest character's height: minimum gap between characters
+DRAWN = 0.6  # of a page's side: the writing's longer side
+FINE = 3  # oversampling of the page when adjusting the pen width
+PENS = (8.0, 11.0)  # pixels on the page: the usual range of pen widths in EMNIST
 
 
-WIDE = 2.2  # times as wide as high: hardly one character
-ASKEW = 15  # degrees: more change what a character is
-MARKS = 12  # parts: more are hardly one line of characters
-SURE = 24  # pixels: what is lower is enlarged to EMNIST's size
-TOUCHED = "a line that touches the writing is set aside"
-TURNED = "the sheet lies askew: turn the picture until the writing is upright"
-FAINT = "the writing hardly stands out from its ground, so this may be something else"
+WIDE = 2.2  # aspect ratio above which it is probably more than one character
+ASKEW = 15  # degrees: a larger rotation may change a character's meaning
+MARKS = 12  # more characters are probably not a single line
+SURE = 24  # pixels: writing lower than that is upscaled
+TOUCHED = "ignored a line that touches the writing"
+TURNED = "the sheet is rotated: rotate the picture until the writing is upright"
+FAINT = "low contrast between writing and background, so this may not be writing"
 JOINED = "more than twice as wide as high: write one character, or leave gaps between several"
-MANY = "many marks are taken for writing: crop the picture to one character"
+MANY = "many marks were found: crop the picture to one character"
 
 
 class EmptyPageError(UserError):
@@ -54,13 +54,13 @@ class EmptyPageError(UserError):
 
 @dataclass(frozen=True)
 class Reading:
-    """What is written on a picture.
+    """The writing on a picture.
 
     Attributes:
-        pages: of (128, 128) float32, ink in 0..1, the writing in the middle: the whole, then the
-            characters, line by line, unless there is one.
-        warnings: what a person has to know of it.
-        box: left, top, right and bottom of the writing in the picture, in shares of its sides.
+        pages: (128, 128) float32 each, ink in 0..1, centred: all of the writing, then, if there
+            are several characters, each of them, line by line.
+        warnings: about problems that affect recognition.
+        box: left, top, right and bottom of the writing, as fractions of the picture's sides.
     """
 
     pages: list[np.ndarray]
@@ -70,21 +70,21 @@ class Reading:
 
 @dataclass(frozen=True)
 class Ink:
-    """What one window finds.
+    """The ink found with one window.
 
     Attributes:
         mask: (height, width) bool, the writing.
-        aside: (height, width) bool, what is as dark and no writing.
-        parts: its connected parts.
-        doubts: about what was set aside.
-        window: as a share of the picture's shorter side.
-        agreed: the overlap with what the next window finds.
+        aside: (height, width) bool, other pixels that are as dark.
+        parts: connected components of the writing.
+        warnings: about ignored parts.
+        window: size as a fraction of the picture's shorter side.
+        agreed: overlap with the next larger window's result.
     """
 
     mask: np.ndarray
     aside: np.ndarray
     parts: list[Part]
-    doubts: tuple[str, ...]
+    warnings: tuple[str, ...]
     window: float
     agreed: float = 0.0
 
@@ -95,19 +95,19 @@ class Ink:
 
     @property
     def border(self) -> float:
-        """The share of the picture's border that it covers."""
+        """Fraction of the picture's border that it covers."""
         edges = (self.mask[0], self.mask[-1], self.mask[:, 0], self.mask[:, -1])
         return float(np.concatenate(edges).mean())
 
 
 def pages(brightness: np.ndarray) -> Reading:
-    """All that is written on a picture, on one page, and each character on one if there are more.
+    """Extract all writing on a picture, and each character if there are several.
 
     Args:
         brightness: (height, width) float in 0..1.
 
     Raises:
-        EmptyPageError: nothing is written on it, or nothing that is large enough.
+        EmptyPageError: there is no writing, or none that is large enough.
     """
     picture = np.rint(255 * brightness / max(brightness.max(), 1e-6)).astype(np.uint8)
     ink, is_dark = find_writing(picture)
@@ -123,29 +123,27 @@ def pages(brightness: np.ndarray) -> Reading:
     each = characters if len(characters) > 1 else []
     rows, columns = ink.mask.shape
     left, top, right, bottom = ink.box
-    doubts = {
+    warnings = {
         FAINT: ink.agreed < ALIKE,
-        f"the writing is only {extent:.0f} pixels high: a larger picture is read better": (
-            extent < SURE
-        ),
+        f"the writing is only {extent:.0f} pixels high: use a larger picture": (extent < SURE),
         JOINED: not each and right - left > WIDE * (bottom - top),
         MANY: len(characters) > MARKS,
     }
     return Reading(
         [page_of(labels, depth, numbers) for numbers in (whole, *each)],
-        (*ink.doubts, *(doubt for doubt, holds in doubts.items() if holds)),
+        (*ink.warnings, *(warning for warning, holds in warnings.items() if holds)),
         (left / columns, top / rows, right / columns, bottom / rows),
     )
 
 
 def find_writing(picture: np.ndarray) -> tuple[Ink, bool]:
-    """The ink on a picture, and whether it is dark on light.
+    """Find the ink on a picture, and whether it is darker than its background.
 
     Args:
         picture: (height, width) uint8.
 
     Raises:
-        EmptyPageError: nothing is written on it.
+        EmptyPageError: there is no writing on it.
     """
     level = cache(
         partial(_smoothed, _reduced(picture, SIDES[1]))
@@ -158,11 +156,11 @@ def find_writing(picture: np.ndarray) -> tuple[Ink, bool]:
             is_dark = found is dark
             assert found is not None
             if paper is not None and abs(askew(paper)) > ASKEW:
-                found = replace(found, doubts=(*found.doubts, TURNED))
+                found = replace(found, warnings=(*found.warnings, TURNED))
             return found, is_dark
         if paper is None:
             break
-    raise EmptyPageError("an empty page; write one character on it, larger than a speck")
+    raise EmptyPageError("no writing found; write one character, larger than a speck")
 
 
 def _reduced(picture: np.ndarray, side: int) -> np.ndarray:
@@ -178,7 +176,7 @@ def _smoothed(picture: np.ndarray, side: int) -> np.ndarray:
 
 
 def _more_likely(dark: Ink, light: Ink, picture: np.ndarray) -> Ink:
-    """The ground is along the border. Ink is around the spaces in it, a paper is around the ink."""
+    """Choose between dark and light ink: the background extends to the border and encloses ink."""
     if (dark.agreed >= ALIKE) != (light.agreed >= ALIKE):
         return max(dark, light, key=lambda ink: ink.agreed)
     if (dark.border and light.border) or max(dark.border, light.border) > 0.5:
@@ -199,7 +197,7 @@ def _largest(ink: Ink) -> Part:
 
 
 def _brightness_around(picture: np.ndarray, box: tuple[float, float, float, float]) -> float:
-    """The median in a ring around a box, whose edges are shares of the longer side."""
+    """Median brightness in a ring around a box, given in units of the longer side."""
     left, top, right, bottom = (round(edge * max(picture.shape)) for edge in box)
     near, far = (round(share * max(right - left, bottom - top)) for share in (0.05, 0.3))
     ring = np.zeros(picture.shape, bool)
@@ -226,10 +224,10 @@ def _ink(
     windows: tuple[float, ...],
     paper: np.ndarray | None,
 ) -> Ink | None:
-    """Dark or light ink, by the smallest window that the next one agrees with.
+    """Find dark or light ink, using the smallest window whose result the next one confirms.
 
-    A window that is narrower than a stroke finds parts of it. One that is wider than a shadow takes
-    the shadow for ink.
+    A window narrower than a stroke finds only parts of it; one wider than a shadow mistakes the
+    shadow for ink.
     """
     best: Ink | None = None
     for window, wider in pairwise(windows):
@@ -243,7 +241,7 @@ def _ink(
         left, top, right, bottom = found.box
         stroke = STROKE * max(right - left, bottom - top) / min(small.shape)
         again = _ink_below(small, max(wider, stroke), noise, inside)
-        if again:  # the wider window loses less where strokes meet
+        if again:  # the wider window preserves more ink where strokes meet
             found = replace(again, agreed=_overlap(found.mask, again.mask))
         if best is None or found.agreed > best.agreed:
             best = found
@@ -253,7 +251,7 @@ def _ink(
 
 
 def _filled(paper: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """(height, width) bool, inside of a paper, and not at its edge."""
+    """(height, width) bool: the interior of the sheet, without a margin at its edge."""
     mask = np.zeros(shape, np.uint8)
     corners = np.rint(paper * max(shape)).astype(np.int32)
     cv2.fillConvexPoly(mask, corners, 1)
@@ -262,7 +260,7 @@ def _filled(paper: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _ground(picture: np.ndarray, size: int) -> np.ndarray:
-    """Closing: a shadow's straight edge stays as it is, and so does a slope."""
+    """Estimate the background by closing, which preserves straight shadow edges and gradients."""
     if size > max(picture.shape):
         return np.full_like(picture, picture.max())
     square = np.ones((size + 1 - size % 2,) * 2, np.uint8)
@@ -283,7 +281,7 @@ def _noise(picture: np.ndarray) -> float:
 def _ink_below(
     picture: np.ndarray, window: float, noise: float, inside: np.ndarray | None
 ) -> Ink | None:
-    """What is darker than half of the ink's depth; specks and edges are set aside meanwhile."""
+    """Threshold at half of the ink's depth, excluding specks and edges until writing remains."""
     whole, ground = _depth(picture, max(3, round(window * min(picture.shape))))
     least = np.maximum(LEAST_DEPTH, NOISES * noise / ground)
     depth = np.where(whole < least, 0, whole)
@@ -299,20 +297,20 @@ def _ink_below(
         lines = rules(labels, parts)
         if lines.any():
             labels, parts = measure(mask & ~lines, whole / deepest)
-        if inside is not None:  # what leaves the paper is the desk
+        if inside is not None:  # parts that cross the sheet's edge are background
             cut = np.unique(labels[cv2.dilate(1 - inside.view(np.uint8), np.ones((5, 5))) > 0])
             parts = [part for part in parts if part.number not in cut]
         chosen = writing_among(parts, max(picture.shape))
         if chosen.parts:
             mine = _those(labels, [part.number for part in chosen.parts])
-            doubts = chosen.doubts + ((TOUCHED,) if lines.any() else ())
-            return Ink(mine, mask & ~mine, chosen.parts, doubts, window)
+            warnings = chosen.warnings + ((TOUCHED,) if lines.any() else ())
+            return Ink(mine, mask & ~mine, chosen.parts, warnings, window)
         depth[cv2.dilate(mask.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0] = 0
     return None
 
 
 def _those(labels: np.ndarray, numbers: list[int]) -> np.ndarray:
-    """Where one of these parts is."""
+    """(height, width) bool: pixels of any of these parts."""
     chosen = np.zeros(max(int(labels.max()), *numbers) + 1, bool)
     chosen[numbers] = True
     return np.asarray(chosen[labels])
@@ -323,7 +321,7 @@ def _overlap(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def _closely(picture: np.ndarray, ink: Ink) -> tuple[np.ndarray, np.ndarray]:
-    """The writing at its own resolution: its connected parts, and its depth."""
+    """Extract the writing at a suitable resolution: the labels of its parts, and its depth."""
     left, top, right, bottom = ink.box
     ratio = max(picture.shape) / max(ink.mask.shape)
     scale = min(1.0, READ / (ratio * max(right - left, bottom - top)))
@@ -346,12 +344,15 @@ def _closely(picture: np.ndarray, ink: Ink) -> tuple[np.ndarray, np.ndarray]:
 
 
 def characters_of(labels: np.ndarray) -> list[list[int]]:
-    """The numbers of each character's parts, line by line, from left to right.
+    """Group parts into characters, line by line, from left to right.
 
-    Of EMNIST's own characters one in six hundred has two high parts side by side.
+    One in 600 of EMNIST's characters would be split, having two tall parts side by side.
 
     Args:
         labels: (height, width) int, the connected parts of the ink.
+
+    Returns:
+        The labels of each character's parts.
     """
     boxes = dict(_boxes(labels))
     lines = _apart([*boxes], boxes, axis=1)
@@ -359,7 +360,7 @@ def characters_of(labels: np.ndarray) -> list[list[int]]:
 
 
 def _apart(numbers: list[int], boxes: Mapping[int, Box], axis: int) -> list[list[int]]:
-    """Parts that a gap separates along an axis; what is low, such as a dot, stays with the rest."""
+    """Group parts by gaps along an axis; small parts, such as dots, join the group before."""
     groups: list[list[int]] = []
     for number in sorted(numbers, key=lambda number: boxes[number][axis]):
         if groups and boxes[number][axis] <= max(boxes[n][axis + 2] for n in groups[-1]):
@@ -395,7 +396,7 @@ def _contains(outer: np.ndarray, inner: np.ndarray) -> bool:
 
 
 def page_of(labels: np.ndarray, depth: np.ndarray, numbers: list[int]) -> np.ndarray:
-    """One character, written with a usual pen, in the middle of a page.
+    """Draw one character, with a normalised pen width, in the middle of a page.
 
     Args:
         labels: (height, width) int, the connected parts of the ink.
@@ -415,7 +416,7 @@ def page_of(labels: np.ndarray, depth: np.ndarray, numbers: list[int]) -> np.nda
 
 
 def _enlarged(mask: np.ndarray, depth: np.ndarray) -> np.ndarray:
-    """(height, width) bool, on a grid `FINE` times as fine as the page, with a margin."""
+    """(height, width) bool, scaled to `FINE` times the page's resolution, with a margin."""
     near = cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     ink = np.where(near, np.clip(depth, 0, 1), 0).astype(np.float32)
     left, top, width, height = cv2.boundingRect(mask.astype(np.uint8))
@@ -427,12 +428,12 @@ def _enlarged(mask: np.ndarray, depth: np.ndarray) -> np.ndarray:
 
 
 def _with_usual_pen(drawn: np.ndarray) -> np.ndarray:
-    """Strokes made wider or narrower on both sides, to a width that EMNIST's writers have."""
+    """Dilate or erode strokes to a pen width that is usual in EMNIST."""
     inside, outside = (
         cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
         for mask in (drawn, ~drawn)
     )
-    width = 4 * (inside[drawn].mean() - 0.5)  # a bar's pixels are a quarter of it from its edge
+    width = 4 * (inside[drawn].mean() - 0.5)  # a bar's mean distance to its edge is width / 4
     wanted = np.clip(width, PENS[0] * FINE, PENS[1] * FINE)
     from_edge = np.where(drawn, inside - 0.5, 0.5 - outside) + (wanted - width) / 2
     return np.asarray(np.clip(from_edge + 0.5, 0, 1), dtype=np.float32)

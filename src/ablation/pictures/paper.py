@@ -1,26 +1,29 @@
-"""The sheet of paper on a picture: what lies around it is a desk, and never ink."""
+"""Finds the sheet of paper on a photograph; nothing outside of it is ink."""
 
 import cv2
 import numpy as np
 
-SIDE = 300  # pixels of the longer side, where it is looked for
-CLOSED = 15  # pixels: most strokes are narrower
-SHARE = (0.08, 0.95)  # of the picture: its area
-CONVEX = 0.93  # of its convex hull: its area
-CORNERS = 8  # at most; the picture's edge may cut all four
-STEP = 0.12  # of the light: from its edge to what it lies on
-LIKE = (0.75, 1.33)  # times as light as the paper at its edge: what is written is not
-CLEAN = 0.99  # of its edge: writing does not run over it, as it does over a shadow's
+SIDE = 300  # pixels of the longer side of the picture that is searched
+CLOSED = 15  # pixels of the closing, wider than most strokes
+SHARE = (0.08, 0.95)  # of the picture's area that the sheet may cover
+CONVEX = 0.93  # minimum area relative to the convex hull
+CORNERS = 8  # maximum: the picture's edge may cut off all four
+STEP = 0.12  # minimum step in brightness to the surroundings, relative to the sheet's edge
+LIKE = (0.75, 1.33)  # brightness relative to the sheet's edge that is still paper, not ink
+CLEAN = (
+    0.99  # minimum share of the edge without ink: writing may cross a shadow, not a sheet's edge
+)
 
 
 def find_paper(picture: np.ndarray) -> np.ndarray | None:
-    """The corners of a sheet that lies on something darker or lighter, or None.
+    """Find a sheet on a darker or lighter background.
 
     Args:
         picture: (height, width) uint8.
 
     Returns:
-        (corners, 1, 2) float32: a convex polygon, in shares of the picture's longer side.
+        (corners, 1, 2) float32: a convex polygon, in units of the picture's longer side; None if
+        no sheet is found.
     """
     scale = SIDE / max(picture.shape)
     if min(picture.shape) * scale < CLOSED:
@@ -59,12 +62,12 @@ def _is_paper(seen: np.ndarray, closed: np.ndarray, hull: np.ndarray) -> bool:
 
 
 def _ring(mask: np.ndarray) -> np.ndarray:
-    """(height, width) bool: along a mask's edge inside of it, but not along the picture's."""
+    """(height, width) bool: a band just inside a mask's edge, excluding the picture's edge."""
     near, far = (cv2.erode(mask, np.ones((n, n), np.uint8)) for n in (5, 13))
     ring = (near > 0) & (far == 0)
     return np.asarray(ring)
 
 
 def askew(paper: np.ndarray) -> float:
-    """By how many degrees a sheet is turned from upright, -45 to 45."""
+    """Rotation of a sheet in degrees, -45 to 45."""
     return float((cv2.minAreaRect(paper)[2] + 45) % 90 - 45)

@@ -1,4 +1,4 @@
-"""The connected parts of what may be ink, and which of them are writing."""
+"""Connected components of candidate ink, and the selection of those that are writing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,18 +6,18 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-EDGE = 1 / 120  # of the longer side: how far from its edge ink is ink and paper is paper
-STEP = 0.15  # of the ink's depth, at the edge of what is drawn; light falls more slowly
-SPECK = 0.012  # of the longer side: what is smaller in every direction is no writing
-LEAST = 10  # pixels: nor is what is smaller than this, whatever the picture's size
-DUST = 0.03  # of the longer side: a smaller blob is no dot of a pen
-MOST = 100  # parts that are looked at, the largest first
-TALL = 0.4  # of the highest character's height: what is lower is a piece of one
-CONTENT = 0.3  # of a frame's hole: what fills less of its side may be a letter's own
-OPEN = 2.0  # times the content's width: a comb's, which is open above
-RULE = (0.06, 1.5)  # a rule's thickness of its length; and its length of the writing's
-ASIDE = "what surrounds the writing is set aside"
-PEN = 0.7  # of the writing's pen: print is thinner
+EDGE = 1 / 120  # of the longer side: distance from an edge at which ink and paper are sampled
+STEP = 0.15  # of the ink's depth: minimum step across a stroke's edge; shadows are softer
+SPECK = 0.012  # of the longer side: minimum extent of writing
+LEAST = 10  # pixels: minimum extent of writing, whatever the picture's size
+DUST = 0.03  # of the longer side: smaller blobs are not pen dots
+MOST = 100  # largest components that are considered
+TALL = 0.4  # of the tallest character's height: lower components are parts of a character
+CONTENT = 0.3  # of a hole's side: minimum extent of a frame's content; a letter's counter has less
+OPEN = 2.0  # minimum width of a comb, a box that is open at the top, relative to its content
+RULE = (0.06, 1.5)  # a rule's maximum thickness / length, and minimum length / writing's extent
+ASIDE = "ignored the frame around the writing"
+PEN = 0.7  # of the writing's pen width: printed lines are thinner
 
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom
@@ -25,18 +25,18 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A connected part of what may be ink.
+    """A connected component of candidate ink.
 
     Attributes:
-        number: in the array of labels.
-        box: around it.
-        area: pixels.
-        radius: of the largest circle in it.
-        solidity: its area, of that of its convex hull.
-        step: at its edge, as a share of the ink's depth.
-        covers: share of the picture's top, bottom, left, right.
-        outline: its outer contour.
-        holes: the contours of its holes.
+        number: its value in the label array.
+        box: bounding box.
+        area: in pixels.
+        radius: of the largest inscribed circle.
+        solidity: its area relative to its convex hull's.
+        step: change of depth across its edge, relative to the ink's depth.
+        covers: fractions of the picture's top, bottom, left and right edge that it touches.
+        outline: outer contour.
+        holes: inner contours.
     """
 
     number: int
@@ -74,15 +74,15 @@ class Part:
 
 
 def measure(mask: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, list[Part]]:
-    """Label what may be ink.
+    """Label the connected components of a mask.
 
     Args:
         mask: (height, width) bool.
-        depth: (height, width) float, 1 where ink is full.
+        depth: (height, width) float, 1 for full ink.
 
     Returns:
-        labels: (height, width) int32, 0 on the ground.
-        parts: those that are larger than a speck, the largest first.
+        labels: (height, width) int32, 0 for the background.
+        parts: those larger than a speck, in descending order of area.
     """
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
     longer = max(mask.shape)
@@ -109,7 +109,7 @@ def _part(number: int, labels: np.ndarray, stats: np.ndarray, depth: np.ndarray)
         if place[3] < 0:
             outline = contour
     holes = tuple(c for c, place in zip(contours, order[0], strict=True) if place[3] >= 0)
-    hull = cv2.convexHull(outline)  # through the middles of pixels: half a one is added around
+    hull = cv2.convexHull(outline)  # passes through pixel centres: half a pixel is added around it
     whole = cv2.contourArea(hull) + cv2.arcLength(hull, True) / 2 + 1
     inside = cv2.distanceTransform(np.pad(mask, 1), cv2.DIST_L2, 3)
     edges = (
@@ -134,7 +134,7 @@ def _part(number: int, labels: np.ndarray, stats: np.ndarray, depth: np.ndarray)
 
 
 def _step(mask: np.ndarray, around: np.ndarray, depth: np.ndarray, reach: int) -> float:
-    """How much the depth changes from inside to outside of a part's edge."""
+    """Difference in depth between the inner and outer side of a part's edge."""
     square = np.ones((2 * reach + 1,) * 2, np.uint8)
     inner = (mask > 0) & (cv2.erode(mask, square) == 0)
     outer = (around == 0) & (cv2.dilate(mask, square) > 0)
@@ -144,10 +144,10 @@ def _step(mask: np.ndarray, around: np.ndarray, depth: np.ndarray, reach: int) -
 
 
 def rules(labels: np.ndarray, parts: Sequence[Part]) -> np.ndarray:
-    """The printed lines that writing stands on and touches.
+    """Find printed lines that touch the writing.
 
     Returns:
-        (height, width) bool; where a stroke crosses a line, the crossing is left to the stroke.
+        (height, width) bool; pixels where a stroke crosses a line are not included.
     """
     found = np.zeros(labels.shape, bool)
     for part in parts:
@@ -158,7 +158,7 @@ def rules(labels: np.ndarray, parts: Sequence[Part]) -> np.ndarray:
 
 
 def _rule(mask: np.ndarray) -> np.ndarray:
-    """The line from the left to the right end of a part, or nothing."""
+    """(height, width) bool, a straight line through a part from left to right; or all False."""
     nothing = np.zeros_like(mask)
     height, width = mask.shape
     end = width // 10
@@ -184,23 +184,23 @@ def _rule(mask: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Chosen:
-    """What is writing among the parts.
+    """The parts selected as writing.
 
     Attributes:
-        parts: of the writing; none if there is none.
-        doubts: what a person has to know.
+        parts: empty if there is no writing.
+        warnings: about parts that were ignored.
     """
 
     parts: list[Part]
-    doubts: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def writing_among(parts: Sequence[Part], longer: int) -> Chosen:
-    """Set aside what a desk, a frame, a form, dust or light leaves.
+    """Select the parts that are writing; drop background, frames, form lines, dust and shadows.
 
     Args:
-        parts: of a picture.
-        longer: its longer side in pixels.
+        parts: all parts of a picture.
+        longer: the picture's longer side in pixels.
     """
     parts = [p for p in parts if p.step > STEP and not (_is_border(p) or _is_shade(p))]
     parts = [p for p in parts if p.extent < 2 * DUST * longer or not _is_sheet(p)]
@@ -212,7 +212,7 @@ def writing_among(parts: Sequence[Part], longer: int) -> Chosen:
         inner = inner + outer
     chosen = _without_print(inner, parts)
     kept = _near_the_main(chosen.parts)
-    return Chosen(kept if any(_is_written(p, longer) for p in kept) else [], chosen.doubts)
+    return Chosen(kept if any(_is_written(p, longer) for p in kept) else [], chosen.warnings)
 
 
 def _is_written(part: Part, longer: int) -> bool:
@@ -222,7 +222,7 @@ def _is_written(part: Part, longer: int) -> bool:
 
 
 def _is_sheet(part: Part) -> bool:
-    """A page on a desk: without corners that go in, and too wide for a stroke."""
+    """Whether it is a sheet of paper: convex, and too wide for a stroke."""
     return part.radius > 0.3 * part.extent and part.solidity > 0.95
 
 
@@ -231,7 +231,7 @@ def _is_border(part: Part) -> bool:
 
 
 def _is_shade(part: Part) -> bool:
-    """A dark side or corner of the picture."""
+    """Whether it is a dark side or corner of the picture."""
     top, bottom, left, right = part.covers
     along = (top > 0.95 and not bottom) or (bottom > 0.95 and not top)
     across = (left > 0.95 and not right) or (right > 0.95 and not left)
@@ -240,7 +240,7 @@ def _is_shade(part: Part) -> bool:
 
 
 def _is_cropped(inner: list[Part], outer: list[Part]) -> bool:
-    """Whether what touches the edge is the writing itself."""
+    """Whether the parts at the picture's edge are writing as well."""
     if not inner:
         return True
     sides = sum(any(part.covers[side] for part in outer) for side in range(4))
@@ -251,7 +251,7 @@ def _is_cropped(inner: list[Part], outer: list[Part]) -> bool:
 
 
 def _without_print(parts: list[Part], known: list[Part]) -> Chosen:
-    """What is left inside of frames, above rules and in combs."""
+    """Drop frames, rules and combs; keep what is written in or on them."""
     frames, inside = set(), set()
     for frame in known:
         for hole in frame.holes:
@@ -260,13 +260,13 @@ def _without_print(parts: list[Part], known: list[Part]) -> Chosen:
                 frames.add(frame.number)
                 inside |= {part.number for part in content}
     kept = [p for p in parts if p.number in inside and p.number not in frames] if inside else parts
-    doubts: list[str] = []
+    warnings: list[str] = []
     pen = max((part.radius for part in kept), default=0)
     if any(p.number in frames and p.radius > PEN * pen for p in parts):
-        doubts.append(ASIDE)
+        warnings.append(ASIDE)
     below = {p.number for p in kept for c in kept if p is not c and _underlines(p, c)}
     kept = [part for part in kept if part.number not in below]
-    return Chosen(kept, tuple(doubts))
+    return Chosen(kept, tuple(warnings))
 
 
 def _fills(part: Part, hole: np.ndarray) -> bool:
@@ -277,7 +277,7 @@ def _fills(part: Part, hole: np.ndarray) -> bool:
 
 
 def _underlines(part: Part, content: Part) -> bool:
-    """A rule or a comb below, or around the foot of, what is written."""
+    """Whether it is a rule or a comb below the content or around its foot."""
     left, _, right, bottom = content.box
     if part.box[0] > left or part.box[2] < right or part.box[3] < bottom - 0.2 * content.height:
         return False
@@ -289,7 +289,7 @@ def _underlines(part: Part, content: Part) -> bool:
 
 
 def _is_of_lines(part: Part) -> bool:
-    """Straight ones, at right angles to each other."""
+    """Whether it consists of straight lines at right angles."""
     angle = cv2.minAreaRect(part.outline)[2]
     angle = (angle + 45) % 90 - 45
     left, top, _, _ = part.box
@@ -307,7 +307,7 @@ def _is_of_lines(part: Part) -> bool:
 
 
 def _near_the_main(parts: list[Part]) -> list[Part]:
-    """Characters, and the dots and bars that belong to them."""
+    """Keep characters, and the dots and bars that belong to them."""
     if not parts:
         return []
     main = max(parts, key=lambda part: part.area)
@@ -318,7 +318,7 @@ def _near_the_main(parts: list[Part]) -> list[Part]:
 
 
 def _belongs(part: Part, main: Part) -> bool:
-    """A dot above or below, a bar beside: close, and larger than dust."""
+    """Whether a small part belongs to a character: close to it, and larger than dust."""
     across = max(0, part.box[0] - main.box[2], main.box[0] - part.box[2])
     down = max(0, part.box[1] - main.box[3], main.box[1] - part.box[3])
     near = across <= 0.15 * main.extent and down < 0.4 * main.extent

@@ -1,1 +1,1 @@
-"""From people's raw files to labelled characters: EMNIST, MNIST, folders, downloads."""
+"""Reads raw files into labelled characters: EMNIST, MNIST, image folders, downloads."""

@@ -1,4 +1,4 @@
-"""Fetching a file: checked before it enters its place, and never from the start twice."""
+"""Resumable downloads, verified before the target file is created."""
 
 import fcntl
 import hashlib
@@ -13,80 +13,80 @@ from ablation.base.progress import track
 from ablation.data.characters import DataError
 from ablation.raw.locations import UNFINISHED
 
-TIMEOUT_SECONDS = 10  # without a byte
-PIECE = 2**20
+TIMEOUT_SECONDS = 10  # between two bytes
+CHUNK = 2**20  # bytes
 
 
-def download(url: str, target: Path, md5: str, most: int) -> None:
-    """Fetch a file whole or not at all.
+def download(url: str, target: Path, md5: str, max_bytes: int) -> None:
+    """Download a file atomically.
 
-    What has come stays beside the target as `<name>.unfinished`, also when the program is killed.
-    The next call goes on there if the server allows, and starts again if it does not.
+    Partial data is kept next to the target as `<name>.unfinished`, even if the program is killed.
+    The next call resumes from it if the server supports ranges, and starts over if it does not.
 
     Args:
-        md5: of the whole file.
-        most: bytes; a longer answer is refused.
+        md5: of the complete file.
+        max_bytes: longer responses are refused.
 
     Raises:
-        DataError: if what came is not the file, or another program is fetching it.
-        OSError: if there is no connection (requests' errors are OSErrors), or no room.
+        DataError: the content is not the expected file, or another program is downloading it.
+        OSError: no connection (requests' errors are OSErrors), or the disk is full.
     """
     unfinished = target.with_name(target.name + UNFINISHED)
-    resumed = _fetch(url, unfinished, most)
-    if resumed and _md5(unfinished) != md5:  # another file's beginning, or a new file there
-        console.print(f"{unfinished} does not go on as it began, starting again")
+    resumed = _fetch(url, unfinished, max_bytes)
+    if resumed and _md5(unfinished) != md5:  # part of another file, or the server's file changed
+        console.print(f"{unfinished} is not the start of this file; downloading it again")
         unfinished.unlink()
-        _fetch(url, unfinished, most)
+        _fetch(url, unfinished, max_bytes)
     if (found := _md5(unfinished)) != md5:
         unfinished.unlink()
-        raise DataError(f"{url}: what came has the MD5 {found}, expected {md5}")
+        raise DataError(f"{url}: the downloaded file has the MD5 {found}, expected {md5}")
     unfinished.replace(target)
 
 
-def _fetch(url: str, unfinished: Path, most: int) -> bool:
-    """Append what is missing; whether something was there before."""
+def _fetch(url: str, unfinished: Path, max_bytes: int) -> bool:
+    """Append the missing bytes; return whether the download was resumed."""
     start = unfinished.stat().st_size if unfinished.exists() else 0
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS) as answer:
         if start and answer.status_code == requests.codes.requested_range_not_satisfiable:
-            return True  # all of it is there
+            return True  # already complete
         answer.raise_for_status()
-        goes_on = answer.headers.get("Content-Range", "").startswith(f"bytes {start}-")
-        if not (answer.status_code == requests.codes.partial_content and goes_on):
-            _check_beginning(answer, start, unfinished)
+        is_rest = answer.headers.get("Content-Range", "").startswith(f"bytes {start}-")
+        if not (answer.status_code == requests.codes.partial_content and is_rest):
+            _check_restart(answer, start, unfinished)
             start = 0
         unfinished.parent.mkdir(parents=True, exist_ok=True)
-        _check_room(answer, start, unfinished.parent, most)
+        _check_size(answer, start, unfinished.parent, max_bytes)
         with unfinished.open("ab", buffering=0) as file:
             _lock(file, unfinished)
             file.truncate(start)
             if start:
-                console.print(f"going on after the {start / 1e6:.0f} MB that have come before")
-            length = -(-_length(answer) // PIECE)
-            for piece in track(answer.iter_content(PIECE), length, "downloading, MB"):
-                file.write(piece)
-                if file.tell() > most:
+                console.print(f"resuming after the first {start / 1e6:.0f} MB")
+            length = -(-_length(answer) // CHUNK)
+            for chunk in track(answer.iter_content(CHUNK), length, "downloading, MB"):
+                file.write(chunk)
+                if file.tell() > max_bytes:
                     unfinished.unlink()
-                    raise _too_long(url, most)
+                    raise _too_long(url, max_bytes)
     return start > 0
 
 
-def _check_beginning(answer: requests.Response, start: int, unfinished: Path) -> None:
-    """What would take the place of more than it has is no file: a hotel's login page, say."""
+def _check_restart(answer: requests.Response, start: int, unfinished: Path) -> None:
+    """Refuse a response shorter than the partial file: a captive portal's login page, say."""
     if (length := _length(answer)) < start:
         raise DataError(
-            f"{answer.url}: sends {length:,} bytes, and {start:,} have come before; open it in "
-            f"a browser to see what it is, or delete {unfinished} to start again"
+            f"{answer.url}: sends {length:,} bytes, but {start:,} are already downloaded; open "
+            f"it in a browser to see what it is, or delete {unfinished} to start over"
         )
 
 
-def _check_room(answer: requests.Response, start: int, folder: Path, most: int) -> None:
-    if start + (length := _length(answer)) > most:
-        raise _too_long(answer.url, most)
+def _check_size(answer: requests.Response, start: int, folder: Path, max_bytes: int) -> None:
+    if start + (length := _length(answer)) > max_bytes:
+        raise _too_long(answer.url, max_bytes)
     if length > (free := shutil.disk_usage(folder).free):
         raise DataError(
-            f"{folder}: {free / 1e6:,.0f} MB are free, the download needs "
-            f"{length / 1e6:,.0f} MB; make room and run it again"
+            f"{folder}: {free / 1e6:,.0f} MB free, but the download needs "
+            f"{length / 1e6:,.0f} MB; free some space and run it again"
         )
 
 
@@ -95,16 +95,18 @@ def _length(answer: requests.Response) -> int:
     return int(length) if length.isdecimal() else 0
 
 
-def _too_long(url: str, most: int) -> DataError:
-    return DataError(f"{url}: sends more than {most:,} bytes, which is not the file")
+def _too_long(url: str, max_bytes: int) -> DataError:
+    return DataError(f"{url}: sends more than {max_bytes:,} bytes, so it is not the expected file")
 
 
 def _lock(file: IO[bytes], unfinished: Path) -> None:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # falls with the program, even if killed
+        fcntl.flock(
+            file, fcntl.LOCK_EX | fcntl.LOCK_NB
+        )  # released when the program ends, even if killed
     except BlockingIOError:
         raise DataError(
-            f"{unfinished}: another program is downloading into it; wait until it has ended"
+            f"{unfinished}: another program is downloading to this file; wait for it to finish"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""Real handwriting: EMNIST as NIST splits it, in six ways, and EMNIST Mini made of its tests."""
+"""EMNIST: NIST's six splits, and EMNIST Mini, which is built from two of their test sets."""
 
 import hashlib
 from dataclasses import dataclass
@@ -15,25 +15,25 @@ from ablation.raw.formats import (
     ARCHIVE,
     Member,
     Partition,
+    combined_names,
+    explain_unused,
     find_partition,
     member_names,
-    passed_over,
-    whole_names,
 )
-from ablation.raw.locations import FOLDERS_DOWN, REMEDY
-from ablation.raw.orientation import what_is_wrong
+from ablation.raw.locations import MAX_DEPTH, REMEDY
+from ablation.raw.orientation import describe_mismatch
 
 MINI_TEST_PER_CLASS = 150
 MINI_TRAIN_PER_CLASS = 600
 
-# NIST's archive, as torchvision names it: 561,753,746 bytes.
+# NIST's archive, under the name that torchvision gives it: 561,753,746 bytes.
 URL = "https://biometrics.nist.gov/cs_links/EMNIST/gzip.zip"
 MD5 = "58c8d27c78d21e728a6bc7b3cc06412e"
-MOST_OF_URL = 600_000_000
+MAX_BYTES = 600_000_000
 
 BYCLASS = digits + ascii_uppercase + ascii_lowercase
-# What people write for each class. ByMerge files 15 letters of lower case under their upper case,
-# which have the same form; ByClass does not; Letters does not ask for the case of any.
+# The characters written for each class. ByMerge merges 15 lower-case letters with the upper-case
+# letters of the same shape; ByClass merges none; Letters merges the two cases of every letter.
 FOLDED = tuple(name.upper() if name in MERGED else name for name in BYCLASS)
 LETTERS = tuple(name if name.lower() in MERGED else name + name.lower() for name in ascii_uppercase)
 DIGITS = tuple(digits)
@@ -41,20 +41,20 @@ DIGITS = tuple(digits)
 
 @dataclass(frozen=True)
 class Published:
-    """What is published of a partition.
+    """Published facts about a partition.
 
-    The counts are those of Cohen et al. and of NIST's page. The SHA-256 are those that the public
-    repository notwa/mnists records of the members of NIST's archive; of bymerge-test and
-    byclass-test, both forms were computed from the members themselves.
+    Counts are from Cohen et al. and NIST's page. The SHA-256 digests of the archive's members are
+    those recorded by the public repository notwa/mnists; for bymerge-test and byclass-test, both
+    digests were computed from the members themselves.
 
     Attributes:
-        characters: how many there are.
-        forms: of each class, what people write for it, as in `looks.what_is_wrong`.
-        per_class: characters of every class where all have the same number.
+        characters: number of characters.
+        forms: for each class, the characters written for it, as in `describe_mismatch`.
+        per_class: number of characters in each class, if the classes are balanced.
         packed: SHA-256 of the gzip members, images and labels.
-        unpacked: SHA-256 of the unpacked members, where known.
-        first: the label of the first class.
-        shorter: how many characters are in the version that Kaggle has, where that has fewer.
+        unpacked: SHA-256 of the unpacked members, if known.
+        first: label of the first class.
+        shorter: number of characters in Kaggle's version, if it has fewer.
     """
 
     characters: int
@@ -189,7 +189,7 @@ PARTITIONS = {
     ),
 }
 MINI = "emnist-mini"
-# The classes of NIST's own splits, in the order of their labels.
+# Class names of NIST's splits, in label order.
 SPLITS = {
     "emnist-balanced": CLASSES,
     "emnist-byclass": tuple(BYCLASS),
@@ -198,7 +198,7 @@ SPLITS = {
     "emnist-digits": DIGITS,
     "emnist-mnist": DIGITS,
 }
-# Training set and test set, or what Mini is made of.
+# The partitions that each data set is read from: training and test set, or Mini's two sources.
 NEEDED = {MINI: ("bymerge-test", "byclass-test")} | {
     name: (f"{name.removeprefix('emnist-')}-train", f"{name.removeprefix('emnist-')}-test")
     for name in SPLITS
@@ -206,17 +206,17 @@ NEEDED = {MINI: ("bymerge-test", "byclass-test")} | {
 
 
 def load_emnist(dataset: str, raw: Path) -> tuple[Characters, Characters]:
-    """Training and test set, from the raw files in any form or else downloaded.
+    """Load the training and test sets, downloading NIST's archive if raw files are missing.
 
     Args:
-        dataset: `emnist-mini`, or one of `SPLITS`.
-        raw: folder of the raw files; NIST's archive is downloaded into it where they are missing.
+        dataset: `emnist-mini`, or a key of `SPLITS`.
+        raw: folder of the raw files, in any supported format; also the download folder.
 
     Returns:
-        (train, test): as many as `PARTITIONS` says, or 28,200 and 7,050 for emnist-mini.
+        (train, test): of the sizes in `PARTITIONS`, or 28,200 and 7,050 for emnist-mini.
 
     Raises:
-        DataError: if the files are missing and cannot be downloaded, or are not NIST's.
+        DataError: the files are missing and cannot be downloaded, or are not NIST's.
     """
     first, second = _read(dataset, raw)
     if dataset == MINI:
@@ -225,28 +225,28 @@ def load_emnist(dataset: str, raw: Path) -> tuple[Characters, Characters]:
 
 
 def load_left_over(raw: Path) -> Characters:
-    """The real characters that EMNIST Mini leaves: 180,918, of very unequal classes.
+    """Load the 180,918 characters that EMNIST Mini does not use; classes are very unbalanced.
 
     Args:
-        raw: as for `load_emnist`.
+        raw: see `load_emnist`.
 
     Raises:
-        DataError: as `load_emnist`.
+        DataError: see `load_emnist`.
     """
     whole = join_tests(*_read(MINI, raw))
     return left_over(whole, MINI_TRAIN_PER_CLASS + MINI_TEST_PER_CLASS)
 
 
 def verify(partition: Partition, name: str, published: Published) -> tuple[np.ndarray, np.ndarray]:
-    """Hold what was read to what NIST published: count, label range, class sizes and SHA-256.
+    """Verify a partition's count, label range, class sizes and SHA-256 against NIST's.
 
-    Where no SHA-256 of the form was published, the class means have to be EMNIST's.
+    If no SHA-256 is published for the file format, the class means are checked instead.
 
     Returns:
         (images, labels): (n, 28, 28) and (n,) uint8; the first class is 0.
 
     Raises:
-        DataError: naming the file, what was found, what was expected and what to do.
+        DataError: names the file, what was found, what was expected and what to do.
     """
     first, classes = published.first, len(published.forms)
     for member, dimensions in ((partition.images, 3), (partition.labels, 1)):
@@ -255,7 +255,7 @@ def verify(partition: Partition, name: str, published: Published) -> tuple[np.nd
         if len(member.array) not in (published.characters, published.shorter):
             found = f"{len(member.array):,} characters"
             if len(member.array) == published.characters - 1:
-                found += " (was the first row lost, taken for a header?)"
+                found += " (was the first row dropped as a header?)"
             raise _not_nists(member, found, f"the {published.characters:,} of {name}")
     labels = partition.labels
     if len(labels.array) != len(partition.images.array):
@@ -271,20 +271,19 @@ def verify(partition: Partition, name: str, published: Published) -> tuple[np.nd
     if published.per_class and whole and set(counts) != {published.per_class}:
         found = f"classes of {counts.min():,} to {counts.max():,} characters"
         raise _not_nists(labels, found, f"{published.per_class:,} in each class of {name}")
-    sure = [
+    verified = [
         _has_sha256(member, index, published)
         for index, member in enumerate((partition.images, labels))
     ]
     from_zero = labels.array - np.uint8(first) if first else labels.array
-    if not all(sure):
-        if wrong := what_is_wrong(partition.images.array, from_zero, published.forms):
+    if not all(verified):
+        if wrong := describe_mismatch(partition.images.array, from_zero, published.forms):
             raise DataError(f"{partition.images.source}: {wrong}; {REMEDY}")
-        unknown = "no SHA-256 of this form is published"
+        unknown = "no SHA-256 is published for this format"
         if partition.images.packed_sha256 is not None:
-            unknown = "not the published SHA-256 (was it packed again?)"
+            unknown = "SHA-256 differs from the published one (recompressed?)"
         print(
-            f"prepare: {partition.images.source}: {unknown}; counts and class means are those of "
-            "EMNIST",
+            f"prepare: {partition.images.source}: {unknown}; counts and class means match EMNIST's",
             flush=True,
         )
     return partition.images.array, from_zero
@@ -296,17 +295,17 @@ def make_mini(
     train_per_class: int,
     test_per_class: int,
 ) -> tuple[Characters, Characters]:
-    """Build EMNIST Mini: no chance is in it, so the same files give the same bytes.
+    """Build EMNIST Mini deterministically: the same files always give the same bytes.
 
-    Byte-identical images count once, at their first place in the files. Of each class the first
-    `test_per_class` are the test set, the next `train_per_class` the training set, in file order.
+    Of byte-identical images only the first is kept. In file order, the first `test_per_class`
+    images of each class form the test set, and the next `train_per_class` the training set.
 
     Args:
         bymerge: images (n, 28, 28) and labels (n,) of ByMerge's test partition, 47 classes.
-        byclass: those of ByClass's, 62 classes; they follow ByMerge's.
+        byclass: the same for ByClass, 62 classes; appended to ByMerge's.
 
     Raises:
-        DataError: if a class has too few characters.
+        DataError: a class has too few characters.
     """
     whole = join_tests(bymerge, byclass)
     ranks = _ranks_within_class(whole.labels)
@@ -324,20 +323,20 @@ def make_mini(
 def join_tests(
     bymerge: tuple[np.ndarray, np.ndarray], byclass: tuple[np.ndarray, np.ndarray]
 ) -> Characters:
-    """Both test partitions in file order and 47 classes, byte-identical images once.
+    """Concatenate both test partitions, in 47 classes and without byte-identical duplicates.
 
     Args:
-        bymerge, byclass: as for `make_mini`.
+        bymerge, byclass: see `make_mini`.
     """
     merged = [CLASSES.index(name) for name in FOLDED]
     images = np.concatenate([bymerge[0], byclass[0]])
     labels = np.concatenate([bymerge[1], np.array(merged, np.uint8)[byclass[1]]])
-    first_places = _first_places(images)
-    return Characters(images[first_places], labels[first_places], CLASSES)
+    unique = _first_occurrences(images)
+    return Characters(images[unique], labels[unique], CLASSES)
 
 
 def left_over(whole: Characters, per_class: int) -> Characters:
-    """All characters but the first `per_class` of each class, in the same order."""
+    """Drop the first `per_class` characters of each class; the order is preserved."""
     return _rows(whole, _ranks_within_class(whole.labels) >= per_class)
 
 
@@ -361,10 +360,10 @@ def _rows(characters: Characters, rows: np.ndarray) -> Characters:
     return Characters(characters.images[rows], characters.labels[rows], characters.classes)
 
 
-def _first_places(images: np.ndarray) -> np.ndarray:
-    first: dict[bytes, int] = {}  # of a digest: images themselves would take 180 MB more
-    for place, image in enumerate(images):
-        first.setdefault(hashlib.blake2b(image.data, digest_size=32).digest(), place)
+def _first_occurrences(images: np.ndarray) -> np.ndarray:
+    first: dict[bytes, int] = {}  # digest to index: the images as keys would take 180 MB more
+    for index, image in enumerate(images):
+        first.setdefault(hashlib.blake2b(image.data, digest_size=32).digest(), index)
     return np.fromiter(first.values(), np.int64, len(first))
 
 
@@ -378,12 +377,12 @@ def _ranks_within_class(labels: np.ndarray) -> np.ndarray:
 
 
 def _has_sha256(member: Member, index: int, published: Published) -> bool:
-    """Whether the member has the published SHA-256; False where nobody published one."""
+    """Whether the member has the published SHA-256; False if none is published."""
     if member.packed_sha256 == published.packed[index]:
         return True
     if published.unpacked is None:
         return False
-    if member.sha256 != published.unpacked[index]:  # packed again, it may still be the same
+    if member.sha256 != published.unpacked[index]:  # recompressed, the content may be the same
         raise _not_nists(member, f"SHA-256 {member.sha256}", published.unpacked[index])
     return True
 
@@ -393,39 +392,39 @@ def _not_nists(member: Member, found: str, expected: str) -> DataError:
 
 
 def _download(dataset: str, missing: list[str], raw: Path, found: list[Partition]) -> None:
-    """Fetch NIST's archive, after naming what is here and cannot be used."""
+    """Download NIST's archive, after listing the local files that are and are not used."""
     if (raw / ARCHIVE).exists():
         names = ", ".join(name for partition in missing for name in member_names(partition))
-        raise DataError(f"{raw / ARCHIVE}: has no {names} inside; {REMEDY}")
-    here = [f"{partition.images.source} is used" for partition in found]
-    for line in [*here, *passed_over(raw, found, NEEDED[dataset])]:
+        raise DataError(f"{raw / ARCHIVE}: does not contain {names}; {REMEDY}")
+    used = [f"{partition.images.source} is used" for partition in found]
+    for line in [*used, *explain_unused(raw, found, NEEDED[dataset])]:
         print(f"prepare: {line}", flush=True)
     print(
-        f"prepare: no raw files of {' and '.join(missing)} in {raw}, downloading NIST's archive "
+        f"prepare: no raw files for {' and '.join(missing)} in {raw}; downloading NIST's archive "
         "(561 MB)",
         flush=True,
     )
     try:
-        download(URL, raw / ARCHIVE, MD5, MOST_OF_URL)
+        download(URL, raw / ARCHIVE, MD5, MAX_BYTES)
     except requests.ConnectionError as error:
-        no_answer = OSError(f"no connection to {urlsplit(URL).hostname}")
-        raise DataError(_ways_on(dataset, missing, raw, no_answer)) from error
+        no_connection = OSError(f"no connection to {urlsplit(URL).hostname}")
+        raise DataError(_missing_message(dataset, missing, raw, no_connection)) from error
     except OSError as error:
-        raise DataError(_ways_on(dataset, missing, raw, error)) from error
+        raise DataError(_missing_message(dataset, missing, raw, error)) from error
 
 
-def _ways_on(dataset: str, missing: list[str], raw: Path, error: Exception) -> str:
+def _missing_message(dataset: str, missing: list[str], raw: Path, error: Exception) -> str:
     members = [name for partition in missing for name in member_names(partition)]
-    whole = [name for partition in missing for name in whole_names(partition)]
+    combined = [name for partition in missing for name in combined_names(partition)]
     return "\n".join(
         [
             f"the raw files of {dataset} are missing and could not be downloaded ({error}).",
-            f"Looked in {raw} and up to {FOLDERS_DOWN} folders below it, also in zip archives, for",
-            *(f"  {name}.gz, or without .gz," for name in members),
-            f"  or instead {', '.join(whole)}.",
-            "Two ways on:",
-            "  make demo    runs the whole study on characters drawn from fonts",
-            f"  or get {URL} (561 MB), put it into {raw}/ and run `dvc repro` again",
-            "`dvc repro` goes on with what was downloaded so far.",
+            f"Searched {raw}, up to {MAX_DEPTH} folders deep and inside zip archives, for",
+            *(f"  {name}, with or without .gz," for name in members),
+            f"  or {', '.join(combined)} instead.",
+            "Either",
+            "  run `make demo`, the whole study on characters drawn from fonts,",
+            f"  or download {URL} (561 MB) into {raw}/ and run `dvc repro` again.",
+            "`dvc repro` resumes an interrupted download.",
         ]
     )

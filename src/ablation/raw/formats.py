@@ -1,8 +1,8 @@
-"""Reading EMNIST's raw files, in every form people have them; `places.py` says where they lie.
+"""Reads EMNIST's raw files in all common formats; `locations.py` finds them.
 
-Reading only: whether what was read is NIST's EMNIST is for `emnist.py` to say. Each form stores
-the images transposed; what comes out of here is upright. No reader takes more than a partition
-needs, whatever a file claims to hold, and none loads a pickle.
+Verifying that the content is NIST's is left to `emnist.py`. All formats store transposed images;
+the readers return them upright. Readers bound their memory use whatever a file claims to contain,
+and never load a pickle.
 """
 
 import hashlib
@@ -22,42 +22,42 @@ from typing import IO
 import numpy as np
 
 from ablation.data.characters import SIDE, DataError
-from ablation.raw.locations import REMEDY, Place, entries, files, first, unreadable
+from ablation.raw.locations import REMEDY, Location, entries, files, first, unreadable
 
 ARCHIVE = "gzip.zip"
-MOST_CHARACTERS = 700_000  # no partition has more; byclass-train has 697,932
-MOST_OF_A_MAT = 700 * 2**20  # bytes; the largest, emnist-byclass.mat, has 611 MiB
-MOST_ELEMENTS = 1000  # of a .mat; a matrix has 4 and NIST's files some 60
-SECONDS_OF_A_MAT = 600
-PIECE = 2**18
+MAX_CHARACTERS = 700_000  # per partition; byclass-train has 697,932
+MAX_MAT_BYTES = 700 * 2**20  # the largest, emnist-byclass.mat, has 611 MiB
+MAX_MAT_ELEMENTS = 1000  # a matrix has 4, NIST's files about 60
+MAT_TIMEOUT_SECONDS = 600
+CHUNK = 2**18  # bytes
 MAT_MATRIX, MAT_COMPRESSED = 14, 15
 PIXELS = SIDE * SIDE
-LONGEST_ROW = 2**14  # characters of a row; 784 pixels take 3,140, their names in a header 8,000
+MAX_ROW = 2**14  # characters; 784 pixels take 3,140, their names in a header 8,000
 ROWS_AT_ONCE = 8192
 
-# Names that look like EMNIST's, and why a file that has one is not used; the first that fits.
+# Patterns of names that look like EMNIST's, and why such files are not used; the first match wins.
 NOT_USED = {
     r"mapping\.txt$|readme|\.dvc$": None,  # no characters
-    r"\.(pt|pth|pkl|pickle|joblib)$": "a pickle, which can run any program when it is read; "
-    "put in the files that it was made from, torchvision's are in EMNIST/raw",
-    r"\.(7z|rar|tar|tgz|bz2|xz|zst)$": "archives of this kind are not read; unpack it here",
-    r"\.(part|partial|crdownload|download|aria2|tmp)$": "its download has not ended",
-    r"\.zip$": "nothing that is missing is in it",
-    r"emnist-.*(idx\d-ubyte|\.csv|\.mat)$": "it is of another partition than those that are needed",
-    r"emnist|ubyte|\.(csv|mat|npz?|parquet|arff|h5|hdf5)$": "its name is none of those that are "
-    "looked for, which are in data/raw/README.md",
+    r"\.(pt|pth|pkl|pickle|joblib)$": "a pickle can run arbitrary code when loaded; "
+    "add the files it was made from (torchvision's are in EMNIST/raw)",
+    r"\.(7z|rar|tar|tgz|bz2|xz|zst)$": "unsupported archive format; unpack it here",
+    r"\.(part|partial|crdownload|download|aria2|tmp)$": "an incomplete download",
+    r"\.zip$": "it contains none of the missing files",
+    r"emnist-.*(idx\d-ubyte|\.csv|\.mat)$": "it belongs to a partition that is not needed",
+    r"emnist|ubyte|\.(csv|mat|npz?|parquet|arff|h5|hdf5)$": "unknown file name; data/raw/README.md "
+    "lists the names that are read",
 }
 
 
 @dataclass(frozen=True)
 class Member:
-    """One of NIST's files, as it was found.
+    """The content of one of NIST's files.
 
     Attributes:
-        source: the file it came from, for messages.
+        source: the file that was read, for messages.
         array: (n, 28, 28) upright images or (n,) labels, uint8.
-        packed_sha256: of NIST's gzip member; None where the form found is not packed.
-        sha256: of the unpacked IDX file; in other forms, of the IDX file with the same content.
+        packed_sha256: of NIST's gzip member; None if the file is not compressed.
+        sha256: of the unpacked IDX file; for other formats, of the equivalent IDX file.
     """
 
     source: str
@@ -68,82 +68,84 @@ class Member:
 
 @dataclass(frozen=True)
 class Partition:
-    """The images and labels of one of EMNIST's partitions, `bymerge-test` for instance."""
+    """The images and labels of one of EMNIST's partitions, such as `bymerge-test`."""
 
     images: Member
     labels: Member
 
 
 def member_names(partition: str) -> tuple[str, str]:
-    """Names of the unpacked images and labels of a partition."""
+    """File names of a partition's unpacked images and labels."""
     return f"emnist-{partition}-images-idx3-ubyte", f"emnist-{partition}-labels-idx1-ubyte"
 
 
-def whole_names(partition: str) -> dict[str, Callable[[Place, str, int], Partition]]:
-    """Names of the files that hold images and labels of a partition, and what reads each."""
+def combined_names(partition: str) -> dict[str, Callable[[Location, str, int], Partition]]:
+    """Names of files that hold both images and labels of a partition, and their readers."""
     return {
         f"emnist-{partition}.csv": read_csv,
         f"emnist-{partition.partition('-')[0]}.mat": read_mat,
     }
 
 
-def find_partition(raw: Path, partition: str, most: int = MOST_CHARACTERS) -> Partition | None:
-    """Read a partition from whichever form of it lies under a folder.
+def find_partition(raw: Path, partition: str, limit: int = MAX_CHARACTERS) -> Partition | None:
+    """Read a partition from any supported format found under a folder.
 
-    Files come before what is in zip archives. NIST's members come before Kaggle's csv, and this
-    before NIST's .mat, which has to be read whole.
+    Files take precedence over entries of zip archives, NIST's members over Kaggle's csv, and csv
+    over NIST's .mat, which has to be read whole.
 
     Args:
-        raw: searched with its sub folders, three levels down, and with the zip archives there.
+        raw: searched up to three levels deep, including zip archives.
         partition: `balanced-train`, `bymerge-test`, ...
-        most: characters; a file that states or holds more is refused.
+        limit: number of characters; a file that claims or holds more is refused.
 
     Returns:
-        None if no form of it is complete.
+        The partition, or None if no complete copy is found.
 
     Raises:
-        DataError: if a file that should hold it cannot be read.
+        DataError: a file with its name cannot be read.
     """
     near = files(raw)
-    return _read_first(near, partition, most) or _read_first(
-        [*near, *entries(near)], partition, most
+    return _read_first(near, partition, limit) or _read_first(
+        [*near, *entries(near)], partition, limit
     )
 
 
-def passed_over(raw: Path, used: Iterable[Partition], needed: Iterable[str]) -> list[str]:
-    """What lies under a folder, looks like EMNIST and is not used, each with the reason.
+def explain_unused(raw: Path, used: Iterable[Partition], needed: Iterable[str]) -> list[str]:
+    """List the files under a folder that look like EMNIST but are not used, with the reasons.
 
     Args:
         used: the partitions that were found.
-        needed: the names of all partitions that are looked for.
+        needed: the names of all partitions that are needed.
     """
     sources = {member.source for each in used for member in (each.images, each.labels)}
     halves = [pair for name in needed for pair in permutations(member_names(name))]
-    others = {half: f"without {other} it is of no use" for half, other in halves}
+    others = {half: f"it is unusable without {other}" for half, other in halves}
     return [
-        f"{place} is not used: {reason}"
-        for place in files(raw)
-        if not any(source == str(place) or source.startswith(f"{place}: ") for source in sources)
-        and (reason := others.get(place.name) or _why_not(place, raw))
+        f"{location} is not used: {reason}"
+        for location in files(raw)
+        if not any(
+            source == str(location) or source.startswith(f"{location}: ") for source in sources
+        )
+        and (reason := others.get(location.name) or _reason_unused(location, raw))
     ]
 
 
 def read_idx(
-    file: IO[bytes], source: str, most: int = MOST_CHARACTERS, *, transposed: bool = True
+    file: IO[bytes], source: str, limit: int = MAX_CHARACTERS, *, transposed: bool = True
 ) -> tuple[np.ndarray, str]:
-    """Decode an IDX file of bytes; images come out upright.
+    """Decode an IDX file of unsigned bytes into upright images or labels.
 
     Args:
         file: a stream of the unpacked file.
-        source: where it is from, for messages.
-        most: characters; a file that states more is refused.
-        transposed: whether it stores its images transposed, as NIST's files do.
+        source: its name, for messages.
+        limit: number of characters; a file that claims more is refused.
+        transposed: whether the images are stored transposed, as in NIST's files.
 
     Returns:
         (n, 28, 28) or (n,) uint8, and the SHA-256 of the file.
 
     Raises:
-        DataError: if the magic number, the shape or the length is not that of EMNIST's files.
+        DataError: the magic number, shape or length is not that of an EMNIST file.
 
     Source:
         The IDX format, http://yann.lecun.com/exdb/mnist/.
@@ -159,7 +161,7 @@ def read_idx(
     shape = struct.unpack(f">{dimensions}I", sizes)
     if shape[1:] not in ((), (SIDE, SIDE)):
         raise DataError(f"{source}: images of {shape[1:]}, expected {(SIDE, SIDE)}; {REMEDY}")
-    _check_number(shape[0], source, most)
+    _check_count(shape[0], source, limit)
     header = magic + sizes
     length = int(np.prod(shape))
     content = file.read(length + 1)
@@ -167,7 +169,7 @@ def read_idx(
         more = " or more" if len(content) > length else ""
         raise DataError(
             f"{source}: {len(header) + len(content):,} bytes unpacked{more}, expected "
-            f"{len(header) + length:,} for the shape {shape} that it states; {REMEDY}"
+            f"{len(header) + length:,} for its shape {shape}; {REMEDY}"
         )
     digest = hashlib.sha256(header)
     digest.update(content)
@@ -176,90 +178,90 @@ def read_idx(
 
 
 def to_idx(array: np.ndarray) -> bytes:
-    """The IDX file that `read_idx` decodes to this array, transposed as NIST stores it."""
-    return b"".join(_idx_pieces(array))
+    """Encode an array as an IDX file with transposed images, as NIST stores them."""
+    return b"".join(_idx_chunks(array))
 
 
-def read_csv(place: Place, _partition: str, most: int = MOST_CHARACTERS) -> Partition:
-    """Read Kaggle's form: a row a character, its label and 784 transposed pixels.
+def read_csv(location: Location, _partition: str, limit: int = MAX_CHARACTERS) -> Partition:
+    """Read Kaggle's format: one row per character, its label and 784 transposed pixels.
 
-    A header row, one that starts with a word, is passed over.
+    A header row, one that starts with a letter, is skipped.
 
     Raises:
-        DataError: naming the first row that is not 785 whole numbers in 0..255.
+        DataError: names the first row that is not 785 integers in 0..255.
     """
     images, labels = [np.empty((0, SIDE, SIDE), np.uint8)], [np.empty(0, np.uint8)]
     number = 0
     with (
-        place.unpacked() as file,
+        location.unpacked() as file,
         io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace") as text,
     ):
-        rows = _rows(text, place)
+        rows = _rows(text, location)
         while lines := list(islice(rows, ROWS_AT_ONCE)):
-            block = _parse(lines, place)
+            block = _parse(lines, location)
             number += len(block)
-            _check_number(number, str(place), most)
+            _check_count(number, str(location), limit)
             labels.append(block[:, 0])
             images.append(_turned(block[:, 1:].reshape(-1, SIDE, SIDE)))
-    return _partition_of(place, np.concatenate(images), np.concatenate(labels))
+    return _partition_of(location, np.concatenate(images), np.concatenate(labels))
 
 
-def read_mat(place: Place, partition: str, most: int = MOST_CHARACTERS) -> Partition:
-    """Read NIST's Matlab form: a struct `dataset` with the partitions `train` and `test`.
+def read_mat(location: Location, partition: str, limit: int = MAX_CHARACTERS) -> Partition:
+    """Read NIST's Matlab format: a struct `dataset` with the partitions `train` and `test`.
 
-    scipy.io.loadmat knows no pickles, but a damaged file can crash it or state a table of 51 GB to
-    it. So it works in a process of its own, which may take so much memory and no more.
+    scipy.io.loadmat loads no pickles, but a corrupt file can crash it or make it allocate 51 GB.
+    It therefore runs in a child process with limited memory.
 
     Raises:
-        DataError: if it is not laid out so.
+        DataError: the file does not have this structure.
     """
-    with place.unpacked() as file:
-        _check_mat(file, place)
+    with location.unpacked() as file:
+        _check_mat(file, location)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         process = multiprocessing.get_context("fork").Process(
-            target=_load_mat, args=(place, partition.partition("-")[2], most, folder)
+            target=_load_mat, args=(location, partition.partition("-")[2], limit, folder)
         )
         process.start()
-        process.join(SECONDS_OF_A_MAT)
+        process.join(MAT_TIMEOUT_SECONDS)
         process.kill()
         process.join()
         if (folder / "error").exists():
             raise DataError((folder / "error").read_text())
         if process.exitcode != 0:
-            raise unreadable(place, RuntimeError("scipy did not get to its end"))
+            raise unreadable(location, RuntimeError("scipy crashed or timed out"))
         images, labels = (
             np.load(folder / f"{what}.npy", allow_pickle=False) for what in ("images", "labels")
         )
-    return _partition_of(place, _turned(images.reshape(-1, SIDE, SIDE)), labels.ravel())
+    return _partition_of(location, _turned(images.reshape(-1, SIDE, SIDE)), labels.ravel())
 
 
-def _load_mat(place: Place, part: str, most: int, folder: Path) -> None:
-    """In a process of its own: write images and labels into the folder, or what is wrong."""
+def _load_mat(location: Location, part: str, limit: int, folder: Path) -> None:
+    """In the child process: write images and labels, or an error message, into the folder."""
     try:
-        from scipy.io import loadmat  # here: few need it
+        from scipy.io import loadmat  # imported on use, because it is rarely needed
 
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-        resource.setrlimit(resource.RLIMIT_AS, (used + 2 * MOST_OF_A_MAT, hard))
-        with place.unpacked() as file:
+        resource.setrlimit(resource.RLIMIT_AS, (used + 2 * MAX_MAT_BYTES, hard))
+        with location.unpacked() as file:
             found = loadmat(file)["dataset"][part][0, 0]
         for what, columns in (("images", PIXELS), ("labels", 1)):
             array = found[what][0, 0]
             if array.dtype.kind not in "uif" or array.shape != (len(array), columns):
                 raise DataError(
-                    f"{place}: {what}: {array.shape} {array.dtype}, expected (n, {columns}) "
+                    f"{location}: {what}: {array.shape} {array.dtype}, expected (n, {columns}) "
                     f"numbers; {REMEDY}"
                 )
-            _check_number(len(array), str(place), most)
-            _save_bytes(array, folder / f"{what}.npy", f"{place}: {what}")
-    except Exception as error:  # what is no MAT-file makes scipy raise any kind
-        plain = error if isinstance(error, DataError) else unreadable(place, error)
+            _check_count(len(array), str(location), limit)
+            _save_bytes(array, folder / f"{what}.npy", f"{location}: {what}")
+    except Exception as error:  # scipy raises any type of error for an invalid file
+        plain = error if isinstance(error, DataError) else unreadable(location, error)
         (folder / "error").write_text(str(plain))
 
 
 def _save_bytes(array: np.ndarray, path: Path, source: str) -> None:
-    """Write numbers in 0..255 as bytes, piece by piece: a copy would take as much again."""
+    """Write numbers in 0..255 as bytes, in blocks: a copy would double the memory used."""
     header = {"descr": "|u1", "fortran_order": False, "shape": array.shape}
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
@@ -268,55 +270,55 @@ def _save_bytes(array: np.ndarray, path: Path, source: str) -> None:
             with np.errstate(invalid="ignore"):
                 narrow = rows.astype(np.uint8, order="C")
             if not np.array_equal(rows, narrow):
-                raise DataError(f"{source}: not all are whole numbers in 0..255; {REMEDY}")
+                raise DataError(f"{source}: not all are integers in 0..255; {REMEDY}")
             file.write(narrow.tobytes())
 
 
-def _read_first(places: list[Place], partition: str, most: int) -> Partition | None:
-    images, labels = (first(places, name) for name in member_names(partition))
+def _read_first(locations: list[Location], partition: str, limit: int) -> Partition | None:
+    images, labels = (first(locations, name) for name in member_names(partition))
     if images and labels:
-        return Partition(_read_member(images, most), _read_member(labels, most))
-    for name, read in whole_names(partition).items():
-        if place := first(places, name):
-            return read(place, partition, most)
+        return Partition(_read_member(images, limit), _read_member(labels, limit))
+    for name, read in combined_names(partition).items():
+        if location := first(locations, name):
+            return read(location, partition, limit)
     return None
 
 
-def _why_not(place: Place, raw: Path) -> str | None:
-    name = f"{'/'.join(place.path.relative_to(raw).parts[:-1])}/{place.name}".lower()
+def _reason_unused(location: Location, raw: Path) -> str | None:
+    name = f"{'/'.join(location.path.relative_to(raw).parts[:-1])}/{location.name}".lower()
     return next((reason for pattern, reason in NOT_USED.items() if re.search(pattern, name)), None)
 
 
-def _read_member(place: Place, most: int) -> Member:
-    with place.unpacked() as file:
-        array, sha256 = read_idx(file, str(place), most)
-    if not place.is_packed():
-        return Member(str(place), array, None, sha256)
-    with place.stored() as file:
+def _read_member(location: Location, limit: int) -> Member:
+    with location.unpacked() as file:
+        array, sha256 = read_idx(file, str(location), limit)
+    if not location.is_packed():
+        return Member(str(location), array, None, sha256)
+    with location.stored() as file:
         packed = hashlib.sha256()
-        while piece := file.read(PIECE):
-            packed.update(piece)
-    return Member(str(place), array, packed.hexdigest(), sha256)
+        while chunk := file.read(CHUNK):
+            packed.update(chunk)
+    return Member(str(location), array, packed.hexdigest(), sha256)
 
 
-def _check_number(characters: int, source: str, most: int) -> None:
-    if characters > most:
+def _check_count(characters: int, source: str, limit: int) -> None:
+    if characters > limit:
         raise DataError(
-            f"{source}: states {characters:,} characters, expected at most {most:,}; {REMEDY}"
+            f"{source}: claims {characters:,} characters, expected at most {limit:,}; {REMEDY}"
         )
 
 
-def _rows(text: io.TextIOWrapper, place: Place) -> Iterator[tuple[int, str]]:
-    """The rows and their numbers, which start at 1, without the header and empty ones."""
-    for number, row in enumerate(iter(lambda: text.readline(LONGEST_ROW), ""), start=1):
-        if len(row) == LONGEST_ROW:
-            raise _wrong_row(place, number, f"more than {LONGEST_ROW:,} characters long")
+def _rows(text: io.TextIOWrapper, location: Location) -> Iterator[tuple[int, str]]:
+    """The rows with their 1-based numbers, without the header and empty rows."""
+    for number, row in enumerate(iter(lambda: text.readline(MAX_ROW), ""), start=1):
+        if len(row) == MAX_ROW:
+            raise _wrong_row(location, number, f"more than {MAX_ROW:,} characters long")
         is_header = number == 1 and re.match(r'["\s]*[A-Za-z]', row)
         if row.strip() and not is_header:
             yield number, row
 
 
-def _parse(lines: list[tuple[int, str]], place: Place) -> np.ndarray:
+def _parse(lines: list[tuple[int, str]], location: Location) -> np.ndarray:
     try:
         rows = [row for _, row in lines]
         block = np.loadtxt(rows, np.uint8, delimiter=",", comments=None, ndmin=2)
@@ -327,78 +329,79 @@ def _parse(lines: list[tuple[int, str]], place: Place) -> np.ndarray:
     for number, row in lines:
         fields = row.split(",")
         if len(fields) != 1 + PIXELS:
-            raise _wrong_row(place, number, f"{len(fields)} columns, expected {1 + PIXELS}")
+            raise _wrong_row(location, number, f"{len(fields)} columns, expected {1 + PIXELS}")
         for column, field in enumerate(fields, start=1):
             if not re.fullmatch(r"\s*([01]?\d?\d|2[0-4]\d|25[0-5])\s*", field, re.ASCII):
                 found = f"column {column} is {field.strip()[:20]!r}, expected 0 to 255"
-                raise _wrong_row(place, number, found)
-    raise _wrong_row(place, lines[0][0], "this or a later row is not of whole numbers")
+                raise _wrong_row(location, number, found)
+    raise _wrong_row(location, lines[0][0], "this or a later row has values that are not integers")
 
 
-def _wrong_row(place: Place, number: int, found: str) -> DataError:
+def _wrong_row(location: Location, number: int, found: str) -> DataError:
     return DataError(
-        f"{place}: row {number}: {found} (saved again by a spreadsheet, or cut short?); a row is "
-        f"a label and {PIXELS} pixels; replace the file or delete it"
+        f"{location}: row {number}: {found} (saved by a spreadsheet, or truncated?); a row has "
+        f"a label and {PIXELS} pixels; replace or delete the file"
     )
 
 
-def _check_mat(file: IO[bytes], place: Place) -> None:
-    """Hold a MAT-file to its version, its size and its number of elements, piece by piece.
+def _check_mat(file: IO[bytes], location: Location) -> None:
+    """Check a MAT-file's version, size and number of elements while streaming it.
 
-    scipy makes an object of each element, and a small file can unpack to 80 million empty ones.
+    scipy creates an object per element, and a small file can unpack to 80 million empty ones.
     """
     header = file.read(128)
     if not header.startswith(b"MATLAB 5.0 MAT-file") or header[126:] != b"IM":
         raise DataError(
-            f"{place}: starts with {header[:19].decode('ascii', 'replace')!r}, expected "
+            f"{location}: starts with {header[:19].decode('ascii', 'replace')!r}, expected "
             f"'MATLAB 5.0 MAT-file'; {REMEDY}"
         )
     size = elements = skip = 0
     rest = b""
-    for piece in _mat_pieces(file):
-        rest += piece
+    for chunk in _mat_chunks(file):
+        rest += chunk
         while len(rest) - skip >= 8:
             kind, length = struct.unpack_from("<II", rest, skip)
             rest = rest[skip + 8 :]
-            holds_data = kind != MAT_MATRIX and kind < 2**16  # a small one's data are in its tag
+            holds_data = kind != MAT_MATRIX and kind < 2**16  # small elements keep data in the tag
             skip = -(-length // 8) * 8 if holds_data else 0
             size, elements = size + skip, elements + 1
-            if (size, elements) != (min(size, MOST_OF_A_MAT), min(elements, MOST_ELEMENTS)):
+            if size > MAX_MAT_BYTES or elements > MAX_MAT_ELEMENTS:
                 raise DataError(
-                    f"{place}: states {size:,} bytes in {elements:,} elements, expected at most "
-                    f"{MOST_OF_A_MAT:,} in {MOST_ELEMENTS:,}; {REMEDY}"
+                    f"{location}: claims {size:,} bytes in {elements:,} elements, expected at most "
+                    f"{MAX_MAT_BYTES:,} in {MAX_MAT_ELEMENTS:,}; {REMEDY}"
                 )
         skipped = min(skip, len(rest))
         rest, skip = rest[skipped:], skip - skipped
 
 
-def _mat_pieces(file: IO[bytes]) -> Iterator[bytes]:
+def _mat_chunks(file: IO[bytes]) -> Iterator[bytes]:
     while len(tag := file.read(8)) == 8:
         kind, left = struct.unpack("<II", tag)
         inflate = zlib.decompressobj() if kind == MAT_COMPRESSED else None
         if inflate is None:
             yield tag
-        while left > 0 and (piece := file.read(min(left, PIECE))):
-            left -= len(piece)
-            while inflate and piece:
-                yield inflate.decompress(piece, PIECE)
-                piece = inflate.unconsumed_tail
-            yield piece
+        while left > 0 and (chunk := file.read(min(left, CHUNK))):
+            left -= len(chunk)
+            while inflate and chunk:
+                yield inflate.decompress(chunk, CHUNK)
+                chunk = inflate.unconsumed_tail
+            yield chunk
 
 
-def _partition_of(place: Place, images: np.ndarray, labels: np.ndarray) -> Partition:
+def _partition_of(location: Location, images: np.ndarray, labels: np.ndarray) -> Partition:
     digests = []
     for array in (images, labels):
         digest = hashlib.sha256()
-        for piece in _idx_pieces(array):
-            digest.update(piece)
+        for chunk in _idx_chunks(array):
+            digest.update(chunk)
         digests.append(digest.hexdigest())
     return Partition(
-        Member(str(place), images, None, digests[0]), Member(str(place), labels, None, digests[1])
+        Member(str(location), images, None, digests[0]),
+        Member(str(location), labels, None, digests[1]),
     )
 
 
-def _idx_pieces(array: np.ndarray) -> Iterator[bytes]:
+def _idx_chunks(array: np.ndarray) -> Iterator[bytes]:
     yield struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
     for start in range(0, len(array), ROWS_AT_ONCE):
         yield _turned(array[start : start + ROWS_AT_ONCE]).tobytes()

@@ -1,7 +1,7 @@
-"""The embedded stand-in for handwriting: 47 classes written along the lines of matplotlib's fonts.
+"""Synthetic handwriting in 47 classes, generated from matplotlib's fonts.
 
-A glyph is thinned to the line a pen would follow; each character then follows that line with its
-own slant, proportions, wobble and pen width, and takes the way that made EMNIST out of scans.
+A glyph is thinned to its centre line. Each character is drawn along that line with a random slant,
+proportions, wobble and pen width, and then converted as EMNIST's scans were.
 """
 
 from functools import cache
@@ -16,11 +16,11 @@ from scipy import ndimage
 from ablation.data.characters import CLASSES, MERGED, Characters, DataError
 from ablation.pictures.conversion import PAGE_SIDE, emnist
 
-SEED = 20170217  # the day of Cohen et al.; it only has to stay the same
+SEED = 20170217  # arbitrary: the date of Cohen et al.'s paper
 TRAIN_PER_CLASS = 120
 TEST_PER_CLASS = 40
 
-# Regular and slanted faces: the line through a bold stem forks at its ends, which no hand draws.
+# Regular and slanted faces only: the centre line of a bold stem forks at its ends.
 FONTS = (
     "DejaVuSans",
     "DejaVuSans-Oblique",
@@ -36,22 +36,22 @@ FONTS = (
     "cmtt10",
 )
 
-LINE_SIDE = 64  # pixels a glyph is thinned at: 4 times less work than the page and as good a line
+LINE_SIDE = 64  # pixels; thinning at the page's resolution takes 4 times longer for no benefit
 GLYPH_SIDE = 46
-WOBBLES = 4  # control points along a side of the page, which the wobble is smooth between
+WOBBLES = 4  # control points per side of the page; the wobble is interpolated between them
 
 
 def load_glyphs(dataset: str, raw: Path) -> tuple[Characters, Characters]:
-    """Draw the training and the test set; every call on a machine gives the same bytes.
+    """Generate the training and test sets; every call on a machine gives the same bytes.
 
     Args:
-        dataset, raw: as every loader gets them; fonts need neither.
+        dataset, raw: the arguments of every loader; not used.
 
     Returns:
-        (train, test): 47 classes x 120 and x 40 characters, each set shuffled.
+        (train, test): 120 and 40 characters in each of 47 classes, shuffled.
 
     Raises:
-        DataError: if a font of matplotlib's is missing or lacks a character.
+        DataError: a matplotlib font is missing or lacks a character.
     """
     rng = np.random.default_rng(SEED)
     per_class = TRAIN_PER_CLASS + TEST_PER_CLASS
@@ -67,11 +67,11 @@ def load_glyphs(dataset: str, raw: Path) -> tuple[Characters, Characters]:
 
 
 def write(character: str, rng: np.random.Generator) -> np.ndarray:
-    """One handwritten-looking character of a class.
+    """Draw one character of a class.
 
     Args:
-        character: the class; a merged one is written in upper or lower case, as EMNIST has it.
-        rng: all the chance there is.
+        character: the class; merged classes are drawn in either case, as in EMNIST.
+        rng: the only source of randomness.
 
     Returns:
         (28, 28) uint8, upright, white on black.
@@ -89,7 +89,7 @@ def write(character: str, rng: np.random.Generator) -> np.ndarray:
 
 @cache
 def line_distances() -> np.ndarray:
-    """(fonts, forms, 64, 64) float32: each pixel's distance to the line a pen follows."""
+    """(fonts, forms, 64, 64) float32: distance of each pixel from the centre line."""
     masks = np.array([[_mask(font, form) for form in _forms()] for font in FONTS])
     lines = thin(masks.reshape(-1, LINE_SIDE, LINE_SIDE)).reshape(masks.shape)
     return np.array(
@@ -98,10 +98,10 @@ def line_distances() -> np.ndarray:
 
 
 def thin(masks: np.ndarray) -> np.ndarray:
-    """Strokes thinned to lines one pixel wide.
+    """Thin strokes to lines one pixel wide.
 
     Args:
-        masks: (n, height, width) bool, nothing on the outermost pixels.
+        masks: (n, height, width) bool, False on the outermost pixels.
 
     Returns:
         bool, the same shape.
@@ -155,14 +155,14 @@ def _mask(font: str, form: str) -> np.ndarray:
     canvas = Image.new("L", (LINE_SIDE, LINE_SIDE))
     small = glyph.resize((width, height), Image.Resampling.BOX)
     canvas.paste(small, ((LINE_SIDE - width) // 2, (LINE_SIDE - height) // 2))
-    return np.asarray(canvas) > 64  # below one half, or the hairlines of cmr10 fall apart
+    return np.asarray(canvas) > 64  # a threshold of 128 would break the hairlines of cmr10
 
 
 @cache
 def _face(font: str, size: int) -> ImageFont.FreeTypeFont:
     path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{font}.ttf"
     if not path.is_file():
-        raise DataError(f"{path}: matplotlib's font is missing (reinstall matplotlib)")
+        raise DataError(f"{path}: this matplotlib font is missing (reinstall matplotlib)")
     known = FT2Font(str(path)).get_charmap()
     lacking = [form for form in _forms() if ord(form) not in known]
     if lacking:
@@ -171,7 +171,7 @@ def _face(font: str, size: int) -> ImageFont.FreeTypeFont:
 
 
 def _bent_page(rng: np.random.Generator) -> np.ndarray:
-    """(2, 128, 128): where on the line's 64 x 64 each pixel of the page looks (row, column)."""
+    """(2, 128, 128): the (row, column) on the 64 x 64 grid that each page pixel is sampled from."""
     turn, slant = rng.normal(0, 0.14), rng.normal(0, 0.2)
     stretch = np.exp(rng.normal(0, 0.14, size=2))
     rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
@@ -183,7 +183,7 @@ def _bent_page(rng: np.random.Generator) -> np.ndarray:
 
 
 def _smooth(rng: np.random.Generator) -> np.ndarray:
-    """(128, 128) of noise with unit spread at its control points and smooth in between."""
+    """(128, 128) noise of unit variance at the control points, interpolated in between."""
     curve = _interpolation()
     return np.asarray(curve @ rng.normal(size=(WOBBLES, WOBBLES)) @ curve.T)
 

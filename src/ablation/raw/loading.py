@@ -1,4 +1,4 @@
-"""A data set's loader, found and called; what is known of its size before that."""
+"""Loads a data set by name, and looks up its size without reading it."""
 
 import pkgutil
 from pathlib import Path
@@ -12,15 +12,15 @@ from ablation.raw.watched import refuse_unwatched
 
 
 def load_dataset(name: str, dataset: Dataset, raw: Path) -> tuple[Characters, Characters]:
-    """The training and the test set of a data set.
+    """Load the training and test sets of a data set.
 
     Args:
-        name: what params.yaml calls it.
-        dataset: its entry in the table.
+        name: as in params.yaml.
+        dataset: its entry in `DATASETS`.
         raw: the folder of raw files.
 
     Raises:
-        DataError: raw files are missing or wrong; names them.
+        DataError: names the raw files that are missing or invalid.
     """
     loader = pkgutil.resolve_name(f"ablation.raw.{dataset.loader}")
     train, test = loader(name, raw, **dataset.options)
@@ -28,11 +28,11 @@ def load_dataset(name: str, dataset: Dataset, raw: Path) -> tuple[Characters, Ch
 
 
 def expected_size(params: Params) -> Size | None:
-    """How many images a study trains on, where that is known before they are read.
+    """The size of a study's training set, or None if it is only known after reading the data.
 
     Raises:
-        DataError: naming what DVC cannot read or does not watch among the raw files, and names
-            that no class can have among people's own pictures.
+        DataError: names the raw files that DVC cannot read or track, and folders of pictures whose
+            names are not valid class names.
     """
     raw = repository() / params.data.raw
     refuse_unwatched(raw)

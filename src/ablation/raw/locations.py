@@ -1,7 +1,7 @@
-"""Where raw files lie: in folders and in zip archives, under the names that people's tools give.
+"""Finds raw files in folders and zip archives, under the names that common tools give them.
 
-A name says what a file may hold and nothing more: whether it is packed, its first bytes say.
-Nothing is ever unpacked to the disk, so no archive can write outside its folder.
+Names only select candidates; compression is detected from a file's first bytes. Archives are
+never extracted to disk, so none can write outside its folder.
 """
 
 import gzip
@@ -18,11 +18,11 @@ from ablation.base.errors import LFS_POINTER, NOT_FETCHED
 from ablation.base.text import harmless
 from ablation.data.characters import DataError
 
-FOLDERS_DOWN = 3  # raw/, raw/gzip/, raw/EMNIST/raw/, raw/EMNIST/raw/gzip/
-REMEDY = "replace it with the original, or take it away; what is missing is downloaded"
+MAX_DEPTH = 3  # raw/, raw/gzip/, raw/EMNIST/raw/, raw/EMNIST/raw/gzip/
+REMEDY = "replace it with the original or remove it; missing files are downloaded"
 UNFINISHED = ".unfinished"
-MOST_OF_A_LIST = 2**20  # bytes of the list of what is in a zip archive; NIST's has 3 KB
-MOST_SHOWN = 300  # characters
+MAX_DIRECTORY = 2**20  # bytes of a zip archive's central directory; NIST's has 3 KB
+MAX_SHOWN = 300  # characters
 
 # `gzip (1).zip`, `gzip(1).zip`, `gzip - Copy.zip`, `gzip copy 2.zip`
 _COPY = re.compile(r" ?\(\d+\)| - copy| copy( \d+)?(?=\.|$)")
@@ -31,12 +31,12 @@ _ZIP_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 
 
 @dataclass(frozen=True)
-class Place:
+class Location:
     """A file, or an entry of a zip archive.
 
     Attributes:
-        path: of the file or of the archive.
-        entry: the entry's name in the archive; never used as a path.
+        path: of the file or the archive.
+        entry: name within the archive, never used as a path; None for a file.
     """
 
     path: Path
@@ -47,16 +47,16 @@ class Place:
 
     @property
     def name(self) -> str:
-        """The name as NIST or Kaggle gave it: without marks of a copy, `.gz` and upper case."""
+        """The name that NIST or Kaggle gave it: lower case, without `.gz` and copy suffixes."""
         last = _parts(self.entry or self.path.name)[-1].lower()
         return _COPY.sub("", last).removesuffix(".gz").replace(".idx", "-idx")
 
     @contextmanager
     def stored(self) -> Iterator[IO[bytes]]:
-        """The bytes as they lie there.
+        """Open the stored bytes.
 
         Raises:
-            DataError: if they cannot be read.
+            DataError: they cannot be read.
         """
         with _plain(self), ExitStack() as stack:
             if self.entry is None:
@@ -65,74 +65,72 @@ class Place:
             archive = stack.enter_context(_archive(self.path))
             information = archive.getinfo(self.entry)
             if information.compress_type not in _ZIP_METHODS:
-                raise DataError(
-                    f"{self}: packed in a way that is not read here; unpack {self.path}"
-                )
+                raise DataError(f"{self}: unsupported compression method; unpack {self.path}")
             with archive.open(information) as file:
                 yield file
 
     @contextmanager
     def unpacked(self) -> Iterator[IO[bytes]]:
-        """The bytes without gzip, if they are packed; a stream, so that a bomb stays small.
+        """Open the bytes, decompressing gzip as a stream, which is safe for zip bombs.
 
         Raises:
-            DataError: if they cannot be read.
+            DataError: they cannot be read.
         """
         packed = self.is_packed()
         with self.stored() as file, _plain(self):
             yield cast(IO[bytes], gzip.GzipFile(fileobj=file)) if packed else file
 
     def is_packed(self) -> bool:
-        """Whether the bytes are packed with gzip, whatever the name says."""
+        """Whether the content is gzip-compressed, regardless of the name."""
         with self.stored() as file:
             return file.read(2) == _GZIP
 
 
-def files(raw: Path) -> list[Place]:
-    """The files under a folder, three levels down, likely ones first; none if there is no folder.
+def files(raw: Path) -> list[Location]:
+    """The files up to three levels below a folder, the most likely first; empty if it is missing.
 
-    Hidden files and folders are left out, a desktop's trash among them, and unfinished downloads.
+    Hidden files and folders, the desktop's trash and unfinished downloads are skipped.
 
     Raises:
-        DataError: if a folder may not be read.
+        DataError: a folder cannot be read.
     """
     found = []
     for folder, folders, names in os.walk(raw, onerror=_refuse_folder, followlinks=True):
         here = Path(folder)
-        if len(here.relative_to(raw).parts) == FOLDERS_DOWN:
+        if len(here.relative_to(raw).parts) == MAX_DEPTH:
             folders.clear()
         folders[:] = sorted(name for name in folders if _is_visible(name))
         found += [here / name for name in names if _is_visible(name) and (here / name).is_file()]
-    return [Place(path) for path in sorted(found, key=_likely_first)]
+    return [Location(path) for path in sorted(found, key=_likely_first)]
 
 
-def entries(places: Iterable[Place]) -> list[Place]:
-    """What is in the zip archives among the files.
+def entries(locations: Iterable[Location]) -> list[Location]:
+    """The entries of all zip archives among the files.
 
     Raises:
-        DataError: if an archive cannot be read.
+        DataError: an archive cannot be read.
     """
     found = []
-    for place in places:
-        if place.name.endswith(".zip"):
-            with _plain(place), _archive(place.path) as archive:
+    for location in locations:
+        if location.name.endswith(".zip"):
+            with _plain(location), _archive(location.path) as archive:
                 names = [entry for entry in archive.namelist() if not entry.endswith("/")]
             visible = [name for name in names if all(map(_is_visible, _parts(name)))]
-            found += [Place(place.path, name) for name in visible]
+            found += [Location(location.path, name) for name in visible]
     return found
 
 
-def first(places: Iterable[Place], name: str) -> Place | None:
-    """The first of the places that has this name."""
-    return next((place for place in places if place.name == name), None)
+def first(locations: Iterable[Location], name: str) -> Location | None:
+    """The first location with this name, or None."""
+    return next((location for location in locations if location.name == name), None)
 
 
 @contextmanager
 def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
     with path.open("rb") as file:
         _fetched(file, path)
-        if _length_of_list(file) > MOST_OF_A_LIST:
-            raise DataError(f"{path}: lists far more files than EMNIST's archives have; {REMEDY}")
+        if _directory_bytes(file) > MAX_DIRECTORY:
+            raise DataError(f"{path}: has far more entries than EMNIST's archives; {REMEDY}")
         with zipfile.ZipFile(file) as archive:
             yield archive
 
@@ -144,8 +142,8 @@ def _fetched(file: IO[bytes], path: Path) -> IO[bytes]:
     return file
 
 
-def _length_of_list(file: IO[bytes]) -> int:
-    """Bytes of the central directory: zipfile reads all of it, however much that is."""
+def _directory_bytes(file: IO[bytes]) -> int:
+    """Size of the central directory, which zipfile would read entirely, whatever its size."""
     file.seek(0, os.SEEK_END)
     file.seek(max(0, file.tell() - 2**16 - 100))
     tail = file.read()
@@ -159,13 +157,13 @@ def _length_of_list(file: IO[bytes]) -> int:
 
 
 def _parts(entry: str) -> list[str]:
-    """The folders and the name of an entry; Windows separates them with a backslash."""
+    """The path components of an entry; archives made on Windows may have backslashes."""
     return entry.replace("\\", "/").removeprefix("./").split("/")
 
 
 def _shown(text: str) -> str:
-    """What a file says of itself, as it may stand in a message: no controls, no end of them."""
-    return harmless(text[:MOST_SHOWN])
+    """Text from a file, made safe for messages: truncated, without control characters."""
+    return harmless(text[:MAX_SHOWN])
 
 
 def _is_visible(name: str) -> bool:
@@ -181,33 +179,29 @@ def _refuse_folder(error: OSError) -> None:
     if not isinstance(error, FileNotFoundError | NotADirectoryError):
         path = error.filename
         raise DataError(
-            f"{path}: this folder cannot be read ({error.strerror}); allow it with "
-            f"`chmod u+rx '{path}'`"
+            f"{path}: this folder cannot be read ({error.strerror}); run `chmod u+rx '{path}'`"
         ) from error
 
 
 @contextmanager
-def _plain(place: Place) -> Iterator[None]:
-    """Whatever the bytes are that a library stumbles on, a person sees what to do about them."""
+def _plain(location: Location) -> Iterator[None]:
+    """Turn any error raised while reading into a DataError."""
     try:
         yield
     except DataError:
         raise
-    except Exception as error:  # zipfile and gzip raise ten kinds, and struct.error among them
-        raise unreadable(place, error) from error
+    except Exception as error:  # zipfile and gzip raise about ten types, including struct.error
+        raise unreadable(location, error) from error
 
 
-def unreadable(place: Place, error: Exception) -> DataError:
-    """The error of a file that a library could not read."""
+def unreadable(location: Location, error: Exception) -> DataError:
+    """The DataError for a file that could not be read."""
     if isinstance(error, PermissionError):
         return DataError(
-            f"{place}: you may not read it ({error.strerror}); allow it with "
-            f"`chmod u+r '{place.path}'`"
+            f"{location}: cannot be read ({error.strerror}); run `chmod u+r '{location.path}'`"
         )
     if isinstance(error, OSError) and error.errno:
-        return DataError(f"{place}: cannot be read ({error.strerror}); {REMEDY}")
+        return DataError(f"{location}: cannot be read ({error.strerror}); {REMEDY}")
     what = _shown(str(error)) or type(error).__name__
-    size = place.path.stat().st_size
-    return DataError(
-        f"{place}, of {size:,} bytes, cannot be read ({what}), it is cut short or damaged; {REMEDY}"
-    )
+    size = location.path.stat().st_size
+    return DataError(f"{location} ({size:,} bytes) is truncated or corrupt ({what}); {REMEDY}")

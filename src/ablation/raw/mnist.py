@@ -1,8 +1,7 @@
-"""MNIST, Fashion-MNIST and KMNIST: the files that torchvision's classes name.
+"""MNIST, Fashion-MNIST and KMNIST, as listed in torchvision.
 
-What is known of them, torchvision's classes say: the files with their MD5, the mirrors, the names
-of the classes. Its loaders are not used: they trust any file of the right name, and a pickle that
-lies beside them comes first.
+File names, MD5 digests, mirrors and class names are taken from torchvision's classes. Its loaders
+are not used: they trust any file with the right name, and prefer a pickle that lies next to it.
 """
 
 import hashlib
@@ -13,18 +12,18 @@ import numpy as np
 
 from ablation.data.characters import Characters, DataError
 from ablation.raw.download import download
-from ablation.raw.formats import PIECE, read_idx
-from ablation.raw.locations import FOLDERS_DOWN, Place, entries, files
+from ablation.raw.formats import CHUNK, read_idx
+from ablation.raw.locations import MAX_DEPTH, Location, entries, files
 
-MOST_OF_A_FILE = 48 * 2**20  # bytes, unpacked; the largest has 47,040,016
+MAX_BYTES = 48 * 2**20  # of an unpacked file; the largest has 47,040,016
 PARTS = ("train", "t10k")
 COUNTS = {"train": 60_000, "t10k": 10_000}
 
-# What params.yaml calls each, and torchvision's class of it.
+# Name in params.yaml to torchvision's class.
 TORCHVISION = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "kmnist": "KMNIST"}
 
-# MD5 of the unpacked files, which torchvision does not have. Those of MNIST and of Fashion-MNIST
-# stand in several public repositories alike; of KMNIST's nobody seems to have published any.
+# MD5 of the unpacked files, which torchvision does not list. Several public repositories agree on
+# those of MNIST and Fashion-MNIST; none seem to be published for KMNIST.
 UNPACKED = {
     "mnist": {
         "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
@@ -43,20 +42,20 @@ UNPACKED = {
 
 
 def load_mnist(dataset: str, raw: Path) -> tuple[Characters, Characters]:
-    """Training and test set, from files under a folder or else downloaded.
+    """Load the training and test sets, downloading missing files.
 
-    The three data sets give their files the same names, so a file is told by its content.
+    The three data sets use the same file names, so files are identified by their content.
 
     Args:
-        dataset: one of `TORCHVISION`.
-        raw: folder of the raw files, searched as for EMNIST; what is missing is downloaded into
-            torchvision's folder below it.
+        dataset: a key of `TORCHVISION`.
+        raw: folder of the raw files, searched as for EMNIST; missing files are downloaded into
+            torchvision's subfolder.
 
     Returns:
-        (train, test): 60,000 and 10,000 images of 10 classes, as they are stored.
+        (train, test): 60,000 and 10,000 images of 10 classes, not transposed.
 
     Raises:
-        DataError: if files are missing and cannot be downloaded.
+        DataError: files are missing and cannot be downloaded.
     """
     known = _torchvisions(dataset)
     wanted = {name.removesuffix(".gz"): md5 for name, md5 in known.resources}
@@ -73,85 +72,85 @@ def load_mnist(dataset: str, raw: Path) -> tuple[Characters, Characters]:
 
 
 def _torchvisions(dataset: str) -> Any:
-    import torchvision.datasets  # here: it imports torch, and every stage reads the table
+    import torchvision.datasets  # imported on use, because it imports torch
 
     return getattr(torchvision.datasets, TORCHVISION[dataset])
 
 
 def _find(dataset: str, raw: Path, wanted: dict[str, str]) -> dict[str, np.ndarray]:
-    """The files that have the right content, by their names; the others of these names are told.
+    """The files with the right content, by name; reports files that only have the right name.
 
     wanted: name of the unpacked file to the MD5 of the packed one.
     """
     near = files(raw)
     found: dict[str, np.ndarray] = {}
-    passed_over = []
-    for place in [*near, *entries(near)]:
-        if place.name not in wanted or place.name in found:
+    unused = []
+    for location in [*near, *entries(near)]:
+        if location.name not in wanted or location.name in found:
             continue
         try:
-            if reason := _why_not(dataset, place, wanted[place.name]):
-                passed_over.append(f"{place} is not used: {reason}")
+            if reason := _reason_unused(dataset, location, wanted[location.name]):
+                unused.append(f"{location} is not used: {reason}")
             else:
-                found[place.name] = _read(place)
+                found[location.name] = _read(location)
         except DataError as error:
-            passed_over.append(f"not used: {error}")
+            unused.append(f"not used: {error}")
     if len(found) < len(wanted):
-        for line in passed_over:
+        for line in unused:
             print(f"prepare: {line}", flush=True)
     return found
 
 
-def _why_not(dataset: str, place: Place, md5: str) -> str | None:
-    """Why a file with the name of one is not used, or None."""
-    digests = _digests(place)
-    if digests & {md5, UNPACKED[dataset].get(place.name)}:
+def _reason_unused(dataset: str, location: Location, md5: str) -> str | None:
+    """Why a file with a matching name is not used; None if it is."""
+    digests = _digests(location)
+    if digests & {md5, UNPACKED[dataset].get(location.name)}:
         return None
     for other in TORCHVISION:
         packed = {name.removesuffix(".gz"): md5 for name, md5 in _torchvisions(other).resources}
-        if digests & {packed[place.name], UNPACKED[other].get(place.name)}:
-            return f"it is {other}'s"
+        if digests & {packed[location.name], UNPACKED[other].get(location.name)}:
+            return f"it belongs to {other}"
     if UNPACKED[dataset]:
-        return f"its MD5 is that of no file of {dataset}"
-    return _differs(place)
+        return f"its MD5 matches no file of {dataset}"
+    return _describe_mismatch(location)
 
 
-def _differs(place: Place) -> str | None:
-    """How a file without a published checksum is not as it should be: equal classes are known."""
-    array = _read(place)
-    count = COUNTS[place.name.partition("-")[0]]
+def _describe_mismatch(location: Location) -> str | None:
+    """Check a file without a published checksum by its counts; the classes are balanced."""
+    array = _read(location)
+    count = COUNTS[location.name.partition("-")[0]]
     if len(array) != count:
         return f"{len(array):,} entries, expected {count:,}"
     if array.ndim == 1 and set(np.bincount(array)) != {count // 10}:
-        return f"its labels are not {count // 10:,} of each of 10 classes"
+        return f"it does not have {count // 10:,} labels for each of 10 classes"
     print(
-        f"prepare: {place}: no checksum of this form is published; what is counted is right",
+        f"prepare: {location}: no checksum is published for this format; the counts are correct",
         flush=True,
     )
     return None
 
 
-def _digests(place: Place) -> set[str]:
-    """MD5 of the bytes as they lie there, and of the unpacked ones."""
-    with place.stored() as stored, place.unpacked() as unpacked:
+def _digests(location: Location) -> set[str]:
+    """MD5 of the stored and of the unpacked bytes."""
+    with location.stored() as stored, location.unpacked() as unpacked:
         return {_md5(stored), _md5(unpacked)}
 
 
 def _md5(file: IO[bytes]) -> str:
-    digest, left = hashlib.md5(usedforsecurity=False), MOST_OF_A_FILE
-    while left > 0 and (piece := file.read(PIECE)):  # of a longer one it is the digest of no file
-        digest.update(piece)
-        left -= len(piece)
+    digest, left = hashlib.md5(usedforsecurity=False), MAX_BYTES
+    while left > 0 and (chunk := file.read(CHUNK)):  # a longer file cannot match anyway
+        digest.update(chunk)
+        left -= len(chunk)
     return digest.hexdigest()
 
 
-def _read(place: Place) -> np.ndarray:
-    with place.unpacked() as file:
-        return read_idx(file, str(place), COUNTS["train"], transposed=False)[0]
+def _read(location: Location) -> np.ndarray:
+    with location.unpacked() as file:
+        return read_idx(file, str(location), COUNTS["train"], transposed=False)[0]
 
 
 def _download(dataset: str, known: Any, missing: list[str], raw: Path) -> None:
-    """Fetch what is missing from the first of torchvision's mirrors that has it."""
+    """Download each missing file from the first of torchvision's mirrors that has it."""
     folder = raw / TORCHVISION[dataset] / "raw"
     md5s = dict(known.resources)
     for name in missing:
@@ -160,25 +159,27 @@ def _download(dataset: str, known: Any, missing: list[str], raw: Path) -> None:
             url = f"{mirror}{name}.gz"
             print(f"prepare: downloading {url}", flush=True)
             try:
-                download(url, folder / f"{name}.gz", md5s[f"{name}.gz"], MOST_OF_A_FILE)
+                download(url, folder / f"{name}.gz", md5s[f"{name}.gz"], MAX_BYTES)
                 break
             except (OSError, DataError) as error:
                 errors.append(str(error))
         else:
-            raise DataError(_ways_on(dataset, known, missing, raw, errors))
+            raise DataError(_missing_message(dataset, known, missing, raw, errors))
 
 
-def _ways_on(dataset: str, known: Any, missing: list[str], raw: Path, errors: list[str]) -> str:
+def _missing_message(
+    dataset: str, known: Any, missing: list[str], raw: Path, errors: list[str]
+) -> str:
     return "\n".join(
         [
             f"raw files of {dataset} are missing and could not be downloaded.",
             *(f"  {error}" for error in errors),
-            f"Looked in {raw} and up to {FOLDERS_DOWN} folders below it, also in zip archives, for",
-            *(f"  {name}.gz, or without .gz," for name in missing),
-            f"which are {dataset}'s by their content, whatever their folder is called.",
-            "Two ways on:",
-            "  make demo    runs the whole study on characters drawn from fonts",
-            f"  or get them from {' or '.join(known.mirrors)}, put them into {raw}/ and run "
-            "`dvc repro` again",
+            f"Searched {raw}, up to {MAX_DEPTH} folders deep and inside zip archives, for",
+            *(f"  {name}, with or without .gz," for name in missing),
+            f"with the content of {dataset}'s, whatever their folder is called.",
+            "Either",
+            "  run `make demo`, the whole study on characters drawn from fonts,",
+            f"  or download them from {' or '.join(known.mirrors)} into {raw}/ and run "
+            "`dvc repro` again.",
         ]
     )

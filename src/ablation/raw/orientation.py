@@ -1,4 +1,4 @@
-"""What EMNIST looks like, for raw files of which nobody published a checksum."""
+"""Recognises EMNIST by its class means, for raw files without a published checksum."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -7,14 +7,14 @@ import numpy as np
 from ablation.data.characters import CLASSES, SIDE
 
 BLOCK = 4  # pixels
-STEP = 17  # gray levels of one step of the digits below
-# How far the class means may be from those below, in gray levels: mean over classes, and any class.
-# Measured on 400 characters of every class: EMNIST's 3.8 and 5.4, and 18.8 for the nearest mistake.
-# Of letters of either case, where 10 to 70 % are upper case: 7.7 and 17 at most, and 18.9.
-FAR, CLASS_FAR = 9.0, 20.0
+STEP = 17  # gray levels per step of the digits below
+# Maximum distance of the class means from those below, in gray levels: mean over all classes, and
+# maximum of any class. Measured on 400 characters per class: 3.8 and 5.4 for EMNIST, and a mean of
+# 18.8 for the closest mistake. With 10 to 70 % upper case in Letters: 7.7, 17 and 18.9.
+MAX_MEAN, MAX_ANY = 9.0, 20.0
 
-# The mean image of every class over the test partitions of ByMerge and ByClass (lower case where
-# ByMerge has it), in blocks of 4 x 4 pixels: seven rows of hexadecimal digits, 0 black to f white.
+# The mean image of each class over the test partitions of ByMerge and ByClass (lower case as in
+# ByMerge), in blocks of 4 x 4 pixels: seven rows of hexadecimal digits, 0 black to f white.
 CLASS_MEANS = {
     "0": "0001100 0149a50 0386581 0761391 1942760 07a9710 0122000",
     "1": "0001100 0005610 0008500 001b200 0049100 0166100 0011000",
@@ -66,56 +66,56 @@ CLASS_MEANS = {
 }
 
 MISTAKES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "stored upright, and NIST's are stored transposed": lambda means: means.swapaxes(1, 2),
-    "black on white, and NIST's are white on black": lambda means: 255 - means,
+    "stored upright; NIST's are stored transposed": lambda means: means.swapaxes(1, 2),
+    "black on white; NIST's are white on black": lambda means: 255 - means,
     "mirrored": lambda means: means[:, :, ::-1],
     "upside down": lambda means: means[:, ::-1],
-    "turned by half": lambda means: means[:, ::-1, ::-1],
-    "turned to the left": lambda means: np.rot90(means, -1, (1, 2)),
-    "turned to the right": lambda means: np.rot90(means, 1, (1, 2)),
+    "rotated by 180 degrees": lambda means: means[:, ::-1, ::-1],
+    "rotated to the left": lambda means: np.rot90(means, -1, (1, 2)),
+    "rotated to the right": lambda means: np.rot90(means, 1, (1, 2)),
 }
 
 
-def what_is_wrong(
+def describe_mismatch(
     images: np.ndarray, labels: np.ndarray, forms: Sequence[str] = CLASSES
 ) -> str | None:
-    """Hold the class means to EMNIST's; None if they agree.
+    """Compare class means with EMNIST's.
 
     Args:
         images: (n, 28, 28) uint8, upright.
         labels: (n,) uint8.
-        forms: of each label, the characters of `CLASS_MEANS` that people write for it: "Aa" where
-            the case does not count. Labels of the same forms are taken together.
+        forms: for each label, the keys of `CLASS_MEANS` that are written for it: "Aa" if a class
+            has both cases. Labels with equal forms are pooled.
 
     Returns:
-        How they differ, and which known mistake would explain it.
+        How the means differ and which known mistake would explain it; None if they match.
     """
     kinds = {form: [k for k, each in enumerate(forms) if each == form] for form in forms}
     found = np.bincount(labels, minlength=len(forms))
     if missing := [form for form, of in kinds.items() if not found[of].any()]:
-        return f"no character of class {missing[0]}"
+        return f"no characters of class {missing[0]}"
     means = np.stack([_mean(images[np.isin(labels, of)]) for of in kinds.values()])
     difference = _distance(means, kinds)
     worst = [*kinds][int(difference.argmax())]
-    if difference.mean() < FAR and difference.max() < CLASS_FAR:
+    if difference.mean() < MAX_MEAN and difference.max() < MAX_ANY:
         return None
-    mended = {name: _distance(mend(means), kinds).mean() for name, mend in MISTAKES.items()}
-    guesses = [name for name, far in mended.items() if far < FAR]
+    undone = {name: _distance(undo(means), kinds).mean() for name, undo in MISTAKES.items()}
+    guesses = [name for name, distance in undone.items() if distance < MAX_MEAN]
     looks = f"they look {guesses[0]}" if guesses else "other images, or labels in another order"
     return (
-        f"class means {difference.mean():.0f} gray levels from EMNIST's, at most {FAR:.0f} "
-        f"expected, and {difference.max():.0f} in class {worst} ({looks})"
+        f"class means differ from EMNIST's by {difference.mean():.0f} gray levels, expected at "
+        f"most {MAX_MEAN:.0f}, and by {difference.max():.0f} in class {worst} ({looks})"
     )
 
 
 def _mean(images: np.ndarray) -> np.ndarray:
-    """(7, 7) float, the mean of every block."""
+    """(7, 7) float, the mean of each block."""
     blocks = SIDE // BLOCK
     return np.asarray(images.reshape(-1, blocks, BLOCK, blocks, BLOCK).mean(axis=(0, 2, 4)))
 
 
 def _distance(means: np.ndarray, forms: Iterable[str]) -> np.ndarray:
-    """(k,) mean distance of (k, 7, 7) class means from those of the forms."""
+    """(k,) mean absolute difference of (k, 7, 7) class means from those of the forms."""
     expected = [np.mean([_digits(CLASS_MEANS[c]) for c in form], axis=0) for form in forms]
     return np.asarray(np.abs(means - STEP * np.array(expected)).mean(axis=(1, 2)))
 

@@ -1,4 +1,4 @@
-"""What lies below the folder of raw files, as DVC sees it: it looks before any stage does."""
+"""Checks the folder of raw files for entries that DVC cannot hash or track."""
 
 from pathlib import Path
 
@@ -7,35 +7,37 @@ from ablation.data.characters import DataError
 
 
 def refuse_unwatched(raw: Path) -> None:
-    """DVC stops at a link to nowhere, waits for ever at a pipe, and passes by a link to a folder.
+    """Check that DVC can track all raw files.
+
+    DVC fails on a broken link, blocks on a named pipe, and does not follow a link to a folder.
 
     Args:
         raw: the folder, or a link to it.
 
     Raises:
-        DataError: naming all of these, each in a line.
+        DataError: names all such entries, one per line.
     """
-    found = [(place, wrong) for place in sorted(raw.rglob("*")) if (wrong := _wrong(place, raw))]
+    found = [(path, wrong) for path in sorted(raw.rglob("*")) if (wrong := _wrong(path, raw))]
     if found:
-        raise DataError("\n".join(harmless(f"{place}: {wrong}") for place, wrong in found))
+        raise DataError("\n".join(harmless(f"{path}: {wrong}") for path, wrong in found))
 
 
-def no_file(place: Path) -> str:
-    """What stands there instead of a file, and what to do."""
-    if place.is_dir():
-        return "a folder within a class; move it"
-    if place.is_symlink():
-        return "a link to a file that is not there; mend or delete it"
-    return "no file; delete it"
+def not_a_file(path: Path) -> str:
+    """What a path that is not a regular file is, and what to do about it."""
+    if path.is_dir():
+        return "a folder inside a class folder; move it"
+    if path.is_symlink():
+        return "a broken link; repair or delete it"
+    return "not a regular file; delete it"
 
 
-def _wrong(place: Path, raw: Path) -> str:
-    if place.is_dir():
-        is_read = not any(part.startswith(".") for part in place.relative_to(raw).parts)
-        if place.is_symlink() and is_read:
+def _wrong(path: Path, raw: Path) -> str:
+    if path.is_dir():
+        is_read = not any(part.startswith(".") for part in path.relative_to(raw).parts)
+        if path.is_symlink() and is_read:
             return (
-                "a link to a folder, in which DVC sees no change; move the folder here, or let "
-                "data.raw in params.yaml name the folder that holds it"
+                "a link to a folder, which DVC does not track; move the folder here, or set "
+                "data.raw in params.yaml to the folder that contains it"
             )
         return ""
-    return "" if place.is_file() else no_file(place)
+    return "" if path.is_file() else not_a_file(path)

@@ -1,1 +1,1 @@
-"""What runs trials: executors here and on a cluster, the memory of trials, and the hardware."""
+"""Running trials: local and cluster executors, the cache of results, and the hardware."""

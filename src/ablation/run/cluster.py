@@ -1,7 +1,7 @@
-"""An executor whose workers are those of a Dask cluster, reached through its scheduler.
+"""An executor that runs jobs on a Dask cluster.
 
-Dask transports jobs, characters and results, and knows which workers are there. Whether a worker
-computes the same numbers is checked where it computes, by `ablation.run.cluster_worker`.
+Dask transports jobs, characters and results, and tracks the workers. Each worker checks that its
+results will match, in `ablation.run.cluster_worker`.
 """
 
 import asyncio
@@ -33,19 +33,19 @@ if TYPE_CHECKING:
 # Dask's own.
 SCHEDULER_VARIABLE = "DASK_SCHEDULER_ADDRESS"
 CONNECT_SECONDS = 10
-LOOK_SECONDS = 1.0  # between two looks at who is there
-ALLOWED_FAILURES = 3  # as many workers may die with a trial, as Dask has it; one more is too many
-PATIENCE = 3600.0  # seconds without a worker, once one has left with a trial
+LOOK_SECONDS = 1.0  # polling interval for the list of workers
+ALLOWED_FAILURES = 3  # workers that may die with the same trial; Dask's default
+PATIENCE = 3600.0  # seconds to wait for a worker, after one has left with a trial
 OR_HERE = f"or unset {SCHEDULER_VARIABLE} to train on this machine"
 
 
 def one_kind(address: str, hardware: Hardware) -> Hardware:
-    """What a stage is computed with: that kind of machine of which most workers are.
+    """Choose the hardware for a stage: the kind that most workers of the cluster have.
 
-    Differences between trials are paired: they must not be differences of arithmetic.
+    Trials of a stage are compared in pairs, so all of them must use the same arithmetic.
 
     Raises:
-        UserError: nobody answers at the address, or a worker is not as it should be.
+        UserError: the scheduler cannot be reached, or a worker is unsuitable.
     """
     with _connected(address) as client:
         workers = _Workers(client, address, hardware, mixed=True)
@@ -69,7 +69,7 @@ def _connected(address: str) -> "Iterator[Client]":
             f"`pip install '.[cluster]'`, {OR_HERE}"
         ) from None
     for name in logging.root.manager.loggerDict:
-        if name.startswith("distributed"):  # what goes wrong is said here
+        if name.startswith("distributed"):  # errors are reported here
             logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         asyncio.run(_reach(address))  # a client that cannot leaves threads and tracebacks behind
@@ -84,10 +84,10 @@ def _connected(address: str) -> "Iterator[Client]":
 
 
 async def _reach(address: str) -> None:
-    """Ask who is there.
+    """Check that a scheduler answers at the address.
 
     Raises:
-        OSError: nobody, or no scheduler.
+        OSError: nothing answers, or it is not a scheduler.
     """
     from distributed.comm.core import connect
     from distributed.core import send_recv
@@ -106,10 +106,10 @@ async def _reach(address: str) -> None:
 
 @dataclass
 class _Workers:
-    """The workers of a cluster, as they were when somebody last looked.
+    """The workers of a cluster, as of the last poll.
 
-    mixed: whether other processors or GPUs than the study's are passed over, and not refused.
-    present: the status of each, by its address; others: those that are passed over.
+    mixed: skip workers with a different processor or GPU instead of raising an error.
+    present: worker address to status; others: addresses of the skipped workers.
     """
 
     client: "Client"
@@ -119,19 +119,19 @@ class _Workers:
     present: dict[str, str] = field(default_factory=dict)
     others: set[str] = field(default_factory=set)
     looked: float = -math.inf
-    waiting_since: float | None = None  # and has said so
+    waiting_since: float | None = None  # set when waiting was reported
 
     @cached_property
     def wanted(self) -> Environment:
         return Environment.wanted(self.hardware)
 
     def greet(self) -> None:
-        """Meet all who are there, and say how many can be given something."""
+        """Check all workers, and print how many can be used."""
         able = self.introduce().keys() - self.others
         console.print(f"workers at {self.address}: {len(able)}, {self.client.dashboard_link}")
 
     def available(self) -> set[str]:
-        """The addresses of the workers that may be given a job; a new one checks itself then."""
+        """Addresses of the usable workers; new ones check themselves with their first job."""
         if time.monotonic() - self.looked >= LOOK_SECONDS:
             self.look()
         mine = {worker: self.present[worker] for worker in self.present.keys() - self.others}
@@ -148,24 +148,24 @@ class _Workers:
         return available
 
     def look(self) -> None:
-        """See who is there.
+        """Poll the scheduler for its workers.
 
         Raises:
             UserError: the scheduler has gone.
         """
         with self.reaching() as client:
-            # Not `scheduler_info`, which a thread of the client empties now and then.
+            # Not `scheduler_info`, which a thread of the client clears occasionally.
             ask = client.scheduler.identity  # type: ignore[union-attr]  # None: it has gone
             found = client.sync(ask, n_workers=-1)
         self.present = {worker: about["status"] for worker, about in found["workers"].items()}
-        self.others &= self.present.keys()  # another one may come to the same address
+        self.others &= self.present.keys()  # addresses may be reused
         self.looked = time.monotonic()
 
     def introduce(self) -> dict[str, Environment]:
-        """Ask all workers who they are; those that compute otherwise are refused or passed over.
+        """Get the environments of all workers; reject or skip those with different arithmetic.
 
         Raises:
-            UserError: a line for each worker that this study cannot use, or the scheduler has gone.
+            UserError: names each worker that cannot be used, or the scheduler has gone.
         """
         with self.reaching() as client:
             found = client.run(introduce, self.hardware.device, on_error="return")
@@ -194,7 +194,7 @@ class _Workers:
 
     @contextmanager
     def reaching(self) -> "Iterator[Client]":
-        """The client, to ask the scheduler for something.
+        """The client, for requests to the scheduler.
 
         Raises:
             UserError: the scheduler has gone.
@@ -216,17 +216,17 @@ class _Workers:
 class ClusterExecutor:
     """Runs jobs on the workers of a cluster.
 
-    Each job is given to one worker. Where Dask may choose from several, and all of these leave, it
-    waits for one of them to return, though others have joined.
+    Each job is assigned to a single worker. If Dask could choose among several and all of them
+    left, it would wait for one of them to return, even if other workers had joined.
 
     Args:
-        address: the scheduler's.
-        hardware: what every worker has to compute with.
-        load: called for the characters when the first worker lacks them.
+        address: of the scheduler.
+        hardware: required of every worker.
+        load: loads the characters, when a worker first needs them.
 
     Raises:
-        UserError: on entering, nobody answers at the address; later, a worker is not as it should
-            be, the scheduler has gone, or one worker after the other died with the same job.
+        UserError: on entering, the scheduler cannot be reached; later, a worker is unsuitable, the
+            scheduler has gone, or several workers died with the same job.
     """
 
     def __init__(self, address: str, hardware: Hardware, load: Callable[[], Characters]) -> None:
@@ -269,7 +269,7 @@ class ClusterExecutor:
 
     def next_finished(self) -> tuple[TrainingJob, bytes]:
         while True:
-            self._workers.available()  # looks which are there
+            self._workers.available()  # polls the scheduler
             self._take_back()
             self._hand_out()
             self._give_up_on_lost_workers()
@@ -288,7 +288,7 @@ class ClusterExecutor:
                     self._give(self._waiting.popleft(), worker)
 
     def _give(self, job: TrainingJob, worker: str, **characters: "Future[Any]") -> None:
-        key = f"{job.work}-{job.trial.model}-{uuid4().hex}"  # Dask shows what is before it
+        key = f"{job.work}-{job.trial.model}-{uuid4().hex}"  # Dask's dashboard shows the prefix
         with self._workers.reaching() as client:
             future = client.submit(
                 serve, job, self._workers.wanted, **characters, key=key, workers=[worker]
@@ -297,7 +297,7 @@ class ClusterExecutor:
         future.add_done_callback(self._done.put)
 
     def _take_back(self) -> None:
-        """Take back the jobs of workers that have left."""
+        """Requeue the jobs of workers that have left."""
         for future, (job, worker) in [*self._running.items()]:
             if worker not in self._workers.present:
                 del self._running[future]
@@ -317,10 +317,10 @@ class ClusterExecutor:
         self._waiting.append(job)
 
     def _give_up_on_lost_workers(self) -> None:
-        """End where a job waits that a worker left with, and no other worker has joined for long.
+        """Give up after waiting too long for a worker to take over a lost job.
 
         Raises:
-            UserError: it is so.
+            UserError: no worker has joined for `PATIENCE` seconds.
         """
         since = self._workers.waiting_since
         left = sorted({worker for job in self._waiting for worker in self._died[job.key]})
@@ -367,13 +367,13 @@ class ClusterExecutor:
                 break
             except TimeoutError:
                 self._workers.look()
-                if worker not in self._workers.present:  # it left before it returned its result
+                if worker not in self._workers.present:  # it left before returning a result
                     return None
-            except (KilledWorker, NoValidWorkerError):  # as schedulers may be set up
+            except (KilledWorker, NoValidWorkerError):  # depends on the scheduler's configuration
                 return None
             except CancelledError:
                 raise self._workers.gone() from None
-            except Exception as error:  # it never began
+            except Exception as error:  # the job was not started
                 self._workers.introduce()
                 raise UserError(
                     f"{self._address}: the scheduler or a worker cannot run this project "
@@ -384,9 +384,9 @@ class ClusterExecutor:
         return answer  # type: ignore[no-any-return]
 
     def _characters(self) -> "Future[Any]":
-        """Dask's copy of the characters, which workers fetch from each other.
+        """A future of the characters, which workers fetch from each other.
 
-        As a task, so that it comes from the scheduler again when all that had it have left.
+        It is the result of a task, so that Dask can recompute it if all workers holding it leave.
         """
         import dask
 

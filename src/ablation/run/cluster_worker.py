@@ -1,4 +1,4 @@
-"""What a worker of a cluster does: it checks what it computes with, and runs a job if that fits."""
+"""Code that runs on a cluster's workers: checks the environment, then runs the job."""
 
 import asyncio
 import os
@@ -19,22 +19,22 @@ from ablation.run.job import TrainingJob
 NO_GPU = Computer("no GPU that torch finds", "none")
 
 
-class _LacksCharacters(Exception):  # noqa: N818  no error: they are sent then
+class _LacksCharacters(Exception):  # noqa: N818  not an error: they are sent on request
     pass
 
 
 class Refusal(Enum):
-    """Why a worker sends a job back."""
+    """Why a worker returns a job without running it."""
 
-    UNFIT = "it would compute other numbers"
-    LACKS_CHARACTERS = "it has not got the characters yet"
+    UNFIT = "its results would not match"
+    LACKS_CHARACTERS = "it does not have the characters yet"
 
 
 @dataclass(frozen=True)
 class Environment:
-    """What the numbers of a process depend on beside its jobs.
+    """Everything besides the job that a worker's results depend on.
 
-    code: `memory.code_digest`; threads: how many jobs it takes at once.
+    code: `memory.code_digest`; threads: number of concurrent jobs.
     """
 
     code: str
@@ -44,11 +44,11 @@ class Environment:
 
     @classmethod
     def wanted(cls, hardware: Hardware) -> "Environment":
-        """That which every worker has to have for a study on this hardware."""
+        """The environment required for a study on this hardware."""
         return cls(memory.code_digest(), libraries(), hardware.computer)
 
     def mismatches(self, wanted: "Environment") -> list[str]:
-        """What no parameter allows, in a few words each."""
+        """Short descriptions of all differences that no parameter permits."""
         theirs = {**self.libraries, "the code": self.code[:8]}
         ours = {**wanted.libraries, "the code": wanted.code[:8]}
         found = [
@@ -57,21 +57,21 @@ class Environment:
             if theirs.get(name) != version
         ]
         if self.threads != wanted.threads:
-            # The generator of dropout is the process's own.
+            # Dropout uses the process's global generator.
             found.append(f"it has {self.threads} threads; start it with --nthreads 1")
         if self.computer == NO_GPU:
             found.append(f"it has {NO_GPU.name}")
         return found
 
     def computes_as(self, wanted: "Environment") -> bool:
-        """Whether its processor or GPU gives the same numbers, to the last digit."""
+        """Whether its processor or GPU gives bit-identical results."""
         return self.computer.arithmetic == wanted.computer.arithmetic
 
 
 async def introduce(device: str, dask_worker: Any) -> tuple[str, Environment]:
-    """The name of this worker's machine, and what its numbers depend on.
+    """This worker's host name and environment.
 
-    In a thread: to import torch may take long, and Dask has to hear of the worker meanwhile.
+    Runs in a thread, because importing torch takes long and would block Dask's heartbeats.
     """
     environment = await asyncio.to_thread(_environment, device, dask_worker.state.nthreads)
     return platform.node(), environment
@@ -81,7 +81,7 @@ def serve(job: TrainingJob, wanted: Environment, characters: Characters | None =
     """Run a job.
 
     Returns:
-        the bytes of its result or why it is sent back, and an error to raise where the study runs.
+        The result's bytes or a `Refusal`, and an error to be raised by the study.
     """
     return outcome_of(partial(_serve, job, wanted, characters))
 
@@ -96,7 +96,7 @@ def _serve(job: TrainingJob, wanted: Environment, characters: Characters | None)
     if environment.mismatches(wanted) or not environment.computes_as(wanted):
         return Refusal.UNFIT
     try:
-        return worker.run(job, _place(), partial(_unless_lacking, characters))
+        return worker.run(job, _cache_folder(), partial(_unless_lacking, characters))
     except _LacksCharacters:
         return Refusal.LACKS_CHARACTERS
 
@@ -108,8 +108,8 @@ def _unless_lacking(characters: Characters | None) -> Characters:
 
 
 @cache
-def _place() -> Path | None:
-    """A folder that several machines may see; without one, only the study remembers."""
+def _cache_folder() -> Path | None:
+    """The cache folder, possibly shared by several machines; None if it is not configured."""
     if not os.environ.get(memory.FOLDER_VARIABLE):
         return None
     collect_unfinished(memory.folder())
@@ -118,10 +118,10 @@ def _place() -> Path | None:
 
 @cache
 def _environment(device: str, threads: int) -> Environment:
-    from ablation.run import worker  # noqa: F401  first: the digest is of the code that is loaded
+    from ablation.run import worker  # noqa: F401  first, so that the digest is of the loaded code
 
     try:
         computer = Computer.here(device)
-    except (AssertionError, RuntimeError):  # as torch says it
+    except (AssertionError, RuntimeError):  # raised by torch without a GPU
         computer = NO_GPU
     return Environment(memory.code_digest(), libraries(), computer, threads)

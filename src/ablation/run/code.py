@@ -1,6 +1,6 @@
-"""The digest of the code that computes a trial's number: the same in every Python that reads it.
+"""A digest of the code that determines a trial's result, independent of the Python version.
 
-Imports nothing of this project, so that any Python can be asked for it.
+Imports nothing from this project, so that any Python can compute it.
 """
 
 import ast
@@ -10,15 +10,15 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
-# What computes a trial's number. What is hashed itself is not here: characters, recipes, sizes.
+# The code that determines a trial's result. Its inputs (characters, recipes, sizes) are hashed too.
 CODE = ("trial/[!.]*.py", "data/splits.py")
 
 
 @cache
 def code_digest() -> str:
-    """Hash of the code a trial runs, as Python reads it, without what it says of itself.
+    """Hash of the syntax trees of the code a trial runs.
 
-    Comments, docstrings and errors do not count.
+    Comments, docstrings and raised errors are ignored.
     """
     digest = hashlib.sha256()
     for path in sorted(path for pattern in CODE for path in PACKAGE.glob(pattern)):
@@ -27,10 +27,10 @@ def code_digest() -> str:
 
 
 def as_read(source: bytes) -> str:
-    """The syntax tree of a module as Python 3.11 writes it, whichever Python reads it here.
+    """Dump the syntax tree of a module in the format of Python 3.11, on any later version.
 
     Raises:
-        SyntaxError: it is no Python.
+        SyntaxError: the source is not valid Python.
     """
     tree = ast.parse(source)
     for node in ast.walk(tree):
@@ -41,9 +41,9 @@ def as_read(source: bytes) -> str:
         if isinstance(node, ast.Raise):
             node.exc = node.cause = None
         if isinstance(node, ast.Constant):
-            node.kind = None  # the u of u"text", which 3.11 forgets within f-strings
-        if not getattr(node, "type_params", True):  # since 3.12; empty in code that 3.11 can read
+            node.kind = None  # the u of u"text", which 3.11 drops inside f-strings
+        if not getattr(node, "type_params", True):  # since 3.12; empty in code valid in 3.11
             del node.type_params  # type: ignore[attr-defined]
-    if sys.version_info >= (3, 13):  # which leaves empty lists out, unless it is told not to
+    if sys.version_info >= (3, 13):  # omits empty lists by default
         return ast.dump(tree, show_empty=True)
     return ast.dump(tree)

@@ -1,4 +1,4 @@
-"""What runs training jobs: worker processes here, or the workers of a cluster."""
+"""The executor protocol for training jobs, and its implementation with local processes."""
 
 from functools import partial
 from pathlib import Path
@@ -13,9 +13,9 @@ from ablation.run.job import TrainingJob
 
 
 class Executor(Protocol):
-    """Runs jobs side by side: submit some while there is room, then take what has finished.
+    """Runs jobs in parallel: submit jobs while there is room, then collect finished ones.
 
-    A context manager; leaving it ends the jobs that still run.
+    A context manager; leaving it cancels the jobs that are still running.
     """
 
     def __enter__(self) -> Self: ...
@@ -29,35 +29,35 @@ class Executor(Protocol):
 
     @property
     def running(self) -> int:
-        """Number of jobs that were submitted and have not been returned."""
+        """Number of jobs submitted but not yet returned."""
 
     @property
     def has_room(self) -> bool:
-        """Whether a job that is submitted now starts at once."""
+        """Whether a job submitted now would start immediately."""
 
     def submit(self, job: TrainingJob) -> None:
         """Start a job as soon as a worker is idle."""
 
     def next_finished(self) -> tuple[TrainingJob, bytes]:
-        """Wait for a job to finish, in any order; it, and its result, which is remembered.
+        """Wait for any job to finish; returns it and its result, which has been cached.
 
         Raises:
-            UserError: a worker was killed, or the machine refused it memory or room on a disk.
+            UserError: a worker was killed or ran out of memory or disk space.
         """
 
 
 class LocalExecutor:
-    """Worker processes of this machine, or this process itself if there is one worker.
+    """Runs jobs in worker processes on this machine, or in this process if `workers` is 1.
 
     Args:
-        workers: how many jobs run at a time.
-        characters: the file that holds the characters.
+        workers: number of concurrent jobs.
+        characters: the npz file of characters.
     """
 
     def __init__(self, workers: int, characters: Path) -> None:
         self._pool = WorkerPool(workers)
-        # Workers outlive a study: all that a training depends on is told to them.
-        self._told = memory.folder(), memory.code_digest(), characters.absolute()
+        # Workers may outlive a study, so everything a job depends on is passed explicitly.
+        self._context = memory.folder(), memory.code_digest(), characters.absolute()
 
     def __enter__(self) -> Self:
         return self
@@ -79,16 +79,16 @@ class LocalExecutor:
         return self._pool.has_idle_worker
 
     def submit(self, job: TrainingJob) -> None:
-        self._pool.submit(partial(_run, job, *self._told))
+        self._pool.submit(partial(_run, job, *self._context))
 
     def next_finished(self) -> tuple[TrainingJob, bytes]:
         job, payload = self._pool.next_outcome()
         return job, payload
 
 
-def _run(job: TrainingJob, place: Path, code: str, characters: Path) -> tuple[TrainingJob, bytes]:
-    from ablation.run import worker  # here, in the worker process: it imports torch
+def _run(job: TrainingJob, cache: Path, code: str, characters: Path) -> tuple[TrainingJob, bytes]:
+    from ablation.run import worker  # imported in the worker process only, because it imports torch
 
     if memory.code_digest() != code:
         raise UserError("src/ablation was edited during the study; start `dvc repro` again")
-    return job, worker.run(job, place, partial(Characters.load, characters))
+    return job, worker.run(job, cache, partial(Characters.load, characters))

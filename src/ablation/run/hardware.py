@@ -1,4 +1,4 @@
-"""What the trials run on, and with which arithmetic."""
+"""The hardware that trials run on, and its arithmetic."""
 
 import os
 import platform
@@ -14,12 +14,12 @@ from ablation.base.errors import UserError
 from ablation.processes.cores import cores
 from ablation.run import memory
 
-# Versions that a trial's number depends on: what trains, and what splits.
+# Libraries whose versions affect a trial's result: those used for training and splitting.
 LIBRARIES = ("torch", "numpy", "scikit-learn")
-# Of a processor's instructions, those that decide how numbers are multiplied and added.
+# CPU flags that affect the results of arithmetic.
 ARITHMETIC = re.compile(r"avx|fma|f16c|amx|sse4|neon|asimd|sve|sme|bf16|fp16|fphp")
 PROCESSOR_MODEL = ("vendor_id", "cpu family", "model", "CPU implementer", "CPU part")
-# In /dev, where a GPU's driver is: Nvidia's, its embedded boards', Windows', AMD's.
+# Device files of GPU drivers in /dev: Nvidia, Nvidia Jetson, WSL, AMD.
 GPU_FILES = ("nvidia*", "nvhost*", "dxg", "kfd")
 
 
@@ -29,14 +29,14 @@ class HardwareError(UserError):
 
 @dataclass(frozen=True)
 class Computer:
-    """A processor or GPU: what it calls itself, and what the results it computes depend on."""
+    """A processor or GPU: its name, and the features that its results depend on."""
 
     name: str
     arithmetic: str
 
     @classmethod
     def here(cls, device: str) -> Self:
-        """The one that this process computes on."""
+        """The one that this process runs on."""
         if device == "cuda":
             return cls(gpu_name(), gpu_name())
         return cls(processor_name(), processor_arithmetic())
@@ -44,10 +44,10 @@ class Computer:
 
 @dataclass(frozen=True)
 class Hardware:
-    """Where trials run: `workers` changes how long they take, the rest also their last digits.
+    """What trials run on. `workers` affects only their speed; the rest also affects rounding.
 
-    device: `cpu` or `cuda`; bf16: whether layers compute in bfloat16; elsewhere: what computes, if
-    it is another processor or GPU than this machine's.
+    device: `cpu` or `cuda`; bf16: whether layers compute in bfloat16; elsewhere: the processor or
+    GPU of a cluster's workers, if it differs from this machine's.
     """
 
     device: str
@@ -60,11 +60,11 @@ class Hardware:
         """Resolve `auto` in the training section of params.yaml.
 
         Raises:
-            HardwareError: `cuda` is asked for where there is none.
+            HardwareError: `cuda` is requested but not available.
         """
         if device == "cuda" and not has_gpu():
             raise HardwareError(
-                "params.yaml: training.device: 'cuda', but torch finds no GPU; write auto or cpu"
+                "params.yaml: training.device: 'cuda', but torch finds no GPU; use auto or cpu"
             )
         if device == "auto":
             device = "cuda" if has_gpu() else "cpu"
@@ -90,9 +90,9 @@ class Hardware:
 
     @property
     def arithmetic(self) -> dict[str, Any]:
-        """What a trial's number depends on beside the trial: the device and who computes on it.
+        """Everything besides the trial that its result depends on.
 
-        Libraries choose their kernels by the processor's instructions and model, or by the GPU.
+        Libraries select kernels by the processor's model and instructions, or by the GPU.
         """
         computer = self.computer.arithmetic
         return {"device": self.device, "computer": computer, "bf16": self.bf16, **libraries()}
@@ -100,13 +100,13 @@ class Hardware:
 
 @cache
 def libraries() -> dict[str, str]:
-    """The versions that a trial's number depends on; read once: it is slow."""
+    """Versions of the libraries that a trial's result depends on; cached, because it is slow."""
     return {name: metadata.version(name) for name in LIBRARIES}
 
 
 def has_gpu() -> bool:
-    """Whether torch finds one."""
-    # To be told by torch that there is none takes more than a second.
+    """Whether torch finds a GPU."""
+    # Importing torch just to find none takes more than a second.
     if sys.platform == "linux" and not any(
         file for name in GPU_FILES for file in Path("/dev").glob(name)
     ):
@@ -123,24 +123,24 @@ def _gpu_has_bf16() -> bool:
 
 
 def processes_on_gpu() -> int:
-    """How many processes train on one GPU at a time.
+    """Number of processes that should share one GPU.
 
-    A GPU lets processes take turns, so that several gain nothing, unless Nvidia's Multi-Process
-    Service runs. On an H200, four of them then trained 2.8 times as many MLPs and 2.4 times as many
-    CNNs as one.
+    Processes on a GPU are time-sliced, so several gain nothing unless Nvidia's Multi-Process
+    Service (MPS) is running. With MPS on an H200, four processes had 2.8 times the throughput of
+    one for MLPs and 2.4 times for CNNs.
     """
     pipe = Path(os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps"), "control")
     return 4 if pipe.exists() else 1
 
 
 def processor_name() -> str:
-    """What the processor calls itself."""
+    """The processor's model name."""
     fields = _processor()
     return fields.get("model name") or platform.processor() or platform.machine()
 
 
 def processor_arithmetic() -> str:
-    """The processor's model and the instructions that its results depend on."""
+    """The processor's model and the instruction sets that its results depend on."""
     fields = _processor()
     instructions = fields.get("flags", fields.get("Features", "")).split()
     model = [fields[name] for name in PROCESSOR_MODEL if name in fields]
@@ -148,7 +148,7 @@ def processor_arithmetic() -> str:
 
 
 def gpu_name() -> str:
-    """What torch calls the GPU that it computes on."""
+    """Name of the current GPU, according to torch."""
     import torch
 
     return torch.cuda.get_device_name()
@@ -156,7 +156,7 @@ def gpu_name() -> str:
 
 @cache
 def _processor() -> dict[str, str]:
-    """The first processor's fields in Linux's list; none elsewhere."""
+    """The fields of the first processor in /proc/cpuinfo; empty on other systems than Linux."""
     information = Path("/proc/cpuinfo")
     first = information.read_text().partition("\n\n")[0] if information.exists() else ""
     pairs = (line.partition(":") for line in first.splitlines())
@@ -164,9 +164,9 @@ def _processor() -> dict[str, str]:
 
 
 def bf16_speedup() -> float:
-    """Time of float32 over that of bf16 on this processor, measured once a machine.
+    """Speedup of bf16 over float32 on this processor, measured once per machine.
 
-    Processors without bf16 instructions emulate them, slowly.
+    Below 1 on processors that have to emulate bf16.
     """
     machine = {"node": platform.node(), "torch": metadata.version("torch")}
     name = f"bf16-{memory.key(**machine, processor=processor_arithmetic())}"

@@ -1,4 +1,4 @@
-"""One training as an executor is asked for it, wherever it runs."""
+"""The job that an executor runs."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,10 +11,10 @@ Work = Literal["validate", "fit"]
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """A training, and all that its number depends on but the code.
+    """A training run, with everything its result depends on except the code.
 
-    work: `validate` on the trial's split, or `fit` on all characters; key: the name under which the
-    result is remembered; digest: SHA-256 of the characters.
+    work: `validate` on the trial's split, or `fit` on all characters; key: of the result in the
+    cache; digest: SHA-256 of the characters.
     """
 
     work: Work

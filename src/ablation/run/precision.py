@@ -1,4 +1,4 @@
-"""Which precision `auto` stands for: decided once a study, so that its stages compute alike."""
+"""Resolves precision `auto` once per study, so that all stages use the same precision."""
 
 from pathlib import Path
 from typing import Literal
@@ -7,8 +7,8 @@ from ablation.base.checked import Checked, load, save
 from ablation.run.hardware import Hardware, bf16_speedup
 
 RECORD = Path("data/precision.yaml")
-# Speed of bf16 over float32 below which a processor only emulates it. One without its instructions
-# took 9 times as long for a CNN.
+# Speedup of bf16 below which a processor is assumed to emulate it. Emulation was 9 times slower for
+# a CNN.
 EMULATED = 0.5
 COMMENT = (
     "What training.precision in params.yaml stands for, decided once by the first machine.\n"
@@ -17,7 +17,7 @@ COMMENT = (
 
 
 class Record(Checked):
-    """What was asked for, what was decided, and the processor or GPU that decided it."""
+    """The requested precision, the chosen one, and the processor or GPU it was chosen on."""
 
     asked: Literal["auto", "bf16", "float32"]
     precision: Literal["bf16", "float32"]
@@ -25,7 +25,7 @@ class Record(Checked):
 
 
 def settle(asked: str, device: str) -> None:
-    """Record the study's precision, unless it is recorded for this wish already.
+    """Record the study's precision, unless it is already recorded for this setting.
 
     Args:
         asked: `training.precision` of params.yaml.
@@ -45,16 +45,16 @@ def settle(asked: str, device: str) -> None:
 
 
 def hardware_for(asked: str, device: str, workers: str | int) -> tuple[Hardware, str]:
-    """What this machine computes a stage with: in the precision that is recorded for the study.
+    """The hardware to run a stage on, in the precision recorded for the study.
 
-    A machine that would have to emulate it computes whole stages in its own: all that a stage
-    compares is then computed alike, and what each stage computed in stands beside its times.
+    A machine that would have to emulate the recorded precision runs whole stages in its own
+    instead, so comparisons within a stage stay valid. The times table lists each stage's precision.
 
     Args:
         asked, device, workers: `training.precision`, `.device` and `.workers` of params.yaml.
 
     Returns:
-        the hardware, and a sentence where this machine would have decided otherwise, else "".
+        The hardware, and a remark if this machine would have chosen another precision, or "".
 
     Raises:
         HardwareError: this machine does not have the device.
@@ -64,19 +64,18 @@ def hardware_for(asked: str, device: str, workers: str | int) -> tuple[Hardware,
     if record is None or record.precision == own.precision:
         return own, ""
     said = (
-        f"{RECORD}: this study computes in {record.precision}, decided on {record.decided_on}; "
-        f"here {own.precision} is the faster"
+        f"{RECORD}: this study uses {record.precision}, chosen on {record.decided_on}; "
+        f"on this machine {own.precision} is faster"
     )
     if record.precision == "bf16" and _emulates_bf16(own):
-        return own, f"{said} by far, so this stage computes in it"
+        return own, f"{said} by far, so this stage uses it"
     return own.computing_in(record.precision), (
-        f"{said}. To change, write it as training.precision in params.yaml: everything then "
-        "trains again"
+        f"{said}. To use it, set training.precision in params.yaml; all trials are then retrained"
     )
 
 
 def _emulates_bf16(hardware: Hardware) -> bool:
-    """Whether bf16 costs so much that a study should not wait for it."""
+    """Whether bf16 is too slow to be used, because the hardware emulates it."""
     return hardware.device == "cuda" or bf16_speedup() < EMULATED
 
 

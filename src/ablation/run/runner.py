@@ -1,7 +1,7 @@
-"""Runs trials: those that are remembered are recalled, an executor trains the others.
+"""Runs trials: returns cached results, and trains the other trials with an executor.
 
-Importing torch takes longer than all else that a stage does when it finds every trial remembered,
-so that waits until there is something to train.
+The executor, and with it torch, is only imported if there is something to train: the import would
+dominate the time of a stage whose trials are all cached.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,7 +21,7 @@ from ablation.trial.trials import Learnt, Result, Trial
 
 
 class Finished(NamedTuple):
-    """A trial with its result, and whether that was remembered."""
+    """A trial with its result, and whether the result was cached."""
 
     trial: Trial
     result: Result
@@ -30,9 +30,9 @@ class Finished(NamedTuple):
 
 @dataclass(frozen=True)
 class TrialRunner:
-    """What all trials of a study share: the characters, the batch size and the hardware.
+    """Runs the trials of a study, which share characters, batch size and hardware.
 
-    cluster: the address of a Dask scheduler whose workers train; this machine's do if it is empty.
+    cluster: address of a Dask scheduler; empty to train on this machine.
     """
 
     characters: Path
@@ -41,15 +41,14 @@ class TrialRunner:
     cluster: str = ""
 
     def run(self, trials: Iterable[Trial]) -> Iterator[Finished]:
-        """Each trial with its result, as they finish; a finished trial is remembered at once.
+        """Run trials; yields results as they finish, in any order, and caches them immediately.
 
-        Yields in no fixed order. A trial's result depends neither on the order nor on the number
-        of workers. The trials may come from a generator, which can decide by what has been yielded
-        so far: it is asked for the next one when a worker is idle.
+        Results depend neither on the order nor on the number of workers. `trials` may be a
+        generator that depends on the results yielded so far: it is advanced when a worker is idle.
 
         Raises:
-            SplitError: the characters cannot be split as a trial's repeat asks.
-            UserError: a worker was killed, or the machine refused it memory or room on a disk.
+            SplitError: a trial's split cannot be made from the characters.
+            UserError: a worker was killed or ran out of memory or disk space.
         """
         for trial, payload, remembered in self._each(trials, "validate"):
             yield Finished(trial, Result.from_bytes(payload), remembered)
@@ -57,25 +56,25 @@ class TrialRunner:
     def fit(self, trials: Iterable[Trial]) -> Iterator[tuple[Trial, Result, Learnt]]:
         """Train on *all* characters; of a repeat only the seeds are used, not the split.
 
-        Yields the trial, its result (score 0: nothing was left to score it on) and what the
-        network learnt, in no fixed order; remembered like trials.
+        Yields the trial, its result (with score 0, as there is no validation part) and the trained
+        weights, in any order. Cached like trials.
         """
         for trial, payload, _ in self._each(trials, "fit"):
             result, _, learnt = payload.partition(b"\n")
             yield trial, Result.from_bytes(result), Learnt.from_bytes(learnt)
 
     def recall(self, trial: Trial) -> Result | None:
-        """The remembered result of a trial; None if it has to be trained."""
+        """The cached result of a trial; None if it has to be trained."""
         payload = memory.recall(self._key("validate", trial))
         return None if payload is None else Result.from_bytes(payload)
 
     def remembers(self, trial: Trial, work: Work = "validate") -> bool:
-        """Whether a trial has been run before, on hardware that computes alike."""
+        """Whether a trial's result is cached, for equivalent hardware."""
         return memory.remembers(self._key(work, trial))
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the characters, as they were when something was first asked of them."""
+        """SHA-256 of the characters, as of the first access."""
         return self._about.digest
 
     @property
@@ -85,7 +84,7 @@ class TrialRunner:
 
     @property
     def largest(self) -> float:
-        """The share of the largest class."""
+        """The fraction of characters in the largest class."""
         return self._about.largest
 
     @property
@@ -95,7 +94,7 @@ class TrialRunner:
 
     @property
     def levels(self) -> tuple[float, float] | None:
-        """The values that became black and white in pictures of more than 8 bits."""
+        """The values of black and white, for pictures of more than 8 bits."""
         return self._about.levels
 
     @cached_property

@@ -1,4 +1,4 @@
-"""What happens in a worker process: a training, from a job to the bytes that are remembered."""
+"""Runs a job in a worker process, and returns the bytes to be cached."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,29 +14,29 @@ from ablation.run.no_compiler import leave_compiler_out
 from ablation.trial import scoring
 from ablation.trial.training import Part, prepare_process
 
-# The characters of the last job and their number of classes, by their hash and the device.
+# The last job's characters and number of classes, by digest and device.
 _kept: dict[tuple[str, str], tuple[Part, int]] = {}
 
 
-def run(job: TrainingJob, place: Path | None, load: Callable[[], Characters]) -> bytes:
-    """Train, or recall what another study has trained in the meantime.
+def run(job: TrainingJob, cache: Path | None, load: Callable[[], Characters]) -> bytes:
+    """Train, or return a result that another study has cached in the meantime.
 
     Args:
-        place: the folder where results are remembered; None to remember nothing.
-        load: called for the characters, once for many jobs.
+        cache: folder of cached results; None to disable caching.
+        load: loads the characters; called when they change.
 
     Returns:
-        a `Result`; of a fit, a line feed and the `Learnt` network after it.
+        A serialised `Result`; for a fit, followed by a line feed and the serialised `Learnt`.
 
     Raises:
-        SplitError: a class is too small to be in both parts of the split.
-        UserError: other characters were loaded than the job is about.
+        SplitError: a class is too small for the split.
+        UserError: the loaded characters do not match the job's digest.
     """
-    payload = memory.recall(job.key, place) if place else None
+    payload = memory.recall(job.key, cache) if cache else None
     if payload is None:
         payload = _train(job, load)
-        if place:
-            memory.remember(job.key, payload, place)
+        if cache:
+            memory.remember(job.key, payload, cache)
     return payload
 
 
@@ -59,7 +59,7 @@ def _keep(characters: Characters, digest: str, device: str) -> None:
     if characters.digest() != digest:
         raise UserError("the characters changed during the study; start `dvc repro` again")
     _kept.clear()
-    # What came over a network cannot be written to, which torch asks for.
+    # torch requires writable arrays; those received over a network are read-only.
     images, labels = (
         torch.from_numpy(np.require(array, requirements="W")).to(device)
         for array in (characters.images, characters.labels)

@@ -1,1 +1,1 @@
-"""What is done with fitted models: predict, draw."""
+"""Applications of fitted models: `ablation predict` and `ablation draw`."""

@@ -1,4 +1,4 @@
-"""Which character is on a picture: what every model answers, and why where none can."""
+"""Recognises the characters on pictures with one or more fitted models."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ import numpy as np
 
 from ablation.base.errors import UserError
 from ablation.pictures.picture import Levels
-from ablation.pictures.seen import Seen, seen
+from ablation.pictures.preprocessing import Preprocessed, preprocess
 
-if TYPE_CHECKING:  # torch takes seconds, and a picture that cannot be read needs none
+if TYPE_CHECKING:  # importing torch takes seconds
     from ablation.fitted.model import Fitted
 
 GUESSES = 3
-# How a picture becomes an image: by which conversion, and what is black and white of many bits.
-Way = tuple[str, Levels | None]
+# Arguments of `preprocess`: the conversion and the levels.
+Preprocessing = tuple[str, Levels | None]
 
 
 @dataclass(frozen=True)
@@ -29,30 +29,30 @@ class Guess:
 
 @dataclass(frozen=True)
 class Answer:
-    """What is said of one picture.
+    """The models' predictions for one picture.
 
     Attributes:
         image: its name.
-        error: why there is no answer, or None.
-        warning: what a person has to know of the answer, or None.
-        guesses: a model's name to its guesses, the most probable first; a model is left out whose
-            way finds nothing on the picture, and `warning` says so.
-        ways: a conversion's name to what the models that it belongs to saw.
+        error: why there are no predictions, or None.
+        warning: problems that affect the predictions, or None.
+        guesses: model name to its predictions, the most probable first. A model whose
+            preprocessing fails is missing, and `warning` says why.
+        preprocessed: conversion name to the input of the models that use it.
     """
 
     image: str
     error: str | None = None
     warning: str | None = None
     guesses: Mapping[str, list[Guess]] | None = None
-    ways: Mapping[str, Seen] | None = None
+    preprocessed: Mapping[str, Preprocessed] | None = None
 
     @property
     def seen(self) -> Mapping[str, np.ndarray]:
-        """A conversion's name to (28, 28) uint8, of all that is written; none without an answer."""
-        return {way: seen.images[0] for way, seen in (self.ways or {}).items()}
+        """Conversion name to (28, 28) uint8, all of the writing; empty if there is an error."""
+        return {way: seen.images[0] for way, seen in (self.preprocessed or {}).items()}
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: `image`, and `error` or else `warning` and the guesses of every model."""
+        """For JSON: `image`, and either `error` or `warning` and the guesses of each model."""
         if self.error is not None:
             return {"image": self.image, "error": self.error}
         guesses = {
@@ -64,20 +64,22 @@ class Answer:
 def answer(
     images: Iterable[Path | BinaryIO], models: Mapping[str, "Fitted"], guesses: int = GUESSES
 ) -> list[Answer]:
-    """Ask every model about every picture; one that cannot be read does not lose the others.
+    """Run all models on all pictures; unreadable pictures do not affect the others.
 
     Args:
-        images: files, or open ones.
-        models: fitted models, by the names that the answers give them.
-        guesses: how many characters each model names.
+        images: paths or open files.
+        models: name to fitted model.
+        guesses: number of predictions per model.
 
     Returns:
-        an answer for each picture, in their order.
+        One answer per picture, in order.
     """
-    ways = {name: (each.about.conversion, each.about.levels) for name, each in models.items()}
-    read = [_read(image, dict.fromkeys(ways.values())) for image in images]
+    preprocessed = {
+        name: (each.about.conversion, each.about.levels) for name, each in models.items()
+    }
+    read = [_read(image, dict.fromkeys(preprocessed.values())) for image in images]
     said = {
-        name: _ask(fitted, [each.images(ways[name]) for each in read])
+        name: _ask(fitted, [each.images(preprocessed[name]) for each in read])
         for name, fitted in models.items()
     }
     answers = []
@@ -89,17 +91,21 @@ def answer(
         }
         if not best:
             answers.append(
-                Answer(picture.name, error="; ".join(dict.fromkeys(picture.faults.values())))
+                Answer(picture.name, error="; ".join(dict.fromkeys(picture.errors.values())))
             )
             continue
-        without = [f"{name}: {picture.faults[ways[name]]}" for name in models if name not in best]
+        without = [
+            f"{name}: {picture.errors[preprocessed[name]]}" for name in models if name not in best
+        ]
         warnings = filter(None, [_several(best), *picture.warnings, *without])
         answers.append(
             Answer(
                 picture.name,
                 warning="; ".join(warnings) or None,
                 guesses={name: each[0] for name, each in best.items()},
-                ways={conversion: seen for (conversion, _), seen in picture.ways.items()},
+                preprocessed={
+                    conversion: seen for (conversion, _), seen in picture.preprocessed.items()
+                },
             )
         )
     return answers
@@ -107,33 +113,33 @@ def answer(
 
 @dataclass(frozen=True)
 class _Picture:
-    """What a picture becomes on each way, or why it becomes nothing there."""
+    """A picture's preprocessed inputs, or the errors of preprocessing it."""
 
     name: str
-    ways: dict[Way, Seen]
-    faults: dict[Way, str]
+    preprocessed: dict[Preprocessing, Preprocessed]
+    errors: dict[Preprocessing, str]
 
-    def images(self, way: Way) -> list[np.ndarray]:
-        return self.ways[way].images if way in self.ways else []
+    def images(self, way: Preprocessing) -> list[np.ndarray]:
+        return self.preprocessed[way].images if way in self.preprocessed else []
 
     @property
     def warnings(self) -> list[str]:
-        return list(dict.fromkeys(w for seen in self.ways.values() for w in seen.warnings))
+        return list(dict.fromkeys(w for seen in self.preprocessed.values() for w in seen.warnings))
 
 
-def _read(image: Path | BinaryIO, ways: Iterable[Way]) -> _Picture:
+def _read(image: Path | BinaryIO, preprocessed: Iterable[Preprocessing]) -> _Picture:
     name = str(image) if isinstance(image, Path) else str(getattr(image, "name", ""))
     picture = _Picture(name, {}, {})
-    for way in ways:
+    for way in preprocessed:
         try:
-            picture.ways[way] = seen(image, *way)
+            picture.preprocessed[way] = preprocess(image, *way)
         except UserError as error:
-            picture.faults[way] = str(error)
+            picture.errors[way] = str(error)
     return picture
 
 
 def _ask(fitted: "Fitted", pictures: list[list[np.ndarray]]) -> list[np.ndarray]:
-    """(images, classes) for every picture, all in one batch; a picture may be of no image."""
+    """Predict in one batch; returns (images, classes) for each picture, which may have no image."""
     images = [one for each in pictures for one in each]
     if not images:
         return [np.empty(0)] * len(pictures)
@@ -154,4 +160,4 @@ def _several(best: Mapping[str, list[list[Guess]]]) -> str | None:
     each = "; ".join(
         f"{name}: {' '.join(some[0].character for some in rows)}" for name, rows in several.items()
     )
-    return f"{count} characters rather than one; from left to right, {each}"
+    return f"{count} characters instead of one; from left to right: {each}"

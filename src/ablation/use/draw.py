@@ -1,6 +1,6 @@
-"""`ablation draw`: a page to draw on, for the browsers of this machine alone.
+"""`ablation draw`: a local web page on which characters are drawn and recognised.
 
-It sends what is drawn as a PNG, which goes the way that a picture of `ablation predict` goes.
+It sends each drawing as a PNG, which is processed as by `ablation predict`.
 """
 
 import io
@@ -25,11 +25,11 @@ from ablation.fitted.model import Fitted
 from ablation.use.answers import answer
 
 HOST = "127.0.0.1"
-# What a browser on this machine calls this server, whichever port was forwarded to its own. Any
-# other name may be a foreign page's that leads here.
+# Host names by which a local browser reaches this server, with any forwarded port. Other names
+# may belong to a foreign page that resolves to this machine (DNS rebinding).
 NAMES = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d+)?", re.IGNORECASE)
-PATIENCE = 10  # seconds that a browser may take to send a drawing
-MOST_BYTES = 500_000  # of a drawing; the page's own takes some thousands
+TIMEOUT_SECONDS = 10  # for receiving a drawing
+MOST_BYTES = 500_000  # of a drawing; the page's own takes a few thousand
 MOST_PIXELS = 1_000_000  # the page's own has 160,000
 PNG = b"\x89PNG\r\n\x1a\n"
 PAGE = Path(__file__).with_name("draw.html")
@@ -42,26 +42,29 @@ HEADERS = {
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 }
 NO_ANSWER = {
-    HTTPStatus.FORBIDDEN: "only pages of this program may ask",
-    HTTPStatus.NOT_FOUND: "there is a page at / and an answer at /answer",
-    HTTPStatus.LENGTH_REQUIRED: "a drawing comes with its Content-Length",
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: f"a drawing has at most {MOST_BYTES:,} bytes",
-    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: f"a drawing is a PNG of at most {MOST_PIXELS:,} pixels",
+    HTTPStatus.FORBIDDEN: "requests are only accepted from this program's page",
+    HTTPStatus.NOT_FOUND: "only / and /answer exist",
+    HTTPStatus.LENGTH_REQUIRED: "a Content-Length is required",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: f"a drawing may have at most {MOST_BYTES:,} bytes",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: f"expected a PNG of at most {MOST_PIXELS:,} pixels",
 }
 
 
 def serve(models: Mapping[str, Fitted], port: int) -> None:
-    """Let people draw until Ctrl-C.
+    """Run the server until Ctrl-C.
 
     Args:
-        models: fitted models by their names.
-        port: to listen on; 0 takes any that is free.
+        models: name to fitted model.
+        port: to listen on; 0 selects any free port.
 
     Raises:
-        UserError: the port cannot be had.
+        UserError: the port is not available.
     """
     with Server(models, port) as server:
-        print(f"Draw at {server.address} in a browser on this machine. Ctrl-C ends it.", flush=True)
+        print(
+            f"Draw at {server.address} in a browser on this machine. Press Ctrl-C to quit.",
+            flush=True,
+        )
         try:
             server.serve_forever()
         except KeyboardInterrupt:
@@ -69,56 +72,56 @@ def serve(models: Mapping[str, Fitted], port: int) -> None:
 
 
 class Server(ThreadingHTTPServer):
-    """The page, and the answers to what is drawn on it.
+    """Serves the page, and predictions for the drawings it sends.
 
     Args:
-        models: fitted models by their names.
-        port: to listen on; 0 takes any that is free.
+        models: name to fitted model.
+        port: to listen on; 0 selects any free port.
 
     Raises:
-        UserError: the port cannot be had.
+        UserError: the port is not available.
     """
 
     def __init__(self, models: Mapping[str, Fitted], port: int) -> None:
         try:
             super().__init__((HOST, port), Handler)
         except OSError as error:
-            remedy = "name another, --port 0 takes any that is free"
+            remedy = "choose another one; --port 0 selects any free port"
             raise UserError(f"{refused(error, f'port {port}')}; {remedy}") from None
         self.models = models
         self.page = page_for(models)
         self.one_at_a_time = threading.Lock()
 
     def server_bind(self) -> None:
-        """As it is inherited, but the name of this machine is asked of nobody."""
+        """Bind without the reverse DNS lookup of HTTPServer."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = HOST, self.socket.getsockname()[1]
 
     @property
     def address(self) -> str:
-        """Where the page is."""
+        """URL of the page."""
         return f"http://{HOST}:{self.server_port}/"
 
     def answer(self, drawing: bytes) -> dict[str, Any]:
-        """What the page shows of a drawing: as in `ablation predict --json`, and what was seen."""
+        """The result for a drawing, as in `ablation predict --json`, and the network's input."""
         try:
             with self.one_at_a_time:
                 (said,) = answer([io.BytesIO(drawing)], self.models)
-        except UserError as error:  # a model whose weights make no numbers of an image
+        except UserError as error:  # a model's output is not finite
             return {"error": str(error)}
         seen = np.hstack([*said.seen.values()]).tolist() if said.seen else None
         return said.to_dict() | {"seen": seen}
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that goes away in the middle is no error."""
+        """Ignore connections closed by the browser."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)
 
 
 def page_for(models: Mapping[str, Fitted]) -> bytes:
-    """The page, which says whom it asks and which characters, or other classes, they know.
+    """The HTML page, with the names and classes of the models filled in.
 
-    Whole pictures are seen as they are drawn: light on dark, if those of the training were dark.
+    For models of whole pictures, drawings are light on dark if the training pictures were dark.
     """
     every = chain.from_iterable(fitted.about.classes for fitted in models.values())
     classes = list(dict.fromkeys(every))
@@ -132,16 +135,16 @@ def page_for(models: Mapping[str, Fitted]) -> bytes:
         "whole": bool(of_whole),
         "dark": any(each.mean < 0.5 for each in of_whole),
     }
-    # A name of a class is whatever a model's file says, and may not end the script.
+    # Class names come from a model's file, so they must not be able to close the script element.
     return PAGE.read_text().replace(ABOUT, json.dumps(about).replace("<", "\\u003c")).encode()
 
 
 class Handler(BaseHTTPRequestHandler):
-    """GET / is the page; POST /answer takes a drawing."""
+    """GET / returns the page; POST /answer takes a drawing and returns predictions."""
 
     server: Server
     server_version, sys_version = "ablation", ""
-    timeout = PATIENCE
+    timeout = TIMEOUT_SECONDS
 
     def do_GET(self) -> None:
         if self._is_foreign():
@@ -161,13 +164,13 @@ class Handler(BaseHTTPRequestHandler):
         self._send(HTTPStatus.OK, "application/json", said.encode())
 
     def _is_foreign(self) -> bool:
-        """Whether a page of another server asks, or one that got here by a name of its own."""
+        """Whether the request comes from a foreign page, by its Host and Origin headers."""
         host, origin = self.headers.get("Host", ""), self.headers.get("Origin")
-        # A page of this program says no origin, or the name and port by which it was reached.
+        # This program's page sends no origin, or the host and port it was loaded from.
         return not NAMES.fullmatch(host) or origin not in (None, f"http://{host}")
 
     def _fault(self) -> HTTPStatus | None:
-        """What is wrong with a drawing before it is read."""
+        """The error status of a request, from its headers; None if it is valid."""
         length = self.headers.get("Content-Length", "")
         if self._is_foreign():
             return HTTPStatus.FORBIDDEN
@@ -193,7 +196,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Every stroke asks; nobody wants a line for each."""
+        """Do not log: the page sends a request after every stroke."""
 
 
 def _is_small_png(drawing: bytes) -> bool:

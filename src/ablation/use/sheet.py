@@ -1,4 +1,4 @@
-"""A picture of what was read: every image, a frame around its writing, and what networks saw."""
+"""A contact sheet: each picture with a frame around its writing, and the networks' input."""
 
 import textwrap
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from ablation.base.checked import one_of
 from ablation.base.errors import UserError
 from ablation.base.files import whole_file
 from ablation.base.formatting import shortened
-from ablation.pictures.seen import Seen
+from ablation.pictures.preprocessing import Preprocessed
 from ablation.use.answers import Answer
 
 ENLARGED = 8
@@ -22,37 +22,37 @@ TILE = 28 * ENLARGED
 PHOTO = 150  # pixels: the height of the image above
 FRAME = (200, 0, 0)
 LONGEST_NAME = 32  # letters that fit below a tile
-LINE = 40  # letters of a warning, in two lines
-LONGEST_CLASS = 8  # of these, for each of two models
+LINE = 40  # letters per line; warnings take up to two lines
+LONGEST_CLASS = 8  # letters of a class name
 FONT_HAS = {*map(chr, range(32, 256)), "…"}  # Pillow's own
 FORMS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 
 def check_name(path: Path) -> None:
-    """Whether it ends as a picture does.
+    """Check that the suffix is that of a supported format.
 
     Raises:
-        UserError: it does not.
+        UserError: it is not.
     """
     if path.suffix.lower() not in FORMS:
-        raise UserError(f"{path}: its end: {one_of(path.suffix, FORMS)}")
+        raise UserError(f"{path}: suffix: {one_of(path.suffix, FORMS)}")
 
 
-def save_seen(answers: Sequence[Answer], path: Path) -> None:
-    """Write a picture: a tile for every answer that is one.
+def save_contact_sheet(answers: Sequence[Answer], path: Path) -> None:
+    """Write a contact sheet with one tile per answer and conversion; errors have none.
 
     Args:
-        answers: what was said.
-        path: a name that `check_name` lets pass.
+        answers: the predictions.
+        path: of the picture; see `check_name`.
 
     Raises:
         UserError: the file cannot be written, or there is nothing to show.
     """
     tiles = [
-        (each, way if len(each.ways) > 1 else "", seen)
+        (each, way if len(each.preprocessed) > 1 else "", seen)
         for each in answers
-        if each.ways
-        for way, seen in each.ways.items()
+        if each.preprocessed
+        for way, seen in each.preprocessed.items()
     ]
     if not tiles:
         raise UserError(f"{path}: no image could be read, so there is nothing to show")
@@ -71,8 +71,8 @@ def save_seen(answers: Sequence[Answer], path: Path) -> None:
         sheet.save(file, FORMS[path.suffix.lower()])
 
 
-def _framed(seen: Seen) -> Image.Image:
-    """The picture, and what was read of it in a frame."""
+def _framed(seen: Preprocessed) -> Image.Image:
+    """The picture, with a frame around the writing."""
     photo = Image.fromarray(np.uint8(np.clip(255 * seen.picture, 0, 255))).convert("RGB")
     photo.thumbnail((TILE, PHOTO))
     sides = photo.size * 2
@@ -82,7 +82,7 @@ def _framed(seen: Seen) -> Image.Image:
 
 
 def _enlarged(images: Sequence[np.ndarray]) -> Image.Image:
-    """What the networks saw: the whole, and below it each of several characters."""
+    """The networks' input: all of the writing, and below it each of several characters."""
     whole, *each = (Image.fromarray(image) for image in images)
     tile = Image.new("L", (TILE, TILE), 255)
     side = TILE if not each else TILE - TILE // max(3, len(each)) - 2
@@ -105,11 +105,11 @@ def _caption(answer: Answer, way: str) -> str:
 
 
 def _drawable(text: str) -> str:
-    """A text as the picture's font can show it."""
+    """Replace characters that the font lacks."""
     return "".join(sign if sign in FONT_HAS else "?" for sign in text)
 
 
 def class_name(name: str) -> str:
-    """Of a class, shortened; U+3042 is a character that the font lacks."""
+    """A shortened class name; characters that the font lacks are shown as code points."""
     signs = (sign if sign in FONT_HAS else f"U+{ord(sign):04X}" for sign in name)
     return shortened("".join(signs), LONGEST_CLASS)

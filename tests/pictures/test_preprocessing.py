@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from ablation.pictures.conversion import CONVERSIONS
 from ablation.pictures.page import EmptyPageError
 from ablation.pictures.picture import PictureError
-from ablation.pictures.seen import seen
+from ablation.pictures.preprocessing import preprocess
 from tests.pictures.test_picture import seven
 
 OF_WHAT_IS_WRITTEN = ["emnist", "mnist"]
@@ -34,36 +34,36 @@ def test_an_open_file_is_seen_as_a_closed_one_also_the_second_time(
     conversion: str, tmp_path: Path
 ) -> None:
     path = saved(seven(), tmp_path / "seven.png")
-    (expected,) = seen(path, conversion).images
+    (expected,) = preprocess(path, conversion).images
     assert expected.shape == (28, 28)
     assert expected.dtype == np.uint8
     content = io.BytesIO(path.read_bytes())
     for _ in range(2):
-        assert np.array_equal(seen(content, conversion).images, [expected])
+        assert np.array_equal(preprocess(content, conversion).images, [expected])
 
 
 def test_a_picture_of_28_x_28_is_seen_as_it_is(tmp_path: Path) -> None:
-    (image,) = seen(saved(grey(ramp()), tmp_path / "a.png"), "as-is").images
+    (image,) = preprocess(saved(grey(ramp()), tmp_path / "a.png"), "as-is").images
     assert np.array_equal(image, ramp())
 
 
 def test_the_whole_picture_is_resized_and_light_stays_light(tmp_path: Path) -> None:
     halves = np.full((90, 50), 240, np.uint8)
     halves[:45] = 30
-    (image,) = seen(saved(grey(halves), tmp_path / "a.png"), "as-is").images
+    (image,) = preprocess(saved(grey(halves), tmp_path / "a.png"), "as-is").images
     assert set(image[:12].ravel()) == {30}
     assert set(image[16:].ravel()) == {240}
 
 
 def test_sixteen_bits_are_as_bright_as_eight(tmp_path: Path) -> None:
     wide = saved(grey(ramp().astype(np.uint16) * 257), tmp_path / "wide.png")
-    assert np.array_equal(seen(wide, "as-is").images, [ramp()])
+    assert np.array_equal(preprocess(wide, "as-is").images, [ramp()])
 
 
 def test_a_clear_ground_is_white_and_colours_are_grey(tmp_path: Path) -> None:
     colours = np.zeros((28, 28, 4), np.uint8)
     colours[:14] = (255, 0, 0, 255)
-    (image,) = seen(saved(Image.fromarray(colours), tmp_path / "a.png"), "as-is").images
+    (image,) = preprocess(saved(Image.fromarray(colours), tmp_path / "a.png"), "as-is").images
     assert set(image[:14].ravel()) == {76}
     assert set(image[14:].ravel()) == {255}
 
@@ -72,16 +72,20 @@ def test_a_clear_ground_is_white_and_colours_are_grey(tmp_path: Path) -> None:
 def test_dark_ink_on_paper_and_light_ink_on_slate_are_seen_alike(
     conversion: str, tmp_path: Path
 ) -> None:
-    (paper,) = seen(saved(seven(), tmp_path / "paper.png"), conversion).images
-    (slate,) = seen(saved(seven(ink=240, ground=20), tmp_path / "slate.png"), conversion).images
+    (paper,) = preprocess(saved(seven(), tmp_path / "paper.png"), conversion).images
+    (slate,) = preprocess(
+        saved(seven(ink=240, ground=20), tmp_path / "slate.png"), conversion
+    ).images
     assert paper[0, 0] == 0
     assert np.abs(paper.astype(int) - slate).mean() < 3
 
 
 @pytest.mark.parametrize("conversion", OF_WHAT_IS_WRITTEN)
 def test_light_on_black_of_28_x_28_is_converted_already(conversion: str, tmp_path: Path) -> None:
-    (image,) = seen(saved(seven(), tmp_path / "seven.png"), conversion).images
-    assert np.array_equal(seen(saved(grey(image), tmp_path / "a.png"), conversion).images, [image])
+    (image,) = preprocess(saved(seven(), tmp_path / "seven.png"), conversion).images
+    assert np.array_equal(
+        preprocess(saved(grey(image), tmp_path / "a.png"), conversion).images, [image]
+    )
 
 
 def test_several_characters_are_several_images_where_they_are_looked_for(tmp_path: Path) -> None:
@@ -89,7 +93,7 @@ def test_several_characters_are_several_images_where_they_are_looked_for(tmp_pat
     both.paste(seven(), (0, 0))
     both.paste(seven(), (220, 0))
     path = saved(both, tmp_path / "both.png")
-    assert {way: len(seen(path, way).images) for way in CONVERSIONS} == {
+    assert {way: len(preprocess(path, way).images) for way in CONVERSIONS} == {
         "emnist": 3,
         "mnist": 3,
         "as-is": 1,
@@ -101,31 +105,31 @@ def test_an_animation_starts_where_something_is_written_or_at_its_first_frame(
 ) -> None:
     film = tmp_path / "film.gif"
     Image.new("L", (300, 200), 240).save(film, save_all=True, append_images=[seven()])
-    assert seen(film, "emnist").images[0].max() == 255
-    assert set(seen(film, "as-is").images[0].ravel()) == {240}
+    assert preprocess(film, "emnist").images[0].max() == 255
+    assert set(preprocess(film, "as-is").images[0].ravel()) == {240}
 
 
 def test_nothing_written_is_an_empty_page_or_a_picture_of_one_grey(tmp_path: Path) -> None:
     path = saved(Image.new("L", (50, 50), 255), tmp_path / "empty.png")
     for conversion in OF_WHAT_IS_WRITTEN:
-        with pytest.raises(EmptyPageError, match=r"^an empty page; write one character"):
-            seen(path, conversion)
-    assert set(seen(path, "as-is").images[0].ravel()) == {255}
+        with pytest.raises(EmptyPageError, match=r"^no writing found; write one character"):
+            preprocess(path, conversion)
+    assert set(preprocess(path, "as-is").images[0].ravel()) == {255}
 
 
 @pytest.mark.parametrize("conversion", CONVERSIONS)
 def test_what_is_no_picture_is_an_error(conversion: str, tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("not a picture")
     with pytest.raises(PictureError, match=r"^not an image"):
-        seen(tmp_path / "text.png", conversion)
+        preprocess(tmp_path / "text.png", conversion)
 
 
 def test_it_is_said_what_was_read_of_a_picture_and_how(tmp_path: Path) -> None:
     boxed = seven()
     ImageDraw.Draw(boxed).rectangle((60, 10, 240, 190), outline=20, width=8)
-    found = seen(saved(boxed, tmp_path / "boxed.png"), "emnist")
+    found = preprocess(saved(boxed, tmp_path / "boxed.png"), "emnist")
     left, top, right, bottom = found.box
     assert 100 / 300 < left < right < 200 / 300
     assert 30 / 200 < top < bottom < 170 / 200
     assert found.picture.shape == (200, 300)
-    assert found.warnings == ("what surrounds the writing is set aside",)
+    assert found.warnings == ("ignored the frame around the writing",)
