@@ -6,11 +6,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
-from ablation.base.checked import read_yaml
-from ablation.base.errors import UserError
-from ablation.params import Params
-from ablation.run.hardware import has_gpu
 from ablation.study.forecast import (
     count_leave_one_out,
     count_trials,
@@ -18,6 +13,11 @@ from ablation.study.forecast import (
     epochs_of_fits,
     refuse_networks_without_memory,
 )
+
+from ablation.base.checked import read_yaml
+from ablation.base.errors import UserError
+from ablation.params import Params
+from ablation.run.hardware import has_gpu
 from tests.clones import warm_python
 
 ROOT = Path(__file__).parents[1]
