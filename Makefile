@@ -6,7 +6,7 @@ export ABLATION_CACHE ?= $(CURDIR)/.cache/trials
 DEMO := .cache/demo
 # worksteal: a process without tests left takes half of another's remaining ones.
 PYTEST := pytest -n 2 --dist worksteal
-# Only files whose hashes are in the lock, including setuptools, which builds packages without a wheel.
+# Only files whose hashes are in the lock, including setuptools, for packages without a wheel.
 PIP := .venv/bin/pip install --disable-pip-version-check --no-build-isolation --require-hashes
 
 .PHONY: demo test test-deep test-all test-faults lint bench docs screenshots install lock clean
