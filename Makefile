@@ -1,12 +1,12 @@
-# `make demo` and `make test` need Python 3.11 or newer, git and make; the rest comes with `.venv`.
+# Needs Python 3.11 or newer, git and make; everything else is installed into `.venv`.
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ABLATION_CACHE ?= $(CURDIR)/.cache/trials
 
 DEMO := .cache/demo
-# A process that has no test left takes half of those that another has not begun.
+# worksteal: a process without tests left takes half of another's remaining ones.
 PYTEST := pytest -n 2 --dist worksteal
-# Only files whose hashes stand in the lock: setuptools as well, which builds what has no wheel.
+# Only files whose hashes are in the lock, including setuptools, for packages without a wheel.
 PIP := .venv/bin/pip install --disable-pip-version-check --no-build-isolation --require-hashes
 
 .PHONY: demo test test-deep test-all test-faults lint bench docs screenshots install lock clean
@@ -17,13 +17,13 @@ demo: install ## the whole pipeline on characters drawn from fonts, in a scratch
 test: lint ## the linters, the type checker and every test but those of test-deep and test-faults
 	$(PYTEST)
 
-test-deep: install ## whole studies beside each other, benchmarks, and ten times as many random inputs
+test-deep: install ## comparisons of whole studies, benchmarks, ten times as many random inputs
 	$(PYTEST) -m 'deep or hypothesis' --hypothesis-profile deep
 
 test-all: lint ## test and test-deep in one session, as CI runs them
 	$(PYTEST) -m 'not faults' --hypothesis-profile deep
 
-test-faults: install ## one study killed twenty times, four workers, experiments in a copy: the same bytes
+test-faults: install ## a study killed twenty times, and experiments in a copy, give the same bytes
 	pytest -m faults
 
 lint: install ## the linters of code and pages, and the type checker
@@ -32,13 +32,13 @@ lint: install ## the linters of code and pages, and the type checker
 	mypy
 	python docs/lint.py
 
-bench: install ## how fast: against a plain loop, the machine's ceiling, and a study without memory
+bench: install ## speed, compared with a plain loop and the machine's ceiling; a study from scratch
 	python benchmarks/run.py
 
-docs: install ## every table of README.md and docs/, from the study's files
+docs: install ## update the tables in README.md and docs/ from the study's files
 	python docs/tables.py
 
-screenshots: install ## README's pictures of the pages, which need chromium
+screenshots: install ## update README's screenshots; needs chromium
 	python docs/screenshots.py
 
 install: .venv/installed ## the virtual environment, with exact versions
@@ -53,9 +53,9 @@ install: .venv/installed ## the virtual environment, with exact versions
 	.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-lock: ## the hashes of the versions in requirements.lock, looked up anew; needs uv
+lock: ## update the hashes in requirements.lock; needs uv
 	uv pip compile requirements.lock --quiet --output-file requirements.lock --generate-hashes \
 		--no-deps --universal --python-version 3.11 --no-header --no-annotate
 
-clean: ## forget the environment and every remembered trial
+clean: ## delete the environment and all remembered trials
 	rm -rf .venv .cache

@@ -209,7 +209,7 @@ def parts_table(parts: list[Part], names: list[str]) -> pd.DataFrame:
 
 
 def metrics(gains: pd.DataFrame) -> dict[str, float]:
-    """The whole study's gain with its interval."""
+    """The gain of all changes with its interval."""
     whole = gains.set_index("technique").loc[EVERYTHING]
     return {column: whole[column] for column in ("gain", "low", "high")}
 
@@ -237,7 +237,7 @@ def show(tables: dict[str, pd.DataFrame]) -> None:
         )
     console.print(
         "without it: what the final recipe gains by it. Its share (Shapley value): its mean gain "
-        "over the orders of putting techniques in; the shares add up to the whole\n"
+        "over the orders of putting techniques in; the shares add up to the gain of all\n"
     )
 
 

@@ -110,7 +110,7 @@ def test_where_networks_differ_in_size_their_parameters_are_told() -> None:
 def test_an_untested_technique_is_unchanged_and_has_no_mark(study: Study) -> None:
     table = charts.leave_one_out(study.tables("leave_one_out/gains.csv"))
     rows = table[table["model"] == "CNN"].set_index("name")
-    assert list(rows.index[[0, -1]]) == ["scheduler", "whole study"]
+    assert list(rows.index[[0, -1]]) == ["scheduler", "all changes"]
     assert rows.loc["batchnorm", "said"] == rows.loc["batchnorm", "role"] == "unchanged"
     assert rows.loc["activation", "detail"] == "relu → leaky_relu"
 

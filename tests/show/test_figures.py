@@ -215,7 +215,7 @@ def test_leave_one_out_ranks_what_was_tested_above_what_is_unchanged() -> None:
     )
     figure = figures.leave_one_out({"mlp": gains})
     axes = figure.axes[0]
-    names = ["optimizer", "dropout", "batchnorm", "scheduler", "whole study"]
+    names = ["optimizer", "dropout", "batchnorm", "scheduler", "all changes"]
     assert labels(axes, "y") == names
     said = texts(figure)
     assert {"unchanged", "adam → sgd", "+2.00 points [+1.00, +3.00]"} <= set(said)

@@ -30,7 +30,7 @@ def test_a_score_has_its_cost_beside_it(study: Study) -> None:
 
 def test_shares_come_first_then_the_whole_then_pairs(study: Study) -> None:
     names = [row[0] for row in rows(tables.shares(study))]
-    whole = names.index("the whole")
+    whole = names.index("all changes")
     assert whole > 0 and not any(" x " in name for name in names[:whole])
     assert names[whole + 1 :] and all(" x " in name for name in names[whole + 1 :])
 

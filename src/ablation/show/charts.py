@@ -167,7 +167,7 @@ def _techniques(table: pd.DataFrame) -> pd.DataFrame:
     whole, tested = table["technique"] == "all", table["gain"].notna()
     drawn = _placed(
         table.assign(
-            name=table["technique"].mask(whole, "whole study"),
+            name=table["technique"].mask(whole, "all changes"),
             role=np.where(whole, "winner", np.where(tested, "candidate", "unchanged")),
         )
     )

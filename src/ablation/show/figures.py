@@ -288,7 +288,7 @@ def accuracy_chain(chain: pd.DataFrame) -> Figure:
 
 
 def leave_one_out(gains: dict[str, pd.DataFrame]) -> Figure:
-    """What each technique is worth in the final recipe, best first, the whole study below the line.
+    """What each technique is worth in the final recipe, best first, all changes below the line.
 
     Args:
         gains: model to a table with columns technique, baseline_setting, final_setting, gain,
@@ -311,7 +311,7 @@ def leave_one_out(gains: dict[str, pd.DataFrame]) -> Figure:
         )  # fmt: skip
         row_labels(
             axes,
-            ["whole study" if name == "all" else name for name in rows["technique"]],
+            ["all changes" if name == "all" else name for name in rows["technique"]],
             [
                 gain_text(row.gain, row.low, row.high) or untested_text(row.failed)
                 for row in rows.itertuples()
@@ -350,7 +350,9 @@ def shares(
     ):
         _share_rows(axes, colours[model], table, shapley[model], interactions[model])
         axes.xaxis.set_major_formatter(in_points())
-        axes.set_title(f"{family_title(model)}: the shares add up to the whole", loc="left")
+        axes.set_title(
+            f"{family_title(model)}: the shares add up to that of all changes", loc="left"
+        )
     beyond = "; x: beyond the sum of both" if any(map(len, interactions.values())) else ""
     axes.set_xlabel(
         "gain in validation accuracy, points; line: 95 % interval, on fresh repeats\n"
@@ -488,7 +490,7 @@ def _share_rows(
     ]
     row_labels(
         axes,
-        [*shapley["technique"], "all of them", *pairs],
+        [*shapley["technique"], "all changes", *pairs],
         [
             gain_text(row.gain, row.low, row.high)
             or ("unknown: a recipe failed" if len(shapley) else "unchanged")

@@ -32,7 +32,7 @@ def answer(study: Study) -> str:
     worth = {model: worth_of(study, model) for model in study.models}
     techniques = next(iter(worth.values())).index
     rows = [
-        ["all of them" if name == "all" else name]
+        ["all changes" if name == "all" else name]
         + [_worth_cell(study, model, table.loc[name]) for model, table in worth.items()]
         for name in techniques
     ]
@@ -63,7 +63,7 @@ def shares(study: Study) -> str:
         parts = study.table(f"plots/{model}/leave_one_out/shapley.csv").set_index("technique")
         pairs = study.table(f"plots/{model}/leave_one_out/interactions.csv")
         pairs.index = pd.Index(pairs["first"] + " x " + pairs["second"])
-        whole = worth_of(study, model).loc[["all"]].rename({"all": "the whole"})
+        whole = worth_of(study, model).loc[["all"]].rename({"all": "all changes"})
         for names, table in zip(kinds, (parts, whole, pairs), strict=True):
             names.update(dict.fromkeys(table.index))
         rows = pd.concat([parts, whole, pairs])[["gain", "low", "high"]]
@@ -177,7 +177,7 @@ def look_alikes(study: Study) -> str:
     shares = table.pivot(index="group", columns="model", values="share_of_errors")
     groups = [*dict.fromkeys(table["group"])]
     rows = [
-        ["all of these" if group == "all" else group]
+        ["total" if group == "all" else group]
         + [f"{100 * shares.loc[group, model]:.1f} %" for model in study.models]
         for group in groups
     ]
@@ -236,7 +236,7 @@ def times(study: Study) -> str:
     """
     stages = [*chain_of(study, study.models[0]).index, "leave_one_out", "fit"]
     made = {stage: [_new_times(study, model, stage) for model in study.models] for stage in stages}
-    made["all of them"] = [pd.concat(tables) for tables in zip(*made.values(), strict=True)]
+    made["total"] = [pd.concat(tables) for tables in zip(*made.values(), strict=True)]
     rows = [
         [stage, *(cell for table in tables for cell in _time_cells(table)), _computed_on(tables)]
         for stage, tables in made.items()
