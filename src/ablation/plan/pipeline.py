@@ -4,10 +4,12 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
 from ablation.base.errors import UserError, one_line
+from ablation.params import PARAMS
 
 # The first one is shown. Outputs that are missing are made again as dvc.lock has them.
 Reason = Literal["new", "parameters", "inputs", "code", "command", "outputs"]
@@ -33,8 +35,15 @@ class Stage:
         return next((Path(word).stem for word in self.command if word.startswith("stages/")), "")
 
     def option(self, name: str) -> str:
-        """What its command line has after `--name`."""
-        return self.command[self.command.index(f"--{name}") + 1]
+        """What its command line has after `--name`.
+
+        Raises:
+            UserError: it has no such option.
+        """
+        for word, following in pairwise(self.command):
+            if word == f"--{name}":
+                return following
+        raise UserError(f"dvc.yaml: stages: {self.name}: cmd: --{name} is missing; add it")
 
 
 def read_stages() -> list[Stage]:
@@ -90,8 +99,8 @@ def _reasons(stage: Any, made: Iterable[Any]) -> tuple[Reason, ...]:
     found: set[Reason] = set()
     for dep in stage.deps:
         status = dep.status()
-        if isinstance(dep, ParamsDependency):
-            found |= {"parameters"} if status else set()
+        if status and (isinstance(dep, ParamsDependency) or dep.def_path == str(PARAMS)):
+            found.add("parameters")
         elif status and dep.def_path.startswith(CODE):
             found.add("code")
         elif status and not ("deleted" in status.values() and any(_overlap(dep, o) for o in made)):

@@ -40,7 +40,7 @@ A_FURTHER_PROCESS_ON_A_GPU = 0.5
 class Planned:
     """A stage's work, and about how many seconds it takes; None where that is not known.
 
-    seconds_otherwise: if a winner before it changes.
+    seconds_otherwise: if results change.
     """
 
     work: Work
@@ -66,7 +66,7 @@ class Plan:
 
     @property
     def trainings(self) -> Trainings:
-        """Of all stages, if winners stay as they are."""
+        """Of all stages, if results stay as they are, where stages have some."""
         each = [planned.work.trainings for planned in self.stages]
         return Trainings(
             tuple(trial for one in each for trial in one.least),
@@ -80,12 +80,12 @@ class Plan:
 
     @property
     def seconds(self) -> float | None:
-        """If winners stay as they are."""
+        """If results stay as they are, where stages have some."""
         return _total((each.seconds for each in self.stages), bool(self.trainings.most))
 
     @property
     def seconds_otherwise(self) -> float | None:
-        """If winners change, as far as they can."""
+        """If results change, wherever they can."""
         trains = any(each.work.otherwise or each.work.trainings.most for each in self.stages)
         return _total((each.seconds_otherwise for each in self.stages), trains)
 
@@ -99,10 +99,10 @@ class Plan:
                     "reasons": each.work.stage.reasons,
                     "remembered": each.work.remembered,
                     "train": _amount(each.work.trainings),
-                    "train_if_winners_change": _amount(each.work.otherwise or each.work.trainings),
+                    "train_if_results_change": _amount(each.work.otherwise or each.work.trainings),
                     "winner_unknown": each.work.sized,
                     "seconds": each.seconds,
-                    "seconds_if_winners_change": each.seconds_otherwise,
+                    "seconds_if_results_change": each.seconds_otherwise,
                 }
                 for each in self.stages
             ],
@@ -113,7 +113,7 @@ class Plan:
                 "remembered": self.remembered,
                 "train": _amount(self.trainings),
                 "seconds": self.seconds,
-                "seconds_if_winners_change": self.seconds_otherwise,
+                "seconds_if_results_change": self.seconds_otherwise,
                 "workers": self.workers,
             },
         }
@@ -123,26 +123,23 @@ class Plan:
         runs, may_run = self.count("runs"), self.count("may run")
         if not runs:
             return ["everything is up to date: nothing runs"]
-        trainings = self.trainings
         what = f"{runs} of {len(self.stages)} stages run"
         if may_run:
-            what += f", {may_run} more if results before them change"
+            what += f", {may_run} may"
+        trainings = self.trainings
         if trainings.most:
-            said = f"{_range(trainings)} trainings, {self.remembered} are remembered"
+            what += f": {_range(trainings)} trainings, {self.remembered} remembered"
         else:
-            said = "nothing is trained"
+            what += ": nothing is trained"
             if self.makes_images:
-                said += f", if `prepare` finds the {self.things} of dvc.lock"
+                what += f", if the {self.things} are as before"
         seconds, otherwise = self.seconds, self.seconds_otherwise
         if seconds is None or otherwise is None:
-            return [
-                f"{what}: {said}",
-                f"how long it takes is not known before the {self.things} are read",
-            ]
+            return [what, f"how long it takes is not known before the {self.things} are read"]
         time = f"about {duration(seconds)} on this machine, {self.workers} at a time"
-        if otherwise > 1.1 * seconds:
-            time += f"; up to {duration(otherwise)} if winners change"
-        return [f"{what}: {said}", time]
+        if duration(otherwise) != duration(seconds):
+            time += f"; up to {duration(otherwise)} if results change"
+        return [what, time]
 
 
 def make_plan() -> Plan:
@@ -242,7 +239,7 @@ def show(plan: Plan) -> None:
         )
     console.print(table)
     notes = {
-        "or at most: if a winner before the stage changes": any(
+        "or at most: if winners change, or racing stops less": any(
             each.work.otherwise for each in plan.stages
         ),
         "*: the winner before the stage is not known yet; sized by the baseline recipe": any(

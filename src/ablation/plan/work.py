@@ -55,8 +55,9 @@ class Work:
 
     state: `may run`: only if a stage before it comes to other results than the last time.
     remembered: number of its trainings that are; None if it trains nothing or need not be asked.
-    trainings: if the winners before it stay as they are.
-    otherwise: if one of them changes; None where that makes no difference.
+    trainings: if results stay as they are, where there are some.
+    otherwise: if they change: another winner before it, or racing that stops less; None where that
+        makes no more.
     sized: whether nothing is known of the winner that it starts from: the trainings are then those
         of the baseline recipe.
     """
@@ -127,39 +128,64 @@ class _Planner:
         return work
 
     def _technique(self, stage: Stage, state: State) -> Work:
-        params, model, technique = self._params, stage.option("model"), stage.option("technique")
+        model, technique = stage.option("model"), stage.option("technique")
+        start, entries = self._entrants(stage, model, technique)
         recipe_file = f"data/recipes/{model}/{technique}.yaml"
-        if technique == BASELINE:
-            start = Start(
-                params.baseline, "as before" if stage.before & self._changing else "known"
-            )
-            entries = [Entry(BASELINE, BASELINE, params.baseline)]
-        else:
-            start = self._starts[stage.option("incumbent")]
-            start = replace(start, chain=(*start.chain, technique))
-            entries = list_entries(params, model, technique, start.recipe)
         before = self._last_winner(stage, Path(recipe_file))
         if state == "up to date":
-            self._starts[recipe_file] = replace(
-                start, recipe=before or start.recipe, standing="known"
-            )
+            recipe = before or start.recipe
+            self._starts[recipe_file] = replace(start, recipe=recipe, standing="known")
             return Work(stage, state)
 
-        results, missing = self._recall(model, entries)
-        winner = before and replace(start, recipe=before, standing="as before")
-        if not missing:
-            winner = self._judge(start, entries, results) or winner
+        first, *others = entries
+        trials = {entry: self._trials(model, entry.recipe) for entry in entries}
+        remembered = sum(map(self._remembers, {each for some in trials.values() for each in some}))
+        # New candidates change little of what racing stops, so it is judged without them.
+        new = [entry for entry in others if not any(map(self._remembers, trials[entry]))]
+        results, missing = self._recall(model, [entry for entry in entries if entry not in new])
+        added = [trial for entry in new for trial in trials[entry]]
+        if not others:
+            winner: Start | None = start
+        else:
+            winner = None if missing or new else self._judge(start, entries, results)
+        if not winner and before:
+            winner = replace(start, recipe=before, standing="as before")
         self._starts[recipe_file] = winner or replace(start, standing="unknown")
-        rounds = len(next(iter(results.values()), ())) + 1
-        incumbent, *others = (self._trials(model, entry.recipe) for entry in entries)
-        certain = {*incumbent, *(trial for some in others for trial in some[: self._look(rounds)])}
-        anew = Trainings(
-            tuple(trial for some in others or [incumbent] for trial in some[: self._look()]),
-            tuple(trial for some in others or [incumbent] for trial in some),
+
+        def until(look: int) -> set[Trial]:
+            """What no racing spares that looks next after so many repeats."""
+            return {*trials[first], *(each for entry in others for each in trials[entry][:look])}
+
+        early, late = (
+            until(self._look()),
+            until(self._look(len(results.get(first.setting, ())) + 1)),
         )
-        needed = Trainings(tuple(each for each in missing if each in certain), tuple(missing))
-        remembered = sum(map(self._remembers, {*incumbent, *anew.most}))
-        return self._conclude(stage, state, start, remembered, needed, anew)
+        least = [*(each for each in missing if each in late), *(e for e in added if e in early)]
+        if start.standing == "known":
+            most = self._recall(model, entries)[1] if new else missing
+        else:
+            asked = entries if technique == BASELINE else others
+            most = [trial for entry in asked for trial in trials[entry]]
+        changed = Trainings(tuple(each for each in most if each in early), tuple(most))
+        needed = Trainings(tuple(least), (*missing, *added))
+        return self._conclude(stage, state, start, remembered, needed, changed)
+
+    def _entrants(self, stage: Stage, model: str, technique: str) -> tuple[Start, list[Entry]]:
+        recipe = self._params.baseline
+        if technique == BASELINE:
+            same_characters = not stage.before & self._changing
+            start = Start(recipe, "known" if same_characters else "as before")
+            return start, [Entry(BASELINE, BASELINE, recipe)]
+        start = self._start(stage, "incumbent")
+        start = replace(start, chain=(*start.chain, technique))
+        return start, list_entries(self._params, model, technique, start.recipe)
+
+    def _start(self, stage: Stage, option: str) -> Start:
+        """Of the stage before; of none, where the recipe is a file that no stage writes."""
+        file = stage.option(option)
+        if file in self._starts:
+            return self._starts[file]
+        return Start(read_recipe(Path(file), self._params, stage.option("model")))
 
     def _look(self, rounds: int = 0) -> int:
         """After how many repeats racing looks next."""
@@ -205,22 +231,25 @@ class _Planner:
 
     def _worth(self, stage: Stage, state: State) -> Work:
         params, model = self._params, stage.option("model")
-        start = self._starts[stage.option("recipe")]
+        start = self._start(stage, "recipe")
         baseline, final = params.full(model, params.baseline), params.full(model, start.recipe)
-        # Halfway between nothing and everything is what a chain needs that changed half of it.
-        explored, changed_all = [], baseline
-        for technique in start.chain:
-            if others := list_entries(params, model, technique, baseline)[1:]:
-                explored.append(technique)
-                setting = others[0].recipe.setting(technique)
-                changed_all = changed_all.having(technique, setting)
-        anew = Trainings(
-            self._worth_trials(model, baseline, []),
-            self._worth_trials(model, changed_all, explored),
-        )
         changed = [each for each in start.chain if final.setting(each) != baseline.setting(each)]
         trials = self._worth_trials(model, final, changed)
-        return self._of_a_final_recipe(stage, state, start, trials, anew, "validate")
+        # Halfway between nothing and everything is what a chain needs that changed half of it.
+        least = self._worth_trials(model, baseline, [])
+        most = self._worth_trials(model, *self._all_changed(model, start))
+        return self._of_a_final_recipe(
+            stage, state, start, trials, Trainings(least, most), "validate"
+        )
+
+    def _all_changed(self, model: str, start: Start) -> tuple[Recipe, list[str]]:
+        """The baseline with the first other setting of each technique, and these techniques."""
+        recipe, explored = self._params.full(model, self._params.baseline), []
+        for technique in start.chain:
+            if others := list_entries(self._params, model, technique, recipe)[1:]:
+                recipe = others[0].recipe
+                explored.append(technique)
+        return recipe, explored
 
     def _worth_trials(self, model: str, final: Recipe, changed: list[str]) -> tuple[Trial, ...]:
         params = self._params
@@ -236,16 +265,14 @@ class _Planner:
 
     def _fit(self, stage: Stage, state: State) -> Work:
         params, model = self._params, stage.option("model")
-        start = self._starts[stage.option("recipe")]
+        start = self._start(stage, "recipe")
 
         def fits(final: Recipe) -> tuple[Trial, ...]:
             each = ((recipe, seed) for recipe in (final, params.baseline) for seed in repeats)
             return tuple(dict.fromkeys(make_trial(params, model, *one) for one in each))
 
         repeats = fit_repeats(params)
-        entries = list_entries(params, model, "epochs", start.recipe)
-        lengths = sorted((entry.recipe for entry in entries), key=lambda recipe: recipe.epochs)
-        anew = Trainings(fits(lengths[0]), fits(lengths[-1]))
+        anew = Trainings(fits(params.baseline), fits(self._all_changed(model, start)[0]))
         return self._of_a_final_recipe(stage, state, start, fits(start.recipe), anew, "fit")
 
     def _of_a_final_recipe(
@@ -260,7 +287,8 @@ class _Planner:
         """No racing spares any of these."""
         missing = tuple(trial for trial in trials if not self._remembers(trial, work))
         needed = anew if start.standing == "unknown" else Trainings(missing, missing)
-        return self._conclude(stage, state, start, len(trials) - len(missing), needed, anew)
+        changed = needed if start.standing == "known" else anew
+        return self._conclude(stage, state, start, len(trials) - len(missing), needed, changed)
 
     def _conclude(
         self,
@@ -269,11 +297,10 @@ class _Planner:
         start: Start,
         remembered: int,
         needed: Trainings,
-        anew: Trainings,
+        changed: Trainings,
     ) -> Work:
-        """The work of a stage, if its start stays as it is and if it changes."""
-        needed = needed.without(self._planned)
-        changed = needed if start.standing == "known" else anew
+        """The work of a stage, if results stay as they are and if they change."""
+        needed, changed = needed.without(self._planned), changed.without(self._planned)
         if state == "may run":
             needed = Trainings()
         otherwise = changed if len(changed.most) > len(needed.most) else None

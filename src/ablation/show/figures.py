@@ -350,9 +350,7 @@ def shares(
     ):
         _share_rows(axes, colours[model], table, shapley[model], interactions[model])
         axes.xaxis.set_major_formatter(in_points())
-        axes.set_title(
-            f"{family_title(model)}: shares of the gain of all changes", loc="left"
-        )
+        axes.set_title(f"{family_title(model)}: shares of the gain of all changes", loc="left")
     beyond = "; x: beyond the sum of both" if any(map(len, interactions.values())) else ""
     axes.set_xlabel(
         "gain in validation accuracy, points; line: 95 % interval, on fresh repeats\n"
