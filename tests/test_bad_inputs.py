@@ -596,7 +596,7 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
         "fit",
         lambda: Path(TRAIN).write_bytes(Path(TRAIN).read_bytes()[:1000]),
         f"{TRAIN}: it is not a readable npz archive (~) (delete it and run "
-        "`dvc repro prepare` to make it again)",
+        "`dvc repro prepare` to recreate it)",
     ),
     "a batch larger than the training part": (
         "leave_one_out",
@@ -608,21 +608,21 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
     "no folders of pictures": (
         "prepare",
         lambda: own_pictures({}),
-        "pictures: no folder train and no folder test in it; put the pictures into train/CLASS and "
-        "test/CLASS, or let data.raw in params.yaml name a folder of classes and write "
-        "`test_fraction: 0.2` beside it to split that one",
+        "pictures: has no folder train and no folder test; put the pictures into train/CLASS and "
+        "test/CLASS, or set data.raw in params.yaml to a folder of classes and add "
+        "`test_fraction: 0.2` to split it",
     ),
     "two folders of pictures, and a share of one": (
         "prepare",
         lambda: own_pictures({"train/a/1.png": 1, "test/a/2.png": 2}, test_fraction=0.25),
-        "params.yaml: data.test_fraction: 0.25, but pictures has the folders train and test; take "
-        "test_fraction out, or let data.raw name the folder of the classes",
+        "params.yaml: data.test_fraction: 0.25, but pictures has the folders train and test; "
+        "remove test_fraction, or set data.raw to the folder of the classes",
     ),
     "a single class": (
         "prepare",
         lambda: own_pictures({"a/1.png": 1, "a/2.png": 2}, test_fraction=0.25),
-        "pictures: 1 folders, expected 2 to 1,000: one per class, named after name and its "
-        "pictures",
+        "pictures: 1 folders, expected 2 to 1,000: one per class, named after it and "
+        "containing its pictures",
     ),
     "classes that the test lacks, or has alone": (
         "prepare",
@@ -667,7 +667,7 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
         lambda: own_pictures(
             {f"{part}/{name}/0.png": None for part in ("train", "test") for name in "ab"}
         ),
-        "pictures/train/a/0.png, and all others are the same uniform grey; nothing to learn",
+        "pictures/train/a/0.png and all others are the same uniform grey; nothing to learn",
     ),
     "fewer pictures than a batch has": (
         "prepare",

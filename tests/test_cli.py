@@ -230,7 +230,7 @@ def test_a_picture_that_cannot_be_written_loses_no_answer(drawn: Path, ablation:
 
 def test_a_picture_to_write_that_is_none_is_said_before_any_work(ablation: Ablation) -> None:
     said = ablation("predict", "gone.png", "--show", "seen.gif")
-    assert said == ("error: seen.gif: its end: '.gif' is not one of .png, .jpg, .jpeg", "", "")
+    assert said == ("error: seen.gif: suffix: '.gif' is not one of .png, .jpg, .jpeg", "", "")
 
 
 def test_what_is_no_model_is_one_line(drawn: Path, ablation: Ablation) -> None:

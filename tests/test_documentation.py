@@ -302,7 +302,7 @@ def test_a_training_counts_once_in_the_stage_that_made_it(tmp_path: Path) -> Non
         "| scheduler | 1 | 1.0 | b, bf16 |",
         "| leave_one_out | 1 | 1.0 | b, bf16 |",
         "| fit | 1 | 1.0 | b, bf16 |",
-        "| all of them | 4 | 4.0 | a, bf16; b, bf16 |",
+        "| total | 4 | 4.0 | a, bf16; b, bf16 |",
     ]
 
 

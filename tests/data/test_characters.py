@@ -85,14 +85,14 @@ def test_a_failed_save_leaves_the_old_file_alone(few: Characters, tmp_path: Path
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"gone\.npz: there is no such file .*dvc repro prepare"):
+    with pytest.raises(DataError, match=r"gone\.npz: no such file .*dvc repro prepare"):
         Characters.load(tmp_path / "gone.npz")
 
 
 @pytest.mark.parametrize(
     ("changes", "what"),
     [
-        ({"labels": None, "classes": None}, "it lacks classes, labels"),
+        ({"labels": None, "classes": None}, "missing classes, labels"),
         ({"images": np.zeros((5, 28, 28))}, r"images: \(5, 28, 28\) float64, expected \(n, 28, 28"),
         ({"images": np.zeros((5, 784), np.uint8)}, r"images: \(5, 784\) uint8"),
         ({"labels": np.zeros(4, np.uint8)}, r"labels: \(4,\) uint8, expected \(5,\) uint8"),

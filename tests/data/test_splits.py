@@ -111,8 +111,8 @@ def test_a_repeat_can_be_hashed_and_sent_to_a_worker() -> None:
         ("shufle", 0.15, 5, "validation.scheme: 'shufle' is not one of shuffle, kfold"),
         ("shuffle", 1.0, 5, "validation.fraction: 1.0 is not between 0 and 1"),
         ("shuffle", 0.0, 5, "validation.fraction: 0.0 is not between 0 and 1"),
-        ("shuffle", 0.15, 0, "validation.repeats: 0 is too few, shuffle needs 1 or more"),
-        ("kfold", 0.15, 1, "validation.repeats: 1 is too few, kfold needs 2 or more"),
+        ("shuffle", 0.15, 0, "validation.repeats: 0 is too few; shuffle needs at least 1"),
+        ("kfold", 0.15, 1, "validation.repeats: 1 is too few; kfold needs at least 2"),
     ],
 )
 def test_an_error_names_the_key(scheme: str, fraction: float, count: int, error: str) -> None:

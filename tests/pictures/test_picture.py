@@ -296,7 +296,7 @@ def png(width: int, height: int) -> bytes:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (png(60_000, 60_000), "3600 megapixels, more than 100; save it smaller, "),
+        (png(60_000, 60_000), "3600 megapixels, more than 100; save a smaller version, "),
         (png(30, 30), "not an image that can be read (image file is truncated"),
         (png(30, 30)[:40], "not an image that can be read; save it as PNG or JPEG"),
     ],

@@ -118,7 +118,8 @@ def test_characters_that_stand_close_are_said_to_be_several(
     page = Image.new("L", (400, 400), 255)
     ImageDraw.Draw(page).text((40, 80), text, font=ImageFont.load_default(size=150))
     _, said = ask("POST", "/answer", drawing(page))
-    assert json.loads(said)["warning"].startswith(f"{count} characters rather than one")
+    expected = f"{count} characters instead of one; from left to right: mlp: "
+    assert json.loads(said)["warning"].startswith(expected)
 
 
 def test_an_empty_page_and_a_damaged_drawing_are_said(ask: Ask) -> None:
