@@ -197,7 +197,8 @@ def test_other_users_get_no_answer() -> None:
         f"socket.SOCK_SEQPACKET); s.connect('\\0' + {name!r}); s.send(b'{{}}'); print(s.recv(9))"
     )
     asked = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=False)
-    assert "ConnectionResetError" in asked.stderr or asked.stdout == "b''\n"
+    assert asked.stdout in ("", "b''\n")
+    assert "error" in asked.stderr.lower() or asked.stdout
 
 
 def test_where_no_server_can_be_had_a_process_is_started_all_the_same(

@@ -50,7 +50,7 @@ def test_several_processes_share_a_gpu_where_its_service_for_that_runs(
 def test_cuda_without_a_gpu_is_said() -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    with pytest.raises(HardwareError, match=r"training\.device: 'cuda', .* write auto or cpu"):
+    with pytest.raises(HardwareError, match=r"training\.device: 'cuda', .* use auto or cpu"):
         Hardware.choose("cuda", "auto", "auto")
 
 

@@ -10,7 +10,7 @@ import math
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -72,7 +72,10 @@ def _connected(address: str) -> "Iterator[Client]":
         if name.startswith("distributed"):  # errors are reported here
             logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
-        asyncio.run(_reach(address))  # a client that cannot leaves threads and tracebacks behind
+        # A client that cannot connect leaves threads and tracebacks behind, so this is asked first.
+        # In a thread: this one may run an event loop already, as in a notebook.
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(asyncio.run, _reach(address)).result()
         client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError, TypeError, RuntimeError) as error:  # the last two are of TLS
         raise UserError(
