@@ -112,7 +112,7 @@ def test_a_mat_that_states_a_huge_table_is_refused(tmp_path: Path) -> None:
     dimensions = content.index(b"\1\0\0\0\1\0\0\0")
     huge = content[:dimensions] + b"\0\0\0\4" + content[dimensions + 4 :]
     (tmp_path / name).write_bytes(huge)
-    with pytest.raises(DataError, match=r"mat, of .* cannot be read \(.*allocate"):
+    with pytest.raises(DataError, match=r"mat \(.* bytes\) is truncated or corrupt \(.*allocate"):
         find_partition(tmp_path, NAME)
 
 

@@ -166,7 +166,7 @@ def test_no_room_is_said_before_the_first_byte(server: Server, tmp_path: Path) -
 def test_two_programs_do_not_write_into_one_file(server: Server, tmp_path: Path) -> None:
     with (tmp_path / "gzip.zip.unfinished").open("wb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(DataError, match="another program is downloading into it; wait until"):
+        with pytest.raises(DataError, match="another program is downloading to this file; wait"):
             fetch(server, tmp_path)
 
 

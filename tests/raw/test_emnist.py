@@ -74,7 +74,7 @@ def test_a_wrong_count_is_an_error(which: str) -> None:
 
 def test_a_row_lost_to_a_header_is_recognised() -> None:
     partition, published = make_partition()
-    error = r"6 characters \(was the first row lost.*\), expected the 7 of few"
+    error = r"6 characters \(was the first row dropped as a header\?\), expected the 7 of few"
     with pytest.raises(DataError, match=error):
         verify(partition, "few", replace(published, characters=7))
 
@@ -243,7 +243,7 @@ def test_without_files_and_network_the_error_says_what_to_do(
         assert all(name in message for name in combined_names(partition))
     assert "gzip.zip" in message
     assert "make demo" in message
-    assert f"put it into {tmp_path / raw}" in message
+    assert f"into {tmp_path / raw}/ and run `dvc repro` again" in message
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -357,8 +357,8 @@ def test_balanced_without_a_checksum_is_held_to_its_looks(
         capsys.readouterr().out
     )
     changes: dict[str, tuple[np.ndarray, np.ndarray]] = {
-        "they look stored upright, and NIST's are stored": (images.swapaxes(1, 2), labels),
-        "they look black on white, and NIST's are white": (255 - images, labels),
+        "they look stored upright; NIST's are stored": (images.swapaxes(1, 2), labels),
+        "they look black on white; NIST's are white": (255 - images, labels),
         "they look mirrored": (images[:, :, ::-1], labels),
         "they look upside down": (images[:, ::-1], labels),
         "they look rotated by 180 degrees": (images[:, ::-1, ::-1], labels),
@@ -367,7 +367,7 @@ def test_balanced_without_a_checksum_is_held_to_its_looks(
         "other images, or labels in another order": (np.zeros_like(images), labels),
         r"other images, or labels .* order\)": (images, (labels + 1) % 47),
         "in class 7": (np.where((labels == 7)[:, None, None], 0, images), labels),
-        r"44 gray levels .* order\)": (images // 255, labels),  # scaled to 0..1
+        r"44 gray levels, .* order\)": (images // 255, labels),  # scaled to 0..1
     }
     for number, (error, changed) in enumerate(changes.items()):
         raw = tmp_path / str(number)

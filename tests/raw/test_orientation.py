@@ -24,7 +24,7 @@ def test_images_with_emnists_class_means_are_accepted() -> None:
 @pytest.mark.parametrize(
     ("change", "error"),
     [
-        (lambda images: images.swapaxes(1, 2), "look stored upright, and NIST's are stored transp"),
+        (lambda images: images.swapaxes(1, 2), "look stored upright; NIST's are stored transp"),
         (lambda images: 255 - images, "look black on white; NIST's are white on black"),
         (lambda images: images[:, :, ::-1], "look mirrored"),
         (lambda images: images[:, ::-1], "look upside down"),

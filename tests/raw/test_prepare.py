@@ -20,7 +20,7 @@ def test_prints_the_counts_and_that_glyphs_are_a_stand_in(
 ) -> None:
     assert "5,640 training and 1,880 test characters, 47 classes" in prepared_glyphs[1]
     said = " ".join(prepared_glyphs[1].split())
-    assert "characters drawn from fonts, a stand-in for real handwriting" in said
+    assert "synthetic characters drawn from fonts, not real handwriting" in said
 
 
 def test_writes_training_and_test_set_apart(prepared_glyphs: tuple[Path, str]) -> None:
@@ -88,7 +88,7 @@ def test_a_damaged_file_is_a_message(prepare: Prepare, tmp_path: Path) -> None:
     (raw / "gzip.zip").write_bytes(b"PK, or not")
     result = prepare(tmp_path, "emnist-balanced")
     assert result.returncode == 1
-    assert "error: data/raw/gzip.zip, of 10 bytes, cannot be read" in result.stderr
+    assert "error: data/raw/gzip.zip (10 bytes) is truncated or corrupt" in result.stderr
     assert "Traceback" not in result.stderr
 
 
@@ -101,7 +101,9 @@ def test_a_copy_of_the_repository_finds_the_raw_files_of_the_repository(
     copy = tmp_path / ".dvc/tmp/exps/tmp1234"
     copy.mkdir(parents=True)
     result = prepare(copy, "emnist-balanced")
-    assert f"error: {tmp_path}/data/raw/gzip.zip, of 10 bytes, cannot be read" in result.stderr
+    assert (
+        f"error: {tmp_path}/data/raw/gzip.zip (10 bytes) is truncated or corrupt" in result.stderr
+    )
 
 
 def test_what_is_here_and_cannot_be_used_is_named_before_the_download(
@@ -121,11 +123,11 @@ def test_what_is_here_and_cannot_be_used_is_named_before_the_download(
     lines = [line for line in result.stdout.splitlines() if line.startswith("prepare: ")]
     assert lines == [
         f"prepare: data/raw/{images} is used",
-        "prepare: data/raw/matlab.mat is not used: unknown file name, "
-        "which are in data/raw/README.md",
-        "prepare: data/raw/EMNIST/processed/test_byclass.pt is not used: a pickle, which can run "
-        "any program when it is read; put in the files that it was made from, torchvision's are in "
-        "EMNIST/raw",
+        "prepare: data/raw/matlab.mat is not used: unknown file name; "
+        "data/raw/README.md lists the names that are read",
+        "prepare: data/raw/EMNIST/processed/test_byclass.pt is not used: a pickle can run "
+        "arbitrary code when loaded; add the files it was made from (torchvision's are in "
+        "EMNIST/raw)",
         "prepare: no raw files for byclass-test in data/raw; downloading NIST's archive (561 MB)",
     ]
     assert "could not be downloaded (no connection to " in result.stderr
@@ -139,7 +141,7 @@ def test_an_archive_without_the_partition_is_not_downloaded_over(
     with zipfile.ZipFile(tmp_path / "data/raw/gzip.zip", "w") as archive:
         archive.writestr("gzip/emnist-letters-test-images-idx3-ubyte.gz", b"")
     result = prepare(tmp_path, "emnist-balanced")
-    said = "error: data/raw/gzip.zip: has no emnist-balanced-train-images-idx3-ubyte, "
+    said = "error: data/raw/gzip.zip: does not contain emnist-balanced-train-images-idx3-ubyte, "
     assert result.stderr.startswith(said)
 
 

@@ -26,13 +26,13 @@ def raw(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda path: path.symlink_to("nowhere.png"), "a link to a file that is not there; mend"),
+        (lambda path: path.symlink_to("nowhere.png"), "a broken link; repair or delete it"),
         (os.mkfifo, "not a regular file; delete it"),
         (
             lambda path: path.symlink_to("../../elsewhere"),
             "a link to a folder, which DVC does not track; move the folder here, or set ",
         ),
-        (lambda path: path.symlink_to(".."), "a link to a folder, in which DVC sees no change"),
+        (lambda path: path.symlink_to(".."), "a link to a folder, which DVC does not track"),
     ],
 )
 def test_what_dvc_does_not_see_is_refused(
