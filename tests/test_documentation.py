@@ -423,6 +423,7 @@ def test_every_column_of_the_tables_is_explained() -> None:
         assert columns - FAMILIES.keys() <= explained, path
 
 
+@pytest.mark.deep
 def test_two_branches_merge_as_the_page_says(tmp_path: Path) -> None:
     """The page's own commands, with real git and real DVC, on a pipeline of one quick stage."""
     shutil.copy(ROOT / ".gitattributes", tmp_path)

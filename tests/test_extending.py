@@ -173,6 +173,7 @@ def test_a_new_technique_has_its_stage_and_its_rows(model: str, studied: Clone) 
         assert list((studied.path / "plots/charts" / charts).glob("*clipping*.csv")), charts
 
 
+@pytest.mark.deep
 def test_the_engine_learns_what_is_new_and_leaves_what_was(extended: Clone) -> None:
     (before,) = in_python(ROOT, STEP)
     plain, clipped, old_model, taught = in_python(extended.path, STEP + MORE)

@@ -53,6 +53,7 @@ def errors_in(output: str) -> list[str]:
     return [line for line in output.splitlines() if line.startswith(("error:", "interrupted"))]
 
 
+@pytest.mark.deep
 def test_a_stage_ends_with_its_dvc_and_the_next_dvc_goes_on(long_study: Clone) -> None:
     dvc = start_training(long_study, *REPRO)
     dvc.terminate()
@@ -66,6 +67,7 @@ def test_a_stage_ends_with_its_dvc_and_the_next_dvc_goes_on(long_study: Clone) -
     assert before.items() < long_study.trained().items()
 
 
+@pytest.mark.deep
 def test_a_second_dvc_says_who_is_at_work(long_study: Clone) -> None:
     first = start_training(long_study, *REPRO)
     said = long_study.run(*REPRO, fails=True)
@@ -95,6 +97,7 @@ def test_a_worker_that_is_killed_is_one_line(long_study: Clone) -> None:
     )
 
 
+@pytest.mark.deep
 def test_a_full_disk_is_one_line_and_finished_trials_are_kept(long_study: Clone) -> None:
     long_study.memory.mkdir(parents=True)
     # What the disk still held is looked at before it is gone.
@@ -108,6 +111,7 @@ def test_a_full_disk_is_one_line_and_finished_trials_are_kept(long_study: Clone)
     assert len(names) >= 2
 
 
+@pytest.mark.deep
 def test_memory_that_is_refused_is_one_line(long_study: Clone) -> None:
     """What torch needs to be loaded is more than this stage may have."""
     limited = ("sh", "-c", 'ulimit -v 2000000; exec "$@"', "sh")
@@ -124,6 +128,7 @@ def test_no_shared_memory_is_needed(options: str, victim: Clone) -> None:
     assert len(victim.trained()) == 2
 
 
+@pytest.mark.deep
 def test_a_training_holds_nothing_in_shared_memory(long_study: Clone) -> None:
     process = start_training(long_study, *STAGE)
     assert shared_memory_of(process.pid) == set()
@@ -140,6 +145,7 @@ def test_a_read_only_memory_is_named(victim: Clone) -> None:
     assert error.endswith(": Read-only file system; write to another disk")
 
 
+@pytest.mark.deep
 def test_a_read_only_checkout_says_what_cannot_be_written(victim: Clone) -> None:
     read_only = in_a_namespace(
         f"mount --bind {victim.path} {victim.path}; "

@@ -20,6 +20,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
         yield cluster
 
 
+@pytest.mark.deep
 def test_two_workers_of_which_one_is_killed_give_the_same_bytes(
     study: Clone, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -42,6 +43,7 @@ def test_two_workers_of_which_one_is_killed_give_the_same_bytes(
     assert there.trained().keys() == memories[0].trained().keys() | memories[1].trained().keys()
 
 
+@pytest.mark.deep
 def test_a_stage_is_computed_by_one_kind_of_machine(
     study: Clone, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

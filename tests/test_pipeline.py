@@ -133,6 +133,7 @@ def test_raw_files_can_be_added_to_dvc(study: Clone, tmp_path: Path) -> None:
     assert clone.changes() == "?? data/raw/some.gz.dvc\n"
 
 
+@pytest.mark.deep
 def test_after_a_pull_nothing_is_stale(study: Clone, tmp_path: Path) -> None:
     owner = study.duplicate(tmp_path / "owner")
     owner.run("dvc", "remote", "add", "--default", "store", str(tmp_path / "store"))
@@ -144,12 +145,14 @@ def test_after_a_pull_nothing_is_stale(study: Clone, tmp_path: Path) -> None:
     assert clone.repro() == set()
 
 
+@pytest.mark.deep
 def test_an_edit_reruns_what_depends_on_it(branches: tuple[Clone, set[str]]) -> None:
     later = CHAIN[CHAIN.index("dropout") :]
     again = of_all_families(*later, "leave_one_out", "fit", "evaluate")
     assert branches[1] == {"check", "compare", "report", *again}
 
 
+@pytest.mark.deep
 def test_the_diff_names_what_changed(study: Clone, branches: tuple[Clone, set[str]]) -> None:
     before, branch = study.metrics(), branches[0]
     diff = json.loads(branch.run("dvc", "metrics", "diff", "main", "no-dropout", "--json"))
@@ -214,6 +217,7 @@ def test_a_lost_memory_changes_no_result(damage: str, study: Clone, tmp_path: Pa
     assert victim.results() == study.results()
 
 
+@pytest.mark.deep
 def test_a_killed_study_goes_on_where_it_stopped(study: Clone, tmp_path: Path) -> None:
     victim = study.duplicate(tmp_path / "victim")
     shutil.rmtree(victim.memory)
@@ -233,6 +237,7 @@ def test_a_killed_study_goes_on_where_it_stopped(study: Clone, tmp_path: Path) -
     assert len(victim.trained()) == 6
 
 
+@pytest.mark.deep
 def test_experiments_in_a_temporary_copy_share_the_memory(study: Clone, tmp_path: Path) -> None:
     owner = study.duplicate(tmp_path / "owner")
     known = owner.trained()

@@ -379,6 +379,7 @@ def test_ctrl_c_leaves_the_workers_to_the_next_study(
     assert len(outcomes(make_runner(toy_study, two_workers.address), trials)) == len(trials)
 
 
+@pytest.mark.deep
 def test_a_study_that_waits_says_why_and_ends_with_its_scheduler(
     cluster: Cluster, toy_study: Path, trials: list[Trial], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -408,6 +409,7 @@ def test_a_study_that_waits_says_why_and_ends_with_its_scheduler(
     )
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize(
     ("limit", "value", "options", "said"),
     [

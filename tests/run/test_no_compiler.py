@@ -2,6 +2,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SOURCE = Path(__file__).parents[2] / "src"
 # Prints the weights that every optimizer reaches, and how much of the compiler was imported.
 STEPS = """
@@ -44,6 +46,7 @@ def run(script: str, *arguments: str) -> tuple[str, str]:
     return done.stdout, done.stderr
 
 
+@pytest.mark.deep
 def test_without_the_compiler_every_optimizer_steps_alike() -> None:
     weights, imported = run(STEPS, "without")
     assert imported == "0\n"

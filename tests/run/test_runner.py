@@ -323,6 +323,7 @@ def test_a_trial_trains_and_validates_on_its_own_split(
     assert len(train) + len(validation) == len(toy)
 
 
+@pytest.mark.deep
 def test_a_training_on_the_largest_split_takes_less_than_three_gigabytes() -> None:
     took = subprocess.check_output([sys.executable, "-c", LARGEST_SPLIT], text=True)
     assert int(took) < 3e9
