@@ -110,6 +110,13 @@ def test_a_folder_of_raw_files_that_is_not_there_is_said(tmp_path: Path) -> None
     assert "nowhere: a file, and no folder; make" in check(tmp_path, edits).stderr
 
 
+def test_what_breaks_the_plan_does_not_break_the_stage(tmp_path: Path) -> None:
+    (tmp_path / "dvc.lock").write_text("stages: {check: 3}")
+    result = check(tmp_path, {})
+    assert result.returncode == 0, result.stderr
+    assert "how long it takes is not known: it could not be measured (dvc.yaml" in result.stdout
+
+
 def test_a_single_repeat_is_said_to_be_too_few(tmp_path: Path) -> None:
     result = check(tmp_path, {"params.yaml": ("  repeats: 5", "  repeats: 1")})
     assert result.returncode == 0

@@ -22,8 +22,8 @@ from ablation.trial.training import Part, prepare_process, train
 from ablation.trial.trials import Trial
 
 # Of each network: one epoch of so many batches, and then about so many seconds more.
-MEASURED_BATCHES = 4
-MEASURED_SECONDS = 0.3
+MEASURED_BATCHES = 3
+MEASURED_SECONDS = 0.2
 MOST_EPOCHS = 20
 # Of a training: weights, gradients and the two averages of Adam, four bytes each.
 BYTES_A_WEIGHT = 16

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
-from graphlib import TopologicalSorter
+from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +14,10 @@ from ablation.params import PARAMS
 # The first one is shown. Outputs that are missing are made again as dvc.lock has them.
 Reason = Literal["new", "parameters", "inputs", "code", "command", "outputs"]
 CODE = ("src/", "stages/", "requirements.lock")
+
+
+class PipelineError(UserError):
+    """A pipeline that cannot be planned; DVC may run it all the same."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +42,12 @@ class Stage:
         """What its command line has after `--name`.
 
         Raises:
-            UserError: it has no such option.
+            PipelineError: it has no such option.
         """
         for word, following in pairwise(self.command):
             if word == f"--{name}":
                 return following
-        raise UserError(f"dvc.yaml: stages: {self.name}: cmd: --{name} is missing; add it")
+        raise PipelineError(f"dvc.yaml: stages: {self.name}: cmd: --{name} is missing; add it")
 
 
 def read_stages() -> list[Stage]:
@@ -52,7 +56,7 @@ def read_stages() -> list[Stage]:
     DVC's own locks are left alone: `check` asks while `dvc repro` holds them.
 
     Raises:
-        UserError: DVC cannot read the pipeline, or what it last ran on.
+        PipelineError: DVC cannot read the pipeline, or what it last ran on.
     """
     from dvc.exceptions import DvcException  # type: ignore[import-untyped]
     from dvc.repo import Repo  # type: ignore[import-untyped]
@@ -60,8 +64,8 @@ def read_stages() -> list[Stage]:
     try:
         with Repo() as repo:
             return _in_order({each.addressing: each for each in repo.stage.load_all("dvc.yaml")})
-    except DvcException as error:
-        raise UserError(f"dvc.yaml, dvc.lock: {one_line(error)}") from None
+    except (DvcException, CycleError) as error:
+        raise PipelineError(f"dvc.yaml, dvc.lock: {one_line(error)}") from None
 
 
 def _in_order(stages: dict[str, Any]) -> list[Stage]:
