@@ -247,7 +247,7 @@ def test_each_share_starts_where_the_one_before_ended_and_the_last_at_the_whole(
     bars = [bar for bar in axes.patches if isinstance(bar, Rectangle)]
     ends = [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in bars]
     assert np.allclose(ends, [(0, 0.024), (0.024, 0.03), (0, 0.03)])
-    assert labels(axes, "y") == ["optimizer", "dropout", "all of them", "optimizer x dropout"]
+    assert labels(axes, "y") == ["optimizer", "dropout", "all changes", "optimizer x dropout"]
 
 
 def test_a_chain_that_changed_nothing_has_no_shares() -> None:
@@ -257,7 +257,7 @@ def test_a_chain_that_changed_nothing_has_no_shares() -> None:
     shapley = pd.DataFrame(columns=["technique", "gain", "low", "high"], dtype=float)
     interactions = pd.DataFrame(columns=["first", "second", "gain", "low", "high"], dtype=float)
     figure = figures.shares({"mlp": gains}, {"mlp": shapley}, {"mlp": interactions})
-    assert labels(figure.axes[0], "y") == ["all of them"]
+    assert labels(figure.axes[0], "y") == ["all changes"]
     assert "unchanged" in texts(figure)
 
 

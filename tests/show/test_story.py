@@ -84,7 +84,7 @@ def test_other_times_change_the_times_alone(other: Study, text: str) -> None:
     markdown, _ = write_report(other)
     lines = zip(text.splitlines(), markdown.read_text().splitlines(), strict=True)
     changed = [before.split(" | ")[0] for before, after in lines if before != after]
-    assert changed == ["| prediction, one core", "| fit", "| all of them"]
+    assert changed == ["| prediction, one core", "| fit", "| total"]
 
 
 def test_a_stand_in_is_called_one_and_no_other_data_is_spoken_of(text: str, page: str) -> None:
@@ -104,7 +104,7 @@ def test_a_chain_that_changed_nothing_is_told_without_a_gap(other: Study) -> Non
     write_charts(other)
     text = "\n".join(path.read_text() for path in write_report(other))
     body = text[: text.index('<script id="vega">')]
-    assert "| all of them | nothing changed |" in body
+    assert "| all changes | nothing changed |" in body
     assert "| all changes | not tested |" in body
     assert not re.search(r"\bnan\b", body, re.IGNORECASE)
 
