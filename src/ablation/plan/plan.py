@@ -137,8 +137,8 @@ class Plan:
         if seconds is None or otherwise is None:
             return [what, f"how long it takes is not known before the {self.things} are read"]
         time = f"about {duration(seconds)} on this machine, {self.workers} at a time"
-        if duration(otherwise) != duration(seconds):
-            time += f"; up to {duration(otherwise)} if results change"
+        if otherwise > seconds and duration(otherwise) != duration(seconds):
+            time += f"; about {duration(otherwise)} if results change"
         return [what, time]
 
 
