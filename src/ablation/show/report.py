@@ -94,19 +94,13 @@ def _drawings(study: Study) -> dict[str, Figure]:
     """Every picture's name and figure; classes are called as the pictures' font can."""
     names = style.names_in_pictures(study.classes())
     called = {name: style.for_matplotlib(other) for name, other in names.items()}
-    things = study.dataset.things
-    colours = style.family_colours(study.models)
-    samples = study.arrays("data/prepared/samples.npz")
-    predictions = {
-        model: table.assign(
-            actual=table["actual"].map(called), predicted=table["predicted"].map(called)
-        )
-        for model, table in study.tables("test/predictions.csv").items()
-    }
+    return {**_of_data(study, called), **_of_chain(study), **_of_tests(study, called)}
+
+
+def _of_data(study: Study, called: dict[str, str]) -> dict[str, Figure]:
     counts = study.table("plots/data/class_counts.csv")
-    recalls = study.table("plots/comparison/classes.csv")
-    details = study.tables("test/details.csv")
-    worth = study.tables("leave_one_out/gains.csv")
+    samples = study.arrays("data/prepared/samples.npz")
+    things = study.dataset.things
     return {
         "class_distribution": figures.class_distribution(
             counts.assign(character=counts["character"].map(called)), things
@@ -114,6 +108,12 @@ def _drawings(study: Study) -> dict[str, Figure]:
         "class_samples": figures.class_samples(
             _as_ink(study, samples["images"]), samples["labels"], [*called.values()], things
         ),
+    }
+
+
+def _of_chain(study: Study) -> dict[str, Figure]:
+    worth = study.tables("leave_one_out/gains.csv")
+    return {
         "accuracy_chain": figures.accuracy_chain(study.table("plots/comparison/chain.csv")),
         "leave_one_out": figures.leave_one_out(worth),
         "shares": figures.shares(
@@ -124,24 +124,38 @@ def _drawings(study: Study) -> dict[str, Figure]:
         "training_curves": figures.training_curves(
             {model: _winner_curves(study, model) for model in study.models}
         ),
+    }
+
+
+def _of_tests(study: Study, called: dict[str, str]) -> dict[str, Figure]:
+    recalls = study.table("plots/comparison/classes.csv")
+    details = study.tables("test/details.csv")
+    colours = style.family_colours(study.models)
+    things = study.dataset.things
+    confusions = {
+        f"confusion_{model}": figures.confusion_matrix(
+            model,
+            colours[model],
+            table.assign(**{side: table[side].map(called) for side in ("actual", "predicted")}),
+            [*called.values()],
+        )
+        for model, table in study.tables("test/predictions.csv").items()
+    }
+    worst = {
+        f"worst_{model}": figures.worst_mistakes(model, _shown(study, model, "worst", called))
+        for model in study.models
+    }
+    return {
         "comparison": figures.comparison(
             study.table("plots/comparison/models.csv"),
             recalls.assign(**{"class": recalls["class"].map(called)}),
             study.table("plots/comparison/pairs.csv"),
         ),
-        **{
-            f"confusion_{model}": figures.confusion_matrix(
-                model, colours[model], predictions[model], [*called.values()]
-            )
-            for model in study.models
-        },
+        **confusions,
         "first_predictions": figures.first_predictions(
             {model: _shown(study, model, "first_six", called) for model in study.models}, things
         ),
-        **{
-            f"worst_{model}": figures.worst_mistakes(model, _shown(study, model, "worst", called))
-            for model in study.models
-        },
+        **worst,
         "reliability": figures.reliability(
             study.tables("test/reliability.csv"),
             {model: details[model]["calibration_error"].item() for model in study.models},
