@@ -77,7 +77,7 @@ def train(params: Params, runner: TrialRunner, techniques: Iterable[str] = CHAIN
         racing = params.selection.racing
         run_entries(runner, params, "mlp", entries, repeats, racing=racing)
     for name in CHAIN:
-        save_recipe(baseline, Path(f"data/recipes/mlp/{name}.yaml"), "kept")
+        save_recipe(baseline, Path(f"data/recipes/mlp/{name}.yaml"), runner.digest)
 
 
 def sizes(trainings: Trainings | None) -> tuple[int, int]:
@@ -183,6 +183,17 @@ def test_of_other_characters_nothing_is_remembered(runner: TrialRunner) -> None:
     assert works["baseline"].stage.reasons == ("inputs",)
     assert works["baseline"].remembered == 0
     assert sizes(works["dropout"].trainings) == (4, 8)
+    assert works["smoothing"].sized
+
+
+def test_recipes_of_other_characters_are_not_the_winners_of_the_last_time(
+    runner: TrialRunner,
+) -> None:
+    params = study()
+    train(params, runner, [])
+    save_recipe(params.baseline, Path("data/recipes/mlp/dropout.yaml"), "of another study")
+    edited = pipeline(dropout=("parameters",), smoothing=("parameters",))
+    works = by_name(list_work(edited, params, runner, False))
     assert works["smoothing"].sized
 
 

@@ -215,12 +215,17 @@ class _Planner:
         return replace(start, recipe=recipes[verdict.winner.setting])
 
     def _last_winner(self, stage: Stage, file: Path) -> Recipe | None:
+        """What the stage chose the last time that it ran, on these characters."""
         if self._other_characters or "new" in stage.reasons:
             return None
         try:
-            return read_recipe(file, self._params, stage.option("model"))
+            recipe = read_recipe(file, self._params, stage.option("model"))
         except UserError:
             return None
+        # A copy of the project may hold the recipes of another study; each names its characters.
+        if self._runner and self._runner.digest not in file.read_text(encoding="utf-8"):
+            return None
+        return recipe
 
     def _trials(self, model: str, recipe: Recipe) -> list[Trial]:
         repeats = repeats_for(self._params)
