@@ -101,6 +101,7 @@ def start_python(
     streams: Sequence[int] = STANDARD_STREAMS,
     *,
     interruptible: bool = True,
+    search_path: Sequence[str] = (),
 ) -> Process:
     """Start `python ARGUMENTS`, in this process's folder and environment.
 
@@ -111,13 +112,23 @@ def start_python(
         arguments: a script and its arguments, or `-m`, a module and its arguments.
         streams: file descriptors of its standard input, output and error.
         interruptible: whether Ctrl-C reaches it.
+        search_path: where it looks for modules, instead of PYTHONPATH.
     """
+    environment = dict(os.environ)
+    if search_path:
+        environment["PYTHONPATH"] = os.pathsep.join(search_path)
+    request = {
+        "arguments": list(arguments),
+        "folder": str(Path.cwd()),
+        "environment": environment,
+        "interruptible": interruptible,
+    }
     try:
-        return _ask(_connect(), arguments, streams, interruptible)
+        return _ask(_connect(), request, streams)
     except OSError:
         stdin, stdout, stderr = streams
         command = [sys.executable, *arguments]
-        environment = os.environ | ONE_THREAD
+        environment |= ONE_THREAD
         return subprocess.Popen(command, env=environment, stdin=stdin, stdout=stdout, stderr=stderr)
 
 
@@ -179,14 +190,8 @@ def _connect_to(name: str) -> socket.socket:
 
 
 def _ask(
-    connection: socket.socket, arguments: Sequence[str], streams: Sequence[int], interruptible: bool
+    connection: socket.socket, request: dict[str, Any], streams: Sequence[int]
 ) -> ForkedProcess:
-    request = {
-        "arguments": list(arguments),
-        "folder": str(Path.cwd()),
-        "environment": dict(os.environ),
-        "interruptible": interruptible,
-    }
     try:
         socket.send_fds(connection, [json.dumps(request).encode()], streams)
         return ForkedProcess(connection)

@@ -125,7 +125,11 @@ def _start_worker() -> _Worker:
             return worker
     ours, theirs = socket.socketpair()
     with theirs:
-        process = start_python(WORKER, (theirs.fileno(), 1, 2), interruptible=False)
+        # A job may be of any module that this process can import.
+        search_path = [path or str(Path.cwd()) for path in sys.path]
+        process = start_python(
+            WORKER, (theirs.fileno(), 1, 2), interruptible=False, search_path=search_path
+        )
     return _Worker(process, Connection(ours.detach()))
 
 
@@ -155,11 +159,14 @@ def serve() -> None:
     while True:
         try:
             job = pipe.recv()
-        except EOFError:
+        except (EOFError, ConnectionError):
             return
         except Exception:  # the job names code that this process cannot import
             job = partial(_raise, RuntimeError(traceback.format_exc()))
-        pipe.send((*outcome_of(job), _own_peak()))
+        try:
+            pipe.send((*outcome_of(job), _own_peak()))
+        except ConnectionError:  # the process that sends jobs has ended
+            return
 
 
 def _raise(error: Exception) -> None:
