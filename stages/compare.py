@@ -25,7 +25,6 @@ from ablation.judge.evaluation import (
 )
 from ablation.params import Params, load_params
 from ablation.processes.stage import stage_process
-from ablation.trial.recipe import CHAIN
 
 PLOTS = Path("plots/comparison")
 METRICS = Path("metrics/comparison")
@@ -52,7 +51,7 @@ class Tested:
     def read(cls, model: str, last: str) -> "Tested":
         plots = Path("plots", model)
         return cls(
-            chain=read_csv(plots / last / "chain.csv", ["technique"], text=["winner"]),
+            chain=read_csv(plots / last / "chain.csv", ["stage"], text=["winner"]),
             numbers=read_json(Path("metrics", model, "test.json"), NUMBERS),
             details=read_csv(plots / "test/details.csv", DETAILS),
             predictions=read_csv(plots / "test/predictions.csv", ANSWERS, text=ANSWERS),
@@ -69,7 +68,7 @@ class Tested:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--last", required=True, choices=CHAIN, help="the chain's last technique")
+    parser.add_argument("--last", required=True, help="the chain's last stage")
     last = parser.parse_args().last
     params = load_params()
     announce(" against ".join(params.families), params.dataset.note)

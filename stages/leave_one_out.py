@@ -2,8 +2,11 @@
 
 Greedy order hides interactions and winners are flattered by having been chosen. Here recipes that
 differ in which of the changed techniques are put back to the baseline run on fresh repeats: those
-that no stage has selected on, of the same training characters. The recipe comes from before the
-stage that asks how long to train: every training here takes the epochs of `models`.
+that no stage has selected on, of the same training characters. They train for as many epochs as the
+final recipe, unless `epochs` itself is put back.
+
+A technique whose settings need a learning rate of their own gets one when it is put back: the best
+of those that params.yaml names, chosen on repeats of selection.
 """
 
 import argparse
@@ -21,22 +24,24 @@ from ablation.base.files import write_csv, write_json
 from ablation.base.formatting import points
 from ablation.base.progress import progress
 from ablation.data.splits import val_to_train
-from ablation.judge.selection import has_collapsed
+from ablation.judge.selection import as_table, find_champions, has_collapsed
 from ablation.judge.worth import Changed, Part, Worth, list_trials, weigh_techniques
-from ablation.labels import label
-from ablation.params import load_params
+from ablation.labels import at_rate, label
+from ablation.params import Params, load_params
 from ablation.processes.stage import stage_process
 from ablation.run.hardware import Hardware
 from ablation.run.runner import TrialRunner
-from ablation.study.entries import having
+from ablation.study.entries import put_back, rates_to_try
 from ablation.study.inputs import (
     make_runner,
     make_trial,
     read_chain,
     read_recipe,
     repeats_for,
+    techniques_of,
     validation_characters,
 )
+from ablation.study.race import make_contenders, run_entries
 from ablation.trial.families import FAMILIES
 from ablation.trial.recipe import BASELINE, Recipe
 from ablation.trial.trials import Result, Trial
@@ -55,18 +60,19 @@ def main() -> None:
     announce(f"leave one out of the {model}", params.dataset.note)
     final = params.full(model, read_recipe(arguments.recipe, params, model))
     baseline = params.full(model, params.baseline)
-    chain = [name for name in read_chain(arguments.chain)["technique"] if name != BASELINE]
+    chain = techniques_of(read_chain(arguments.chain))
     changed = [each for each in chain if final.setting(each) != baseline.setting(each)]
 
-    repeats = repeats_for(params, "leave-one-out")
+    repeats = repeats_for(params, "leave-one-out")[: params.worth.repeats]
     pairs, seed = params.worth.order_pairs, params.seed
     needed = list_trials(changed, len(repeats), pairs, seed)
     runner = make_runner(params)
+    rates = choose_rates(runner, params, model, changed, final, baseline)
     results = run_trials(
         runner,
         {
             (recipe, index): make_trial(
-                params, model, having(final, recipe, baseline), repeats[index]
+                params, model, put_back(final, recipe, baseline, rates), repeats[index]
             )
             for recipe, ran in needed.items()
             for index in ran
@@ -87,7 +93,7 @@ def main() -> None:
     worth = weigh_techniques(scores, changed, pairs, seed, val_to_train(repeats[0]), characters)
     tables = {
         "trials": trials_table(results, changed),
-        "gains": gains_table(worth, chain, changed, baseline, final, len(repeats)),
+        "gains": gains_table(worth, chain, changed, baseline, final, rates, len(repeats)),
         "shapley": parts_table(worth.shapley, ["technique"]),
         "interactions": parts_table(worth.interactions, ["first", "second"]),
     }
@@ -97,9 +103,9 @@ def main() -> None:
     write_csv(times, Path("data/times", model, "leave_one_out.csv"))
     write_json(metrics(tables["gains"]), Path("metrics", model, "leave_one_out.json"))
     show(tables)
-    epochs = params.spec(model).epochs
+    epochs = params.spec(model, final).epochs
     said = "1 epoch" if epochs == 1 else f"{epochs} epochs"
-    console.print(f"every training took {said}, as `models` says\n")
+    console.print(f"trained for {said}, as the final recipe\n")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -108,6 +114,33 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--recipe", required=True, type=Path, help="what the chain chose")
     parser.add_argument("--chain", required=True, type=Path, help="what its stages concluded")
     return parser.parse_args()
+
+
+def choose_rates(
+    runner: TrialRunner,
+    params: Params,
+    model: str,
+    changed: list[str],
+    final: Recipe,
+    baseline: Recipe,
+) -> dict[str, float]:
+    """Technique to the multiple of the learning rate at which it is best when put back alone."""
+    repeats = repeats_for(params)[: params.worth.repeats]
+    multiples = {}
+    for technique in changed:
+        contest = rates_to_try(params, technique, final, baseline)
+        if len(contest.entries) == 1:
+            continue
+        results = run_entries(
+            runner, params, model, contest, repeats, racing=params.selection.racing
+        )
+        characters = validation_characters(runner, repeats[0])
+        size = (len(runner.classes), runner.largest, characters)
+        contenders = make_contenders(contest.entries, results, len(repeats), *size)
+        best = find_champions(*as_table(contenders)).argmax()
+        rate, first = (contest.entries[place].recipe.optimizer.lr for place in (best, 0))
+        multiples[technique] = rate / first
+    return multiples
 
 
 def run_trials(runner: TrialRunner, trials: dict[Run, Trial]) -> dict[Run, Result]:
@@ -179,6 +212,7 @@ def gains_table(
     changed: list[str],
     baseline: Recipe,
     final: Recipe,
+    rates: dict[str, float],
     repeats: int,
 ) -> pd.DataFrame:
     """The final recipe's gain over itself without each technique; last, over the baseline.
@@ -193,6 +227,12 @@ def gains_table(
         settings = ("baseline recipe", "final recipe")
         if technique != EVERYTHING:
             settings = (label(baseline.setting(technique)), label(final.setting(technique)))
+        if technique in rates:
+            without = put_back(final, {*changed} - {technique}, baseline, rates)
+            settings = (
+                at_rate(label(without.setting(technique)), without.optimizer.lr),
+                at_rate(settings[1], final.optimizer.lr),
+            )
         part = left_out.get(technique, UNKNOWN)
         failed = technique in left_out and bool(changed) and math.isnan(part.gain)
         rows.append((technique, *settings, part.gain, part.low, part.high, repeats, failed))

@@ -1,6 +1,7 @@
 """One stage of the chain: try a technique's candidates on the incumbent recipe, keep the winner.
 
-Without --incumbent it scores params.yaml's baseline recipe, where both chains start.
+`baseline` scores the recipe in params.yaml that every chain starts from. `dropout_again` and
+`dropout_backward` ask for dropout in a later round (`ablation.labels.ChainStage`).
 """
 
 import argparse
@@ -10,14 +11,16 @@ from pathlib import Path
 
 import pandas as pd
 
+from ablation.base.checked import ParamsError
 from ablation.base.console import announce, console, narrow_table
 from ablation.base.files import write_csv, write_json
 from ablation.base.formatting import percent, points, short
 from ablation.data.splits import val_to_train
 from ablation.judge.selection import Verdict, judge_stage
+from ablation.labels import ChainStage
 from ablation.params import load_params
 from ablation.processes.stage import stage_process
-from ablation.study.entries import Entry, list_entries
+from ablation.study.entries import list_entries
 from ablation.study.inputs import (
     CHAIN_COLUMNS,
     make_runner,
@@ -29,50 +32,55 @@ from ablation.study.inputs import (
 from ablation.study.race import Results, make_contenders, run_entries
 from ablation.study.tables import curves_table, times_table, trials_table
 from ablation.trial.families import FAMILIES
-from ablation.trial.recipe import BASELINE, CHAIN, save_recipe
+from ablation.trial.recipe import BASELINE, save_recipe
 
 
 def main() -> None:
     arguments = parse_arguments()
-    model, technique = arguments.model, arguments.technique
+    model, stage = arguments.model, arguments.stage
     params = load_params()
-    announce(f"{technique} of the {model}", params.dataset.note)
-    chain = pd.DataFrame()
-    if technique == BASELINE:
-        entries = [Entry(BASELINE, BASELINE, params.baseline)]
-    else:
+    announce(f"{stage.name} of the {model}", params.dataset.note)
+    chain, incumbent = pd.DataFrame(), params.baseline
+    if stage.technique != BASELINE:
         incumbent = read_recipe(arguments.incumbent, params, model)
-        entries = list_entries(params, model, technique, incumbent)
-        chain = read_chain(arguments.chain, technique)
+        chain = read_chain(arguments.chain, stage.name)
+    contest = list_entries(params, model, stage, incumbent)
+    entries = contest.entries
     for line in params.warnings:
         console.print(line)
 
     runner = make_runner(params)
     repeats = repeats_for(params)
-    results = run_entries(runner, params, model, entries, repeats, racing=params.selection.racing)
+    results = run_entries(runner, params, model, contest, repeats, racing=params.selection.racing)
     characters = validation_characters(runner, repeats[0])
     first, *others = contenders = make_contenders(
         entries, results, len(repeats), len(runner.classes), runner.largest, characters
     )
     rule = params.selection
     verdict = judge_stage(
-        first, others, val_to_train(repeats[0]), rule.risk, rule.equal_within, characters
+        first,
+        others,
+        val_to_train(repeats[0]),
+        rule.risk,
+        rule.equal_within,
+        characters,
+        contest.simpler,
     )
 
     recipes = {entry.setting: entry.recipe for entry in entries}
     numbers = metrics(verdict)
-    plots = Path("plots", model, technique)
+    plots = Path("plots", model, stage.name)
     write_csv(trials_table(contenders, results), plots / "trials.csv")
     write_csv(candidates_table(verdict, results), plots / "candidates.csv")
     write_csv(curves_table(results), plots / "curves.csv")
-    write_csv(chain_table(chain, technique, numbers), plots / "chain.csv")
+    write_csv(chain_table(chain, stage.name, numbers), plots / "chain.csv")
     times = times_table(results, runner.hardware)
-    write_csv(times, Path("data/times", model, f"{technique}.csv"))
-    write_json(numbers, Path("metrics", model, f"{technique}.json"))
+    write_csv(times, Path("data/times", model, f"{stage.name}.csv"))
+    write_json(numbers, Path("metrics", model, f"{stage.name}.json"))
     # The digest makes the stages that start from this recipe depend on the characters as well.
     save_recipe(
         recipes[verdict.winner.setting],
-        Path("data/recipes", model, f"{technique}.yaml"),
+        Path("data/recipes", model, f"{stage.name}.yaml"),
         f"chosen on training {params.dataset.things} with SHA-256 {runner.digest}",
     )
     show(verdict, results, times)
@@ -81,16 +89,25 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True, choices=FAMILIES)
-    parser.add_argument("--technique", required=True, choices=CHAIN)
+    parser.add_argument("--stage", required=True, type=stage_named, help="its name in dvc.yaml")
     parser.add_argument("--incumbent", type=Path, help="the recipe of the stage before")
     parser.add_argument("--chain", type=Path, help="what the stages before concluded")
     arguments = parser.parse_args()
     given = [arguments.incumbent, arguments.chain]
-    if arguments.technique != BASELINE and None in given:
-        parser.error("every technique but the baseline needs --incumbent and --chain")
-    if arguments.technique == BASELINE and given != [None, None]:
+    first = arguments.stage.technique == BASELINE
+    if not first and None in given:
+        parser.error("every stage but the baseline needs --incumbent and --chain")
+    if first and given != [None, None]:
         parser.error("the baseline is the first: it takes neither --incumbent nor --chain")
     return arguments
+
+
+def stage_named(name: str) -> ChainStage:
+    """For argparse."""
+    try:
+        return ChainStage.named(name)
+    except ParamsError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def metrics(verdict: Verdict) -> dict[str, str | float]:
@@ -101,11 +118,9 @@ def metrics(verdict: Verdict) -> dict[str, str | float]:
     return {"accuracy": won.accuracy, **tested, "verdict": verdict.verdict, "winner": won.setting}
 
 
-def chain_table(
-    before: pd.DataFrame, technique: str, numbers: dict[str, str | float]
-) -> pd.DataFrame:
+def chain_table(before: pd.DataFrame, stage: str, numbers: dict[str, str | float]) -> pd.DataFrame:
     """What the chain concluded up to here: the table of the stage before, and a row of its own."""
-    row = pd.DataFrame([{"technique": technique, **numbers}], columns=CHAIN_COLUMNS)
+    row = pd.DataFrame([{"stage": stage, **numbers}], columns=CHAIN_COLUMNS)
     return row if before.empty else pd.concat([before, row])
 
 

@@ -1,10 +1,51 @@
-"""Labels of settings, in messages, tables and figures."""
+"""Names of settings and of the chain's stages, in messages, tables and figures."""
 
+import re
 from collections.abc import Iterable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from ablation.base.checked import Checked
-from ablation.trial.recipe import Regularization
+from ablation.base.checked import Checked, ParamsError, one_of
+from ablation.trial.recipe import BASELINE, CHAIN, Regularization
+
+Contesting = Literal["first", "again", "backward"]
+CONTESTS: dict[str, Contesting] = {"": "first", "again": "again", "backward": "backward"}
+STAGE = re.compile(r"(?P<technique>.+?)(?:_(?P<contest>again|backward)\d*)?")
+
+
+@dataclass(frozen=True)
+class ChainStage:
+    """A stage of the chain.
+
+    Attributes:
+        name: `dropout` where a technique is asked for the first time, `dropout_again` or
+            `dropout_backward` in a later round, with a number after these in still later ones.
+        technique: the technique that it explores, or `baseline`.
+        contest: `first`: the listed candidates against the incumbent, which stays unless it is
+            beaten. The others are on equal terms, so that the simplest within the noise of the best
+            wins. `again`: the baseline's setting, the incumbent's and the listed ones. `backward`:
+            the first two only (backward elimination).
+    """
+
+    name: str
+    technique: str
+    contest: Contesting
+
+    @classmethod
+    def named(cls, name: str) -> "ChainStage":
+        """The stage of this name.
+
+        Raises:
+            ParamsError: it is not a technique, with or without a suffix.
+        """
+        found = STAGE.fullmatch(name)
+        technique, suffix = (found["technique"], found["contest"]) if found else (name, "")
+        if technique not in CHAIN or (technique == BASELINE and suffix):
+            raise ParamsError(
+                f"{one_of(name, CHAIN)}; a technique that is asked again has _again or _backward "
+                "after its name, and perhaps a number"
+            )
+        return cls(name, technique, CONTESTS[suffix or ""])
 
 
 def label(setting: Any, without: Iterable[str] = ()) -> str:
@@ -42,6 +83,11 @@ def _sizes_label(values: dict[str, Any], often: set[str]) -> str:
     counts = {name: v for name, v in values.items() if not isinstance(v, tuple)}
     said = [f"x{v}" if often == {name} else f"{name}={v}" for name, v in counts.items()]
     return " ".join(["+".join(widths), *said])
+
+
+def at_rate(setting: str, learning_rate: float) -> str:
+    """The label of a setting at one of several learning rates: `cosine lr=0.003`."""
+    return setting if " lr=" in setting else f"{setting} lr={learning_rate:g}"
 
 
 def _short(value: Any) -> str:

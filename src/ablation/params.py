@@ -18,7 +18,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from ablation.base.checked import MOST, Checked, Count, ParamsError, load, one_of
+from ablation.base.checked import MOST, Checked, Count, ParamsError, Rate, load, one_of
 from ablation.data.datasets import DATASETS, FOLDER, Dataset, own_pictures
 from ablation.labels import label
 from ablation.trial.families import FAMILIES, SIZES, Spec, sizes_of
@@ -32,6 +32,7 @@ PARAMS = Path("params.yaml")
 MOST_SEEDS = 1000
 MOST_ORDER_PAIRS = 100
 MOST_SETTINGS = 1000
+MOST_MULTIPLES = 20
 MOST_WORKERS = 1024
 MOST_NAMED = 10  # classes listed in a message
 # 64 bits, all that a generator takes.
@@ -174,12 +175,15 @@ class Training(Checked):
 
 
 class Worth(Checked):
-    """How the gain is divided between the techniques if more than four changed.
+    """How leave-one-out is computed.
 
-    order_pairs: random orders drawn per repeat, each with its reverse.
+    repeats: number of fresh repeats, at most that of `validation`; all of them by default.
+    order_pairs: random orders drawn per repeat, each with its reverse, if more than four techniques
+    changed.
     """
 
     order_pairs: Annotated[Count, Field(le=MOST_ORDER_PAIRS)]
+    repeats: Annotated[Count, Field(le=MOST_SEEDS)] | None = None
 
 
 class Fit(Checked):
@@ -201,6 +205,12 @@ def _with_distinct_labels(candidates: Entries) -> Entries:
                 {"times": times, "name": name},
             )
     return candidates
+
+
+def _without_duplicates(multiples: tuple[float, ...]) -> tuple[float, ...]:
+    if len({*multiples}) < len(multiples):
+        raise PydanticCustomError("twice", "a multiple is given twice; keep one")
+    return multiples
 
 
 Models = create_model(  # type: ignore[call-overload]
@@ -244,6 +254,23 @@ Techniques = create_model(
 )
 
 
+Multiples = Annotated[
+    tuple[Rate, ...],
+    Field(strict=False, min_length=1, max_length=MOST_MULTIPLES),
+    AfterValidator(_without_duplicates),
+]
+RateMultiples = create_model(  # type: ignore[call-overload]
+    "RateMultiples",
+    __base__=Checked,
+    __doc__="Multiples of the incumbent's learning rate at which each setting is tried.",
+    **{
+        technique: (Multiples, (1.0,))
+        for technique in Recipe.model_fields
+        if technique != "optimizer"  # whose candidates have their own rates
+    },
+)
+
+
 class Params(Checked):
     """Everything a user chooses."""
 
@@ -257,6 +284,7 @@ class Params(Checked):
     models: Models  # type: ignore[valid-type]
     baseline: Recipe
     techniques: Techniques  # type: ignore[valid-type]
+    learning_rate_multiples: RateMultiples = RateMultiples()  # type: ignore[valid-type]
 
     @field_validator("models")
     @classmethod
@@ -274,6 +302,25 @@ class Params(Checked):
             if key in baseline.model_fields_set:
                 raise PydanticCustomError("at", "belongs under `models`; remove it", {"key": key})
         return baseline
+
+    @field_validator("learning_rate_multiples", mode="before")
+    @classmethod
+    def _leaves_rates_of_optimizers_to_their_list(cls, multiples: Any) -> Any:
+        if isinstance(multiples, dict) and "optimizer" in multiples:
+            said = "its candidates list their learning rates under `techniques`; remove it"
+            raise PydanticCustomError("at", said, {"key": "optimizer"})
+        return multiples
+
+    @model_validator(mode="after")
+    def _has_repeats_for_leave_one_out(self) -> "Params":
+        most, repeats = self.validation.repeats, self.worth.repeats
+        if repeats and repeats > most:
+            raise PydanticCustomError(
+                "sum",
+                "worth.repeats: {repeats} exceeds the {most} of validation.repeats",
+                {"repeats": repeats, "most": most},
+            )
+        return self
 
     @model_validator(mode="after")
     def _trains_for_at_most_so_many_epochs(self) -> "Params":
@@ -395,6 +442,11 @@ class Params(Checked):
         if technique == "architecture":
             candidates = tuple(map(Candidate.model_validate, getattr(candidates, model)))
         return candidates
+
+    def rate_multiples(self, technique: str) -> tuple[float, ...]:
+        """Multiples of the incumbent's learning rate at which its settings are tried."""
+        multiples: tuple[float, ...] = getattr(self.learning_rate_multiples, technique, (1.0,))
+        return multiples
 
 
 def load_params(path: Path = PARAMS) -> Params:

@@ -23,7 +23,7 @@ from ablation.judge.noise import (
     estimate,
     measure_noise,
 )
-from ablation.judge.selection import Contender, as_table, tolerance
+from ablation.judge.selection import Contender, as_table, simplicity, tolerance
 
 # How likely a contender may still be to catch up when it is stopped, all looks of a stage together.
 # Measured in benchmarks/verdicts.md: fewer than 1 % of stages stop the contender that would win.
@@ -36,6 +36,7 @@ def raced_out(
     val_to_train: float,
     risk: float,
     characters: float = math.inf,
+    simpler: int | None = None,
 ) -> list[bool]:
     """Which contenders need no further repeats, asked after each round of a stage.
 
@@ -48,13 +49,13 @@ def raced_out(
         contenders: the others, simplest candidate first, on the same repeats.
         val_to_train: size of a repeat's validation part over its training part.
         risk: what the stage will be judged at.
-        characters: number of characters that a score is a share of.
+        characters, simpler: as in `ablation.judge.selection.decide`.
 
     Returns:
         (contenders,) True where one is out. Never before the second repeat, except for failure.
     """
     scores, failed, grids = as_table([incumbent, *contenders])
-    out = out_of_reach(scores, failed, grids, val_to_train, risk, characters)
+    out = out_of_reach(scores, failed, grids, val_to_train, risk, characters, simpler)
     return [bool(each) for each in out[1:]]
 
 
@@ -65,6 +66,7 @@ def out_of_reach(
     val_to_train: float,
     risk: float,
     characters: float = math.inf,
+    simpler: int | None = None,
 ) -> Bools:
     """Who cannot win, of each of many stages that have run the same number of repeats.
 
@@ -73,12 +75,13 @@ def out_of_reach(
     - ahead of the incumbent, of all simpler candidates and of the other points of its own grid, and
     - no further behind any other than counts as equal to the best,
 
-    and only if somebody's gain is enough to leave the incumbent at all. It is out where one of
-    these is less likely than its share of `CHANCE_LEFT`.
+    and only if some gain is enough to leave the incumbent at all. On equal terms (`simpler`) it
+    need not be ahead of a less simple incumbent, and no gain has to be enough. It is out where one
+    of these is less likely than its share of `CHANCE_LEFT`.
 
     Args:
         scores: (..., contenders, repeats), incumbent first; nan where not run.
-        failed, grids, val_to_train, risk, characters: as in `decide`.
+        failed, grids, val_to_train, risk, characters, simpler: as in `decide`.
 
     Returns:
         (..., contenders); False for the incumbent.
@@ -89,10 +92,11 @@ def out_of_reach(
     out = ~live
     if 1 < done < repeats:
         ahead = Outlook(scores, measure_noise(scores, ~failed, characters), done, val_to_train)
-        chance = np.minimum(
-            _chance_to_keep_up(ahead, live, grids, risk),
-            _chance_to_leave(ahead, live, failed, risk)[..., None],
-        )
+        order = simplicity(scores.shape[-2], simpler)
+        chance = _chance_to_keep_up(ahead, live, grids, order, risk)
+        if simpler is None:
+            leave = _chance_to_leave(ahead, live, failed, risk)[..., None]
+            chance = np.minimum(chance, leave)
         looks = repeats - 2
         out |= chance < CHANCE_LEFT / looks
     out[..., 0] = False
@@ -135,12 +139,14 @@ class Outlook:
         return np.where(np.isnan(chance), 1.0, chance)
 
 
-def _chance_to_keep_up(ahead: Outlook, live: Bools, grids: NDArray[np.int_], risk: float) -> Floats:
+def _chance_to_keep_up(
+    ahead: Outlook, live: Bools, grids: NDArray[np.int_], order: Floats, risk: float
+) -> Floats:
     """(..., contenders) chance to end close enough to the rival for whom this is least likely."""
     place = np.arange(ahead.contenders)
     one = np.eye(ahead.contenders)
     pairs = (one[:, None, :] - one).reshape(-1, ahead.contenders)
-    simpler_or_same = ((place[:, None] > place) | (grids[:, None] == grids)).ravel()
+    simpler_or_same = ((order[:, None] > order) | (grids[:, None] == grids)).ravel()
     slack = tolerance(ahead.noise, ahead.repeats, ahead.val_to_train, risk)[..., None]
     least = np.where(simpler_or_same, -SAME, -slack)
     chance = ahead.chance(ahead.estimate(pairs), least)

@@ -1,8 +1,11 @@
 """The verdict of a stage: which setting wins, and how sure one can be.
 
-The incumbent is left only where the gain of some candidate is more than the best of so many equal
-candidates would show by chance. The winner is then the simplest candidate that is no worse than the
-incumbent and within the noise of the best.
+The first time that a technique is asked, the incumbent is left only where the gain of some
+candidate is more than the best of so many equal candidates would show by chance. The winner is then
+the simplest candidate that is no worse than the incumbent and within the noise of the best.
+
+When it is asked again, all settings are compared on equal terms: the simplest within the noise of
+the best wins.
 """
 
 import math
@@ -196,6 +199,7 @@ def judge_stage(
     risk: float,
     equal_within: float,
     characters: float = math.inf,
+    simpler: int | None = None,
 ) -> Verdict:
     """The winner of a stage (`decide` has the rule) and the evidence for it.
 
@@ -209,7 +213,7 @@ def judge_stage(
         val_to_train: size of a repeat's validation part over its training part.
         risk: how often a stage may leave an incumbent for candidates that all equal it.
         equal_within: difference of score, as a fraction, that nobody would pay for.
-        characters: number of characters that a score is a share of.
+        characters, simpler: as in `decide`.
 
     Raises:
         UserError: nobody could win, since all failed or were raced out.
@@ -224,7 +228,8 @@ def judge_stage(
             + ", ".join(f"{contender.setting} {contender.fate}" for contender in everyone)
             + "; lower the learning rates in params.yaml"
         )
-    winner = everyone[int(decide(scores, failed, grids, val_to_train, risk, characters))]
+    rule = (val_to_train, risk, characters, simpler)
+    winner = everyone[int(decide(scores, failed, grids, *rule))]
     noise = measure_noise(scores, ~failed, characters)
     gains = estimate(scores, against_first(len(everyone)), noise, val_to_train)
     champions = find_champions(scores, failed, grids)
@@ -274,6 +279,7 @@ def decide(
     val_to_train: float,
     risk: float,
     characters: float = math.inf,
+    simpler: int | None = None,
 ) -> NDArray[np.intp]:
     """The winner of each of many stages.
 
@@ -289,6 +295,11 @@ def decide(
     An incumbent that failed is left, and every champion counts as better than it. A single repeat
     knows no noise: the highest mean wins.
 
+    On equal terms (`simpler`) the incumbent is one of the champions, at its place in the order of
+    simplicity, and no gain has to be proven: the winner is the first champion that is no further
+    behind the best than one comparison allows. One whose noise is out of line takes part only if it
+    passes the bound.
+
     Args:
         scores: (..., contenders, repeats), incumbent first, then the simplest; nan where raced out.
         failed: (..., contenders) who cannot win.
@@ -296,13 +307,16 @@ def decide(
         val_to_train: size of a repeat's validation part over its training part.
         risk: in (0, 1).
         characters: number of characters that a score is a share of.
+        simpler: how many of the other contenders are simpler than the incumbent, where all are
+            compared on equal terms; None where the incumbent stays unless it is beaten.
 
     Returns:
         (...) place of the winner; the incumbent's where nobody is able to win.
     """
     noise = measure_noise(scores, ~failed, characters)
     gains = estimate(scores, against_first(scores.shape[-2]), noise, val_to_train)
-    able = find_champions(scores, failed, grids) & ~np.isnan(scores).any(-1)
+    champions = find_champions(scores, failed, grids) & ~np.isnan(scores).any(-1)
+    able = champions.copy()
     able[..., 0] = False
     lost = failed[..., 0]
     gain = gains.gain
@@ -311,12 +325,30 @@ def decide(
     rivals = (~failed[..., 1:]).sum(-1)[..., None]
     bound = np.nan_to_num(dunnett_bounds(rivals, freedom, risk) * gains.error)
     proven = able & ((gain > bound + SAME) | lost[..., None])
+    slack = tolerance(noise, scores.shape[-1], val_to_train, risk)
+    if simpler is not None:
+        eligible = champions & (noise.in_line | proven)
+        eligible[..., 0] |= champions[..., 0]
+        best = np.where(eligible, gain, -np.inf).max(-1, keepdims=True)
+        order = np.argsort(simplicity(scores.shape[-2], simpler))
+        close = eligible & (gain >= best - slack[..., None] - SAME)
+        return np.where(close.any(-1), order[close[..., order].argmax(-1)], 0)
     best = np.where(proven, gain, -np.inf).max(-1)
-    enough = best - tolerance(noise, scores.shape[-1], val_to_train, risk)
+    enough = best - slack
     # The bound is wider than the tolerance in all but freak tables; nothing rests on that here.
     enough = np.where(lost, enough, np.maximum(enough, 0.0))[..., None]
     winner = (able & (noise.in_line | proven) & (gain >= enough - SAME)).argmax(-1)
     return np.where(proven.any(-1), winner, 0)
+
+
+def simplicity(contenders: int, simpler: int | None) -> Floats:
+    """(contenders,) their order, the simplest lowest; given with the incumbent first.
+
+    simpler: as in `decide`; where it is None, nothing counts as simpler than the incumbent.
+    """
+    order = np.arange(contenders, dtype=float)
+    order[0] = (simpler or 0) + 0.5
+    return order
 
 
 def tolerance(noise: Noise, repeats: int, val_to_train: float, risk: float) -> Floats:

@@ -15,11 +15,18 @@ from ablation.base.errors import UserError
 from ablation.data.splits import val_to_train
 from ablation.judge.selection import judge_stage
 from ablation.judge.worth import list_trials
+from ablation.labels import ChainStage
 from ablation.params import Params
 from ablation.plan.pipeline import Stage
 from ablation.run.runner import TrialRunner
-from ablation.study.entries import Entry, having, list_entries
-from ablation.study.inputs import fit_repeats, make_trial, read_recipe, repeats_for
+from ablation.study.entries import Contest, list_entries, put_back, rates_to_try
+from ablation.study.inputs import (
+    fit_repeats,
+    make_trial,
+    read_recipe,
+    repeats_for,
+    validation_characters,
+)
 from ablation.study.race import Results, make_contenders, recall_entries
 from ablation.trial.recipe import BASELINE, Recipe
 from ablation.trial.trials import Trial
@@ -128,9 +135,10 @@ class _Planner:
         return work
 
     def _technique(self, stage: Stage, state: State) -> Work:
-        model, technique = stage.option("model"), stage.option("technique")
-        start, entries = self._entrants(stage, model, technique)
-        recipe_file = f"data/recipes/{model}/{technique}.yaml"
+        model, name = stage.option("model"), ChainStage.named(stage.option("stage"))
+        start, contest = self._entrants(stage, model, name)
+        entries = contest.entries
+        recipe_file = f"data/recipes/{model}/{name.name}.yaml"
         before = self._last_winner(stage, Path(recipe_file))
         if state == "up to date":
             recipe = before or start.recipe
@@ -142,12 +150,12 @@ class _Planner:
         remembered = sum(map(self._remembers, {each for some in trials.values() for each in some}))
         # New candidates change little of what racing stops, so it is judged without them.
         new = [entry for entry in others if not any(map(self._remembers, trials[entry]))]
-        results, missing = self._recall(model, [entry for entry in entries if entry not in new])
+        results, missing = self._recall(model, contest.without(new))
         added = [trial for entry in new for trial in trials[entry]]
         if not others:
             winner: Start | None = start
         else:
-            winner = None if missing or new else self._judge(start, entries, results)
+            winner = None if missing or new else self._judge(start, contest, results)
         if not winner and before:
             winner = replace(start, recipe=before, standing="as before")
         self._starts[recipe_file] = winner or replace(start, standing="unknown")
@@ -162,23 +170,22 @@ class _Planner:
         )
         least = [*(each for each in missing if each in late), *(e for e in added if e in early)]
         if start.standing == "known":
-            most = self._recall(model, entries)[1] if new else missing
+            most = self._recall(model, contest)[1] if new else missing
         else:
-            asked = entries if technique == BASELINE else others
+            asked = entries if name.technique == BASELINE else others
             most = [trial for entry in asked for trial in trials[entry]]
         changed = Trainings(tuple(each for each in most if each in early), tuple(most))
         needed = Trainings(tuple(least), (*missing, *added))
         return self._conclude(stage, state, start, remembered, needed, changed)
 
-    def _entrants(self, stage: Stage, model: str, technique: str) -> tuple[Start, list[Entry]]:
-        recipe = self._params.baseline
-        if technique == BASELINE:
+    def _entrants(self, stage: Stage, model: str, name: ChainStage) -> tuple[Start, Contest]:
+        if name.technique == BASELINE:
             same_characters = not stage.before & self._changing
-            start = Start(recipe, "known" if same_characters else "as before")
-            return start, [Entry(BASELINE, BASELINE, recipe)]
-        start = self._start(stage, "incumbent")
-        start = replace(start, chain=(*start.chain, technique))
-        return start, list_entries(self._params, model, technique, start.recipe)
+            start = Start(self._params.baseline, "known" if same_characters else "as before")
+        else:
+            start = self._start(stage, "incumbent")
+            start = replace(start, chain=tuple(dict.fromkeys((*start.chain, name.technique))))
+        return start, list_entries(self._params, model, name, start.recipe)
 
     def _start(self, stage: Stage, option: str) -> Start:
         """Of the stage before; of none, where the recipe is a file that no stage writes."""
@@ -192,26 +199,36 @@ class _Planner:
         rule = self._params
         return max(FIRST_LOOK, rounds) if rule.selection.racing else rule.validation.repeats
 
-    def _recall(self, model: str, entries: list[Entry]) -> tuple[Results, list[Trial]]:
+    def _recall(self, model: str, contest: Contest) -> tuple[Results, list[Trial]]:
         if self._runner is None:
-            trials = [trial for entry in entries for trial in self._trials(model, entry.recipe)]
+            trials = [
+                trial for entry in contest.entries for trial in self._trials(model, entry.recipe)
+            ]
             return {}, list(dict.fromkeys(trials))
         racing = self._params.selection.racing
         repeats = repeats_for(self._params)
-        return recall_entries(self._runner, self._params, model, entries, repeats, racing=racing)
+        return recall_entries(self._runner, self._params, model, contest, repeats, racing=racing)
 
-    def _judge(self, start: Start, entries: list[Entry], results: Results) -> Start | None:
+    def _judge(self, start: Start, contest: Contest, results: Results) -> Start | None:
         """What comes out of a stage of which everything is remembered; None if it is an error."""
         assert self._runner
         rule, repeats = self._params.selection, repeats_for(self._params)
-        size = (len(self._runner.classes), self._runner.largest)
-        first, *others = make_contenders(entries, results, len(repeats), *size)
-        ratio = val_to_train(repeats[0])
+        characters = validation_characters(self._runner, repeats[0])
+        size = (len(self._runner.classes), self._runner.largest, characters)
+        first, *others = make_contenders(contest.entries, results, len(repeats), *size)
         try:
-            verdict = judge_stage(first, others, ratio, rule.risk, rule.equal_within)
+            verdict = judge_stage(
+                first,
+                others,
+                val_to_train(repeats[0]),
+                rule.risk,
+                rule.equal_within,
+                characters,
+                contest.simpler,
+            )
         except UserError:
             return None
-        recipes = {entry.setting: entry.recipe for entry in entries}
+        recipes = {entry.setting: entry.recipe for entry in contest.entries}
         return replace(start, recipe=recipes[verdict.winner.setting])
 
     def _last_winner(self, stage: Stage, file: Path) -> Recipe | None:
@@ -251,22 +268,31 @@ class _Planner:
         """The baseline with the first other setting of each technique, and these techniques."""
         recipe, explored = self._params.full(model, self._params.baseline), []
         for technique in start.chain:
-            if others := list_entries(self._params, model, technique, recipe)[1:]:
+            stage = ChainStage.named(technique)
+            if others := list_entries(self._params, model, stage, recipe).entries[1:]:
                 recipe = others[0].recipe
                 explored.append(technique)
         return recipe, explored
 
     def _worth_trials(self, model: str, final: Recipe, changed: list[str]) -> tuple[Trial, ...]:
         params = self._params
-        repeats = repeats_for(params, "leave-one-out")
+        repeats = repeats_for(params, "leave-one-out")[: params.worth.repeats]
         needed = list_trials(changed, len(repeats), params.worth.order_pairs, params.seed)
         baseline = params.full(model, params.baseline)
+        contests = [rates_to_try(params, technique, final, baseline) for technique in changed]
+        choosing = (
+            make_trial(params, model, entry.recipe, repeat)
+            for contest in contests
+            if len(contest.entries) > 1
+            for entry in contest.entries
+            for repeat in repeats_for(params)[: params.worth.repeats]
+        )
         trials = (
-            make_trial(params, model, having(final, kept, baseline), repeats[index])
+            make_trial(params, model, put_back(final, kept, baseline, {}), repeats[index])
             for kept, ran in needed.items()
             for index in ran
         )
-        return tuple(dict.fromkeys(trials))
+        return tuple(dict.fromkeys((*choosing, *trials)))
 
     def _fit(self, stage: Stage, state: State) -> Work:
         params, model = self._params, stage.option("model")

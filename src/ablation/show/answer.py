@@ -97,17 +97,18 @@ def group_techniques(study: Study, model: str) -> dict[Group, list[str]]:
     for name, row in helping.sort_values("gain", ascending=False, na_position="first").iterrows():
         gain = "without it the training fails" if row["failed"] else points(row["gain"])
         groups["helps"].append(f"{name} ({gain})")
-    for name in study.techniques()[1:]:
+    for name in study.techniques():
         if name in helping.index:
             continue
-        candidates = study.table(f"plots/{model}/{name}/candidates.csv")
+        stage = study.last_stage(model, name)
+        candidates = study.table(f"plots/{model}/{stage}/candidates.csv")
         if name in worth.index and pd.notna(worth.loc[name, "gain"]):
             groups["not shown"].append(f"{name} ({_gain_found(worth.loc[name])})")
-        elif name not in worth.index and chain.loc[name, "verdict"] == "adopted":
-            won = chain.loc[name]
+        elif name not in worth.index and chain.loc[stage, "verdict"] == "adopted":
+            won = chain.loc[stage]
             groups["chosen later"].append(f"{name} `{won['winner']}` ({points(won['gain'])})")
         elif len(candidates) > 1:
-            stays = chain.loc[name, "winner"]
+            stays = chain.loc[stage, "winner"]
             others = candidates[candidates["setting"] != stays]
             groups["kept"].append(f"{name} ({found_of(others)})")
         else:
@@ -196,7 +197,7 @@ def _for_each(said: Mapping[str, str]) -> str:
 def computed_on(study: Study) -> dict[str, list[str]]:
     """What computed the study, `AMD EPYC, bf16` for one, each with the stages that it computed."""
     places: dict[str, list[str]] = {}
-    stages = [*study.techniques(), "leave_one_out", "fit"]
+    stages = [*study.stages(), "leave_one_out", "fit"]
     for stage in stages:
         for model in study.models:
             times = study.table(f"data/times/{model}/{stage}.csv")

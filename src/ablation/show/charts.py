@@ -36,7 +36,7 @@ def chain(stages: pd.DataFrame) -> pd.DataFrame:
     """Validation accuracy along the chain, with each winner, its verdict and its interval.
 
     Args:
-        stages: columns model, technique, winner, verdict, accuracy, gain, low, high, in the order
+        stages: columns model, stage, winner, verdict, accuracy, gain, low, high, in the order
             of the chain; gain and interval are NaN where nothing was tested.
     """
     before = stages["accuracy"] - stages["gain"].fillna(0)
@@ -44,7 +44,7 @@ def chain(stages: pd.DataFrame) -> pd.DataFrame:
     adopted = stages["verdict"] == "adopted"
     table = stages.assign(
         row=stages.groupby("model").cumcount(),
-        name=stages["technique"],
+        name=stages["stage"],
         role=np.where(adopted | start, "adopted", "kept"),
         before=before,
         low=(before + stages["low"]).fillna(stages["accuracy"]),

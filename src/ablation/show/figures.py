@@ -273,7 +273,7 @@ def accuracy_chain(chain: pd.DataFrame) -> Figure:
         )  # fmt: skip
         row_labels(
             axes,
-            list(rows["technique"]),
+            list(rows["stage"]),
             ["start of the chain"] + [_verdict_text(row) for row in rows[1:].itertuples()],
             list(rows["winner"]),
         )
@@ -324,8 +324,7 @@ def leave_one_out(gains: dict[str, pd.DataFrame]) -> Figure:
         )
     axes.set_xlabel(
         "gain in validation accuracy, points; bar: 95 % interval, on repeats no stage selected on\n"
-        "unchanged: the setting is the baseline's, so there is nothing to test\n"
-        "every training takes the study's budget of epochs"
+        "unchanged: the setting is the baseline's, so there is nothing to test"
     )
     return figure
 

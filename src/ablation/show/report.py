@@ -73,12 +73,12 @@ def _charts(study: Study) -> dict[str, tuple[str, pd.DataFrame]]:
     drawn = {
         "chain": ("Validation accuracy along the chain", charts.chain(stages)),
         "leave_one_out": (
-            "What each technique is worth in the final recipe, at the study's budget of epochs",
+            "What each technique is worth in the final recipe",
             charts.leave_one_out(worth),
         ),
         "confusion": (_confusion_title(study), charts.confusion(predictions)),
     }  # fmt: skip
-    techniques = study.techniques()
+    techniques = study.stages()
     for technique, name in zip(techniques, charts.file_names(techniques), strict=True):
         candidates = study.tables(f"{technique}/candidates.csv")
         lines = charts.curves(candidates, study.tables(f"{technique}/curves.csv"))
@@ -122,7 +122,7 @@ def _of_chain(study: Study) -> dict[str, Figure]:
             study.tables("leave_one_out/interactions.csv"),
         ),
         "training_curves": figures.training_curves(
-            {model: _winner_curves(study, model) for model in study.models}
+            {model: study.winner_curves(model) for model in study.models}
         ),
     }
 
@@ -182,11 +182,3 @@ def _shown(study: Study, model: str, name: str, called: Mapping[str, str]) -> di
 def _as_ink(study: Study, images: np.ndarray) -> np.ndarray:
     """Images for the figures, which draw what is bright as ink: a whole picture keeps its light."""
     return 255 - images if study.dataset.of_whole_pictures else images
-
-
-def _winner_curves(study: Study, model: str) -> pd.DataFrame:
-    last = study.techniques()[-1]
-    candidates = study.table(f"plots/{model}/{last}/candidates.csv")
-    winner = candidates.loc[candidates["role"] == "winner", "setting"].item()
-    curves = study.table(f"plots/{model}/{last}/curves.csv")
-    return curves[curves["setting"] == winner]

@@ -66,10 +66,10 @@ def write_report(study: Study) -> list[Path]:
 
 def _facts(study: Study) -> dict[str, Any]:
     counts = study.table("plots/data/class_counts.csv")
-    stages = study.techniques()
+    stages = study.stages()
     names = dict(zip(stages, file_names(stages), strict=True))
     models = study.table("plots/comparison/models.csv")
-    curves = study.tables("baseline/curves.csv")
+    budgets = {model: study.winner_curves(model)["epoch"].max() for model in study.models}
     told = TOLD + (TOLD_OF_LOOK_ALIKES if study.dataset.look_alikes else ())
     return {
         "note": study.note,
@@ -80,7 +80,7 @@ def _facts(study: Study) -> dict[str, Any]:
         "train": counts["train"].sum(),
         "test": counts["test"].sum(),
         "classes": len(counts),
-        "techniques": stages[1:],
+        "techniques": study.techniques(),
         "models": study.models,
         "families": tables.titles(study),
         "answer": answer(study),
@@ -88,8 +88,8 @@ def _facts(study: Study) -> dict[str, Any]:
         "stages": [_stage(study, technique, names[technique]) for technique in stages[1:]],
         "budgets": listed(
             [
-                f"{counted(table['epoch'].max(), 'epoch')} for the {family_title(model)}"
-                for model, table in curves.items()
+                f"{counted(epochs, 'epoch')} for the {family_title(model)}"
+                for model, epochs in budgets.items()
             ]
         ),
         "alike": [*study.dataset.look_alikes],

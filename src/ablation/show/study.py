@@ -10,6 +10,7 @@ import pandas as pd
 from ablation.base.errors import UserError
 from ablation.base.files import read_csv, read_json
 from ablation.data.datasets import Dataset
+from ablation.labels import ChainStage
 
 # Columns of characters and of labels: `1` is not a number there.
 TEXT = (
@@ -68,9 +69,28 @@ class Study:
         """The same CSV file of every family: those of plots/<model>/."""
         return {model: self.table(f"plots/{model}/{name}") for model in self.models}
 
-    def techniques(self) -> list[str]:
+    def stages(self) -> list[str]:
         """The stages of the chain, the baseline first."""
-        return list(self.table("plots/comparison/chain.csv")["technique"].unique())
+        return list(self.table("plots/comparison/chain.csv")["stage"].unique())
+
+    def techniques(self) -> list[str]:
+        """The techniques of the chain, in the order in which each was first asked."""
+        asked = (ChainStage.named(stage).technique for stage in self.stages()[1:])
+        return [*dict.fromkeys(asked)]
+
+    def last_stage(self, model: str, technique: str) -> str:
+        """The last stage that tried several settings of a technique; its first one if none did."""
+        stages = [s for s in self.stages() if ChainStage.named(s).technique == technique]
+        tried = [s for s in stages if len(self.table(f"plots/{model}/{s}/candidates.csv")) > 1]
+        return [stages[0], *tried][-1]
+
+    def winner_curves(self, model: str) -> pd.DataFrame:
+        """The learning curves of the chain's final recipe: means over the repeats."""
+        last = f"plots/{model}/{self.stages()[-1]}"
+        candidates = self.table(f"{last}/candidates.csv")
+        winner = candidates.loc[candidates["role"] == "winner", "setting"].item()
+        curves = self.table(f"{last}/curves.csv")
+        return curves[curves["setting"] == winner]
 
     def classes(self) -> list[str]:
         """The name of every class, in label order."""

@@ -45,9 +45,9 @@ def answer(study: Study) -> str:
 
 
 def later_stages(study: Study) -> list[str]:
-    """The stages that come after what leave-one-out takes apart, such as `epochs`."""
+    """The techniques that are first asked after leave-one-out; none where it comes last."""
     taken_apart = worth_of(study, study.models[0]).index
-    return [name for name in study.techniques() if name not in ("baseline", *taken_apart)]
+    return [name for name in study.techniques() if name not in taken_apart]
 
 
 def worth_of(study: Study, model: str) -> pd.DataFrame:
@@ -91,7 +91,7 @@ def chain(study: Study) -> str:
 def chain_of(study: Study, model: str) -> pd.DataFrame:
     """What the stages of one family concluded, by technique."""
     together = study.table("plots/comparison/chain.csv")
-    return together[together["model"] == model].set_index("technique")
+    return together[together["model"] == model].set_index("stage")
 
 
 def best_of_each(study: Study, technique: str, model: str) -> str:
@@ -288,7 +288,7 @@ def _worth_cell(study: Study, model: str, row: pd.Series) -> str:
         return gain_with_interval(row) if pd.notna(row["gain"]) else "nothing changed"
     before, after = row["baseline_setting"], row["final_setting"]
     if before == after:
-        return f"`{after}` stays; {_best_of_the_others(study, model, str(row.name), after)}"
+        return f"`{after}` stays; {_best_of_the_others(study, model, str(row.name))}"
     found = "without it the training fails" if pd.isna(row["gain"]) else gain_with_interval(row)
     return f"`{before}` → `{after}`: {found}"
 
@@ -298,10 +298,10 @@ def _later_cell(row: pd.Series) -> str:
     return stays if pd.isna(row["gain"]) else f"`{row['winner']}`: {gain_with_interval(row)}"
 
 
-def _best_of_the_others(study: Study, model: str, technique: str, setting: str) -> str:
-    """The setting that came nearest to the one that stayed, as the stage found it."""
-    table = _candidates(study, technique, model)
-    others = table[(table["setting"] != setting) & ~failed(table)]
+def _best_of_the_others(study: Study, model: str, technique: str) -> str:
+    """The setting that came nearest to the one that stayed, as the last stage found it."""
+    table = _candidates(study, study.last_stage(model, technique), model)
+    others = table[(table["role"] != "winner") & ~failed(table)]
     if others.empty:
         return "nothing else was tried" if len(table) == 1 else "all others failed"
     finished = others[others["repeats"] == table["repeats"].max()]

@@ -1,11 +1,14 @@
 """The recipes that take part in a stage."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from itertools import compress
+from typing import Any
 
-from ablation.labels import label
-from ablation.params import Params
-from ablation.trial.recipe import Recipe
+from ablation.labels import ChainStage, at_rate, label
+from ablation.params import Candidate, Params
+from ablation.trial.recipe import BASELINE, Recipe
 
 
 @dataclass(frozen=True)
@@ -22,28 +25,136 @@ class Entry:
     learning_rate: float | None = None
 
 
-def list_entries(params: Params, model: str, technique: str, incumbent: Recipe) -> list[Entry]:
-    """The incumbent, then every grid point of the technique's candidates, each setting once.
+@dataclass(frozen=True)
+class Contest:
+    """The entries of a stage, and how they are compared.
 
-    An incumbent that is also in the list takes its place in that candidate's grid.
+    entries: the incumbent, then the others, simplest first.
+    simpler: how many of the others are simpler than the incumbent, where all are compared on equal
+        terms; None where the incumbent stays unless it is beaten.
     """
+
+    entries: tuple[Entry, ...]
+    simpler: int | None = None
+
+    def without(self, absent: Collection[Entry]) -> "Contest":
+        """The contest without some of its entries, none of which is the incumbent."""
+        first, *others = self.entries
+        kept = [entry not in absent for entry in others]
+        simpler = None if self.simpler is None else sum(kept[: self.simpler])
+        return Contest((first, *compress(others, kept)), simpler)
+
+
+def list_entries(params: Params, model: str, stage: ChainStage, incumbent: Recipe) -> Contest:
+    """The incumbent, then every grid point of the stage's candidates, each setting once.
+
+    Each setting is tried at the multiples of the incumbent's learning rate that params.yaml names
+    for the technique. An incumbent that is also in the list takes its place in that candidate's
+    grid.
+    """
+    technique = stage.technique
+    if technique == BASELINE:
+        return Contest((Entry(BASELINE, BASELINE, incumbent),))
     if technique == "architecture":
         incumbent = params.full(model, incumbent)
+    multiples = params.rate_multiples(technique)
+    own_rates = multiples != (1.0,)
     listed: dict[str, Entry] = {}
-    for candidate in params.candidates(technique, model):
+    for candidate in _candidates(params, model, stage, incumbent):
         for setting in candidate.settings:
-            rate = setting.lr if "lr" in candidate.grid else None
-            recipe = incumbent.having(technique, setting)
-            entry = Entry(candidate.label, label(setting), recipe, rate)
-            listed.setdefault(entry.setting, entry)
-    name = label(incumbent.setting(technique))
-    first = listed.pop(name, Entry(name, name, incumbent))
-    return [first, *listed.values()]
+            for recipe in map(incumbent.having(technique, setting).at_rate, multiples):
+                name, rate = label(recipe.setting(technique)), recipe.optimizer.lr
+                if own_rates:
+                    name = at_rate(name, rate)
+                in_grid = own_rates or "lr" in candidate.grid
+                entry = Entry(candidate.label, name, recipe, rate if in_grid else None)
+                listed.setdefault(entry.setting, entry)
+    name = candidate_name = label(incumbent.setting(technique))
+    if own_rates:
+        name = at_rate(name, incumbent.optimizer.lr)
+    names = [*listed]
+    first = listed.pop(name, Entry(candidate_name, name, incumbent))
+    entries = (first, *listed.values())
+    if stage.contest == "first":
+        return Contest(entries)
+    return Contest(entries, names.index(name) if name in names else len(listed))
 
 
-def having(final: Recipe, kept: Iterable[str], baseline: Recipe) -> Recipe:
-    """The baseline with the final settings of some techniques."""
+def _candidates(
+    params: Params, model: str, stage: ChainStage, incumbent: Recipe
+) -> tuple[Candidate[Any], ...]:
+    """The candidates against the incumbent, simplest first.
+
+    In a later round, the baseline's setting counts as the simplest if it is not in the list.
+    """
+    technique = stage.technique
+    listed = params.candidates(technique, model)
+    if stage.contest == "first" or not listed:
+        return listed
+    baseline = params.full(model, params.baseline).setting(technique)
+    present = incumbent.setting(technique)
+    if not any(baseline in each.settings for each in listed):
+        listed = (Candidate.model_validate(baseline), *listed)
+    if not any(present in each.settings for each in listed):
+        listed = (*listed, Candidate.model_validate(present))
+    if stage.contest == "again":
+        return listed
+    if baseline == present:
+        return ()
+    return tuple(each for each in listed if {baseline, present} & {*each.settings})
+
+
+def put_back(
+    final: Recipe, kept: Collection[str], baseline: Recipe, rates: Mapping[str, float]
+) -> Recipe:
+    """The final recipe with some of its changed techniques put back to the baseline.
+
+    Args:
+        kept: the techniques that have their final setting; without any, it is the baseline itself.
+        rates: for techniques that get a learning rate of their own when they are put back, the
+            multiple of the rate that the recipe would otherwise have. Those of several techniques
+            are multiplied. Where the optimizer is put back, its rate comes with it, and only its
+            own multiple counts.
+    """
+    if not kept:
+        return baseline
     recipe = baseline
     for technique in kept:
         recipe = recipe.having(technique, final.setting(technique))
-    return recipe
+    out = {"optimizer"} if recipe.optimizer != final.optimizer else rates.keys() - kept
+    return recipe.at_rate(math.prod(rates.get(technique, 1.0) for technique in out))
+
+
+def rates_to_try(params: Params, technique: str, final: Recipe, baseline: Recipe) -> Contest:
+    """The learning rates at which a technique is tried when it is put back in the final recipe.
+
+    An optimizer is tried at the rates that its candidate lists. Where only its rate differs from
+    the baseline's, the rate is what is put back.
+    """
+    recipe = final.having(technique, baseline.setting(technique))
+    multiples = params.rate_multiples(technique)
+    if technique == "optimizer" and recipe.optimizer.name != final.optimizer.name:
+        own = recipe.optimizer
+        multiples = next(
+            (
+                tuple(setting.lr / own.lr for setting in candidate.settings)
+                for candidate in params.candidates("optimizer", "")
+                if own in candidate.settings and "lr" in candidate.grid
+            ),
+            multiples,
+        )
+    name = label(recipe.setting(technique))
+    tried = {rate.optimizer.lr: rate for rate in map(recipe.at_rate, multiples)}
+    first = tried.pop(recipe.optimizer.lr, recipe)
+    recipes = (first, *tried.values())
+    return Contest(
+        tuple(
+            Entry(
+                name,
+                at_rate(label(each.setting(technique)), each.optimizer.lr),
+                each,
+                each.optimizer.lr,
+            )
+            for each in recipes
+        )
+    )

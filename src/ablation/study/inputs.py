@@ -10,15 +10,16 @@ from ablation.base.console import console
 from ablation.base.errors import UserError
 from ablation.base.files import read_csv
 from ablation.data.splits import Repeat, make_repeats
+from ablation.labels import ChainStage
 from ablation.params import Params
 from ablation.run.cluster import SCHEDULER_VARIABLE, one_kind
 from ablation.run.precision import hardware_for
 from ablation.run.runner import TrialRunner
-from ablation.trial.recipe import CHAIN, Recipe, load_recipe, plain
+from ablation.trial.recipe import BASELINE, Recipe, load_recipe, plain
 from ablation.trial.trials import Trial
 
 TRAINING_CHARACTERS = Path("data/prepared/train.npz")
-CHAIN_COLUMNS = ["technique", "winner", "verdict", "accuracy", "gain", "low", "high"]
+CHAIN_COLUMNS = ["stage", "winner", "verdict", "accuracy", "gain", "low", "high"]
 
 
 def read_recipe(path: Path, params: Params, model: str) -> Recipe:
@@ -35,24 +36,34 @@ def read_recipe(path: Path, params: Params, model: str) -> Recipe:
     return recipe
 
 
-def read_chain(path: Path, technique: str | None = None) -> pd.DataFrame:
+def read_chain(path: Path, stage: str | None = None) -> pd.DataFrame:
     """What the stages before have concluded, a row each; read before hours of training.
 
-    technique: whose stage asks, and which so cannot be among them.
+    stage: the one that reads it, which cannot be among them.
 
     Raises:
         UserError: the file is not there, or not of that form.
     """
     chain = read_csv(path, CHAIN_COLUMNS, text=["winner"])
-    named = list(chain["technique"])
-    if named[0] != CHAIN[0] or len({*named}) < len(named) or not {*named} <= {*CHAIN}:
+    named = [*map(str, chain["stage"])]
+    try:
+        stages = [ChainStage.named(name) for name in named]
+    except ParamsError as error:
+        raise UserError(f"{path}: stage: {error}; `dvc repro` makes it again") from None
+    if stages[0].technique != BASELINE or len({*named}) < len(named):
         raise UserError(
-            f"{path}: techniques {', '.join(map(str, named))}: should be the baseline and then "
-            "others, each once; `dvc repro` makes it again"
+            f"{path}: stages {', '.join(named)}: should be the baseline and then others, each "
+            "once; `dvc repro` makes it again"
         )
-    if technique in named:
-        raise UserError(f"{path}: has {technique} already; name the file of the stage before it")
+    if stage in named:
+        raise UserError(f"{path}: has {stage} already; name the file of the stage before it")
     return chain
+
+
+def techniques_of(chain: pd.DataFrame) -> list[str]:
+    """The techniques that a chain has explored, in the order in which each was first asked."""
+    techniques = (ChainStage.named(name).technique for name in chain["stage"][1:])
+    return [*dict.fromkeys(techniques)]
 
 
 def repeats_for(params: Params, purpose: str = "selection") -> list[Repeat]:

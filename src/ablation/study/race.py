@@ -13,7 +13,7 @@ from ablation.judge.racing import raced_out
 from ablation.judge.selection import Contender, has_collapsed
 from ablation.params import Params
 from ablation.run.runner import TrialRunner
-from ablation.study.entries import Entry
+from ablation.study.entries import Contest, Entry
 from ablation.study.inputs import make_trial, validation_characters
 from ablation.trial.trials import Result, Trial
 
@@ -24,7 +24,7 @@ def run_entries(
     runner: TrialRunner,
     params: Params,
     model: str,
-    entries: Sequence[Entry],
+    contest: Contest,
     repeats: Sequence[Repeat],
     *,
     racing: bool,
@@ -42,14 +42,14 @@ def run_entries(
     Raises:
         SplitError: the splits that params.yaml asks for cannot be made from these characters.
     """
-    return _Race(runner, params, model, entries, repeats, racing).run()
+    return _Race(runner, params, model, contest, repeats, racing).run()
 
 
 def recall_entries(
     runner: TrialRunner,
     params: Params,
     model: str,
-    entries: Sequence[Entry],
+    contest: Contest,
     repeats: Sequence[Repeat],
     *,
     racing: bool,
@@ -60,7 +60,7 @@ def recall_entries(
         the results of the repeats that all remaining entries have finished, and the trials that are
         missing, at most: racing may spare some of them. If none is, the results are complete.
     """
-    return _Race(runner, params, model, entries, repeats, racing).recall()
+    return _Race(runner, params, model, contest, repeats, racing).recall()
 
 
 class _Race:
@@ -69,15 +69,17 @@ class _Race:
         runner: TrialRunner,
         params: Params,
         model: str,
-        entries: Sequence[Entry],
+        contest: Contest,
         repeats: Sequence[Repeat],
         racing: bool,
     ) -> None:
+        entries = contest.entries
         self.results: Results = {entry.setting: [] for entry in entries}
         self._runner = runner
         self._risk = params.selection.risk
         self._model = model
         self._entries = entries
+        self._simpler = contest.simpler
         self._repeats = repeats
         self._racing = racing and len(entries) > 1
         self._remaining = list(entries)  # in the race
@@ -152,7 +154,8 @@ class _Race:
             self._runner.largest,
             characters,
         )
-        out = raced_out(first, others, val_to_train(repeat), self._risk, characters)
+        rule = (val_to_train(repeat), self._risk, characters, self._simpler)
+        out = raced_out(first, others, *rule)
         self._remaining[1:] = [e for e, o in zip(self._entries[1:], out, strict=True) if not o]
 
     def _left(self, known: set[Trial]) -> int:

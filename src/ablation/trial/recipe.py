@@ -199,6 +199,13 @@ class Recipe(Checked):
         """A copy of this recipe with another setting of one technique."""
         return self.model_copy(update={technique: setting})
 
+    def at_rate(self, multiple: float) -> "Recipe":
+        """A copy of this recipe with a multiple of its learning rate, to four digits."""
+        if multiple == 1:
+            return self
+        rate = float(f"{self.optimizer.lr * multiple:.4g}")
+        return self.having("optimizer", self.optimizer.model_copy(update={"lr": rate}))
+
 
 TECHNIQUES = tuple(Recipe.model_fields)
 BASELINE = "baseline"
