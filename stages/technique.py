@@ -44,7 +44,7 @@ def main() -> None:
     if stage.technique != BASELINE:
         incumbent = read_recipe(arguments.incumbent, params, model)
         chain = read_chain(arguments.chain, stage.name)
-    contest = list_entries(params, model, stage, incumbent)
+    contest = list_entries(params, model, stage.name, incumbent)
     entries = contest.entries
     for line in params.warnings:
         console.print(line)

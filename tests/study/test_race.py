@@ -64,7 +64,7 @@ def params(toy_study: Path) -> Params:
 
 @pytest.fixture
 def entries(params: Params) -> list[Entry]:
-    return list_entries(params, "mlp", "optimizer", params.baseline)
+    return list_entries(params, "mlp", "optimizer", params.baseline).entries
 
 
 def run(params: Params, entries: list[Entry], repeats: list[Repeat], *, racing: bool) -> Results:
@@ -94,7 +94,7 @@ def test_an_incumbent_takes_its_place_in_its_grid(entries: list[Entry]) -> None:
 
 def test_an_incumbent_that_is_no_candidate_stands_alone(params: Params) -> None:
     recipe = params.baseline.having("optimizer", Adam(name="adam", lr=0.5))
-    first, *others = list_entries(params, "mlp", "optimizer", recipe)
+    first, *others = list_entries(params, "mlp", "optimizer", recipe).entries
     assert first == Entry("adam lr=0.5", "adam lr=0.5", recipe)
     assert len(others) == 4
 
@@ -111,7 +111,7 @@ def test_the_sizes_of_the_models_are_the_first_to_be_tried(toy_study: Path) -> N
     """Also where they are among the candidates, in whatever place."""
     sizes = [{"hidden": [9, 8, 7]}, {"hidden": [16, 12, 8]}]
     params = write_params(architecture={"mlp": sizes})
-    entries = list_entries(params, "mlp", "architecture", params.baseline)
+    entries = list_entries(params, "mlp", "architecture", params.baseline).entries
     assert [entry.setting for entry in entries] == ["16-12-8", "9-8-7"]
     first, other = (make_trial(params, "mlp", e.recipe, REPEAT) for e in entries)
     assert first == make_trial(params, "mlp", params.baseline, REPEAT)
@@ -121,7 +121,7 @@ def test_the_sizes_of_the_models_are_the_first_to_be_tried(toy_study: Path) -> N
 
 def test_epochs_are_times_those_of_the_models(toy_study: Path) -> None:
     params = write_params(epochs=[1, 3])
-    entries = list_entries(params, "mlp", "epochs", params.baseline)
+    entries = list_entries(params, "mlp", "epochs", params.baseline).entries
     assert [entry.setting for entry in entries] == ["1x", "3x"]
     first, other = (make_trial(params, "mlp", e.recipe, REPEAT) for e in entries)
     assert (first.spec.epochs, other.spec.epochs) == (2, 6)
@@ -130,14 +130,14 @@ def test_epochs_are_times_those_of_the_models(toy_study: Path) -> None:
 
 def test_only_learning_rates_have_a_place(toy_study: Path) -> None:
     params = write_params(regularization=[{"l1": 0.0, "l2": [0.001, 0.01]}])
-    entries = list_entries(params, "mlp", "regularization", params.baseline)
+    entries = list_entries(params, "mlp", "regularization", params.baseline).entries
     assert [entry.learning_rate for entry in entries] == [None, None, None]
 
 
 def test_a_setting_that_stands_twice_is_run_once(toy_study: Path) -> None:
     grids = [{"name": "sgd", "lr": [0.1, 0.1]}, {"name": "sgd", "lr": 0.1}]
     params = write_params(optimizer=grids)
-    labels = [entry.setting for entry in list_entries(params, "mlp", "optimizer", params.baseline)]
+    labels = [entry.setting for entry in list_entries(params, "mlp", "optimizer", params.baseline).entries]
     assert labels == ["sgd lr=0.03", "sgd lr=0.1"]
 
 
@@ -168,7 +168,7 @@ def test_a_split_that_cannot_be_made_is_said(params: Params, entries: list[Entry
 
 def test_racing_lets_the_incumbent_run_to_the_end(params: Params) -> None:
     slow = params.baseline.having("optimizer", Sgd(name="sgd", lr=1e-6))
-    entries = list_entries(params, "mlp", "optimizer", slow)
+    entries = list_entries(params, "mlp", "optimizer", slow).entries
     raced = run_entries(
         make_runner(params), params, "mlp", entries, repeats_for(params), racing=True
     )
@@ -276,7 +276,7 @@ def test_an_incumbent_that_stays_has_no_gain(toy_study: Path) -> None:
 
 def test_a_technique_that_is_not_listed_is_not_explored(toy_study: Path) -> None:
     params = write_params(dropout=[])
-    assert [entry.setting for entry in list_entries(params, "mlp", "dropout", params.baseline)] == [
+    assert [entry.setting for entry in list_entries(params, "mlp", "dropout", params.baseline).entries] == [
         "0.2"
     ]
 

@@ -11,7 +11,6 @@ import torch
 
 from ablation.base.errors import UserError
 from ablation.data.splits import Repeat
-from ablation.labels import ChainStage
 from ablation.params import PARAMS, Params
 from ablation.run.hardware import Hardware
 from ablation.run.no_compiler import leave_compiler_out
@@ -117,8 +116,7 @@ def refuse_networks_without_memory(params: Params, model: str, classes: int) -> 
         UserError: naming the sizes.
     """
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    stage = ChainStage.named("architecture")
-    for entry in list_entries(params, model, stage, params.baseline).entries:
+    for entry in list_entries(params, model, "architecture", params.baseline).entries:
         weights = count_weights(params.spec(model, entry.recipe), entry.recipe, classes)
         if weights * BYTES_A_WEIGHT > memory:
             raise UserError(

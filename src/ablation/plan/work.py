@@ -185,7 +185,7 @@ class _Planner:
         else:
             start = self._start(stage, "incumbent")
             start = replace(start, chain=tuple(dict.fromkeys((*start.chain, name.technique))))
-        return start, list_entries(self._params, model, name, start.recipe)
+        return start, list_entries(self._params, model, name.name, start.recipe)
 
     def _start(self, stage: Stage, option: str) -> Start:
         """Of the stage before; of none, where the recipe is a file that no stage writes."""
@@ -268,8 +268,7 @@ class _Planner:
         """The baseline with the first other setting of each technique, and these techniques."""
         recipe, explored = self._params.full(model, self._params.baseline), []
         for technique in start.chain:
-            stage = ChainStage.named(technique)
-            if others := list_entries(self._params, model, stage, recipe).entries[1:]:
+            if others := list_entries(self._params, model, technique, recipe).entries[1:]:
                 recipe = others[0].recipe
                 explored.append(technique)
         return recipe, explored

@@ -67,7 +67,7 @@ def write_charts(study: Study) -> list[Path]:
 
 def _charts(study: Study) -> dict[str, tuple[str, pd.DataFrame]]:
     """Every chart's name, title and table."""
-    stages = study.table("plots/comparison/chain.csv")
+    stages = study.chain()
     worth = study.tables("leave_one_out/gains.csv")
     predictions = study.tables("test/predictions.csv")
     drawn = {
@@ -114,7 +114,7 @@ def _of_data(study: Study, called: dict[str, str]) -> dict[str, Figure]:
 def _of_chain(study: Study) -> dict[str, Figure]:
     worth = study.tables("leave_one_out/gains.csv")
     return {
-        "accuracy_chain": figures.accuracy_chain(study.table("plots/comparison/chain.csv")),
+        "accuracy_chain": figures.accuracy_chain(study.chain()),
         "leave_one_out": figures.leave_one_out(worth),
         "shares": figures.shares(
             worth,

@@ -69,9 +69,22 @@ class Study:
         """The same CSV file of every family: those of plots/<model>/."""
         return {model: self.table(f"plots/{model}/{name}") for model in self.models}
 
+    def chain(self) -> pd.DataFrame:
+        """What every stage concluded, for every family, as in plots/comparison/chain.csv.
+
+        Later rounds in which no family had anything to try are left out.
+        """
+        every = self.table("plots/comparison/chain.csv")
+        again = [s for s in every["stage"].unique() if ChainStage.named(s).contest != "first"]
+        tried = {s for s in again if any(self._tried(model, s) for model in self.models)}
+        return every[~every["stage"].isin({*again} - tried)]
+
+    def _tried(self, model: str, stage: str) -> bool:
+        return len(self.table(f"plots/{model}/{stage}/candidates.csv")) > 1
+
     def stages(self) -> list[str]:
         """The stages of the chain, the baseline first."""
-        return list(self.table("plots/comparison/chain.csv")["stage"].unique())
+        return list(self.chain()["stage"].unique())
 
     def techniques(self) -> list[str]:
         """The techniques of the chain, in the order in which each was first asked."""
@@ -81,12 +94,13 @@ class Study:
     def last_stage(self, model: str, technique: str) -> str:
         """The last stage that tried several settings of a technique; its first one if none did."""
         stages = [s for s in self.stages() if ChainStage.named(s).technique == technique]
-        tried = [s for s in stages if len(self.table(f"plots/{model}/{s}/candidates.csv")) > 1]
+        tried = [stage for stage in stages if self._tried(model, stage)]
         return [stages[0], *tried][-1]
 
     def winner_curves(self, model: str) -> pd.DataFrame:
         """The learning curves of the chain's final recipe: means over the repeats."""
-        last = f"plots/{model}/{self.stages()[-1]}"
+        stages = self.table("plots/comparison/chain.csv")["stage"]
+        last = f"plots/{model}/{stages.iloc[-1]}"
         candidates = self.table(f"{last}/candidates.csv")
         winner = candidates.loc[candidates["role"] == "winner", "setting"].item()
         curves = self.table(f"{last}/curves.csv")

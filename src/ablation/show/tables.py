@@ -90,7 +90,7 @@ def chain(study: Study) -> str:
 
 def chain_of(study: Study, model: str) -> pd.DataFrame:
     """What the stages of one family concluded, by technique."""
-    together = study.table("plots/comparison/chain.csv")
+    together = study.chain()
     return together[together["model"] == model].set_index("stage")
 
 

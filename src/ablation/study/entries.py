@@ -45,13 +45,17 @@ class Contest:
         return Contest((first, *compress(others, kept)), simpler)
 
 
-def list_entries(params: Params, model: str, stage: ChainStage, incumbent: Recipe) -> Contest:
+def list_entries(params: Params, model: str, name: str, incumbent: Recipe) -> Contest:
     """The incumbent, then every grid point of the stage's candidates, each setting once.
 
     Each setting is tried at the multiples of the incumbent's learning rate that params.yaml names
     for the technique. An incumbent that is also in the list takes its place in that candidate's
     grid.
+
+    Raises:
+        ParamsError: no stage can have this name.
     """
+    stage = ChainStage.named(name)
     technique = stage.technique
     if technique == BASELINE:
         return Contest((Entry(BASELINE, BASELINE, incumbent),))
@@ -63,21 +67,21 @@ def list_entries(params: Params, model: str, stage: ChainStage, incumbent: Recip
     for candidate in _candidates(params, model, stage, incumbent):
         for setting in candidate.settings:
             for recipe in map(incumbent.having(technique, setting).at_rate, multiples):
-                name, rate = label(recipe.setting(technique)), recipe.optimizer.lr
+                own, rate = label(recipe.setting(technique)), recipe.optimizer.lr
                 if own_rates:
-                    name = at_rate(name, rate)
+                    own = at_rate(own, rate)
                 in_grid = own_rates or "lr" in candidate.grid
-                entry = Entry(candidate.label, name, recipe, rate if in_grid else None)
-                listed.setdefault(entry.setting, entry)
-    name = candidate_name = label(incumbent.setting(technique))
+                entry = Entry(candidate.label, own, recipe, rate if in_grid else None)
+                listed.setdefault(own, entry)
+    present = setting = label(incumbent.setting(technique))
     if own_rates:
-        name = at_rate(name, incumbent.optimizer.lr)
-    names = [*listed]
-    first = listed.pop(name, Entry(candidate_name, name, incumbent))
+        setting = at_rate(present, incumbent.optimizer.lr)
+    settings = [*listed]
+    first = listed.pop(setting, Entry(present, setting, incumbent))
     entries = (first, *listed.values())
     if stage.contest == "first":
         return Contest(entries)
-    return Contest(entries, names.index(name) if name in names else len(listed))
+    return Contest(entries, settings.index(setting) if setting in settings else len(listed))
 
 
 def _candidates(
