@@ -137,7 +137,9 @@ def test_only_learning_rates_have_a_place(toy_study: Path) -> None:
 def test_a_setting_that_stands_twice_is_run_once(toy_study: Path) -> None:
     grids = [{"name": "sgd", "lr": [0.1, 0.1]}, {"name": "sgd", "lr": 0.1}]
     params = write_params(optimizer=grids)
-    labels = [entry.setting for entry in list_entries(params, "mlp", "optimizer", params.baseline).entries]
+    labels = [
+        entry.setting for entry in list_entries(params, "mlp", "optimizer", params.baseline).entries
+    ]
     assert labels == ["sgd lr=0.03", "sgd lr=0.1"]
 
 
@@ -276,9 +278,9 @@ def test_an_incumbent_that_stays_has_no_gain(toy_study: Path) -> None:
 
 def test_a_technique_that_is_not_listed_is_not_explored(toy_study: Path) -> None:
     params = write_params(dropout=[])
-    assert [entry.setting for entry in list_entries(params, "mlp", "dropout", params.baseline).entries] == [
-        "0.2"
-    ]
+    assert [
+        entry.setting for entry in list_entries(params, "mlp", "dropout", params.baseline).entries
+    ] == ["0.2"]
 
 
 def test_times_stand_apart_and_say_what_computed_them(params: Params, entries: list[Entry]) -> None:
