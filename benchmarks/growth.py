@@ -143,7 +143,7 @@ class SimulatedRunner:
                 return
             self.now, _, trial = heapq.heappop(running)
             score = self.scores[trial]
-            result = Result(score, Curves([], [], [], []), self.seconds[trial], False, 0)
+            result = Result(score, Curves([], [], [], []), None, self.seconds[trial], False, 0)
             yield Finished(trial, result, remembered=False)
 
 

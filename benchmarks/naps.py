@@ -40,7 +40,7 @@ def nap(job: TrainingJob, load: Callable[[], Characters]) -> bytes:
     """Stands in for `worker._train`: no network learns anything."""
     time.sleep(job.trial.spec.epochs / 100)  # all that a worker is told of its length
     score = 0.8 + np.random.default_rng(job.trial.repeat.init_seed).normal(0, 0.003)
-    return Result(score, Curves([], [], [], []), 0.0, False, 0).to_bytes()
+    return Result(score, Curves([], [], [], []), None, 0.0, False, 0).to_bytes()
 
 
 worker._train = nap

@@ -20,11 +20,11 @@ from ablation.fitted.model import Fitted
 from ablation.judge.evaluation import (
     FINAL,
     accuracy_interval,
-    calibration_error,
     class_report,
     fits_of,
     macro_averages,
     most_confused,
+    probability_scores,
     recipe_difference,
     reliability_curve,
     top2_accuracy,
@@ -70,7 +70,7 @@ def main() -> None:
     tables["seeds"] = seeds_table(fits)
     tables["right"] = right_table(fits)
     gain = gain_over_baseline(tables["right"])
-    tables["details"] = details(predictions, tables, released)
+    tables["details"] = details(predictions, tables["seeds"], released, test)
     times = test_times(train_seconds, released, test)
     for name, table in tables.items():
         write_csv(table, Path("plots", model, "test", f"{name}.csv"))
@@ -197,14 +197,30 @@ def gain_over_baseline(right: pd.DataFrame) -> dict[str, float]:
 
 
 def details(
-    predictions: pd.DataFrame, tables: dict[str, pd.DataFrame], released: Fitted
+    predictions: pd.DataFrame, accuracies: pd.DataFrame, released: Fitted, test: Characters
 ) -> pd.DataFrame:
-    """One row of what else there is to know; the spread of a single seed is not known."""
+    """One row of what else there is to know; the spread of a single seed is not known.
+
+    accuracies: what `seeds_table` returns.
+    """
     columns = (predictions[name] for name in ("actual", "predicted", "second"))
-    seeds = tables["seeds"].groupby("recipe")["accuracy"].agg(["mean", "std"])
+    seeds = accuracies.groupby("recipe")["accuracy"].agg(["mean", "std"])
+    before, after = (
+        probability_scores(
+            predictions["actual"],
+            released.probabilities(test.images, calibrated=calibrated),
+            test.classes,
+        )
+        for calibrated in (False, True)
+    )
     row = {
         "top2": top2_accuracy(*columns),
-        "calibration_error": calibration_error(tables["reliability"]),
+        "temperature": released.about.temperature,
+        **{
+            f"{name}{suffix}": score
+            for name in after
+            for suffix, score in (("_before", before[name]), ("", after[name]))
+        },
         "parameters": released.parameters,
         "seeds_mean": seeds.loc["final", "mean"],
         "seeds_spread": seeds.loc["final", "std"],
@@ -217,13 +233,14 @@ def details(
 def test_times(train_seconds: float, released: Fitted, test: Characters) -> pd.DataFrame:
     """What the released model took to train, and takes to predict all test images on one core.
 
-    Prediction is the median of some passes; the first, which warms up, was made before.
+    Prediction is in processor time, the median of some passes; the first, which warms up, was made
+    before.
     """
     seconds = []
     for _ in range(TIMED_PASSES):
-        started = time.perf_counter()
+        started = time.process_time()
         released.probabilities(test.images)
-        seconds.append(time.perf_counter() - started)
+        seconds.append(time.process_time() - started)
     predict_seconds = float(np.median(seconds))
     row = {
         "train_seconds": train_seconds,
@@ -269,8 +286,11 @@ def show(
         told = "" if pd.isna(spread) else f", spread {percent(spread)}"
         console.print(f"{what} over the seeds: {percent(more[f'{mean}_mean'])}{told}")
     console.print(
-        f"right within two guesses {percent(more['top2'])}, expected calibration error "
-        f"{percent(more['calibration_error'])}"
+        f"right within two guesses {percent(more['top2'])}; of its confidences, before and after a "
+        f"temperature of {more['temperature']:.2f}: expected calibration error "
+        f"{percent(more['calibration_error_before'])} and {percent(more['calibration_error'])}, "
+        f"Brier score {more['brier_score_before']:.4f} and {more['brier_score']:.4f}, "
+        f"log-likelihood {more['log_likelihood_before']:.4f} and {more['log_likelihood']:.4f}"
     )
     console.print(
         f"{more['parameters']:,.0f} parameters, trained in {took['train_seconds']:.1f} s, "

@@ -3,12 +3,13 @@
 import argparse
 import shutil
 from pathlib import Path
+from statistics import geometric_mean
 
 import pandas as pd
 
 from ablation.base.console import announce, console
 from ablation.base.errors import UserError
-from ablation.base.files import write_bytes, write_csv
+from ablation.base.files import DIGITS, read_csv, write_bytes, write_csv
 from ablation.base.progress import track
 from ablation.fitted.model_file import pack
 from ablation.params import PARAMS, load_params
@@ -16,7 +17,7 @@ from ablation.processes.stage import stage_process
 from ablation.run.hardware import Hardware
 from ablation.study.inputs import fit_repeats, make_runner, make_trial, read_recipe
 from ablation.trial.families import FAMILIES
-from ablation.trial.trials import Result
+from ablation.trial.trials import TEMPERATURES, Result
 
 MODELS_FOLDER = Path("data/models")
 RECIPES = {"seeds": "final", "baseline": "baseline"}  # folder to what it holds
@@ -26,11 +27,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True, choices=FAMILIES)
     parser.add_argument("--recipe", required=True, type=Path, help="the chain's final recipe")
+    parser.add_argument(
+        "--trials", required=True, type=Path, help="folder of the chain's last stage's tables"
+    )
+    parser.add_argument(
+        "--baseline-trials", required=True, type=Path, help="folder of the baseline stage's tables"
+    )
     arguments = parser.parse_args()
     model = arguments.model
     params = load_params()
     announce(f"fit of the {model}", params.dataset.note)
     recipe = read_recipe(arguments.recipe, params, model)
+    temperatures = {
+        kind: read_temperature(folder)
+        for kind, folder in (("seeds", arguments.trials), ("baseline", arguments.baseline_trials))
+    }
 
     trials = {
         (kind, seed): make_trial(params, model, made, repeat)
@@ -53,7 +64,7 @@ def main() -> None:
         shutil.rmtree(MODELS_FOLDER / f"{model}-{kind}", ignore_errors=True)
     for (kind, seed), trial in trials.items():
         learnt, conversion = fits[trial][1], params.dataset.conversion
-        content = pack(trial, learnt, runner.classes, conversion, runner.levels)
+        content = pack(trial, learnt, runner.classes, conversion, runner.levels, temperatures[kind])
         write_bytes(content, MODELS_FOLDER / f"{model}-{kind}" / f"{seed}.safetensors")
     # The first seed is released: declared before anything was seen, not picked as the best.
     released = MODELS_FOLDER / f"{model}.safetensors"
@@ -65,8 +76,32 @@ def main() -> None:
     console.print(
         f"{first.parameters:,} parameters trained in {first.train_seconds:.1f} s on one "
         f"{'core' if runner.hardware.device == 'cpu' else 'GPU'}; {params.fit.seeds} seeds; "
-        f"{released}"
+        f"temperature {temperatures['seeds']:.3f}; {released}"
     )
+
+
+def read_temperature(folder: Path) -> float:
+    """The geometric mean of the temperatures of a stage's winner, over its repeats.
+
+    A fit trains on all characters, so it has none left to fit a temperature on: it is given that of
+    the same recipe's trials, each fitted on the validation part of its repeat.
+
+    Raises:
+        UserError: the folder's tables are missing or malformed, or a temperature is not one.
+    """
+    path = folder / "trials.csv"
+    candidates = read_csv(folder / "candidates.csv", ["setting", "role"], text=["setting"])
+    trials = read_csv(path, ["setting", "temperature"], text=["setting"])
+    winners = candidates.loc[candidates["role"] == "winner", "setting"]
+    found = trials.loc[trials["setting"].isin(winners), "temperature"]
+    least, most = TEMPERATURES
+    if found.empty or not pd.to_numeric(found, errors="coerce").between(least, most).all():
+        shown = ", ".join(map(str, found)) or "none"
+        raise UserError(
+            f"{path}: temperature: {shown} of the winner {', '.join(winners)}; should be {least:g} "
+            f"to {most:g} in each of its trials; `dvc repro` makes it again"
+        )
+    return round(geometric_mean(found), DIGITS)
 
 
 def curves_table(result: Result) -> pd.DataFrame:
@@ -78,7 +113,7 @@ def curves_table(result: Result) -> pd.DataFrame:
 
 
 def times_table(results: dict[tuple[str, int], Result], hardware: Hardware) -> pd.DataFrame:
-    """What the training of each seed took, on one core or one GPU, and on what."""
+    """What the training of each seed took, processor time or a GPU's wall time, and on what."""
     table = pd.DataFrame(
         {"recipe": RECIPES[kind], "seed": seed, "train_seconds": result.train_seconds}
         for (kind, seed), result in results.items()

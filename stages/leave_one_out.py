@@ -197,7 +197,7 @@ def trials_table(results: dict[Run, Result], changed: list[str]) -> pd.DataFrame
 
 
 def times_table(results: dict[Run, Result], changed: list[str], hardware: Hardware) -> pd.DataFrame:
-    """What each training took on one core or one GPU, and which; in the order of the trials."""
+    """What each training took, processor time or a GPU's wall time, in the order of the trials."""
     rows = [
         (name(recipe, changed), index, result.train_seconds)
         for (recipe, index), result in results.items()

@@ -160,6 +160,7 @@ def show(verdict: Verdict, results: Results, times: pd.DataFrame) -> None:
         "gain: percentage points over the incumbent, on the repeats that both ran"
         + (f"; raced out: {', '.join(raced_out)}" if raced_out else "")
     )
+    console.print("s: seconds of a training; processor time on a CPU, wall time on a GPU")
     for row in verdict.evidence:
         if row.grid_edge:
             console.print(f"{row.setting} is the best at the edge of its grid: widen the grid")

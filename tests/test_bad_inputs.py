@@ -413,6 +413,9 @@ def sound(toy: Characters, tmp_path_factory: pytest.TempPathFactory) -> Path:
     row = {"technique": "baseline", "winner": "baseline", "verdict": "kept", "accuracy": 0.5}
     write_csv(pd.DataFrame([row], columns=CHAIN_COLUMNS), folder / "chain.csv")
     write_csv(pd.DataFrame({"train_seconds": [1.0]}), folder / "times.csv")
+    won = pd.DataFrame({"setting": ["relu"], "role": "winner", "temperature": 0.9})
+    write_csv(won, folder / "stage/candidates.csv")
+    write_csv(won, folder / "stage/trials.csv")
     for name in ("train", "test"):
         toy.save(folder / f"data/prepared/{name}.npz")
     for model in ("mlp", "cnn"):
@@ -437,7 +440,7 @@ COMMANDS = {
     "check": "",
     "technique": "--model mlp --technique dropout --incumbent recipe.yaml --chain chain.csv",
     "leave_one_out": "--model mlp --recipe recipe.yaml --chain chain.csv",
-    "fit": "--model mlp --recipe recipe.yaml",
+    "fit": "--model mlp --recipe recipe.yaml --trials stage --baseline-trials stage",
     "evaluate": "--model mlp --released mlp/1.safetensors --seeds mlp --baseline mlp "
     "--times times.csv",
     "compare": "--last epochs",
@@ -719,6 +722,16 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
         lambda: edit_model(lambda content: content["normalisation"].update(mean="grey")),
         f"{NO_MODEL} (normalisation.mean: 'grey': ~number)",
     ),
+    "a model of no temperature": (
+        "evaluate",
+        lambda: edit_model(lambda content: content.update(temperature=0)),
+        f"{NO_MODEL} (temperature: 0: ~ 0.1)",
+    ),
+    "trials of before there were temperatures": (
+        "fit",
+        lambda: write("stage/trials.csv", "setting,repeat\nrelu,0\n"),
+        f"stage/trials.csv: {NOT_WRITTEN} (a table without temperature); {AGAIN}",
+    ),
     "a class twice": (
         "evaluate",
         lambda: edit_model(lambda content: content.update(classes=["0", "1", "1", "B"])),
@@ -841,7 +854,16 @@ def test_a_file_that_a_stage_cannot_use_is_one_line(
             "--model mlp --technique dropout --incumbent recipe.yaml --chain data",
             f"data: Is a directory; {ROOM}",
         ),
-        ("fit", "--model mlp --recipe none.yaml", f"none.yaml: {MISSING}"),
+        (
+            "fit",
+            "--model mlp --recipe none.yaml --trials stage --baseline-trials stage",
+            f"none.yaml: {MISSING}",
+        ),
+        (
+            "fit",
+            "--model mlp --recipe recipe.yaml --trials none --baseline-trials stage",
+            f"none/candidates.csv: {MISSING}",
+        ),
         (
             "fit",
             "--model mlp --recipe mlp/1.safetensors",
@@ -877,7 +899,11 @@ def test_a_command_line_that_names_what_is_not_there(
             "the baseline is the first: it takes neither --incumbent nor --chain",
         ),
         ("leave_one_out", "--model mlp --recipe recipe.yaml", "are required: --chain"),
-        ("fit", "--model mlp", "the following arguments are required: --recipe"),
+        (
+            "fit",
+            "--model mlp",
+            "the following arguments are required: --recipe, --trials, --baseline-trials",
+        ),
         ("evaluate", "--model mlp", "required: --released, --seeds, --baseline, --times"),
         ("compare", "--last droput", "argument --last: invalid choice: 'droput'"),
     ],

@@ -204,6 +204,16 @@ def test_the_chain_ends_in_the_last_techniques_recipe(
 
 
 @pytest.mark.parametrize("model", MODELS)
+def test_a_fit_is_told_the_trials_of_both_of_its_recipes(
+    model: str, stages: dict[str, Stage]
+) -> None:
+    stage = stages[f"fit@{model}"]
+    last = Path(stage.option("--recipe")).stem
+    assert stage.option("--trials") == f"plots/{model}/{last}"
+    assert stage.option("--baseline-trials") == f"plots/{model}/{BASELINE}"
+
+
+@pytest.mark.parametrize("model", MODELS)
 def test_leave_one_out_is_told_the_chain_that_led_to_its_recipe(
     model: str, stages: dict[str, Stage]
 ) -> None:

@@ -32,7 +32,9 @@ def test_a_name_that_looks_like_markup_is_printed_as_it_is(
     guesses["second"] = guesses["actual"]
     tables = evaluate.test_tables(guesses, tuple(names))
     details = dict.fromkeys(["seeds_mean", "seeds_spread", "baseline_mean", "baseline_spread"], 0.5)
-    details |= {"top2": 1.0, "calibration_error": 0.1, "parameters": 9}
+    details |= {"top2": 1.0, "temperature": 2.0, "parameters": 9}
+    for score in ("calibration_error", "brier_score", "log_likelihood"):
+        details |= {score: 0.1, f"{score}_before": 0.2}
     tables["details"] = pd.DataFrame([details])
     numbers = dict.fromkeys(["accuracy", "low", "high", "precision", "recall", "f1"], 0.0)
     times = pd.DataFrame([{"train_seconds": 1.0, "images_per_second": 1.0}])

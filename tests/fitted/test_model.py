@@ -131,10 +131,58 @@ def test_a_model_from_before_a_new_field_still_loads(file: Path, learnt: Learnt)
     assert Fitted.load(file).about == about
 
 
+def test_a_temperature_changes_confidences_and_no_answer(
+    trial: Trial, learnt: Learnt, file: Path, toy: Characters
+) -> None:
+    """Not even where the logits of classes are equal but for their last bit, or far apart."""
+    plain = Fitted.load(file).probabilities(toy.images)
+    for temperature in (0.1, 0.7, 100.0):
+        file.write_bytes(pack(trial, learnt, CLASSES, "emnist", None, temperature))
+        fitted = Fitted.load(file)
+        assert fitted.about.temperature == temperature
+        probabilities = fitted.probabilities(toy.images)
+        assert np.allclose(probabilities.sum(axis=1), 1)
+        assert (probabilities.argsort(axis=1) == plain.argsort(axis=1)).all()
+        odds = np.log(probabilities[:, 1:] / probabilities[:, :1])
+        assert np.allclose(odds, np.log(plain[:, 1:] / plain[:, :1]) / temperature)
+        assert np.array_equal(fitted.probabilities(toy.images, calibrated=False), plain)
+
+
+def test_close_logits_keep_their_order_at_any_temperature(
+    trial: Trial, learnt: Learnt, file: Path, toy: Characters
+) -> None:
+    name = max(name for name in learnt.tensors if name.endswith("weight"))
+    bias = name.replace("weight", "bias")
+    close = np.array([1, 1 + 2**-23, 1, 1 - 2**-24], np.float32)
+    last: dict[str, np.ndarray] = {name: np.zeros_like(learnt.tensors[name]), bias: close}
+    narrow = Learnt(0.17, 0.33, learnt.tensors | last)
+    file.write_bytes(pack(trial, narrow, CLASSES, "emnist", None, 100.0))
+    (probabilities,) = Fitted.load(file).probabilities(toy.images[:1])
+    assert probabilities.argmax() == 1
+    assert probabilities.argmin() == 3
+
+
+def test_a_model_without_a_temperature_has_one_of_1(file: Path) -> None:
+    about, tensors = unpack(file)
+    old = json.loads(about.to_json())
+    del old["temperature"]
+    file.write_bytes(safetensors.numpy.save(tensors, {METADATA: json.dumps(old)}))
+    assert Fitted.load(file).about.temperature == 1
+
+
+@pytest.mark.parametrize("found", [0.0, -1.0, float("nan"), float("inf"), "warm", None, True, 0.09])
+def test_what_is_no_temperature_is_said(found: Any, file: Path) -> None:
+    about, tensors = unpack(file)
+    content = json.loads(about.to_json()) | {"temperature": found}
+    file.write_bytes(safetensors.numpy.save(tensors, {METADATA: json.dumps(content)}))
+    with pytest.raises(ModelError, match=r"not a valid model file; .*\(temperature: .+ should be"):
+        Fitted.load(file)
+
+
 def test_probabilities_add_up_to_one(file: Path, toy: Characters) -> None:
     probabilities = Fitted.load(file).probabilities(toy.images)
     assert probabilities.shape == (400, 4)
-    assert probabilities.dtype == np.float32
+    assert probabilities.dtype == np.float64
     assert np.allclose(probabilities.sum(axis=1), 1)
 
 

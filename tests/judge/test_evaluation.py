@@ -21,6 +21,7 @@ from ablation.judge.evaluation import (
     macro_averages,
     mcnemar,
     most_confused,
+    probability_scores,
     recalls,
     recipe_difference,
     reliability_curve,
@@ -242,6 +243,23 @@ def test_reliability_of_a_model_that_is_always_or_never_right(right: bool) -> No
 def test_confidence_is_a_probability(confidence: float) -> None:
     with pytest.raises(ValueError, match=r"^confidence must lie in \[0, 1\]"):
         reliability_curve([True], [confidence])
+
+
+def test_scores_of_probabilities_by_hand() -> None:
+    scores = probability_scores(["a", "c"], [[0.8, 0.2, 0], [0.5, 0.2, 0.3]], ["a", "b", "c"])
+    assert scores == pytest.approx(
+        {
+            "calibration_error": (0.2 + 0.5) / 2,
+            "brier_score": (0.08 + 0.25 + 0.04 + 0.49) / 2,
+            "log_likelihood": (np.log(0.8) + np.log(0.3)) / 2,
+        }
+    )
+
+
+def test_two_classes_are_scored_as_any_others() -> None:
+    two = probability_scores(["a", "b"], [[0.8, 0.2], [0.4, 0.6]], ["a", "b"])
+    three = probability_scores(["a", "b"], [[0.8, 0.2, 0], [0.4, 0.6, 0]], ["a", "b", "c"])
+    assert two == pytest.approx(three)
 
 
 # --- one model against the other -----------------------------------------------------------------

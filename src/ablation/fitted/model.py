@@ -25,14 +25,16 @@ class Fitted:
         """Number of trainable parameters."""
         return sum(parameter.numel() for parameter in self.network.parameters())
 
-    def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """Class probabilities, computed in float32 on the CPU.
+    def probabilities(self, images: np.ndarray, *, calibrated: bool = True) -> np.ndarray:
+        """Class probabilities, computed on the CPU.
 
         Args:
             images: (n, 28, 28) uint8, upright, white on black.
+            calibrated: whether the logits are divided by the model's temperature.
 
         Returns:
-            (n, classes) float32; rows add up to 1.
+            (n, classes) float64; rows add up to 1. The float32 logits' order is kept: float32
+            probabilities of close or of very unequal logits would be equal.
 
         Raises:
             ModelError: the outputs are not finite.
@@ -41,7 +43,8 @@ class Fitted:
         logits = predict(self.network, torch.from_numpy(images), normalise)
         if not logits.isfinite().all():
             raise not_a_model(self.path, "its outputs are not finite")
-        return logits.softmax(1).numpy()
+        temperature = self.about.temperature if calibrated else 1.0
+        return (logits.double() / temperature).softmax(1).numpy()
 
     @classmethod
     def load(cls, path: Path) -> "Fitted":

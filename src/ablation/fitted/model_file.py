@@ -20,7 +20,7 @@ from ablation.base.errors import LFS_POINTER, NOT_FETCHED, UserError, one_line, 
 from ablation.data.characters import LEAST_DEVIATION, LONGEST_NAME, MOST_CLASSES
 from ablation.trial.families import FAMILIES, Spec
 from ablation.trial.recipe import Recipe
-from ablation.trial.trials import Learnt, Trial
+from ablation.trial.trials import TEMPERATURES, Learnt, Trial
 
 METADATA = "ablation"
 LARGE = 4_000_000  # bytes; larger models are stored in 8 bits
@@ -70,6 +70,7 @@ class _Metadata(Checked):
     levels: (
         Annotated[tuple[_Level, _Level], Field(strict=False), AfterValidator(_rising)] | None
     ) = None
+    temperature: Annotated[float, Field(ge=TEMPERATURES[0], le=TEMPERATURES[1])] = 1.0
     normalisation: _Normalisation
 
 
@@ -85,6 +86,8 @@ class About:
         levels: the values of black and white for pictures of more than 8 bits; None to determine
             them for each picture.
         mean, deviation: of the training pixels in 0..1, used to normalise the input.
+        temperature: divides the logits, so that confidences are calibrated; 1 in files from before
+            there was one.
     """
 
     model: str
@@ -95,6 +98,7 @@ class About:
     mean: float
     deviation: float
     levels: tuple[float, float] | None = None
+    temperature: float = 1.0
 
     def to_json(self) -> str:
         """One line of JSON."""
@@ -106,6 +110,7 @@ class About:
                 "classes": self.classes,
                 "conversion": self.conversion,
                 **({"levels": self.levels} if self.levels else {}),
+                "temperature": self.temperature,
                 "normalisation": {"mean": self.mean, "deviation": self.deviation},
             }
         )
@@ -127,6 +132,7 @@ class About:
             content.normalisation.mean,
             content.normalisation.deviation,
             content.levels,
+            content.temperature,
         )
 
 
@@ -136,13 +142,14 @@ def pack(
     classes: tuple[str, ...],
     conversion: str,
     levels: tuple[float, float] | None = None,
+    temperature: float = 1.0,
 ) -> bytes:
     """Serialise a model; equal models give equal bytes.
 
     Args:
         trial: the trial that was trained.
         learnt: its weights and normalisation.
-        classes, conversion, levels: see `About`.
+        classes, conversion, levels, temperature: see `About`.
     """
     tensors = {name: _rounded(values) for name, values in learnt.tensors.items()}
     if sum(values.nbytes for values in tensors.values()) > LARGE:
@@ -156,6 +163,7 @@ def pack(
         learnt.mean,
         learnt.deviation,
         levels,
+        temperature,
     )
     # One key of metadata: safetensors writes several in a random order.
     return safetensors.numpy.save(tensors, {METADATA: about.to_json()})

@@ -177,6 +177,39 @@ def calibration_error(curve: pd.DataFrame) -> float:
     return float(np.average(gaps, weights=curve["count"]))
 
 
+def probability_scores(
+    actual: ArrayLike, probabilities: ArrayLike, classes: ArrayLike
+) -> dict[str, float]:
+    """How well probabilities foretell characters: two proper scores, and the calibration error.
+
+    Args:
+        actual: (n,) characters.
+        probabilities: (n, k), rows that add up to 1.
+        classes: (k,) characters, in the order of the columns.
+
+    Returns:
+        calibration_error: see `calibration_error`, of the most probable class.
+        brier_score: the mean over characters of the sum over classes of (probability - truth)^2;
+        0 is best, 2 worst.
+        log_likelihood: the mean log probability of the true class, in nats; 0 is best.
+
+    Source:
+        Brier, "Verification of Forecasts Expressed in Terms of Probability", Monthly Weather Review
+        78, 1950.
+    """
+    from sklearn.metrics import brier_score_loss, log_loss
+
+    labels, chances = np.asarray(classes), np.asarray(probabilities)
+    truth = pd.Index(labels).get_indexer(np.asarray(actual))
+    options = {"labels": np.arange(len(labels))}
+    curve = reliability_curve(truth == chances.argmax(axis=1), chances.max(axis=1).clip(0, 1))
+    return {
+        "calibration_error": calibration_error(curve),
+        "brier_score": float(brier_score_loss(truth, chances, scale_by_half=False, **options)),
+        "log_likelihood": -float(log_loss(truth, chances, **options)),
+    }
+
+
 def mcnemar(first_correct: ArrayLike, second_correct: ArrayLike) -> float:
     """McNemar's exact two-sided p that two models are equally often right on the same characters.
 

@@ -1,7 +1,6 @@
 """What a training costs on this machine, measured, and what this machine cannot train."""
 
 import os
-import time
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil
@@ -18,7 +17,7 @@ from ablation.study.entries import list_entries
 from ablation.trial.families import Spec
 from ablation.trial.models import layers
 from ablation.trial.recipe import Recipe
-from ablation.trial.training import Part, prepare_process, train
+from ablation.trial.training import CLOCKS, Part, prepare_process, train
 from ablation.trial.trials import Trial
 
 # Of each network: one epoch of so many batches, and then about so many seconds more.
@@ -72,8 +71,7 @@ class TrainingCost:
     def _measure(self, spec: Spec, recipe: Recipe) -> Speed:
         """A training of random images; two lengths of it tell its epochs from its start."""
         device = self.hardware.device
-        # On a processor the time that is spent computing, as if nothing else ran on its cores.
-        clock = time.perf_counter if device == "cuda" else time.process_time
+        clock = CLOCKS[device]
         size = self.params.training.batch_size
         count = MEASURED_BATCHES * size
         rng = np.random.default_rng(0)

@@ -37,7 +37,7 @@ STORY = Path(__file__).with_name("report.md.jinja")
 STYLE = Path(__file__).with_name("report.css")
 TOLD = (
     tables.answer, tables.chain, tables.shares, tables.test, tables.pairs, tables.agreement,
-    tables.confused, tables.names_in_pictures, tables.times,
+    tables.calibration, tables.confused, tables.names_in_pictures, tables.times,
 )  # fmt: skip
 TOLD_OF_LOOK_ALIKES = (tables.look_alikes, tables.kinds)
 
@@ -95,12 +95,7 @@ def _facts(study: Study) -> dict[str, Any]:
         "alike": [*study.dataset.look_alikes],
         "seeds": fits_of_each(study),
         "computed": computed_alike(study),
-        "calibration": listed(
-            [
-                f"{percent(row.calibration_error)} for the {family_title(row.model)}"
-                for row in models.itertuples()
-            ]
-        ),
+        "calibrated": "; ".join(_calibrated(row) for _, row in models.iterrows()),
         "title": family_title,
         "names": listed,
     }
@@ -167,6 +162,18 @@ def _why_not_the_best(candidates: pd.DataFrame) -> str:
     return (
         f"{said}, but {more:.2f} points more are within the noise, and among equals the simplest "
         "wins: the one that `params.yaml` lists first."
+    )
+
+
+def _calibrated(row: pd.Series) -> str:
+    """What a temperature did to a model, as a person sees its numbers."""
+    surer = "surer" if row["temperature"] < 1 else "less sure"
+    before, after = (percent(row[f"calibration_error{which}"]) for which in ("_before", ""))
+    verb = "falls" if row["calibration_error"] < row["calibration_error_before"] else "rises"
+    moved = f"stays at {after}" if before == after else f"{verb} from {before} to {after}"
+    return (
+        f"a temperature of {row['temperature']:.2f} makes the {family_title(row['model'])} "
+        f"{surer} of its answers, and its error {moved}"
     )
 
 

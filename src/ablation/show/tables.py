@@ -134,6 +134,25 @@ def test(study: Study) -> str:
     return markdown([f"on the test {study.things}", *titles(study)], rows)
 
 
+def calibration(study: Study) -> str:
+    """How good each released model's confidences are, before and after its temperature."""
+    models = study.table("plots/comparison/models.csv")
+    rows = [
+        [head, *(_before_and_after(row, name, form) for _, row in models.iterrows())]
+        for head, name, form in (
+            ("expected calibration error", "calibration_error", percent),
+            ("Brier score", "brier_score", "{:.4f}".format),
+            ("log-likelihood, nats", "log_likelihood", "{:.4f}".format),
+        )
+    ]
+    rows.insert(0, ["temperature", *(f"{each:.2f}" for each in models["temperature"])])
+    return markdown([f"on the test {study.things}", *titles(study)], rows)
+
+
+def _before_and_after(row: pd.Series, name: str, form: Callable[[float], str]) -> str:
+    return f"{form(row[f'{name}_before'])} before, {form(row[name])} after"
+
+
 def over_baseline(study: Study, model: str) -> pd.Series:
     """How much more of the test characters the final recipe reads than the baseline, all seeds."""
     numbers = study.numbers(f"metrics/{model}/test_over_baseline.json")
@@ -327,7 +346,7 @@ def _chain_cells(row: pd.Series) -> tuple[str, str]:
 
 
 def _seconds(study: Study, technique: str, model: str) -> pd.Series:
-    """Setting to what one training of it took, by the clock: the mean over its repeats."""
+    """Setting to what one training of it took: the mean over its repeats."""
     times = study.table(f"data/times/{model}/{technique}.csv")
     return times.groupby("setting")["train_seconds"].mean()
 

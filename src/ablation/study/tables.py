@@ -11,13 +11,17 @@ from ablation.study.race import Results
 
 
 def trials_table(contenders: Sequence[Contender], results: Results) -> pd.DataFrame:
-    """One row a trial, in the order of the contenders and their repeats; times are apart."""
+    """One row a trial, in the order of the contenders and their repeats; times are apart.
+
+    A diverged trial has no temperature.
+    """
     return pd.DataFrame(
         {
             "candidate": contender.candidate,
             "setting": contender.setting,
             "repeat": repeat,
             "score": result.score,
+            "temperature": result.temperature,
             "diverged": result.diverged,
             "raced_out": contender.raced_out,
         }
@@ -27,7 +31,10 @@ def trials_table(contenders: Sequence[Contender], results: Results) -> pd.DataFr
 
 
 def times_table(results: Results, hardware: Hardware) -> pd.DataFrame:
-    """What each training took on one core or one GPU, and which; in the order of `trials_table`."""
+    """What each training took, and on what; in the order of `trials_table`.
+
+    Seconds are processor time on a CPU and wall time on a GPU.
+    """
     table = pd.DataFrame(
         {"setting": setting, "repeat": repeat, "train_seconds": result.train_seconds}
         for setting, outcomes in results.items()

@@ -20,6 +20,9 @@ from ablation.trial.trials import Curves
 from ablation.trial.weights import MasterWeights, make_average
 
 PREDICTION_BATCH = 1024  # images
+# What measures a training, by the device that trains. A processor counts the seconds it spends on
+# this process, whatever else runs there; a GPU's are those of the clock.
+CLOCKS = {"cpu": time.process_time, "cuda": time.perf_counter}
 
 
 @dataclass(frozen=True)
@@ -59,12 +62,16 @@ class Normalisation:
 class Trained:
     """A trained network, float32, with its normalisation and learning curves.
 
-    seconds: of the whole training, with evaluation; diverged: a loss or a logit was not finite.
+    logits: (n, classes) float32, of the validation part after the last epoch; None without such a
+    part, or if the training loss was not finite.
+    seconds: of the whole training, with evaluation, by `CLOCKS`.
+    diverged: a loss or a logit was not finite.
     """
 
     network: nn.Module
     normalisation: Normalisation
     curves: Curves
+    logits: Tensor | None
     seconds: float
     diverged: bool
 
@@ -92,8 +99,9 @@ def train(
     Raises:
         NetworkError: the network has a layer or a parameter that this loop cannot train.
     """
-    started = time.perf_counter()
     device = training.images.device
+    clock = CLOCKS[device.type]
+    started = clock()
     dtype = torch.bfloat16 if bf16 else torch.float32
     count = len(training.labels)
     batch_size = min(batch_size, count)
@@ -126,6 +134,7 @@ def train(
         correct.add_((logits.argmax(1) == labels).sum())
 
     curves = Curves([], [], [], [])
+    validation_logits = None
     for _ in range(spec.epochs):
         network.train()
         loss_sum.zero_()
@@ -144,7 +153,8 @@ def train(
         schedule.step_epoch(curves.train_loss[-1])
         if validation is not None and not curves.diverged:
             with average.swapped_in():
-                loss, accuracy = evaluate(network, validation, normalise, dtype)
+                validation_logits = predict(network, validation.images, normalise, dtype)
+            loss, accuracy = evaluate(validation_logits, validation.labels)
             curves.validation_loss.append(loss)
             curves.validation_accuracy.append(accuracy)
         if curves.diverged:
@@ -156,7 +166,8 @@ def train(
         logits = predict(network, training.images[:PREDICTION_BATCH], normalise, dtype)
         diverged = diverged or not bool(logits.isfinite().all())
     weights.detach()
-    return Trained(network, normalise, curves, time.perf_counter() - started, diverged)
+    seconds = clock() - started
+    return Trained(network, normalise, curves, validation_logits, seconds, diverged)
 
 
 def compute_gradients(
@@ -185,13 +196,14 @@ def compute_gradients(
     return logits.detach(), loss.detach()
 
 
-def evaluate(
-    network: nn.Module, part: Part, normalise: Normalisation, dtype: torch.dtype
-) -> tuple[float, float]:
-    """Mean cross-entropy, in nats, and accuracy, a fraction, of a network on a part."""
-    logits = predict(network, part.images, normalise, dtype)
-    loss = F.cross_entropy(logits, part.labels)
-    accuracy = (logits.argmax(1) == part.labels).double().mean()
+def evaluate(logits: Tensor, labels: Tensor) -> tuple[float, float]:
+    """Mean cross-entropy, in nats, and accuracy, a fraction.
+
+    Args:
+        logits: (n, classes) float32; labels: (n,) int64.
+    """
+    loss = F.cross_entropy(logits, labels)
+    accuracy = (logits.argmax(1) == labels).double().mean()
     return loss.item(), accuracy.item()
 
 

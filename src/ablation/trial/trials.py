@@ -12,6 +12,10 @@ from ablation.data.splits import Repeat
 from ablation.trial.families import Spec
 from ablation.trial.recipe import Recipe
 
+# The least and the largest temperature. Without bounds, a network that makes no mistake on its
+# validation part would be given 0, and one whose answers are no better than chance infinity.
+TEMPERATURES = (0.1, 100.0)
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -54,12 +58,16 @@ class Result:
 
     score: validation accuracy after the last epoch, a fraction; 0 if the training diverged or had
     no validation part.
-    train_seconds: of the training loop, with evaluation.
+    temperature: what logits are divided by to be calibrated, fitted on the validation part; within
+    `TEMPERATURES`, or None if the training diverged or had no validation part.
+    train_seconds: of the training loop, with evaluation: processor time on a CPU, wall time on a
+    GPU.
     parameters: number of trained values.
     """
 
     score: float
     curves: Curves
+    temperature: float | None
     train_seconds: float
     diverged: bool
     parameters: int
