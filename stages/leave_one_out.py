@@ -124,8 +124,11 @@ def choose_rates(
     final: Recipe,
     baseline: Recipe,
 ) -> dict[str, float]:
-    """Technique to the multiple of the learning rate at which it is best when put back alone."""
-    repeats = repeats_for(params)[: params.worth.repeats]
+    """Technique to the multiple of the learning rate at which it is best when put back alone.
+
+    One repeat of selection is enough for a choice between rates that lie factors apart.
+    """
+    repeats = repeats_for(params)[:1]
     multiples = {}
     for technique in changed:
         contest = rates_to_try(params, technique, final, baseline)

@@ -284,7 +284,7 @@ class _Planner:
             for contest in contests
             if len(contest.entries) > 1
             for entry in contest.entries
-            for repeat in repeats_for(params)[: params.worth.repeats]
+            for repeat in repeats_for(params)[:1]
         )
         trials = (
             make_trial(params, model, put_back(final, kept, baseline, {}), repeats[index])
