@@ -18,7 +18,7 @@ from rich.table import Table
 from ablation.base.console import announce, console
 from ablation.base.errors import UserError
 from ablation.base.files import write_csv, write_json
-from ablation.base.formatting import points
+from ablation.base.formatting import counted, points
 from ablation.base.progress import progress
 from ablation.data.splits import val_to_train
 from ablation.judge.selection import has_collapsed
@@ -28,6 +28,7 @@ from ablation.params import load_params
 from ablation.processes.stage import stage_process
 from ablation.run.hardware import Hardware
 from ablation.run.runner import TrialRunner
+from ablation.study.committed import computed_elsewhere
 from ablation.study.entries import having
 from ablation.study.inputs import (
     make_runner,
@@ -62,6 +63,8 @@ def main() -> None:
     pairs, seed = params.worth.order_pairs, params.seed
     needed = list_trials(changed, len(repeats), pairs, seed)
     runner = make_runner(params)
+    if remark := computed_elsewhere(model, "leave_one_out", runner.hardware):
+        console.print(remark, style="italic")
     results = run_trials(
         runner,
         {
@@ -97,9 +100,8 @@ def main() -> None:
     write_csv(times, Path("data/times", model, "leave_one_out.csv"))
     write_json(metrics(tables["gains"]), Path("metrics", model, "leave_one_out.json"))
     show(tables)
-    epochs = params.spec(model).epochs
-    said = "1 epoch" if epochs == 1 else f"{epochs} epochs"
-    console.print(f"every training took {said}, as `models` says\n")
+    epochs = counted(params.spec(model).epochs, "epoch")
+    console.print(f"every training took {epochs}, as `models` says\n")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -127,7 +129,8 @@ def run_trials(runner: TrialRunner, trials: dict[Run, Trial]) -> dict[Run, Resul
             trained += not remembered
             update(trained, missing)
     console.print(
-        f"{each[0].model}: {trained} trials trained in {time.monotonic() - started:,.0f} s, "
+        f"{each[0].model}: {counted(trained, 'trial')} trained in "
+        f"{time.monotonic() - started:,.0f} s, "
         f"{len(each) - trained} remembered"
     )
     return {run: finished[trial] for run, trial in trials.items()}

@@ -17,6 +17,7 @@ from ablation.data.splits import val_to_train
 from ablation.judge.selection import Verdict, judge_stage
 from ablation.params import load_params
 from ablation.processes.stage import stage_process
+from ablation.study.committed import computed_elsewhere
 from ablation.study.entries import Entry, list_entries
 from ablation.study.inputs import (
     CHAIN_COLUMNS,
@@ -48,6 +49,8 @@ def main() -> None:
         console.print(line)
 
     runner = make_runner(params)
+    if remark := computed_elsewhere(model, technique, runner.hardware):
+        console.print(remark, style="italic")
     repeats = repeats_for(params)
     results = run_entries(runner, params, model, entries, repeats, racing=params.selection.racing)
     characters = validation_characters(runner, repeats[0])

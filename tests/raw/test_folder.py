@@ -281,7 +281,7 @@ def test_a_name_cannot_steer_the_terminal(raw: Path) -> None:
         (
             ["a"],
             0.2,
-            "RAW: 1 folders, expected 2 to 1,000: one per class, named after it and containing its "
+            "RAW: 1 folder, expected 2 to 1,000: one per class, named after it and containing its "
             "pictures",
         ),
     ],
