@@ -237,7 +237,7 @@ def test_text_fits_80_columns_without_wrapped_cells(study: Repository) -> None:
     for part in as_text(compare_with("main")):
         console.print(part)
     text = console.export_text()
-    (row,) = (line for line in text.splitlines() if line.startswith("dropout "))
+    row = next(line for line in text.splitlines() if line.startswith("dropout "))
     assert re.fullmatch(
         r"dropout +83\.99 % 95\.99 % \+12\.00 \(\+\d+\.\d+ to \+\d+\.\d+\) unsure, better \* *", row
     )
