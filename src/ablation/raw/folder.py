@@ -343,7 +343,7 @@ def _convert_all(
         for start in starts
     )
     converted = run_jobs(jobs, min(workers or cores(), len(starts)))
-    for start, some, wrong, found in track(converted, len(starts), "hundreds of pictures"):
+    for start, some, wrong, found in track(converted, len(starts), f"batches of {BATCH} pictures"):
         images[start : start + BATCH] = some
         errors |= wrong
         ranges |= found
