@@ -28,6 +28,7 @@ from rich.table import Table
 from verdicts import simulate
 
 from ablation.base.console import console
+from ablation.base.formatting import counted
 from ablation.data.characters import CLASSES
 from ablation.data.splits import make_repeats
 from ablation.params import Params, load_params
@@ -105,7 +106,7 @@ def row(
 ) -> dict[str, Any]:
     rate = round(60 * trials / seconds, 1)
     own = "" if own_ms is None else f", of its own {own_ms} ms a trial"
-    console.print(f"{place}, {workers} workers: {rate} trials a minute{own}")
+    console.print(f"{place}, {counted(workers, 'worker')}: {rate} trials a minute{own}")
     found = {"place": place, "workers": workers, "trials_a_minute": rate}
     return found if own_ms is None else {**found, "own_ms": own_ms}
 

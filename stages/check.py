@@ -33,7 +33,7 @@ def main() -> None:
     lines = plan()
     # The same words whatever the parameters are: the stages after this one depend on their own.
     write_bytes(b"params.yaml could be read when this was written.\n", CHECKED)
-    console.print(f"params.yaml is sound: a study of {params.data.dataset}")
+    console.print(f"params.yaml is sound: a study of {params.data.title}")
     for line in (*params.warnings, *lines):
         console.print(line)
 

@@ -10,11 +10,13 @@ import pandas as pd
 from ablation.base.console import announce, console
 from ablation.base.errors import UserError
 from ablation.base.files import DIGITS, read_csv, write_bytes, write_csv
+from ablation.base.formatting import counted
 from ablation.base.progress import track
 from ablation.fitted.model_file import pack
 from ablation.params import PARAMS, load_params
 from ablation.processes.stage import stage_process
 from ablation.run.hardware import Hardware
+from ablation.study.committed import computed_elsewhere
 from ablation.study.inputs import fit_repeats, make_runner, make_trial, read_recipe
 from ablation.trial.families import FAMILIES
 from ablation.trial.trials import TEMPERATURES, Result
@@ -49,6 +51,8 @@ def main() -> None:
         for seed, repeat in enumerate(fit_repeats(params), start=1)
     }
     runner = make_runner(params)
+    if remark := computed_elsewhere(model, "fit", runner.hardware):
+        console.print(remark, style="italic")
     wanted = list(dict.fromkeys(trials.values()))  # the final recipe may be the baseline
     runs = track(runner.fit(wanted), len(wanted), f"{model} fits")
     fits = {trial: (result, learnt) for trial, result, learnt in runs}
@@ -75,8 +79,8 @@ def main() -> None:
     write_csv(times_table(results, runner.hardware), Path("data/times", model, "fit.csv"))
     console.print(
         f"{first.parameters:,} parameters trained in {first.train_seconds:.1f} s on one "
-        f"{'core' if runner.hardware.device == 'cpu' else 'GPU'}; {params.fit.seeds} seeds; "
-        f"temperature {temperatures['seeds']:.3f}; {released}"
+        f"{'core' if runner.hardware.device == 'cpu' else 'GPU'}; "
+        f"{counted(params.fit.seeds, 'seed')}; temperature {temperatures['seeds']:.3f}; {released}"
     )
 
 

@@ -21,7 +21,7 @@ from rich.table import Table
 from ablation.base.console import announce, console
 from ablation.base.errors import UserError
 from ablation.base.files import write_csv, write_json
-from ablation.base.formatting import points
+from ablation.base.formatting import counted, points
 from ablation.base.progress import progress
 from ablation.data.splits import val_to_train
 from ablation.judge.selection import as_table, find_champions, has_collapsed
@@ -31,6 +31,7 @@ from ablation.params import Params, load_params
 from ablation.processes.stage import stage_process
 from ablation.run.hardware import Hardware
 from ablation.run.runner import TrialRunner
+from ablation.study.committed import computed_elsewhere
 from ablation.study.entries import put_back, rates_to_try
 from ablation.study.inputs import (
     make_runner,
@@ -67,6 +68,8 @@ def main() -> None:
     pairs, seed = params.worth.order_pairs, params.seed
     needed = list_trials(changed, len(repeats), pairs, seed)
     runner = make_runner(params)
+    if remark := computed_elsewhere(model, "leave_one_out", runner.hardware):
+        console.print(remark, style="italic")
     rates = choose_rates(runner, params, model, changed, final, baseline)
     results = run_trials(
         runner,
@@ -103,9 +106,8 @@ def main() -> None:
     write_csv(times, Path("data/times", model, "leave_one_out.csv"))
     write_json(metrics(tables["gains"]), Path("metrics", model, "leave_one_out.json"))
     show(tables)
-    epochs = params.spec(model, final).epochs
-    said = "1 epoch" if epochs == 1 else f"{epochs} epochs"
-    console.print(f"trained for {said}, as the final recipe\n")
+    epochs = counted(params.spec(model, final).epochs, "epoch")
+    console.print(f"trained for {epochs}, as the final recipe\n")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -163,7 +165,8 @@ def run_trials(runner: TrialRunner, trials: dict[Run, Trial]) -> dict[Run, Resul
             trained += not remembered
             update(trained, missing)
     console.print(
-        f"{each[0].model}: {trained} trials trained in {time.monotonic() - started:,.0f} s, "
+        f"{each[0].model}: {counted(trained, 'trial')} trained in "
+        f"{time.monotonic() - started:,.0f} s, "
         f"{len(each) - trained} remembered"
     )
     return {run: finished[trial] for run, trial in trials.items()}

@@ -30,7 +30,7 @@ def main() -> None:
     samples_of_each_class(train).save(PREPARED / "samples.npz")
     write_tables(train, test)
     console.print(
-        f"{params.data.dataset}: {len(train):,} training and {len(test):,} test "
+        f"{params.data.title}: {len(train):,} training and {len(test):,} test "
         f"{params.dataset.things}, {len(train.classes):,} classes"
     )
 

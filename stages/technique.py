@@ -20,6 +20,7 @@ from ablation.judge.selection import Verdict, judge_stage
 from ablation.labels import ChainStage
 from ablation.params import load_params
 from ablation.processes.stage import stage_process
+from ablation.study.committed import computed_elsewhere
 from ablation.study.entries import list_entries
 from ablation.study.inputs import (
     CHAIN_COLUMNS,
@@ -50,6 +51,8 @@ def main() -> None:
         console.print(line)
 
     runner = make_runner(params)
+    if remark := computed_elsewhere(model, stage.name, runner.hardware):
+        console.print(remark, style="italic")
     repeats = repeats_for(params)
     results = run_entries(runner, params, model, contest, repeats, racing=params.selection.racing)
     characters = validation_characters(runner, repeats[0])

@@ -624,7 +624,7 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
     "a single class": (
         "prepare",
         lambda: own_pictures({"a/1.png": 1, "a/2.png": 2}, test_fraction=0.25),
-        "pictures: 1 folders, expected 2 to 1,000: one per class, named after it and "
+        "pictures: 1 folder, expected 2 to 1,000: one per class, named after it and "
         "containing its pictures",
     ),
     "classes that the test lacks, or has alone": (

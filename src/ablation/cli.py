@@ -180,20 +180,20 @@ def draw(model: str, port: int) -> bool:
 
 
 def diff(revision: str, as_markdown: bool, as_json: bool) -> bool:
-    """Print what this study has otherwise than one of its revisions.
+    """Print how this study differs from one of its revisions.
 
     Raises:
-        UserError: there is no study here, no such revision, or no study there.
+        UserError: there is no study here, no such revision, or no study in it.
     """
-    from ablation.diff import tell
+    from ablation.diff import output
 
-    found = tell.compare_with(revision)
+    difference = output.compare_with(revision)
     if as_markdown:
-        print(tell.as_markdown(found))
+        print(output.as_markdown(difference))
     elif as_json:
-        print(tell.as_json(found))
+        print(output.as_json(difference))
     else:
-        for part in tell.as_tables(found):
+        for part in output.as_text(difference):
             console.print(part)
     return True
 

@@ -19,6 +19,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from ablation.base.checked import MOST, Checked, Count, ParamsError, Rate, load, one_of
+from ablation.base.formatting import counted
 from ablation.data.datasets import DATASETS, FOLDER, Dataset, own_pictures
 from ablation.labels import label
 from ablation.trial.families import FAMILIES, SIZES, Spec, sizes_of
@@ -98,6 +99,11 @@ class Data(Checked):
     conversion: Literal["as-is", "emnist"] = "as-is"
     test_fraction: Annotated[float, Field(gt=0, le=0.5)] | None = None
     test_seed: Annotated[int, Field(ge=0, le=LARGEST_SEED)] = 0
+
+    @property
+    def title(self) -> str:
+        """The data set in messages: its name, or where the user's own pictures are."""
+        return f"your pictures in {self.raw}" if self.dataset == FOLDER else str(self.dataset)
 
     @field_validator("raw")
     @classmethod
@@ -330,9 +336,14 @@ class Params(Checked):
             if times and max(times) * epochs > MOST:
                 raise PydanticCustomError(
                     "sum",
-                    "techniques.epochs: {times} times the {epochs} epochs of models.{model} "
+                    "techniques.epochs: {times} times the {epochs} of models.{model} "
                     "exceeds {most}; use a smaller factor",
-                    {"times": max(times), "epochs": epochs, "model": model, "most": MOST},
+                    {
+                        "times": max(times),
+                        "epochs": counted(epochs, "epoch"),
+                        "model": model,
+                        "most": MOST,
+                    },
                 )
         return self
 
@@ -425,8 +436,8 @@ class Params(Checked):
             )
         if (epochs := spec.epochs * recipe.epochs) > MOST:
             raise ParamsError(
-                f"epochs: {recipe.epochs} times the {spec.epochs} epochs of models.{model} in "
-                f"{PARAMS} exceeds {MOST}; use a smaller factor"
+                f"epochs: {recipe.epochs} times the {counted(spec.epochs, 'epoch')} of "
+                f"models.{model} in {PARAMS} exceeds {MOST}; use a smaller factor"
             )
         return type(spec)(epochs=epochs, **dict(sizes))
 

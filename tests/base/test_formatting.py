@@ -1,6 +1,6 @@
 import pytest
 
-from ablation.base.formatting import markdown, percent, points, short, shortened
+from ablation.base.formatting import counted, markdown, percent, points, short, shortened
 
 
 @pytest.mark.parametrize(("fraction", "text"), [(0.8712, "87.12 %"), (1, "100.00 %")])
@@ -18,6 +18,11 @@ def test_a_difference_in_percentage_points(difference: float, text: str) -> None
 )
 def test_a_count_to_three_digits(count: float, text: str) -> None:
     assert short(count) == text
+
+
+def test_counts_have_a_singular_and_a_plural() -> None:
+    assert [counted(n, "epoch") for n in (0, 1, 1234)] == ["0 epochs", "1 epoch", "1,234 epochs"]
+    assert [counted(n, "entry", "entries") for n in (1, 2)] == ["1 entry", "2 entries"]
 
 
 @pytest.mark.parametrize(

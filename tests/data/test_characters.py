@@ -96,7 +96,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         ({"images": np.zeros((5, 28, 28))}, r"images: \(5, 28, 28\) float64, expected \(n, 28, 28"),
         ({"images": np.zeros((5, 784), np.uint8)}, r"images: \(5, 784\) uint8"),
         ({"labels": np.zeros(4, np.uint8)}, r"labels: \(4,\) uint8, expected \(5,\) uint8"),
-        ({"labels": np.full(5, 3, np.uint8)}, "label 3 found, but there are 3 classes"),
+        ({"labels": np.full(5, 3, np.uint8)}, "label 3 found, but the file has 3 classes"),
         ({"classes": np.array(["a", "a", "b"])}, "classes: .* expected distinct"),
         ({"classes": np.array([{}, {}])}, "it is not a readable npz archive"),
     ],

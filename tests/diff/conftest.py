@@ -1,4 +1,4 @@
-"""The study in git in a repository of its own, to change and to compare with its last commit."""
+"""The committed study in a repository of its own, to change and compare with its last commit."""
 
 import shutil
 import subprocess
@@ -25,7 +25,7 @@ SEEDS = 3
 
 @dataclass(frozen=True)
 class Repository:
-    """A study whose results are committed; what a test changes is in its working tree."""
+    """A study whose results are committed; tests change its working tree."""
 
     path: Path
 
@@ -44,23 +44,23 @@ class Repository:
         content[section] |= values
         (self.path / "params.yaml").write_text(to_yaml(content))
 
-    def another_winner(self, gains: list[float], stage: str = "dropout") -> None:
-        """The MLP's stage now ends with a new setting, that much better than the winner before."""
+    def add_winner(self, gains: list[float], stage: str = "dropout") -> None:
+        """Give a stage of the MLP a new winner, better than the previous one by these gains."""
         folder = f"plots/mlp/{stage}"
         trials = read_csv(self.path / folder / "trials.csv")
         candidates = read_csv(self.path / folder / "candidates.csv")
         metrics = read_json(self.path / f"metrics/mlp/{stage}.json")
-        won = trials[trials["setting"] == metrics["winner"]].copy()
-        won[["candidate", "setting"]] = "0.6"
-        won["score"] += gains
-        write_csv(pd.concat([trials, won]), self.path / folder / "trials.csv")
+        rows = trials[trials["setting"] == metrics["winner"]].copy()
+        rows[["candidate", "setting"]] = "0.6"
+        rows["score"] += gains
+        write_csv(pd.concat([trials, rows]), self.path / folder / "trials.csv")
         row = candidates[candidates["role"] == "winner"].assign(
             candidate="0.6", setting="0.6", gain=np.mean(gains), low=0.001, high=0.02,
             finding="better",
         )  # fmt: skip
         candidates["role"] = candidates["role"].replace("winner", "incumbent")
         write_csv(pd.concat([candidates, row]), self.path / folder / "candidates.csv")
-        accuracy = float(won["score"].mean())
+        accuracy = float(rows["score"].mean())
         changed = {"winner": "0.6", "accuracy": accuracy, "verdict": "adopted"}
         write_json(metrics | changed, self.path / f"metrics/mlp/{stage}.json")
         recipe = self.path / f"data/recipes/mlp/{stage}.yaml"
@@ -98,7 +98,7 @@ def committed(tmp_path_factory: pytest.TempPathFactory) -> Repository:
 
 @pytest.fixture
 def study(committed: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
-    """A copy to change, as the folder worked in."""
+    """A copy to change, as the working folder."""
     shutil.copytree(committed.path, tmp_path / "study")
     monkeypatch.chdir(tmp_path / "study")
     return Repository(tmp_path / "study")

@@ -212,7 +212,7 @@ def number_of_class(characters: Characters) -> list[tuple[int, int]]:
 
 
 def test_mini_of_too_few_characters_is_an_error() -> None:
-    with pytest.raises(DataError, match="class 0: 1 characters, expected 2"):
+    with pytest.raises(DataError, match="class 0: 1 character, expected 2"):
         make_mini(every_class(rounds=2), mini_of([1], [9]), train_per_class=2, test_per_class=1)
 
 

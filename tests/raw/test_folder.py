@@ -166,7 +166,7 @@ def test_pictures_in_both_folders_are_counted(
     assert "also in the training set" not in capsys.readouterr().out
     shutil.copy(raw / "train/leaf/3.png", raw / "test/leaf/x.png")
     two_folders(raw)
-    said = "prepare: 1 of the 4 test pictures are also in the training"
+    said = "prepare: 1 of the 4 test pictures is also in the training"
     assert said in capsys.readouterr().out
 
 
@@ -281,7 +281,7 @@ def test_a_name_cannot_steer_the_terminal(raw: Path) -> None:
         (
             ["a"],
             0.2,
-            "RAW: 1 folders, expected 2 to 1,000: one per class, named after it and containing its "
+            "RAW: 1 folder, expected 2 to 1,000: one per class, named after it and containing its "
             "pictures",
         ),
     ],

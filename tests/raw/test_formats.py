@@ -205,7 +205,7 @@ def test_what_is_no_idx_file_of_emnists_is_an_error(content: bytes, error: str) 
 @pytest.mark.parametrize(
     ("change", "error"),
     [
-        (lambda text: text.replace(",", ";"), "row 1: 1 columns, expected 785"),
+        (lambda text: text.replace(",", ";"), "row 1: 1 column, expected 785"),
         (lambda text: text.replace(",", ",-", 1), "row 1: column 2 is '-.*', expected 0 to 255"),
         (lambda text: text.replace(",", ",256,", 1), "row 1: 786 columns, expected 785"),
         (lambda text: text.replace("\n", ",1\n"), "row 1: 786 columns, expected 785"),

@@ -10,7 +10,7 @@ import pytest
 
 from ablation.base.formatting import percent, points
 from ablation.show import tables
-from ablation.show.answer import SENTENCES, answer, counted, found_of, group_techniques, listed
+from ablation.show.answer import SENTENCES, answer, found_of, group_techniques, listed
 from ablation.show.study import Study
 
 ROOT = Path(__file__).parents[2]
@@ -192,9 +192,8 @@ def test_every_group_has_a_sentence_with_a_place_for_its_techniques(told: Study)
     assert all(sentence.count("{}") == 1 for sentence in SENTENCES.values())
 
 
-def test_words_are_listed_and_counted_as_people_do() -> None:
+def test_words_are_listed_as_people_do() -> None:
     assert [listed([*"abc"[:n]]) for n in (1, 2, 3)] == ["a", "a and b", "a, b and c"]
-    assert [counted(n, "epoch") for n in (1, 2)] == ["1 epoch", "2 epochs"]
 
 
 def test_what_each_technique_is_worth_has_a_row_with_later_stages_last(other: Study) -> None:

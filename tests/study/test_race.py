@@ -252,6 +252,21 @@ def test_parameters_and_seconds_stand_beside_each_score(toy_study: Path) -> None
     assert candidates["parameters"].item() > 28 * 28 * 16
 
 
+def test_a_stage_says_if_its_committed_numbers_come_from_another_machine(toy_study: Path) -> None:
+    write_params(budget=1, repeats=2)
+    times = toy_study / "data/times/mlp/baseline.csv"
+    times.parent.mkdir(parents=True)
+    times.write_text("computer,precision\nAbacus,float32\n")
+    identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
+    for command in (["init"], ["add", "data/times"], ["commit", "--message", "A baseline"]):
+        subprocess.run(["git", *identity, *command], check=True, capture_output=True)
+    printed, _ = run_stage("--technique", "baseline", stdout=subprocess.PIPE).communicate()
+    said = printed.decode()
+    assert said.index("The numbers in git were computed on Abacus in float32;") < said.index(
+        "to do"
+    )
+
+
 def test_a_stage_that_finds_everything_remembered_starts_no_training_library(
     toy_study: Path,
 ) -> None:

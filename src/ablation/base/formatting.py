@@ -20,6 +20,14 @@ def short(count: float) -> str:
     return f"{count / 1e3:.3g} k" if count >= 1e4 else f"{count:,.0f}"
 
 
+def counted(count: int, singular: str, plural: str = "") -> str:
+    """A count with its noun: 1, "epoch" -> 1 epoch; 1234 -> 1,234 epochs
+
+    plural: by default the singular with an s.
+    """
+    return f"{count:,} {singular if count == 1 else plural or f'{singular}s'}"
+
+
 def shortened(name: str, longest: int) -> str:
     """A name of more than `longest` characters with an ellipsis in place of its middle."""
     half = longest // 2

@@ -10,6 +10,7 @@ import numpy as np
 
 from ablation.base.errors import UserError
 from ablation.base.files import whole_file
+from ablation.base.formatting import counted
 
 SIDE = 28
 CLASSES = tuple("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt")
@@ -108,7 +109,8 @@ class Characters:
         if labels.dtype != type_ or labels.shape != images.shape[:1]:
             raise _wrong(path, f"labels: {_kind(labels)}, expected ({len(images)},) {type_}")
         if labels.size and labels.max() >= len(classes):
-            raise _wrong(path, f"label {labels.max()} found, but there are {len(classes)} classes")
+            has = counted(len(classes), "class", "classes")
+            raise _wrong(path, f"label {labels.max()} found, but the file has {has}")
         levels = arrays.get("levels")
         if levels is not None and not _are_levels(levels):
             raise _wrong(path, f"levels: {_kind(levels)}, expected two numbers, the second larger")

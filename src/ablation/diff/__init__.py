@@ -1,1 +1,1 @@
-"""What a branch changed: two revisions of a study, compared from their files in git."""
+"""`ablation diff`: compares a study with another revision of it, from their files in git."""

@@ -1,7 +1,7 @@
-"""What changed between two revisions of a study, with its noise.
+"""Changes between two revisions of a study, and which of them exceed the noise.
 
-Both ran the same repeats, so two winners of a stage are compared by their paired differences, like
-two settings of one stage. The noise is that of all contenders of both sides.
+Both revisions ran the same repeats, so the winners of a stage are compared by their paired
+differences, like two settings of one stage. The noise is estimated from all contenders of both.
 """
 
 import math
@@ -21,13 +21,13 @@ from ablation.trial.recipe import BASELINE
 LEAVE_ONE_OUT, TEST = "leave_one_out", "test"
 SAME_SCORE = 2e-6  # files have six digits
 
-Word = Literal[
+Finding = Literal[
     "better",
     "worse",
     "practically equal",
     "within the noise",
     "unchanged",
-    "computed otherwise",
+    "computed differently",
     "one repeat",
     "not comparable",
     "new",
@@ -37,13 +37,12 @@ Word = Literal[
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a stage ended with on one side.
+    """The result of a stage in one revision.
 
     Attributes:
-        winner: its setting; of leave-one-out and the test the techniques of the final recipe that
-            are not as in the baseline.
-        accuracy: of the winner on the repeats, or of the final recipe's fits on the test set, as a
-            mean.
+        winner: the winning setting. For leave-one-out and the test, the techniques in which the
+            final recipe differs from the baseline.
+        accuracy: mean over the repeats. For the test, mean over the final recipe's fits.
     """
 
     winner: str
@@ -52,18 +51,18 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Change:
-    """One stage of one family on both sides.
+    """A stage of a family in both revisions.
 
     Attributes:
-        model, stage: which one; a technique, `leave_one_out` or `test`.
-        before, after: what it ended with; None where the side has no such stage.
-        gain, low, high: accuracy of the winner after minus that before, on the repeats (or test
-            characters) that both ran, with its 95 % interval; fractions, nan where there is none.
-        repeats: how many both ran; of the test how many fits of each.
-        word: the change in a word: what was shown of it (`worth_a_word`), or `unchanged` scores, or
-            why there is nothing to compare. Studies of other repeats or other test characters are
-            `not comparable`.
-        apart: what was not the same when both were computed: machine, precision, libraries, code.
+        model, stage: the family, and a technique, `leave_one_out` or `test`.
+        before, after: the result in each revision; None if the revision does not have the stage.
+        gain, low, high: accuracy of the winner after minus that of the winner before, on the
+            repeats (or test characters) common to both, and its 95 % interval; fractions, or nan.
+        repeats: number of common repeats; for the test, number of fits of each recipe.
+        finding: what the difference shows (see `judge_difference`), or why there is none. Studies
+            with different repeats or different test characters are `not comparable`.
+        mismatches: conditions that differed: machine, precision, libraries, code. Empty if only
+            one revision has the stage.
     """
 
     model: str
@@ -74,25 +73,29 @@ class Change:
     low: float
     high: float
     repeats: int
-    word: Word
-    apart: tuple[str, ...]
+    finding: Finding
+    mismatches: tuple[str, ...]
+
+    @property
+    def differs(self) -> bool:
+        """Whether both revisions have the stage, with different or incomparable scores."""
+        return self.finding not in ("unchanged", "new", "gone")
 
     @property
     def real(self) -> bool:
-        """Whether a difference was shown, of numbers that were computed alike."""
-        return self.word in ("better", "worse") and not self.apart
+        """Whether the difference exceeds the noise and both sides had the same conditions."""
+        return self.finding in ("better", "worse") and not self.mismatches
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A setting that a stage tried on one side only, with what was found of it.
+    """A setting that only one revision tried, and its result.
 
     Attributes:
-        model, stage, setting: which one.
-        gain, low, high: over the incumbent of its stage, on the repeats that both ran; nan where
-            there is none.
-        repeats: how many it ran.
-        finding: in a word, as in candidates.csv; `winner` where it won.
+        model, stage, setting: its family, its stage and its label.
+        gain, low, high: over the incumbent of its stage, on their common repeats; nan if unknown.
+        repeats: number of repeats it ran.
+        finding: as in candidates.csv, or `diverged` or `collapsed`.
         wins: whether it won its stage.
     """
 
@@ -108,7 +111,7 @@ class Candidate:
 
 
 def list_changes(before: Revision, after: Revision) -> list[Change]:
-    """Every stage of every family that either side has: the chain, leave-one-out, the test."""
+    """All stages of all families of either revision: the chain, leave-one-out, the test."""
     changes = []
     for model in dict.fromkeys([*after.params["models"], *before.params["models"]]):
         stages = dict.fromkeys([*after.stages(model), *before.stages(model)])
@@ -121,8 +124,8 @@ def list_changes(before: Revision, after: Revision) -> list[Change]:
 
 
 def list_candidates(here: Revision, there: Revision) -> list[Candidate]:
-    """The settings that one side tried and the other did not, of stages that both have."""
-    found = []
+    """Settings that `here` tried and `there` did not, in the stages that both have."""
+    candidates = []
     for model in here.params["models"]:
         for stage in [name for name in here.stages(model) if name in there.stages(model)]:
             name = f"plots/{model}/{stage}/candidates.csv"
@@ -130,60 +133,61 @@ def list_candidates(here: Revision, there: Revision) -> list[Candidate]:
             for row in here.table(name).itertuples(index=False):
                 if row.setting in known or row.role == "incumbent":
                     continue
-                broken = [word for word in ("diverged", "collapsed") if getattr(row, word)]
-                found.append(
+                failures = [each for each in ("diverged", "collapsed") if getattr(row, each)]
+                candidates.append(
                     Candidate(
                         *(model, stage, row.setting, row.gain, row.low, row.high, row.repeats),
-                        finding=broken[0] if broken else str(row.finding),
+                        finding=failures[0] if failures else str(row.finding),
                         wins=row.role == "winner",
                     )
                 )
-    return found
+    return candidates
 
 
-def worth_a_word(
-    found: Estimate, equal_within: float, apart: tuple[str, ...], *, same_recipe: bool
-) -> Word:
-    """Whether a difference of two winners was shown, and if not, what was.
+def judge_difference(
+    difference: Estimate, equal_within: float, mismatches: tuple[str, ...], *, same_recipe: bool
+) -> Finding:
+    """What the difference between two winners shows.
 
-    computed otherwise: both are one recipe, so that only the way they were computed can make the
-    difference. practically equal, better, worse, within the noise: as a stage finds of a candidate.
+    `computed differently`: the winners have the same recipe, so only the conditions differ.
+    `better`, `worse`, `practically equal`, `within the noise`: as for a candidate of a stage.
 
     Args:
-        found: of the difference alone.
-        equal_within: difference that nobody would pay for.
-        apart: what was not the same when both were computed.
-        same_recipe: whether both winners are the same recipe, trained alike.
+        difference: estimate of this single difference.
+        equal_within: largest difference that does not matter, a fraction.
+        mismatches: conditions that differed.
+        same_recipe: whether both winners have the same recipe and training settings.
     """
-    if same_recipe and apart:
-        return "computed otherwise"
-    if math.isnan(float(found.error[0])):
+    if same_recipe and mismatches:
+        return "computed differently"
+    if math.isnan(float(difference.error[0])):
         return "one repeat"
-    low, high = (float(end[0]) for end in found.interval())
-    worse, equal, better = (float(chance[0]) for chance in found.chances(equal_within))
-    cases: dict[Word, bool] = {
+    low, high = (float(end[0]) for end in difference.interval())
+    worse, equal, better = (float(p[0]) for p in difference.chances(equal_within))
+    cases: dict[Finding, bool] = {
         "practically equal": equal >= SURE,
         "better": low > 0 or better >= SURE,
         "worse": high < 0 or worse >= SURE,
         "within the noise": True,
     }
-    return next(word for word, holds in cases.items() if holds)
+    return next(finding for finding, holds in cases.items() if holds)
 
 
 def _compare(before: Revision, after: Revision, model: str, stage: str) -> Change:
     sides = before, after
     outcomes = [_outcome(side, model, stage) for side in sides]
-    apart = _apart(before, after, model, stage)
+    mismatches = _mismatches(before, after, model, stage)
 
     def change(
-        word: Word,
+        finding: Finding,
         gain: float = math.nan,
         low: float = math.nan,
         high: float = math.nan,
         repeats: int = 0,
     ) -> Change:
         first, second = outcomes
-        return Change(model, stage, first, second, gain, low, high, repeats, word, apart)
+        differing = mismatches if first and second else ()
+        return Change(model, stage, first, second, gain, low, high, repeats, finding, differing)
 
     if outcomes[0] is None or outcomes[1] is None:
         return change("new" if outcomes[0] is None else "gone")
@@ -200,13 +204,14 @@ def _compare(before: Revision, after: Revision, model: str, stage: str) -> Chang
     repeats = int((~np.isnan(second - first)).sum())
     if np.nanmax(np.abs(second - first)) < SAME_SCORE:
         return change("unchanged", gain=0.0, repeats=repeats)
-    found = _difference(first, second, tables, after)
+    difference = _difference(first, second, tables, after)
     same_recipe = (
-        stage != LEAVE_ONE_OUT and len({_trained(side, model, stage) for side in sides}) == 1
+        stage != LEAVE_ONE_OUT and len({_training(side, model, stage) for side in sides}) == 1
     )
-    word = worth_a_word(found, _equal_within(after), apart, same_recipe=same_recipe)
-    low, high = (float(end[0]) for end in found.interval())
-    return change(word, float(found.gain[0]), low, high, repeats)
+    equal_within = float(after.params["selection"]["equal_within"])
+    finding = judge_difference(difference, equal_within, mismatches, same_recipe=same_recipe)
+    low, high = (float(end[0]) for end in difference.interval())
+    return change(finding, float(difference.gain[0]), low, high, repeats)
 
 
 def _outcome(side: Revision, model: str, stage: str) -> Outcome | None:
@@ -223,15 +228,15 @@ def _outcome(side: Revision, model: str, stage: str) -> Outcome | None:
 
 
 def _scores(side: Revision, model: str, stage: str) -> pd.DataFrame:
-    """(settings, repeats) scores of a stage; nan where racing stopped a setting.
+    """(settings, repeats) scores of a stage, nan for repeats after racing stopped a setting.
 
-    Settings that failed are not among them. Of leave-one-out these are the recipes that ran on all
-    repeats, the final recipe last.
+    Omits settings that failed. For leave-one-out, the recipes that ran on all repeats, the final
+    recipe last.
     """
     trials = side.table(f"plots/{model}/{stage}/trials.csv")
-    what = "recipe" if stage == LEAVE_ONE_OUT else "setting"
-    scores = trials.pivot(index=what, columns="repeat", values="score")
-    scores = scores.loc[trials[what].unique()]
+    index = "recipe" if stage == LEAVE_ONE_OUT else "setting"
+    scores = trials.pivot(index=index, columns="repeat", values="score")
+    scores = scores.loc[trials[index].unique()]
     if stage == LEAVE_ONE_OUT:
         return scores.dropna()
     candidates = side.table(f"plots/{model}/{stage}/candidates.csv").set_index("setting")
@@ -242,11 +247,11 @@ def _scores(side: Revision, model: str, stage: str) -> pd.DataFrame:
 def _difference(
     first: Floats, second: Floats, tables: list[pd.DataFrame], side: Revision
 ) -> Estimate:
-    """Of the two first rows of a table that has all contenders of both sides, each trial once."""
+    """Estimate `second` minus `first`, with the noise of all contenders of both revisions."""
     rows = [first, second]
     for table in tables:
         for scores in table.to_numpy(dtype=float):
-            if not any(_is_within(scores, row) for row in rows):
+            if not any(_repeats(scores, row) for row in rows):  # counts each trial once
                 rows.append(scores)
     table = np.stack(rows)
     weights = np.zeros((1, len(rows)))
@@ -255,21 +260,21 @@ def _difference(
     return estimate(table, weights, noise, side.val_to_train)
 
 
-def _is_within(scores: Floats, row: Floats) -> bool:
-    """Whether they are those of a row, or of its first repeats."""
+def _repeats(scores: Floats, row: Floats) -> bool:
+    """Whether the scores equal those of a row on all repeats that they have."""
     ran = ~np.isnan(scores)
     return bool(np.allclose(scores[ran], row[ran], rtol=0, atol=SAME_SCORE))
 
 
-def _trained(side: Revision, model: str, stage: str) -> str:
-    """All that params.yaml and the chain say of how the winner of a stage is trained.
+def _training(side: Revision, model: str, stage: str) -> str:
+    """Recipe and training settings of a stage's winner.
 
-    Leave-one-out takes the recipe from before the stages that it does not take apart.
+    Leave-one-out starts from the recipe of the last stage whose technique it leaves out.
     """
     params = side.params
     if stage == LEAVE_ONE_OUT:
-        taken_apart = side.table(f"plots/{model}/{stage}/gains.csv")["technique"]
-        stage = [name for name in side.stages(model) if name in {*taken_apart}][-1]
+        left_out = side.table(f"plots/{model}/{stage}/gains.csv")["technique"]
+        stage = [name for name in side.stages(model) if name in {*left_out}][-1]
     return repr(
         (
             side.recipe(model, stage)[0],
@@ -280,36 +285,36 @@ def _trained(side: Revision, model: str, stage: str) -> str:
 
 
 def _compare_tests(before: Revision, after: Revision, model: str) -> Change:
-    """The final recipes' fits on the test set; both have to have read the same characters."""
+    """Compare all fits of both final recipes on the test set."""
     sides = before, after
     tables = [side.table(f"plots/{model}/test/right.csv") for side in sides]
     characters = [side.table(f"plots/{model}/test/predictions.csv") for side in sides]
     fits = [fits_of(table, FINAL) for table in tables]
     outcomes = [
-        Outcome(winner, float(np.mean(each))) if each else None
-        for winner, each in zip((_changed(side, model) for side in sides), fits, strict=True)
+        Outcome(_adopted(side, model), float(np.mean(each))) if each else None
+        for side, each in zip(sides, fits, strict=True)
     ]
-    apart = _apart(before, after, model, "fit")
+    mismatches = _mismatches(before, after, model, "fit") if None not in outcomes else ()
     numbers = (math.nan, math.nan, math.nan)
     count = min(map(len, fits))
     if None in outcomes:
-        word: Word = "new" if outcomes[0] is None else "gone"
+        finding: Finding = "new" if outcomes[0] is None else "gone"
     elif not characters[0]["actual"].equals(characters[1]["actual"]):
-        word = "not comparable"
+        finding = "not comparable"
     elif tables[0].equals(tables[1]):
-        word, numbers = "unchanged", (0.0, math.nan, math.nan)
+        finding, numbers = "unchanged", (0.0, math.nan, math.nan)
     else:
         numbers = recipe_difference(*fits)
         _, low, high = numbers
-        word = "better" if low > 0 else "worse" if high < 0 else "within the noise"
-        first, second = (_trained(side, model, side.stages(model)[-1]) for side in sides)
-        if apart and first == second:
-            word = "computed otherwise"
-    return Change(model, TEST, outcomes[0], outcomes[1], *numbers, count, word, apart)
+        finding = "better" if low > 0 else "worse" if high < 0 else "within the noise"
+        first, second = (_training(side, model, side.stages(model)[-1]) for side in sides)
+        if mismatches and first == second:
+            finding = "computed differently"
+    return Change(model, TEST, outcomes[0], outcomes[1], *numbers, count, finding, mismatches)
 
 
-def _changed(side: Revision, model: str) -> str:
-    """The stages of the chain that have adopted a setting."""
+def _adopted(side: Revision, model: str) -> str:
+    """The stages of the chain that adopted a setting."""
     files = {stage: f"metrics/{model}/{stage}.json" for stage in side.stages(model)}
     adopted = [
         stage
@@ -319,10 +324,6 @@ def _changed(side: Revision, model: str) -> str:
     return " + ".join(adopted) or BASELINE
 
 
-def _apart(before: Revision, after: Revision, model: str, stage: str) -> tuple[str, ...]:
-    first, second = (side.computed(model, stage) for side in (before, after))
+def _mismatches(before: Revision, after: Revision, model: str, stage: str) -> tuple[str, ...]:
+    first, second = (side.conditions(model, stage) for side in (before, after))
     return tuple(name for name in first if first[name] != second[name])
-
-
-def _equal_within(side: Revision) -> float:
-    return float(side.params["selection"]["equal_within"])

@@ -1,4 +1,4 @@
-"""The files of a study at a revision of git, and how its numbers were computed."""
+"""Files of a study at a git revision, and the conditions its numbers were computed under."""
 
 import ast
 import re
@@ -19,9 +19,9 @@ from ablation.params import PARAMS
 from ablation.run.code import CODE
 from ablation.run.hardware import LIBRARIES
 
-# Columns of characters and of labels: `1` is not a number there.
+# Columns of characters and labels, which stay text even if all of them look like numbers.
 TEXT = ("character", "actual", "predicted", "candidate", "setting", "winner")
-# What a comparison reads, as regular expressions of whole names.
+# Files that a comparison reads; matched against whole paths.
 READ = re.compile(
     r"params\.yaml|requirements\.lock|plots/data/class_counts\.csv"
     r"|plots/[^/]+/[^/]+/(trials|candidates|chain|gains)\.csv|plots/[^/]+/test/(right|predictions)\.csv"
@@ -35,7 +35,7 @@ class Revision:
 
     Args:
         root: the folder.
-        name: what the side is called in messages.
+        name: its name in messages.
     """
 
     def __init__(self, root: Path, name: str) -> None:
@@ -45,14 +45,16 @@ class Revision:
 
     @cached_property
     def params(self) -> dict[str, Any]:
-        """params.yaml as it stands, which another version of this code may have checked.
+        """The content of params.yaml, unchecked, since another version of the code wrote it.
 
         Raises:
-            UserError: the side has none, or it lacks what says which repeats there are.
+            UserError: there is none, or it lacks a section that the comparison needs.
         """
         path = self.root / PARAMS
         if not path.is_file():
-            raise UserError(f"{self.name}: no {PARAMS} there, so no study; name another revision")
+            raise UserError(
+                f"{self.name}: has no {PARAMS}, so it is not a study; name another revision"
+            )
         content = read_yaml(path)
         needed = ("seed", "data", "validation", "selection", "models", "training")
         if missing := [key for key in needed if key not in content]:
@@ -63,19 +65,19 @@ class Revision:
         return (self.root / name).is_file()
 
     def table(self, name: str) -> pd.DataFrame:
-        """A CSV file; empty where there is none."""
+        """A CSV file; an empty table if it does not exist."""
         if name not in self._tables:
             there = self.has(name)
             self._tables[name] = read_csv(self.root / name, text=TEXT) if there else pd.DataFrame()
         return self._tables[name]
 
     def stages(self, model: str) -> list[str]:
-        """The stages of a family's chain that have run, in its order."""
+        """The stages of a family's chain that have results, in chain order."""
         stages = [path.parent.name for path in (self.root / f"plots/{model}").glob("*/chain.csv")]
         return sorted(stages, key=lambda name: len(self.table(f"plots/{model}/{name}/chain.csv")))
 
     def recipe(self, model: str, stage: str) -> tuple[str, str]:
-        """What a stage chose: the recipe, and the line above it that names its characters."""
+        """The winning recipe of a stage, and the comment that names its training characters."""
         path = self.root / "data/recipes" / model / f"{stage}.yaml"
         lines = path.read_text().splitlines() if path.is_file() else []
         notes = [line for line in lines if line.startswith("#")]
@@ -83,7 +85,7 @@ class Revision:
 
     @property
     def repeats(self) -> tuple[Any, ...]:
-        """What two studies have in common if their repeats are the same ones."""
+        """Everything that determines the repeats: equal if two studies ran the same repeats."""
         validation, data = self.params["validation"], self.params["data"]
         folds = validation["repeats"] if validation["scheme"] == "kfold" else None
         characters = {self.recipe(model, "baseline")[1] for model in self.params["models"]}
@@ -103,23 +105,23 @@ class Revision:
 
     @property
     def validated(self) -> float:
-        """How many characters a repeat's validation part has; infinite where no file says."""
+        """Number of characters in a repeat's validation part; infinite if unknown."""
         counts = self.table("plots/data/class_counts.csv")
         share = self.val_to_train / (1 + self.val_to_train)
         return float("inf") if counts.empty else float(round(share * counts["train"].sum()))
 
-    def computed(self, model: str, stage: str) -> dict[str, str]:
-        """What the numbers of a stage depend on beside recipes, repeats and characters."""
+    def conditions(self, model: str, stage: str) -> dict[str, str]:
+        """What a stage's numbers depend on besides recipes, repeats and characters."""
         times = self.table(f"data/times/{model}/{stage}.csv")
-        of_stage = {
+        hardware = {
             name: " and ".join(times[column].astype(str).unique()) if column in times else ""
             for name, column in (("machine", "computer"), ("precision", "precision"))
         }
-        return of_stage | {"libraries": self.libraries, "code": self.code}
+        return hardware | {"libraries": self.libraries, "code": self.code}
 
     @cached_property
     def libraries(self) -> str:
-        """The versions that a trial's number depends on, as requirements.lock has them."""
+        """Versions in requirements.lock of the libraries that a trial's result depends on."""
         path = self.root / "requirements.lock"
         text = path.read_text() if path.is_file() else ""
         found = {name: re.search(rf"^{name}==([^\s;]+)", text, re.MULTILINE) for name in LIBRARIES}
@@ -127,22 +129,22 @@ class Revision:
 
     @cached_property
     def code(self) -> str:
-        """The code that computes a trial's number, without comments."""
+        """The code that computes a trial's result, without comments."""
         package = self.root / "src/ablation"
         files = sorted(path for pattern in CODE for path in package.glob(pattern))
-        return "\n".join(f"{path.name}\n{_plain(path)}" for path in files)
+        return "\n".join(f"{path.name}\n{_without_comments(path)}" for path in files)
 
 
 @contextmanager
 def revision_of(name: str, root: Path) -> Iterator[Revision]:
-    """The study at a revision of git, in a folder that goes again.
+    """The study at a git revision, in a temporary folder.
 
     Args:
-        name: a branch, a tag, a commit: what git takes for one.
-        root: the folder of the study in its working tree.
+        name: anything that git accepts as a revision: a branch, a tag, a commit.
+        root: the folder of the study in the working tree.
 
     Raises:
-        UserError: it is no revision, or there is no repository.
+        UserError: git knows no such revision, or there is no repository.
     """
     listed = _git(root, "ls-tree", "-r", "-z", "--end-of-options", name, name=name)
     objects = {}
@@ -151,8 +153,8 @@ def revision_of(name: str, root: Path) -> Iterator[Revision]:
         if READ.fullmatch(path):
             objects[path] = about.split()[2]
     with TemporaryDirectory() as folder:
-        asked = "".join(f"{each}\n" for each in objects.values()).encode()
-        content = _git(root, "cat-file", "--batch", name=name, asked=asked)
+        stdin = "".join(f"{each}\n" for each in objects.values()).encode()
+        content = _git(root, "cat-file", "--batch", name=name, stdin=stdin)
         at = 0
         for path in objects:
             head, _, _ = content[at:].partition(b"\n")
@@ -164,22 +166,22 @@ def revision_of(name: str, root: Path) -> Iterator[Revision]:
         yield Revision(Path(folder), name)
 
 
-def _git(root: Path, *command: str, name: str, asked: bytes = b"") -> bytes:
+def _git(root: Path, *command: str, name: str, stdin: bytes = b"") -> bytes:
     try:
         done = subprocess.run(
-            ["git", *command], cwd=root, input=asked, capture_output=True, check=False
+            ["git", *command], cwd=root, input=stdin, capture_output=True, check=False
         )
     except FileNotFoundError:
-        raise UserError("git: no such command; install it, since it keeps the revisions") from None
+        raise UserError("git: command not found; install it to read revisions") from None
     if done.returncode:
         why = (done.stderr.decode(errors="replace").splitlines() or ["no reason given"])[-1]
         raise UserError(
-            f"{name}: no revision that git can read ({why}); `git branch --all` lists branches"
+            f"{name}: not a revision that git can read ({why}); `git branch --all` lists branches"
         )
     return done.stdout
 
 
-def _plain(path: Path) -> str:
+def _without_comments(path: Path) -> str:
     try:
         return ast.unparse(ast.parse(path.read_bytes()))
     except SyntaxError:

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from ablation.base.console import console
 from ablation.base.errors import UserError
+from ablation.base.formatting import counted
 from ablation.data.datasets import FOLDER
 from ablation.params import Params, load_params
 from ablation.plan.pipeline import read_stages
@@ -128,7 +129,7 @@ class Plan:
             what += f", {may_run} may"
         trainings = self.trainings
         if trainings.most:
-            what += f": {_range(trainings)} trainings, {self.remembered} remembered"
+            what += f": {_range(trainings)}, {self.remembered} remembered"
         else:
             what += ": nothing is trained"
             if self.makes_images:
@@ -266,7 +267,7 @@ def duration(seconds: float) -> str:
 
 def _range(trainings: Trainings) -> str:
     least, most = len(trainings.least), len(trainings.most)
-    return f"{most}" if least == most else f"{least} to {most}"
+    return ("" if least == most else f"{least} to ") + counted(most, "training")
 
 
 def _amount(trainings: Trainings) -> dict[str, float]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ablation.base.console import INTERRUPTED, console, plain_errors
+from ablation.base.formatting import counted
 from ablation.processes.pool import peak_memory
 
 
@@ -35,8 +36,8 @@ def _say_what_git_misses() -> None:
         return  # no git, or no repository
     if count := len(deleted.splitlines()):
         print(
-            f"git shows {count} files as deleted, since dvc takes away what a stage writes before "
-            "it runs: `dvc repro` writes them again, and `git checkout -- $(git ls-files "
-            "--deleted)` brings back what was committed",
+            f"git shows {counted(count, 'file')} as deleted, since dvc takes away what a "
+            "stage writes before it runs: `dvc repro` writes them again, and "
+            "`git checkout -- $(git ls-files --deleted)` brings back what was committed",
             file=sys.stderr,
         )

@@ -9,6 +9,7 @@ from typing import IO
 import requests
 
 from ablation.base.console import console
+from ablation.base.formatting import counted
 from ablation.base.progress import track
 from ablation.data.characters import DataError
 from ablation.raw.locations import UNFINISHED
@@ -75,8 +76,9 @@ def _check_restart(answer: requests.Response, start: int, unfinished: Path) -> N
     """Refuse a response shorter than the partial file: a captive portal's login page, say."""
     if (length := _length(answer)) < start:
         raise DataError(
-            f"{answer.url}: sends {length:,} bytes, but {start:,} are already downloaded; open "
-            f"it in a browser to see what it is, or delete {unfinished} to start over"
+            f"{answer.url}: sends {counted(length, 'byte')}, but {start:,} are already "
+            f"downloaded; open it in a browser to see what it is, or delete {unfinished} to "
+            "start over"
         )
 
 

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import requests
 
+from ablation.base.formatting import counted
 from ablation.data.characters import CLASSES, MERGED, Characters, DataError
 from ablation.raw.download import download
 from ablation.raw.formats import (
@@ -251,15 +252,17 @@ def verify(partition: Partition, name: str, published: Published) -> tuple[np.nd
     first, classes = published.first, len(published.forms)
     for member, dimensions in ((partition.images, 3), (partition.labels, 1)):
         if member.array.ndim != dimensions:
-            raise _not_nists(member, f"shape {member.array.shape}", f"{dimensions} dimensions")
+            raise _not_nists(
+                member, f"shape {member.array.shape}", counted(dimensions, "dimension")
+            )
         if len(member.array) not in (published.characters, published.shorter):
-            found = f"{len(member.array):,} characters"
+            found = counted(len(member.array), "character")
             if len(member.array) == published.characters - 1:
                 found += " (was the first row dropped as a header?)"
             raise _not_nists(member, found, f"the {published.characters:,} of {name}")
     labels = partition.labels
     if len(labels.array) != len(partition.images.array):
-        found = f"{len(labels.array):,} characters"
+        found = counted(len(labels.array), "character")
         expected = f"the {len(partition.images.array):,} of {partition.images.source}"
         raise _not_nists(labels, found, expected)
     low, high = labels.array.min(), labels.array.max()
@@ -316,7 +319,9 @@ def make_mini(
         counts = part.counts()
         if counts.min() < per_class:
             name = CLASSES[counts.argmin()]
-            raise DataError(f"class {name}: {counts.min()} characters, expected {per_class}")
+            raise DataError(
+                f"class {name}: {counted(counts.min(), 'character')}, expected {per_class}"
+            )
     return train, test
 
 

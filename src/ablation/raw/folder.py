@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ablation.base.errors import UserError
+from ablation.base.formatting import counted
 from ablation.base.progress import track
 from ablation.base.text import harmless, steers
 from ablation.data.characters import (
@@ -143,10 +144,10 @@ def count_folder(raw: Path, test_fraction: float | None) -> Size | None:
         return None
     if not 2 <= len(pictures) <= MOST_CLASSES:
         return None
-    counted = {name: len(some) for name, some in pictures.items()}
-    total = sum(counted.values())
-    at_most = {name: count - bool(test_fraction) for name, count in counted.items()}
-    return Size(total - round(total * (test_fraction or 0)), len(counted), at_most)
+    counts = {name: len(some) for name, some in pictures.items()}
+    total = sum(counts.values())
+    at_most = {name: count - bool(test_fraction) for name, count in counts.items()}
+    return Size(total - round(total * (test_fraction or 0)), len(counts), at_most)
 
 
 def _of_two_folders(
@@ -236,9 +237,10 @@ def _warn_of_few_shades(whole: Images, is_test: np.ndarray) -> None:
 
 def _warn_of_leakage(whole: Images, is_test: np.ndarray) -> None:
     if shared := np.isin(whole.order[is_test], whole.order[~is_test]).sum():
+        are = "is" if shared == 1 else "are"
         print(
-            f"prepare: {shared:,} of the {is_test.sum():,} test pictures are also in the training "
-            "set, so test accuracy will be too high",
+            f"prepare: {shared:,} of the {is_test.sum():,} test pictures {are} also in the "
+            "training set, so test accuracy will be too high",
             flush=True,
         )
 
@@ -295,8 +297,8 @@ def _wrong_number(folder: Path, pictures: Pictures) -> list[str]:
     if 2 <= len(pictures) <= MOST_CLASSES:
         return []
     return [
-        f"{folder}: {len(pictures):,} folders, expected 2 to {MOST_CLASSES:,}: one per class, "
-        "named after it and containing its pictures"
+        f"{folder}: {counted(len(pictures), 'folder')}, expected 2 to {MOST_CLASSES:,}: one "
+        "per class, named after it and containing its pictures"
     ]
 
 
@@ -341,7 +343,7 @@ def _convert_all(
         for start in starts
     )
     converted = run_jobs(jobs, min(workers or cores(), len(starts)))
-    for start, some, wrong, found in track(converted, len(starts), "hundreds of pictures"):
+    for start, some, wrong, found in track(converted, len(starts), f"batches of {BATCH} pictures"):
         images[start : start + BATCH] = some
         errors |= wrong
         ranges |= found

@@ -21,6 +21,7 @@ from typing import IO
 
 import numpy as np
 
+from ablation.base.formatting import counted
 from ablation.data.characters import SIDE, DataError
 from ablation.raw.locations import REMEDY, Location, entries, files, first, unreadable
 
@@ -168,7 +169,7 @@ def read_idx(
     if len(content) != length:
         more = " or more" if len(content) > length else ""
         raise DataError(
-            f"{source}: {len(header) + len(content):,} bytes unpacked{more}, expected "
+            f"{source}: {counted(len(header) + len(content), 'byte')} unpacked{more}, expected "
             f"{len(header) + length:,} for its shape {shape}; {REMEDY}"
         )
     digest = hashlib.sha256(header)
@@ -304,7 +305,8 @@ def _read_member(location: Location, limit: int) -> Member:
 def _check_count(characters: int, source: str, limit: int) -> None:
     if characters > limit:
         raise DataError(
-            f"{source}: claims {characters:,} characters, expected at most {limit:,}; {REMEDY}"
+            f"{source}: claims {counted(characters, 'character')}, expected at most "
+            f"{limit:,}; {REMEDY}"
         )
 
 
@@ -329,7 +331,9 @@ def _parse(lines: list[tuple[int, str]], location: Location) -> np.ndarray:
     for number, row in lines:
         fields = row.split(",")
         if len(fields) != 1 + PIXELS:
-            raise _wrong_row(location, number, f"{len(fields)} columns, expected {1 + PIXELS}")
+            raise _wrong_row(
+                location, number, f"{counted(len(fields), 'column')}, expected {1 + PIXELS}"
+            )
         for column, field in enumerate(fields, start=1):
             if not re.fullmatch(r"\s*([01]?\d?\d|2[0-4]\d|25[0-5])\s*", field, re.ASCII):
                 found = f"column {column} is {field.strip()[:20]!r}, expected 0 to 255"
@@ -367,8 +371,8 @@ def _check_mat(file: IO[bytes], location: Location) -> None:
             size, elements = size + skip, elements + 1
             if size > MAX_MAT_BYTES or elements > MAX_MAT_ELEMENTS:
                 raise DataError(
-                    f"{location}: claims {size:,} bytes in {elements:,} elements, expected at most "
-                    f"{MAX_MAT_BYTES:,} in {MAX_MAT_ELEMENTS:,}; {REMEDY}"
+                    f"{location}: claims {size:,} bytes in {counted(elements, 'element')}, "
+                    f"expected at most {MAX_MAT_BYTES:,} in {MAX_MAT_ELEMENTS:,}; {REMEDY}"
                 )
         skipped = min(skip, len(rest))
         rest, skip = rest[skipped:], skip - skipped

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from ablation.base.errors import LFS_POINTER, NOT_FETCHED
+from ablation.base.formatting import counted
 from ablation.base.text import harmless
 from ablation.data.characters import DataError
 
@@ -204,4 +205,6 @@ def unreadable(location: Location, error: Exception) -> DataError:
         return DataError(f"{location}: cannot be read ({error.strerror}); {REMEDY}")
     what = _shown(str(error)) or type(error).__name__
     size = location.path.stat().st_size
-    return DataError(f"{location} ({size:,} bytes) is truncated or corrupt ({what}); {REMEDY}")
+    return DataError(
+        f"{location} ({counted(size, 'byte')}) is truncated or corrupt ({what}); {REMEDY}"
+    )

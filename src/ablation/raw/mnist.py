@@ -10,6 +10,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from ablation.base.formatting import counted
 from ablation.data.characters import Characters, DataError
 from ablation.raw.download import download
 from ablation.raw.formats import CHUNK, read_idx
@@ -120,7 +121,7 @@ def _describe_mismatch(location: Location) -> str | None:
     array = _read(location)
     count = COUNTS[location.name.partition("-")[0]]
     if len(array) != count:
-        return f"{len(array):,} entries, expected {count:,}"
+        return f"{counted(len(array), 'entry', 'entries')}, expected {count:,}"
     if array.ndim == 1 and set(np.bincount(array)) != {count // 10}:
         return f"it does not have {count // 10:,} labels for each of 10 classes"
     print(

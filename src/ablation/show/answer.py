@@ -9,7 +9,7 @@ from typing import Literal
 
 import pandas as pd
 
-from ablation.base.formatting import percent, points
+from ablation.base.formatting import counted, percent, points
 from ablation.show import tables
 from ablation.show.study import Study
 from ablation.show.style import family_title
@@ -138,11 +138,6 @@ def listed(words: Sequence[str]) -> str:
     """["a", "b", "c"] -> a, b and c"""
     *most, last = words
     return f"{', '.join(most)} and {last}" if most else last
-
-
-def counted(number: int, thing: str) -> str:
-    """1, "epoch" -> 1 epoch; 2 -> 2 epochs"""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def _gain_found(row: pd.Series) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ablation.base.formatting import percent, short
+from ablation.base.formatting import counted, percent, short
 from ablation.show.style import (
     INK,
     LINES,
@@ -229,7 +229,7 @@ def _remarks(row: dict[Hashable, Any]) -> str:
     remarks = [
         "winner" if row["role"] == "winner" else "",
         row["size"],
-        f"only {row['repeats']} repeats" if row["raced_out"] else "",
+        f"only {counted(row['repeats'], 'repeat')}" if row["raced_out"] else "",
         "at the edge of its grid" if row["won_grid"] and row["grid_edge"] else "",
         row.get("finding", ""),
     ]

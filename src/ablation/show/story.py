@@ -19,9 +19,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 
 from ablation.base.files import write_bytes
-from ablation.base.formatting import percent, points
+from ablation.base.formatting import counted, percent, points
 from ablation.show import tables
-from ablation.show.answer import answer, computed_alike, counted, fits_of_each, listed
+from ablation.show.answer import answer, computed_alike, fits_of_each, listed
 from ablation.show.charts import file_names
 from ablation.show.study import Study
 from ablation.show.style import family_title
@@ -239,9 +239,9 @@ def _render(facts: dict[str, Any], browser: _Browser | None = None) -> str:
         loader=FileSystemLoader(STORY.parent), undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False,
     )  # fmt: skip
-    means: dict[str, Any] = {"html": False, "picture": _host_picture}
+    means: dict[str, Any] = {"html": False, "picture": _host_picture, "counted": counted}
     if browser:
-        means = {"html": True, "picture": browser.picture, "chart": browser.chart}
+        means |= {"html": True, "picture": browser.picture, "chart": browser.chart}
     text = environment.get_template(STORY.name).render(facts | means, folded=_folded)
     return re.sub(r"\n{3,}", "\n\n", text)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ablation.base.console import console
+from ablation.base.formatting import counted
 from ablation.base.progress import progress
 from ablation.data.splits import Repeat, val_to_train
 from ablation.judge.racing import raced_out
@@ -100,11 +101,12 @@ class _Race:
                 trained += not remembered
                 update(trained, trained + self._left(known))
         self._count_complete_repeats()
-        counted = sum(map(len, self.results.values()))
+        run = sum(map(len, self.results.values()))
         console.print(
-            f"{self._model}: {trained} trials trained in {time.monotonic() - started:,.0f} s, "
+            f"{self._model}: {counted(trained, 'trial')} trained in "
+            f"{time.monotonic() - started:,.0f} s, "
             f"{len(self._finished) - trained} remembered, "
-            f"{len(self._entries) * len(self._repeats) - counted} spared by racing"
+            f"{len(self._entries) * len(self._repeats) - run} spared by racing"
         )
         return self.results
 
