@@ -101,7 +101,7 @@ def test_the_stage_prints_the_result_in_short_and_notes_nothing_on_real_characte
     lines = " ".join(said.split())
     assert "the released CNN reads " in lines
     assert "Shown to help the final recipe, on fresh repeats" in lines
-    assert "the rest is in plots/report.html and " in lines
+    assert "details: plots/report.html, and " in lines
     assert max(map(len, said.splitlines())) <= 80
     assert "stand-in" not in said
     assert not pd.read_csv(tmp_path / "plots/charts/chain.csv")["note"].any()

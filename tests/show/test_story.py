@@ -117,15 +117,16 @@ def test_who_gains_more_than_the_winner_and_why_it_has_not_won_is_said(other: St
     write_charts(other)
     said = (
         "- The MLP adopted `leaky_relu` in place of `relu`: **+0.40 (",
-        " points, which makes 84.80 %. `gelu` gained +0.49, but 0.09 points more are within the "
-        "noise, and among equals the simplest wins: the one that `params.yaml` lists first.\n",
+        " points, for an accuracy of 84.80 %. `gelu` gained +0.49, but the difference of 0.09 "
+        "points is within the noise, so the simpler setting wins: the one that `params.yaml` "
+        "lists first.\n",
     )
     text = write_report(other)[0].read_text()
     assert all(part in text for part in said)
     table.loc["gelu", "finding"] = "unsteady"
     table.to_csv(path, index=False)
     text = write_report(other)[0].read_text()
-    assert "`gelu` gained +0.49, but its scores vary too much to show it.\n" in text
+    assert "`gelu` gained +0.49, but its scores vary too much to be sure of it.\n" in text
 
 
 def test_a_setting_that_was_raced_out_is_not_said_to_have_gained_more(other: Study) -> None:
@@ -180,7 +181,7 @@ def test_no_zero_is_negative(other: Study) -> None:
 
 def test_pictures_of_ones_own_are_not_called_folder(told: Study) -> None:
     text = write_report(replace(told, name="folder"))[0].read_text()
-    assert "one after the other on pictures of one's own: 560 training" in text
+    assert "one after the other on a folder of pictures: 560 training" in text
     write_report(told)
 
 
@@ -203,7 +204,7 @@ def test_one_repeat_has_gains_and_no_intervals(other: Study) -> None:
     chain.assign(low="", high="").to_csv(other.root / "plots/comparison/chain.csv", index=False)
     write_charts(other)
     text = write_report(other)[0].read_text()
-    assert "in place of `constant`: +0.40 points, which makes 84.40 %." in text
+    assert "in place of `constant`: +0.40 points, for an accuracy of 84.40 %." in text
     assert not re.search(r"\bnan\b", text, re.IGNORECASE)
 
 
