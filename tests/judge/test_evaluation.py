@@ -124,7 +124,7 @@ def test_reports_on_other_classes_do_not_compare() -> None:
     mlp, cnn = (class_report([*"AB"], [*"AB"], order) for order in (["A", "B"], ["B", "A"]))
     with pytest.raises(ValueError) as refused:
         recalls({"mlp": mlp, "cnn": cnn})
-    assert str(refused.value) == "the reports must list the same classes in the same order."
+    assert str(refused.value) == "the reports must have the same classes in the same order."
 
 
 # --- confusions ----------------------------------------------------------------------------------
@@ -240,7 +240,7 @@ def test_reliability_of_a_model_that_is_always_or_never_right(right: bool) -> No
 
 @pytest.mark.parametrize("confidence", [1.2, -0.1, float("nan")])
 def test_confidence_is_a_probability(confidence: float) -> None:
-    with pytest.raises(ValueError, match=r"^confidence must lie in \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"^confidence must be in \[0, 1\]"):
         reliability_curve([True], [confidence])
 
 
@@ -362,7 +362,7 @@ def test_agreement_of_three_names_every_set_of_models() -> None:
     ],
 )
 def test_shapes_that_do_not_line_up_are_named(measure: Callable[[], object]) -> None:
-    said = r"^need one or more values, as many of each, in flat arrays; got \{.*\}\.$"
+    said = r"^expected one-dimensional arrays of the same length, not empty; got \{.*\}\.$"
     with pytest.raises(ValueError, match=said):
         measure()
 
@@ -370,4 +370,4 @@ def test_shapes_that_do_not_line_up_are_named(measure: Callable[[], object]) -> 
 def test_correctness_is_bool_and_not_a_label() -> None:
     with pytest.raises(ValueError) as refused:
         mcnemar([True, False], [3, 7])
-    assert str(refused.value) == "second_correct must be bool, one value a character; got int64."
+    assert str(refused.value) == "second_correct must be bool, one value per character; got int64."

@@ -8,7 +8,7 @@ import scipy.stats
 
 from ablation.judge.noise import (
     Estimate,
-    _chance_of_noise,
+    _noise_p_value,
     against_first,
     corrected_interval,
     dunnett_bound,
@@ -106,7 +106,7 @@ def test_chance_of_a_contenders_noise_is_that_of_an_f_test(contenders: int, repe
     scores = random_scores(contenders, repeats)
     scores[0, 5:] = scores[1, 4:] = scores[2, 2:] = NAN
     everyone = measure_noise(scores)
-    found = _chance_of_noise(everyone.steps, np.ones(contenders, bool))
+    found = _noise_p_value(everyone.steps, np.ones(contenders, bool))
     for place in range(contenders):
         others = measure_noise(np.delete(scores, place, axis=0))
         freedom = everyone.freedom - others.freedom
@@ -117,11 +117,11 @@ def test_chance_of_a_contenders_noise_is_that_of_an_f_test(contenders: int, repe
 
 def test_of_one_contender_the_chance_is_unknown() -> None:
     steps = measure_noise(random_scores(3, 5)).steps
-    assert _chance_of_noise(steps, np.array([True, False, False])).tolist() == [1.0, 1.0, 1.0]
+    assert _noise_p_value(steps, np.array([True, False, False])).tolist() == [1.0, 1.0, 1.0]
 
 
 def test_where_nothing_varies_the_chance_is_unknown() -> None:
-    assert _chance_of_noise(np.zeros((3, 4)), np.ones(3, bool)).tolist() == [1.0, 1.0, 1.0]
+    assert _noise_p_value(np.zeros((3, 4)), np.ones(3, bool)).tolist() == [1.0, 1.0, 1.0]
 
 
 def test_of_two_contenders_nobody_is_out_of_line() -> None:
