@@ -463,7 +463,7 @@ def complaint(stage: str, options: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 RELEASED = "--model mlp --released mlp/1.safetensors"
 Damage = Callable[[], object]
-AGAIN = "`dvc repro` makes it again"
+AGAIN = "`dvc repro` recreates it"
 
 
 def make_folder(name: str) -> None:
@@ -508,7 +508,7 @@ def write_chain(*techniques: str) -> None:
     )
 
 
-NOT_WRITTEN = "not as a stage wrote it"
+NOT_WRITTEN = "not in the format that a stage writes"
 NO_MODEL = "mlp/1.safetensors: not a valid model file; recreate it with `dvc repro fit`"
 MISSING = (
     "No such file or directory; run from the repository's root; `dvc repro` writes the inputs of "
@@ -578,8 +578,8 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
     "a chain of unknown techniques": (
         "leave_one_out",
         lambda: write_chain("baseline", "droput"),
-        f"chain.csv: techniques baseline, droput: should be the baseline and then others, each "
-        f"once; {AGAIN}",
+        "chain.csv: techniques baseline, droput: should be the baseline and then others, each "
+        "once; `dvc repro` makes it again",
     ),
     "a chain that has been there": (
         "technique",
@@ -766,7 +766,7 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
     "an empty pipeline": (
         "check",
         lambda: write("dvc.yaml"),
-        "dvc.yaml: stages: should be keys and values, {name: stage}",
+        "dvc.yaml: stages: should be a mapping, {name: stage}",
     ),
     "no results to compare": (
         "compare",
@@ -905,8 +905,8 @@ def test_a_file_where_trials_should_be_remembered(
     monkeypatch.setenv("ABLATION_CACHE", str(folder / "times.csv"))
     said = complaint("technique", COMMANDS["technique"], monkeypatch)
     assert said == (
-        f"error: {folder}/times.csv: a file, but trials are remembered in a folder; name one in "
-        "ABLATION_CACHE, or move the file away"
+        f"error: {folder}/times.csv: a file, but trials are cached in a folder; set ABLATION_CACHE "
+        "to another path, or move the file away"
     )
 
 

@@ -83,7 +83,7 @@ def test_ctrl_c_is_one_line(long_study: Clone) -> None:
     dvc = start_training(long_study, *REPRO)
     os.killpg(dvc.pid, signal.SIGINT)  # as a terminal does
     said = end_of(dvc)
-    assert errors_in(said) == ["interrupted; finished trials are kept, `dvc repro` goes on"]
+    assert errors_in(said) == ["interrupted; finished trials are kept, `dvc repro` resumes"]
     assert "failed to reproduce 'baseline@mlp'" in said
 
 

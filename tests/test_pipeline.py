@@ -214,7 +214,7 @@ def test_a_lost_memory_changes_no_result(damage: str, study: Clone, tmp_path: Pa
             path.write_bytes(path.read_bytes()[:-1])
     output = victim.run("dvc", "repro", "--force", "--single-item", "optimizer@mlp")
     assert stages_run(output) == {"optimizer@mlp"}
-    assert ("damaged, so it is not trusted" in output) == (damage == "one file damaged")
+    assert ("corrupt; training again" in output) == (damage == "one file damaged")
     assert victim.results() == study.results()
 
 

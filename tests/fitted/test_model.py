@@ -186,5 +186,5 @@ def test_weights_of_other_sizes_are_said(file: Path) -> None:
 
 def test_a_pointer_of_git_lfs_says_what_brings_the_model(tmp_path: Path) -> None:
     (tmp_path / "cnn").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0")
-    with pytest.raises(ModelError, match=r"cnn: a pointer of Git LFS, .* `git lfs pull`"):
+    with pytest.raises(ModelError, match=r"cnn: a Git LFS pointer .* `git lfs pull`"):
         Fitted.load(tmp_path / "cnn")

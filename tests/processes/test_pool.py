@@ -149,7 +149,7 @@ def test_ctrl_c_says_in_one_line_that_finished_trials_are_kept() -> None:
     wait_for(lambda: both_workers(stage.pid))
     os.killpg(stage.pid, signal.SIGINT)  # as a terminal does
     output, _ = stage.communicate()
-    assert output == "interrupted; finished trials are kept, `dvc repro` goes on\n"
+    assert output == "interrupted; finished trials are kept, `dvc repro` resumes\n"
     assert stage.returncode == 130
     wait_for(lambda: not processes_of(stage.pid))
 

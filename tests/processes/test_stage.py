@@ -15,9 +15,9 @@ with stage_process():
     {what}
 """
 CURE = (
-    "git shows 2 files as deleted, since dvc takes away what a stage writes before it runs: `dvc "
-    "repro` writes them again, and `git checkout -- $(git ls-files --deleted)` brings back what "
-    "was committed"
+    "git shows 2 files as deleted, because DVC removes a stage's outputs before it runs: `dvc "
+    "repro` recreates them, and `git checkout -- $(git ls-files --deleted)` restores the committed "
+    "versions"
 )
 
 
@@ -51,7 +51,7 @@ def repository(tmp_path: Path) -> Path:
     ("what", "said"),
     [
         ("raise UserError('the learning rate')", "error: the learning rate"),
-        ("raise KeyboardInterrupt", "interrupted; finished trials are kept, `dvc repro` goes on"),
+        ("raise KeyboardInterrupt", "interrupted; finished trials are kept, `dvc repro` resumes"),
     ],
 )
 def test_a_stage_that_fails_names_what_brings_deleted_results_back(

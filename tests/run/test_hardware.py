@@ -92,7 +92,7 @@ def test_a_damaged_measurement_is_said_and_made_again(caplog: pytest.LogCaptureF
     Hardware.choose("cpu", "auto", 1)
     measurement().write_text("{")
     Hardware.choose("cpu", "auto", 1)
-    assert "damaged" in caplog.text
+    assert "corrupt" in caplog.text
     assert memory.recall(measurement().name)
 
 

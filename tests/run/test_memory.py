@@ -61,7 +61,7 @@ def test_damage_is_said_and_not_trusted(
     (folder / "key").write_bytes(damage((folder / "key").read_bytes()))
     with caplog.at_level(logging.WARNING):
         assert memory.recall("key") is None
-    assert f"{folder / 'key'}: damaged" in caplog.text
+    assert f"{folder / 'key'}: corrupt" in caplog.text
 
 
 def test_what_cannot_be_read_is_said(folder: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -178,7 +178,7 @@ def test_a_damaged_memory_is_said_and_trained_again(
     path.write_bytes(path.read_bytes()[:100])
     with caplog.at_level(logging.WARNING):
         assert outcomes(runner, trials[:2]) == first
-    assert f"{path}: damaged" in caplog.text
+    assert f"{path}: corrupt" in caplog.text
     assert len(path.read_bytes()) > 100
 
 
