@@ -53,13 +53,13 @@ def test_the_projects_own_files_are_sound(tmp_path: Path) -> None:
     [
         (
             {"params.yaml": ("  batchnorm:\n  - false\n  - true\n", "")},
-            "params.yaml: techniques: batchnorm missing, for which dvc.yaml has a stage; write "
+            "params.yaml: techniques: batchnorm missing, but dvc.yaml has a stage for it; write "
             "`batchnorm: []` to explore nothing",
         ),
         (
             {"params.yaml": (CNN, "")},
             "dvc.yaml: stages.compare.deps: the files of cnn, mlp, but the models of params.yaml "
-            "are mlp; list the files of these and of no other",
+            "are mlp; list the files of these only",
         ),
         pytest.param(
             {"params.yaml": ("  device: auto", "  device: cuda")},
@@ -69,7 +69,7 @@ def test_the_projects_own_files_are_sound(tmp_path: Path) -> None:
         (
             {"dvc.yaml": (REPORT_ON_CNN, "")},
             "dvc.yaml: stages.report.deps: the files of mlp, but the models of params.yaml are "
-            "cnn, mlp; list the files of these and of no other",
+            "cnn, mlp; list the files of these only",
         ),
     ],
 )
@@ -102,19 +102,19 @@ def test_a_batch_of_more_than_a_trial_trains_on_is_refused_before_any_work(tmp_p
 def test_a_folder_of_raw_files_that_is_not_there_is_said(tmp_path: Path) -> None:
     edits = {"params.yaml": ("raw: data/raw", f"raw: {tmp_path}/nowhere")}
     said = (
-        f"error: params.yaml: data.raw: {tmp_path}/nowhere: no such folder; make the folder, or "
-        "name the one that holds the raw files\n"
+        f"error: params.yaml: data.raw: {tmp_path}/nowhere: no such folder; create it, or set "
+        "data.raw to the folder of the raw files\n"
     )
     assert check(tmp_path, edits).stderr == said
     (tmp_path / "nowhere").touch()
-    assert "nowhere: a file, and no folder; make" in check(tmp_path, edits).stderr
+    assert "nowhere: a file, not a folder; create" in check(tmp_path, edits).stderr
 
 
 def test_what_breaks_the_plan_does_not_break_the_stage(tmp_path: Path) -> None:
     (tmp_path / "dvc.lock").write_text("stages: {check: 3}")
     result = check(tmp_path, {})
     assert result.returncode == 0, result.stderr
-    assert "how long it takes is not known: it could not be measured (dvc.yaml" in result.stdout
+    assert "the run's time is unknown: it could not be measured (dvc.yaml" in result.stdout
 
 
 def test_a_single_repeat_is_said_to_be_too_few(tmp_path: Path) -> None:

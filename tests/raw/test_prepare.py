@@ -76,8 +76,8 @@ def test_pictures_on_which_no_model_can_be_used_are_refused(
     result = prepare(tmp_path, "folder", test_fraction=0.25)
     assert result.returncode == 1
     assert result.stderr.startswith(
-        "error: data/raw: the training images are nearly one grey: their pixels, of 0 to 1, have a "
-        "standard deviation of 0.0007, and a model needs 0.001; take"
+        "error: data/raw: the training images are nearly uniform: their pixels, in 0..1, have a "
+        "standard deviation of 0.0007, but at least 0.001 is required; use"
     )
     assert not (tmp_path / "data/prepared").exists()
 
