@@ -100,7 +100,7 @@ def test_simulated_repeats_are_correlated_as_nadeau_and_bengio_assume() -> None:
 
 
 @pytest.mark.parametrize("repeats, saved", [(3, 0.10), (5, 0.19), (10, 0.27)])
-def test_racing_saves_trials_and_hardly_ever_the_winners(repeats: int, saved: float) -> None:
+def test_racing_saves_trials_but_rarely_those_of_the_winner(repeats: int, saved: float) -> None:
     found = race(4, 1, spread=1.0, repeats=repeats, stages=2_000)
     assert found["saved"] > saved
     assert found["stopped"] < 0.01

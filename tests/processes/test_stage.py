@@ -54,7 +54,7 @@ def repository(tmp_path: Path) -> Path:
         ("raise KeyboardInterrupt", "interrupted; finished trials are kept, `dvc repro` resumes"),
     ],
 )
-def test_a_stage_that_fails_names_what_brings_deleted_results_back(
+def test_a_failed_stage_names_the_command_that_restores_deleted_results(
     what: str, said: str, repository: Path
 ) -> None:
     assert sorted(stage(what, repository)) == sorted([said, CURE])
@@ -63,9 +63,9 @@ def test_a_stage_that_fails_names_what_brings_deleted_results_back(
     assert stage(what, repository) == [said]
 
 
-def test_nothing_is_said_of_git_where_a_stage_ends_well(repository: Path) -> None:
+def test_git_is_not_mentioned_after_a_successful_stage(repository: Path) -> None:
     assert stage("pass", repository) == []
 
 
-def test_nothing_is_said_of_git_outside_of_a_repository(tmp_path: Path) -> None:
+def test_git_is_not_mentioned_outside_a_repository(tmp_path: Path) -> None:
     assert stage("raise UserError('odd')", tmp_path) == ["error: odd"]

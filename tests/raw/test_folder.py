@@ -379,7 +379,7 @@ def test_what_an_editor_leaves_beside_a_picture_is_none(raw: Path) -> None:
     assert dict(zip(train.classes, train.counts(), strict=True)) == {"leaf": 8, "oak": 4, "~": 2}
 
 
-def test_a_pointer_of_git_lfs_says_what_brings_the_picture(raw: Path) -> None:
+def test_a_git_lfs_pointer_names_the_command_that_fetches_the_picture(raw: Path) -> None:
     (raw / "train/leaf/3.png").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:")
     assert complaint(raw) == [
         "train/leaf/3.png: a Git LFS pointer instead of the file; run `git lfs pull` to fetch it"

@@ -110,7 +110,9 @@ def test_what_one_may_not_read_is_said(name: str, said: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("name", ["gzip.zip", NAME])
-def test_a_pointer_of_git_lfs_says_what_brings_the_file(name: str, tmp_path: Path) -> None:
+def test_a_git_lfs_pointer_names_the_command_that_fetches_the_file(
+    name: str, tmp_path: Path
+) -> None:
     (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0")
     with pytest.raises(DataError, match=rf"{name}: a Git LFS pointer .* `git lfs pull`"):
         find_partition(tmp_path, "bymerge-test")

@@ -71,7 +71,7 @@ def test_what_the_font_lacks_has_its_number_in_unicode_or_among_the_classes() ->
     }
 
 
-def test_a_long_name_loses_its_middle() -> None:
+def test_a_long_name_is_shortened_in_the_middle() -> None:
     called = names_in_pictures(["oak_leaves_in_autumn", "just long enoug"])
     assert [*called.values()] == ["oak_lea…autumn", "just lo… enoug"]
     assert all(len(name) == LONGEST_NAME for name in called.values())

@@ -169,7 +169,7 @@ def test_the_first_frame_that_is_not_empty_is_read(
     assert said.guesses is not None and said.guesses["cnn"][0].character == "7"
 
 
-def test_an_empty_page_is_called_empty(models: dict[str, Fitted], tmp_path: Path) -> None:
+def test_an_empty_page_is_reported_as_empty(models: dict[str, Fitted], tmp_path: Path) -> None:
     (said,) = answer([saved(Image.new("L", (90, 60), 255), tmp_path / "empty.png")], models)
     assert said.error is not None and said.error.startswith("no writing found")
 
