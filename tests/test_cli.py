@@ -149,7 +149,9 @@ def test_names_with_brackets_and_colons_are_printed_as_they_are(
     assert name in ablation("predict", name).out
 
 
-def test_a_name_cannot_steer_the_terminal(in_its_folder: Path, ablation: Ablation) -> None:
+def test_control_characters_in_a_name_do_not_reach_the_terminal(
+    in_its_folder: Path, ablation: Ablation
+) -> None:
     name = "\x1b[2Jseven\n\udcff.png"
     in_its_folder.rename(name)
     said = ablation("predict", name, "gone\x07.png")
