@@ -39,8 +39,6 @@ def test_the_page_to_draw_on_with_both_models_answers(screenshots: Any, chromium
         assert (found == colour).all(axis=1).any()
 
 
-def test_a_report_that_is_not_there_is_said(
-    screenshots: Any, chromium: Any, tmp_path: Path
-) -> None:
+def test_a_missing_report_is_reported(screenshots: Any, chromium: Any, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"report\.html: no such file; `dvc repro report` makes it"):
         screenshots.report(chromium, tmp_path)
