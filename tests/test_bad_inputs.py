@@ -371,7 +371,7 @@ WRONG_PARAMS: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize(("text", "said"), WRONG_PARAMS.values(), ids=WRONG_PARAMS)
-def test_a_mistake_in_params_is_one_line_that_says_what_to_do(
+def test_a_mistake_in_params_is_a_one_line_error_with_a_remedy(
     text: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -381,7 +381,7 @@ def test_a_mistake_in_params_is_one_line_that_says_what_to_do(
     assert is_told(f"params.yaml: {said}", str(error.value))
 
 
-def test_a_file_of_a_billion_laughs_is_refused_at_once(tmp_path: Path) -> None:
+def test_a_billion_laughs_file_is_refused_immediately(tmp_path: Path) -> None:
     """Each line ten times the one before it: written out, it would fill the memory."""
     lines = ["a: &a [x, x, x, x, x, x, x, x, x, x]"]
     for old, new in zip("abcdefghi", "bcdefghij", strict=True):
@@ -816,7 +816,7 @@ def huge_weights(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize(("stage", "damage", "said"), WRONG_FILES.values(), ids=WRONG_FILES)
-def test_a_file_that_a_stage_cannot_use_is_one_line(
+def test_an_unusable_file_is_a_one_line_error(
     stage: str, damage: Damage, said: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     damage()
@@ -854,7 +854,7 @@ def test_a_file_that_a_stage_cannot_use_is_one_line(
         ),
     ],
 )
-def test_a_command_line_that_names_what_is_not_there(
+def test_a_command_line_with_unknown_names(
     stage: str, options: str, said: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert complaint(stage, options, monkeypatch).startswith(f"error: {said}")
@@ -882,7 +882,7 @@ def test_a_command_line_that_names_what_is_not_there(
         ("compare", "--last droput", "argument --last: invalid choice: 'droput'"),
     ],
 )
-def test_a_command_line_that_cannot_be_understood(
+def test_an_invalid_command_line(
     stage: str,
     options: str,
     said: str,
@@ -899,7 +899,7 @@ def test_a_command_line_that_cannot_be_understood(
     assert files() == before
 
 
-def test_a_file_where_trials_should_be_remembered(
+def test_a_file_in_the_place_of_the_cache_folder(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ABLATION_CACHE", str(folder / "times.csv"))
@@ -911,13 +911,13 @@ def test_a_file_where_trials_should_be_remembered(
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")
-def test_a_file_that_nobody_may_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_without_read_permission(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("params.yaml").chmod(0)
     said = complaint("fit", COMMANDS["fit"], monkeypatch)
     assert said == "error: params.yaml: Permission denied; change its permissions (chmod, chown)"
 
 
-def test_families_that_were_tested_on_different_characters(
+def test_families_tested_on_different_characters(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for model, actual in (("mlp", "01"), ("cnn", "10")):
@@ -938,7 +938,7 @@ def test_families_that_were_tested_on_different_characters(
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_that_cannot_start_ends_with_one_line_and_a_status(
+def test_a_stage_that_cannot_start_exits_with_one_line_and_a_status(
     stage: str, tmp_path: Path
 ) -> None:
     """`check` and `prepare` find an empty params.yaml, and so does every stage by hand."""
@@ -954,7 +954,7 @@ def test_a_stage_that_cannot_start_ends_with_one_line_and_a_status(
     assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
 
 
-def test_the_sound_folder_is_sound(folder: Path) -> None:
+def test_the_undamaged_folder_is_accepted(folder: Path) -> None:
     """The damage is what stages complain about above, and not the folder."""
     load_recipe(Path("recipe.yaml"))
     command = [*warm_python(str(ROOT / "stages/evaluate.py")), *COMMANDS["evaluate"].split()]

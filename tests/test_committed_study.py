@@ -71,7 +71,7 @@ def test_no_model_is_too_large_for_git(model: str) -> None:
 
 @when_run("fit")
 @pytest.mark.parametrize("model", PARAMS.families)
-def test_every_seed_is_there_and_the_first_is_released(model: str) -> None:
+def test_every_seed_was_fitted_and_the_first_is_released(model: str) -> None:
     seeds = [*(ROOT / f"data/models/{model}-seeds").glob("*.safetensors")]
     released = (ROOT / f"data/models/{model}.safetensors").read_bytes()
     assert len(seeds) == PARAMS.fit.seeds
@@ -86,7 +86,7 @@ def test_every_metric_fits_a_terminal() -> None:
     assert len(shown) == 1 + len([*(ROOT / "metrics").rglob("*.json")])
 
 
-def test_every_result_came_from_the_code_and_the_parameters_in_git(tmp_path: Path) -> None:
+def test_every_result_was_made_by_the_committed_code_and_parameters(tmp_path: Path) -> None:
     """Of what is committed: who changes these without running the study again is told here."""
     clone = Clone(tmp_path / "clone", tmp_path / "memory")
     subprocess.run(["git", "clone", "--quiet", ROOT, clone.path], check=True)
@@ -116,7 +116,7 @@ def test_a_fresh_clone_with_raw_files_trains_nothing_and_stays_clean(tmp_path: P
     assert clone.changes() == ""
 
 
-def test_the_readme_says_whether_the_study_is_under_way() -> None:
+def test_the_readme_states_whether_the_study_is_in_progress() -> None:
     listed = warm_python("-m", "dvc", "stage", "list", "--name-only")
     stages = set(subprocess.check_output(listed, cwd=ROOT, text=True).split())
     said = "under way" in (ROOT / "README.md").read_text()

@@ -24,7 +24,7 @@ def unpack(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("inside", ["no repository", "a repository", "one that ignores it"])
-def test_a_copy_is_made_of_an_unpacked_download(inside: str, tmp_path: Path) -> None:
+def test_an_unpacked_download_can_be_copied(inside: str, tmp_path: Path) -> None:
     if inside != "no repository":
         subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
     if inside == "one that ignores it":

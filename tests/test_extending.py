@@ -174,7 +174,7 @@ def test_a_new_technique_has_its_stage_and_its_rows(model: str, studied: Clone) 
 
 
 @pytest.mark.deep
-def test_the_engine_learns_what_is_new_and_leaves_what_was(extended: Clone) -> None:
+def test_new_techniques_train_and_old_results_are_unchanged(extended: Clone) -> None:
     (before,) = in_python(ROOT, STEP)
     plain, clipped, old_model, taught = in_python(extended.path, STEP + MORE)
     assert plain == before
@@ -194,7 +194,7 @@ def test_a_new_family_has_its_model_and_its_comparisons(studied: Clone) -> None:
 
 
 @pytest.mark.deep
-def test_a_new_data_set_is_studied_and_its_note_is_said(studied: Clone) -> None:
+def test_a_new_data_set_is_studied_and_its_note_is_shown(studied: Clone) -> None:
     output = (studied.path / PRINTED).read_text()
     assert "a study of glyph-digits" in output
     assert "Made from the digits of the glyphs dataset" in output

@@ -54,7 +54,7 @@ def errors_in(output: str) -> list[str]:
 
 
 @pytest.mark.deep
-def test_a_stage_ends_with_its_dvc_and_the_next_dvc_goes_on(long_study: Clone) -> None:
+def test_a_stage_ends_with_its_dvc_and_the_next_dvc_resumes(long_study: Clone) -> None:
     dvc = start_training(long_study, *REPRO)
     dvc.terminate()
     end_of(dvc)
@@ -68,7 +68,7 @@ def test_a_stage_ends_with_its_dvc_and_the_next_dvc_goes_on(long_study: Clone) -
 
 
 @pytest.mark.deep
-def test_a_second_dvc_says_who_is_at_work(long_study: Clone) -> None:
+def test_a_second_dvc_names_the_process_that_holds_the_lock(long_study: Clone) -> None:
     first = start_training(long_study, *REPRO)
     said = long_study.run(*REPRO, fails=True)
     assert "is busy" in said
@@ -79,7 +79,7 @@ def test_a_second_dvc_says_who_is_at_work(long_study: Clone) -> None:
     end_of(first)
 
 
-def test_ctrl_c_is_one_line(long_study: Clone) -> None:
+def test_ctrl_c_prints_one_line(long_study: Clone) -> None:
     dvc = start_training(long_study, *REPRO)
     os.killpg(dvc.pid, signal.SIGINT)  # as a terminal does
     said = end_of(dvc)
@@ -87,7 +87,7 @@ def test_ctrl_c_is_one_line(long_study: Clone) -> None:
     assert "failed to reproduce 'baseline@mlp'" in said
 
 
-def test_a_worker_that_is_killed_is_one_line(long_study: Clone) -> None:
+def test_a_killed_worker_is_a_one_line_error(long_study: Clone) -> None:
     dvc = start_training(long_study, *REPRO)
     processes_of(dvc.pid, WORKER)[0].kill()
     (said,) = errors_in(end_of(dvc))
@@ -98,7 +98,7 @@ def test_a_worker_that_is_killed_is_one_line(long_study: Clone) -> None:
 
 
 @pytest.mark.deep
-def test_a_full_disk_is_one_line_and_finished_trials_are_kept(long_study: Clone) -> None:
+def test_a_full_disk_is_a_one_line_error_and_finished_trials_are_kept(long_study: Clone) -> None:
     long_study.memory.mkdir(parents=True)
     # What the disk still held is looked at before it is gone.
     full = in_a_namespace(f"mount -t tmpfs -o size=24k none {long_study.memory}")
@@ -112,7 +112,7 @@ def test_a_full_disk_is_one_line_and_finished_trials_are_kept(long_study: Clone)
 
 
 @pytest.mark.deep
-def test_memory_that_is_refused_is_one_line(long_study: Clone) -> None:
+def test_a_failed_allocation_is_a_one_line_error(long_study: Clone) -> None:
     """What torch needs to be loaded is more than this stage may have."""
     limited = ("sh", "-c", 'ulimit -v 2000000; exec "$@"', "sh")
     (error,) = errors_in(end_of(long_study.start(*limited, *STAGE)))
@@ -129,7 +129,7 @@ def test_no_shared_memory_is_needed(options: str, victim: Clone) -> None:
 
 
 @pytest.mark.deep
-def test_a_training_holds_nothing_in_shared_memory(long_study: Clone) -> None:
+def test_training_allocates_no_shared_memory(long_study: Clone) -> None:
     process = start_training(long_study, *STAGE)
     assert shared_memory_of(process.pid) == set()
     os.killpg(process.pid, signal.SIGKILL)
@@ -137,7 +137,7 @@ def test_a_training_holds_nothing_in_shared_memory(long_study: Clone) -> None:
 
 
 @pytest.mark.deep
-def test_a_read_only_memory_is_named(victim: Clone) -> None:
+def test_a_read_only_cache_is_named(victim: Clone) -> None:
     victim.memory.mkdir(parents=True)
     read_only = in_a_namespace(f"mount -t tmpfs -o ro none {victim.memory}")
     (error,) = errors_in(end_of(victim.start(*read_only, *STAGE)))
@@ -146,7 +146,7 @@ def test_a_read_only_memory_is_named(victim: Clone) -> None:
 
 
 @pytest.mark.deep
-def test_a_read_only_checkout_says_what_cannot_be_written(victim: Clone) -> None:
+def test_a_read_only_checkout_is_reported(victim: Clone) -> None:
     read_only = in_a_namespace(
         f"mount --bind {victim.path} {victim.path}; "
         f"mount -o remount,bind,ro {victim.path}; cd {victim.path}"
@@ -161,7 +161,7 @@ def test_a_read_only_checkout_says_what_cannot_be_written(victim: Clone) -> None
 
 
 @pytest.mark.deep
-def test_two_may_prepare_at_once(victim: Clone) -> None:
+def test_two_processes_may_prepare_at_once(victim: Clone) -> None:
     prepare = ("env", "PYTHONPATH=src", "python", "stages/prepare.py")
     folder = victim.path / "data/prepared"
     before = {path.name: path.read_bytes() for path in folder.glob("*.npz")}
@@ -174,7 +174,7 @@ def test_two_may_prepare_at_once(victim: Clone) -> None:
 
 
 @pytest.mark.deep
-def test_what_killed_writers_left_in_the_memory_goes(victim: Clone) -> None:
+def test_unfinished_files_in_the_cache_are_deleted(victim: Clone) -> None:
     victim.memory.mkdir(parents=True)
     left = victim.memory / f"{'a' * 64}.0123.unfinished"
     left.touch()
@@ -184,7 +184,7 @@ def test_what_killed_writers_left_in_the_memory_goes(victim: Clone) -> None:
 
 
 @pytest.mark.deep
-def test_files_of_the_future_are_as_good_as_others(victim: Clone) -> None:
+def test_files_with_future_timestamps_are_valid(victim: Clone) -> None:
     """A clock that was set back leaves files that are newer than now."""
     victim.run(*REPRO)
     trained = victim.trained()

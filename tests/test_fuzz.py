@@ -73,9 +73,7 @@ def lines_of(error: UserError, start: str) -> None:
 
 
 @given(place=st.sampled_from(places(FILE)), value=anything)
-def test_any_value_anywhere_gives_params_or_says_why_not(
-    place: tuple[Any, ...], value: Any
-) -> None:
+def test_any_value_gives_params_or_an_error(place: tuple[Any, ...], value: Any) -> None:
     content = at = copy.deepcopy(FILE)
     for step in place[:-1]:
         at = at[step]
@@ -89,7 +87,7 @@ def test_any_value_anywhere_gives_params_or_says_why_not(
 
 
 @given(text=st.text(max_size=60) | st.from_regex(r"(\w+: [\[{&*!\"'|>%@-]{0,3}\w*\n){1,4}"))
-def test_any_text_gives_params_or_says_why_not(text: str, tmp_path: Path) -> None:
+def test_any_text_gives_params_or_an_error(text: str, tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_bytes(text.encode(errors="surrogatepass"))
     with pytest.raises(ParamsError) as error:  # none of these is a whole study
@@ -155,7 +153,7 @@ def recipes() -> st.SearchStrategy[Recipe]:
 
 
 @given(recipe=recipes())
-def test_any_recipe_survives_its_file(recipe: Recipe, tmp_path: Path) -> None:
+def test_any_recipe_survives_a_round_trip(recipe: Recipe, tmp_path: Path) -> None:
     save_recipe(recipe, tmp_path / "recipe.yaml", "chosen by a test")
     assert load_recipe(tmp_path / "recipe.yaml") == recipe
     for technique in Recipe.model_fields:
@@ -220,7 +218,7 @@ def test_any_picture_is_read_or_refused(
 
 
 @given(data=st.data())
-def test_any_model_answers_or_is_refused(
+def test_any_model_predicts_or_is_refused(
     data: st.DataObject,
     model: bytes,
     pictures: list[bytes],
@@ -268,7 +266,7 @@ risks = st.sampled_from([0.01, 0.2, 0.5])
 
 
 @given(stage=stages(), ratio=ratios, risk=risks, within=st.sampled_from([0.0, 0.0025, 1.0]))
-def test_any_scores_give_a_verdict_that_keeps_its_own_rules(
+def test_any_scores_give_a_verdict_that_follows_the_rules(
     stage: list[Contender], ratio: float, risk: float, within: float
 ) -> None:
     incumbent, *others = stage
@@ -292,7 +290,7 @@ def test_any_scores_give_a_verdict_that_keeps_its_own_rules(
 
 
 @given(stage=stages(), ratio=ratios, risk=risks)
-def test_any_race_stops_those_who_failed_and_never_the_last_hope(
+def test_any_race_stops_failures_and_keeps_a_candidate_if_the_incumbent_failed(
     stage: list[Contender], ratio: float, risk: float
 ) -> None:
     incumbent, *others = stage

@@ -111,7 +111,7 @@ def test_shares_add_up_to_the_gain_of_all(study: Study) -> None:
     assert shapley["gain"].sum() == pytest.approx(gains.loc["all", "gain"], abs=1e-6)
 
 
-def test_it_says_for_how_long_it_trained_and_what_it_remembered(study: Study) -> None:
+def test_it_prints_the_epochs_and_the_number_of_cached_trials(study: Study) -> None:
     count = len(study.table("trials"))
     assert "every training took 2 epochs" in study.said
     assert re.search(rf"mlp: {count} trials trained in \d+ s, 0 remembered", study.said)

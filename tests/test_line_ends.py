@@ -46,7 +46,7 @@ def test_a_carriage_return_of_an_editor_is_not_committed(project: Clone) -> None
     params.write_bytes(lines)
 
 
-def test_git_takes_no_committed_file_for_text_that_is_none(project: Clone) -> None:
+def test_git_treats_no_binary_file_as_text(project: Clone) -> None:
     listed = subprocess.check_output(
         ["git", "ls-files", "--eol"], cwd=project.path, text=True
     ).splitlines()
