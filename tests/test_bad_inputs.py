@@ -1,4 +1,4 @@
-"""What a person gets wrong, and the line that says so: no traceback, nothing half-written."""
+"""User errors give one-line messages: no traceback, no partial output."""
 
 import importlib
 import json
@@ -382,7 +382,7 @@ def test_a_mistake_in_params_is_a_one_line_error_with_a_remedy(
 
 
 def test_a_billion_laughs_file_is_refused_immediately(tmp_path: Path) -> None:
-    """Each line ten times the one before it: written out, it would fill the memory."""
+    """Each line is ten times the previous one; expanded, it would exhaust the memory."""
     lines = ["a: &a [x, x, x, x, x, x, x, x, x, x]"]
     for old, new in zip("abcdefghi", "bcdefghij", strict=True):
         lines.append(f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]")
@@ -396,7 +396,7 @@ def test_a_billion_laughs_file_is_refused_immediately(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def sound(toy: Characters, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with all that stages read, of a study of the toy: every stage would run in it."""
+    """A folder with the inputs of all stages, of a study of the toy."""
     folder = tmp_path_factory.mktemp("sound")
     content = read_yaml(ROOT / "params.yaml")
     content["data"]["dataset"] = "glyphs"
@@ -426,7 +426,7 @@ def sound(toy: Characters, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy to damage, which is the working folder."""
+    """A copy to be damaged, as working folder."""
     shutil.copytree(sound, tmp_path / "study")
     monkeypatch.chdir(tmp_path / "study")
     monkeypatch.setenv("ABLATION_CACHE", str(tmp_path / "memory"))
@@ -451,7 +451,7 @@ def files() -> dict[Path, bytes]:
 
 
 def complaint(stage: str, options: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """What a stage says as it ends, which writes nothing; `python stages/...` in this process."""
+    """Run `python stages/...` in this process; returns its error message. It must write nothing."""
     monkeypatch.setattr(sys, "argv", [f"stages/{stage}.py", *options.split()])
     before = files()
     with pytest.raises(SystemExit) as end, plain_errors():
@@ -481,7 +481,7 @@ def edit_training(**values: Any) -> None:
 
 
 def edit_model(change: Callable[[dict[str, Any]], object]) -> None:
-    """Another text in the metadata of the model that is evaluated."""
+    """Replace text in the metadata of the model that is evaluated."""
     path = Path("mlp/1.safetensors")
     about, tensors = unpack(path)
     content = json.loads(about.to_json())
@@ -793,7 +793,7 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
 
 
 def own_pictures(pictures: Mapping[str, int | None], **data: object) -> Path:
-    """A study of a folder of pictures: noise by its number, or nothing but white."""
+    """A study of a folder of pictures: noise seeded by their number, or uniform white."""
     edit_yaml("params.yaml", data={"dataset": "folder", "raw": "pictures"} | data)
     Path("pictures").mkdir()
     for name, number in pictures.items():
@@ -941,7 +941,7 @@ def test_families_tested_on_different_characters(
 def test_a_stage_that_cannot_start_exits_with_one_line_and_a_status(
     stage: str, tmp_path: Path
 ) -> None:
-    """`check` and `prepare` find an empty params.yaml, and so does every stage by hand."""
+    """`check` and `prepare` find an empty params.yaml, and so does every stage run by hand."""
     (tmp_path / "params.yaml").write_text("")
     command = [*warm_python(str(ROOT / "stages" / f"{stage}.py")), *COMMANDS[stage].split()]
     env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
@@ -955,7 +955,7 @@ def test_a_stage_that_cannot_start_exits_with_one_line_and_a_status(
 
 
 def test_the_undamaged_folder_is_accepted(folder: Path) -> None:
-    """The damage is what stages complain about above, and not the folder."""
+    """The errors above are due to the damage, not to the folder."""
     load_recipe(Path("recipe.yaml"))
     command = [*warm_python(str(ROOT / "stages/evaluate.py")), *COMMANDS["evaluate"].split()]
     env = os.environ | {"PYTHONPATH": str(ROOT / "src")}

@@ -1,4 +1,4 @@
-"""The stage `check`: mistakes that DVC would find hours later, or never."""
+"""The stage `check`: errors that DVC would find hours later, or never."""
 
 import re
 import subprocess
@@ -22,9 +22,9 @@ REPORT_ON_CNN = "".join(
 
 
 def check(folder: Path, edits: dict[str, tuple[str, str]]) -> subprocess.CompletedProcess[str]:
-    """Run the stage on the project's files, some text of which is replaced.
+    """Run the stage on the project's files, with some text replaced.
 
-    edits: file to (text, text instead of it).
+    edits: file to (old text, new text).
     """
     (folder / "data/raw").mkdir(parents=True, exist_ok=True)
     (folder / ".dvc").mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""The command `ablation`, as people type it."""
+"""The command `ablation`, from the command line."""
 
 import json
 import os
@@ -22,7 +22,7 @@ REPOSITORY = Path(__file__).parents[1]
 
 
 class Said(NamedTuple):
-    """What the command left behind: its status, or the line that it ends with, and its output."""
+    """The result of a command: its exit status or final message, and its output."""
 
     status: str | int | None
     out: str
@@ -34,7 +34,7 @@ Ablation = Callable[..., Said]
 
 @pytest.fixture
 def ablation(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ablation:
-    """The command in this process, which has torch already."""
+    """Run the command in this process, which has already imported torch."""
 
     def run(*arguments: str | Path) -> Said:
         monkeypatch.setattr(sys, "argv", ["ablation", *map(str, arguments)])
@@ -55,7 +55,7 @@ def drawn(tmp_path: Path) -> Path:
 def test_a_model_answers_alone_if_the_other_finds_no_writing(
     ablation: Ablation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The MLP takes pictures whole, as a study of other data left it there."""
+    """The MLP uses whole pictures, as after a study of another data set."""
     models = tmp_path / "data/models"
     models.mkdir(parents=True)
     (tmp_path / "dvc.yaml").touch()
@@ -90,7 +90,7 @@ def test_both_models_are_found_from_any_folder(drawn: Path) -> None:
 def test_the_models_are_those_of_the_current_study(
     drawn: Path, monkeypatch: pytest.MonkeyPatch, ablation: Ablation
 ) -> None:
-    """Which may have fitted one family alone."""
+    """The study may have fitted a single family."""
     (drawn.parent / "dvc.yaml").write_text("stages: {}")
     (drawn.parent / "deeper").mkdir()
     monkeypatch.chdir(drawn.parent / "deeper")
@@ -160,7 +160,7 @@ def test_control_characters_in_a_name_do_not_reach_the_terminal(
 
 
 def in_a_shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """A command line of bash, in which `ablation` is this project's and $S the status of it."""
+    """Run a bash command line in which `ablation` is this project's, and $S its exit status."""
     start = f'ablation() {{ {sys.executable} -m ablation "$@"; }}; set -o pipefail; '
     environment = {"PYTHONPATH": str(REPOSITORY / "src"), "LANG": "C.UTF-8"}
     return subprocess.run(
@@ -198,7 +198,7 @@ def test_errors_are_not_mixed_with_answers_if_stderr_is_closed(drawn: Path) -> N
 
 @pytest.mark.parametrize("source", ["- < seven.png", "<(cat seven.png)"])
 def test_a_picture_can_be_read_from_a_pipe(source: str, drawn: Path) -> None:
-    """Each of the two models is asked about it."""
+    """Both models predict it, although a pipe can be read only once."""
     done = in_a_shell(f"ablation predict --json {source}", drawn.parent)
     assert done.returncode == 0, done.stderr
     (answer,) = json.loads(done.stdout)

@@ -1,4 +1,4 @@
-"""What is committed holds together: params.yaml, the code, dvc.lock and the results."""
+"""The committed params.yaml, code, dvc.lock and results are consistent."""
 
 import json
 import shutil
@@ -24,7 +24,7 @@ HAVE_RUN = read_yaml(ROOT / "dvc.lock")["stages"].keys()
 
 
 def when_run(*stages: str) -> pytest.MarkDecorator:
-    """Skips a test of stages that have not run yet, for any family."""
+    """Skip a test if any of these stages has not run yet."""
     wanted = [f"{stage}@{model}" for stage in stages for model in PARAMS.families]
     missing = [stage for stage in wanted if stage not in HAVE_RUN]
     return pytest.mark.skipif(
@@ -87,7 +87,7 @@ def test_every_metric_fits_a_terminal() -> None:
 
 
 def test_every_result_was_made_by_the_committed_code_and_parameters(tmp_path: Path) -> None:
-    """Of what is committed: who changes these without running the study again is told here."""
+    """Fails after a commit that changes these without running the study again."""
     clone = Clone(tmp_path / "clone", tmp_path / "memory")
     subprocess.run(["git", "clone", "--quiet", ROOT, clone.path], check=True)
     said = json.loads(clone.run("dvc", "status", "--json", *HAVE_RUN))
@@ -106,7 +106,7 @@ def test_every_result_was_made_by_the_committed_code_and_parameters(tmp_path: Pa
 @pytest.mark.real
 @pytest.mark.skipif(not RAW.is_dir(), reason=f"the real characters are not in {RAW}")
 def test_a_fresh_clone_with_raw_files_trains_nothing_and_stays_clean(tmp_path: Path) -> None:
-    """Of what is committed: who changes code without running the study again is told here."""
+    """Fails after a commit that changes code without running the study again."""
     clone = Clone(tmp_path / "clone", tmp_path / "memory")
     subprocess.run(["git", "clone", "--quiet", ROOT, clone.path], check=True)
     for path in RAW.glob("*.gz"):

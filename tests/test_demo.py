@@ -1,4 +1,4 @@
-"""`make demo` makes its copy wherever the project lies."""
+"""`make demo` can copy the project from anywhere."""
 
 import shutil
 import subprocess
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def unpack(folder: Path) -> Path:
-    """The project as a ZIP download leaves it: the files of git, and no repository."""
+    """The project as in an unpacked ZIP download: the files of git, without a repository."""
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.check_output(listed, cwd=ROOT, text=True).split("\0")
     for name in filter(None, names):

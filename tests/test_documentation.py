@@ -1,4 +1,4 @@
-"""What people read is true: links lead somewhere, commands exist, tables are the study's."""
+"""The documentation is correct: links work, commands exist, tables match the study."""
 
 import argparse
 import ast
@@ -76,20 +76,20 @@ def prose(page: Path) -> str:
 
 
 def in_prose(pattern: re.Pattern[str], pages: list[Path]) -> list[tuple[Path, str]]:
-    """What matches a pattern outside of blocks, with the page that it stands on."""
+    """Matches of a pattern outside code blocks, with their page."""
     return [(page, found) for page in pages for found in pattern.findall(prose(page))]
 
 
 @cache
 def anchors(page: Path) -> set[str]:
-    """The headings of a page, as GitHub names them in links."""
+    """The anchors of a page's headings, as on GitHub."""
     headings = HEADING.findall(prose(page))
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @cache
 def commands() -> list[tuple[Path, list[str]]]:
-    """The page and the words of every command line in blocks that have no other language."""
+    """The page and the words of every command line in shell blocks."""
     blocks = [(page, block) for page in PAGES for block in FENCED.findall(page.read_text())]
     lines = [
         (page, shlex.split(line, comments=True))
@@ -105,7 +105,7 @@ def without_variables(words: list[str]) -> list[str]:
 
 
 def calls(program: str) -> list[list[str]]:
-    """What stands after a program's name, wherever a page calls it."""
+    """The arguments of a program, wherever a page calls it."""
     found = [words[1:] for _, words in commands() if words[0] == program]
     assert found, f"no page calls {program}"
     return found
@@ -113,19 +113,19 @@ def calls(program: str) -> list[list[str]]:
 
 @cache
 def dvc_commands(*group: str) -> str:
-    """What `dvc --help` says there is; each costs a second."""
+    """The output of `dvc --help`, cached because each call takes a second."""
     return subprocess.check_output(warm_python("-m", "dvc", *group, "--help"), text=True)
 
 
 def dvc_knows(group: list[str], command: str) -> bool:
-    """Whether it is listed, also as a short form: `experiments (exp)`."""
+    """Whether a command is listed, possibly as a short form: `experiments (exp)`."""
     line = rf"^ +(\w+ \()?{re.escape(command)}\b"
     return re.search(line, dvc_commands(*group), re.MULTILINE) is not None
 
 
 @cache
 def study_outputs() -> set[str]:
-    """Every file and folder that a stage writes, of every family."""
+    """Every output of every stage, for every family."""
     text = (ROOT / "dvc.yaml").read_text().replace("${technique}", "<t>")
     stages = YAML(typ="safe").load(text)["stages"].values()
     listed = [out for stage in stages for out in stage.get("outs", []) + stage.get("metrics", [])]
@@ -139,7 +139,7 @@ def study_outputs() -> set[str]:
 
 
 def is_written_by_a_stage(path: str) -> bool:
-    """Whether a stage writes it, a folder that it is in, or something inside it."""
+    """Whether a path is an output, or inside or above one."""
     parents = {str(parent) for parent in Path(path).parents}
     inside = f"{path.rstrip('/')}/"
     return any(
@@ -157,7 +157,7 @@ def names_of(content: dict[str, Any], before: str = "") -> Iterator[str]:
 
 
 def params_names() -> set[str]:
-    """The keys of params.yaml, also those that need not be written."""
+    """The keys of params.yaml, including optional ones."""
     sections = Params.model_fields.items()
     may_be = {
         f"{section}.{key}"
@@ -269,7 +269,7 @@ def test_dask_options_exist() -> None:
 
 
 def test_set_param_names_a_key_of_params_yaml() -> None:
-    """One that is in the file: DVC adds no other."""
+    """The key must be in the file, because DVC does not add keys."""
     named = {
         value.partition("=")[0]
         for words in calls("dvc")
@@ -370,7 +370,7 @@ def test_every_promise_has_existing_tests_in_the_stated_suites() -> None:
 
 
 def suites(file: Path, test: str) -> list[str]:
-    """What a test is marked with, of the marks that the page of promises explains."""
+    """The marks of a test that the page of promises explains."""
     found = [each for each in functions_of(file) if each.name == test]
     assert found, f"{file}::{test}: no such test"
     decorators = " ".join(ast.unparse(each) for each in found[0].decorator_list)
@@ -425,7 +425,7 @@ def test_every_column_of_the_tables_is_documented() -> None:
 
 @pytest.mark.deep
 def test_two_branches_merge_as_documented(tmp_path: Path) -> None:
-    """The page's own commands, with real git and real DVC, on a pipeline of one quick stage."""
+    """Runs the page's commands with real git and DVC, on a pipeline of one quick stage."""
     shutil.copy(ROOT / ".gitattributes", tmp_path)
     (tmp_path / "params.yaml").write_text("first: 1\n\n\n\nsecond: 1\n")
     (tmp_path / "dvc.yaml").write_text(ONE_STAGE)
@@ -445,7 +445,7 @@ def test_two_branches_merge_as_documented(tmp_path: Path) -> None:
 
 
 def merge_recipe() -> Iterator[list[str]]:
-    """The block under the page's heading, with the branch of this test."""
+    """The commands below the page's heading, with this test's branch."""
     page = (ROOT / "docs/branches.md").read_text()
     block = FENCED.search(page, page.index("## Merge two branches"))
     assert block
@@ -455,7 +455,7 @@ def merge_recipe() -> Iterator[list[str]]:
 
 
 class Shell:
-    """Commands in a folder, by somebody with a name and no settings."""
+    """Runs commands in a folder, as a git user without configuration."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -482,7 +482,7 @@ class Shell:
         self("git", "commit", "--quiet", "--message", "A study")
 
     def on_a_branch(self, name: str, before: str, after: str) -> None:
-        """A branch of main with one parameter changed, and what follows from it."""
+        """A branch of main with one changed parameter and its results."""
         self("git", "switch", "--quiet", "--create", name, "main")
         params = self.folder / "params.yaml"
         params.write_text(params.read_text().replace(before, after))

@@ -1,4 +1,4 @@
-"""dvc.yaml is held to the code and to the strategy: nothing stale, and no peek at the test set."""
+"""dvc.yaml matches the code: nothing becomes stale, and the test set is not used early."""
 
 import ast
 import shlex
@@ -47,7 +47,7 @@ class Stage:
 
 @pytest.fixture(scope="module")
 def stages() -> dict[str, Stage]:
-    """Every stage of dvc.yaml as DVC itself reads it, with its matrix and variables filled in."""
+    """Every stage of dvc.yaml as resolved by DVC, with its matrix and variables."""
     read = {}
     for stage in Repo(str(ROOT)).index.stages:
         params = [dep for dep in stage.deps if isinstance(dep, ParamsDependency)]
@@ -61,14 +61,14 @@ def stages() -> dict[str, Stage]:
 
 
 def variables(name: str) -> list[dict[str, str]]:
-    """The variables of dvc.yaml and its stages among which is one of this name."""
+    """The variables of dvc.yaml and its stages that include one of this name."""
     stages = PIPELINE["stages"].values()
     given = [*PIPELINE["vars"], *(each for stage in stages for each in stage.get("vars", []))]
     return [each for each in given if name in each]
 
 
 def walk_chain() -> list[str]:
-    """The chain as dvc.yaml's `after` tells it, as far as it is one line."""
+    """The chain, by following dvc.yaml's `after` while it is linear."""
     follows = {each["after"]: each["technique"] for each in variables("after")}
     chain = [BASELINE]
     for _ in follows:
@@ -85,7 +85,7 @@ def overlap(one: str, other: str) -> bool:
 
 
 def code_of(script: Path, import_closure: Callable[[Path], set[Path]]) -> set[str]:
-    """The files a script runs; no package's __init__.py computes anything, as a test checks."""
+    """The files a script imports, without the __init__.py of packages, which are empty."""
     files = (path for path in import_closure(script) if path.name != "__init__.py")
     return {str(path.relative_to(ROOT)) for path in files}
 
@@ -110,7 +110,7 @@ def test_every_stage_script_is_in_dvc_yaml(stages: dict[str, Stage]) -> None:
 
 
 def test_packages_contain_only_a_docstring() -> None:
-    """But the outermost one: it asks whether Python is the one of this project."""
+    """Except the top-level one, which checks for the project's environment."""
     for path in (ROOT / "src/ablation").glob("*/**/__init__.py"):
         (only,) = ast.parse(path.read_bytes()).body
         assert isinstance(only, ast.Expr), path
@@ -197,7 +197,7 @@ def test_each_technique_starts_from_the_one_before(model: str, stages: dict[str,
 def test_the_final_recipe_is_that_of_the_last_technique(
     after: str, last: str, model: str, stages: dict[str, Stage]
 ) -> None:
-    """Leave-one-out stays at the study's epochs; the fit trains as long as is worth it."""
+    """Leave-one-out uses the study's epochs; the fit uses those chosen last."""
     recipe = f"data/recipes/{model}/{last}.yaml"
     assert stages[f"{after}@{model}"].option("--recipe") == recipe
     assert recipe in stages[f"{after}@{model}"].deps

@@ -1,4 +1,4 @@
-"""Whatever comes in, what goes out is an answer or a line that says what is wrong with it."""
+"""Any input gives a result or a one-line error."""
 
 import copy
 from dataclasses import replace
@@ -50,7 +50,7 @@ anything = st.recursive(
 
 
 def places(content: Any, before: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Every place in params.yaml, from its keys to the last number of its lists."""
+    """Every position in params.yaml, from its keys to the numbers in its lists."""
     steps: list[Any] = []
     if isinstance(content, dict):
         steps = list(content)
@@ -61,7 +61,7 @@ def places(content: Any, before: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 def lines_of(error: UserError, start: str) -> None:
-    """Each line of an error starts with the file, says something and is no longer than a screen."""
+    """The lines of an error; each starts with the file, has a message and is not too long."""
     assert str(error)
     for line in str(error).splitlines():
         assert line.startswith(start)
@@ -165,7 +165,7 @@ def test_any_recipe_survives_a_round_trip(recipe: Recipe, tmp_path: Path) -> Non
 
 @pytest.fixture(scope="module")
 def model() -> bytes:
-    """The content of a small model's file."""
+    """The content of a small model file."""
     spec = MlpSpec(hidden=(4, 4, 4), epochs=1)
     recipe = Recipe.model_validate(FILE["baseline"])
     trial = Trial("mlp", spec, recipe, make_repeats(1, "shuffle", 0.5, 1)[0])
@@ -183,7 +183,7 @@ def network(model: bytes, tmp_path_factory: pytest.TempPathFactory) -> Fitted:
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
-    """A seven's worth of ink in the formats that people have."""
+    """A picture of a seven in common formats."""
     folder = tmp_path_factory.mktemp("pictures")
     drawn = Image.new("L", (40, 30), 255)
     drawn.paste(20, (10, 5, 14, 25))
@@ -195,7 +195,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
 
 
 def damaged(content: bytes, data: st.DataObject) -> bytes:
-    """The bytes with some of them changed, cut off or put in."""
+    """The bytes with some of them changed, removed or inserted."""
     changed = bytearray(content)
     for _ in range(data.draw(st.integers(1, 6))):
         place = data.draw(st.integers(0, len(changed)))
@@ -244,7 +244,7 @@ def test_any_model_predicts_or_is_refused(
 
 @st.composite
 def stages(draw: st.DrawFn) -> list[Contender]:
-    """An incumbent and others after the same repeats, of scores as they come and never come."""
+    """An incumbent and others on the same repeats, with arbitrary scores."""
     repeats = draw(st.integers(1, 6))
     score = st.sampled_from([0.0, 0.02, 0.8, 0.8, 0.81, 1.0]) | st.floats(0, 1)
     everyone = []

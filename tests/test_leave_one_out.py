@@ -1,4 +1,4 @@
-"""The stage leave_one_out on a chain that changed more techniques than all recipes are run for."""
+"""The stage leave_one_out on a chain with too many changes to run all recipes."""
 
 import os
 import re
@@ -41,7 +41,7 @@ FINAL = BASELINE | {
 
 @dataclass(frozen=True)
 class Study:
-    """A folder that the stage has run in, and what it said."""
+    """A folder in which the stage has run, and its output."""
 
     folder: Path
     said: str
@@ -51,7 +51,7 @@ class Study:
 
 
 def run_stage(folder: Path) -> str:
-    """The stage in a folder; returns what it prints."""
+    """Run the stage in a folder; returns its output."""
     options = ["--model", "mlp", "--recipe", "final.yaml", "--chain", "chain.csv"]
     command = [*warm_python(str(ROOT / "stages/leave_one_out.py")), *options]
     env = {"PYTHONPATH": str(ROOT / "src"), "ABLATION_CACHE": str(folder / "memory")}

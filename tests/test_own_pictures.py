@@ -1,4 +1,4 @@
-"""A study of a person's own pictures, from their folder to the report, with real git and dvc."""
+"""A study of own pictures, from their folder to the report, with real git and dvc."""
 
 import json
 import re
@@ -43,7 +43,7 @@ NEVER = re.compile(r"emnist|handwrit|look.?alike|characters?\b|upper and lower c
 
 
 def draw(path: Path, shape: int, rng: np.random.Generator) -> None:
-    """A bar, a disk, a ring or a cross of dark ink on lighter ground; no two alike."""
+    """A bar, a disk, a ring or a cross, dark on light, with random variation."""
     side = int(rng.integers(30, 70))
     picture = Image.new("L", (side, side + int(rng.integers(0, 9))), int(rng.integers(180, 255)))
     near, far = side * rng.uniform(0.15, 0.25), side * rng.uniform(0.75, 0.85)
@@ -64,7 +64,7 @@ def draw(path: Path, shape: int, rng: np.random.Generator) -> None:
 
 @pytest.fixture(scope="session")
 def ran(make_once: MakeOnce) -> tuple[Clone, str]:
-    """The study, of one family to be done in half the time, and all that it printed."""
+    """The study, of one family to save time, and its output."""
 
     def make(folder: Path) -> None:
         project = copy_project(folder / "study")
@@ -85,7 +85,7 @@ def ran(make_once: MakeOnce) -> tuple[Clone, str]:
 
 @pytest.fixture
 def study(ran: tuple[Clone, str]) -> Clone:
-    """To look at; a test that runs DVC or changes something takes a duplicate."""
+    """Read-only; tests that run DVC or change something use a duplicate."""
     return ran[0]
 
 

@@ -1,4 +1,4 @@
-"""The whole pipeline with real git and real dvc, on a study that is small in every direction."""
+"""The whole pipeline with real git and dvc, on a tiny study."""
 
 import json
 import os
@@ -25,15 +25,15 @@ def of_all_families(*stages: str) -> set[str]:
 
 @pytest.fixture
 def fresh(study: Clone, tmp_path: Path) -> Clone:
-    """A clone with nothing but what is in git."""
+    """A clone with only the files in git."""
     return study.clone(tmp_path / "fresh")
 
 
 @pytest.fixture(scope="session")
 def branches(study: Clone, make_once: MakeOnce) -> tuple[Clone, set[str]]:
-    """The study with a branch `no-dropout` beside `main`, checked out; the stages that it ran.
+    """The study with a checked-out branch `no-dropout` next to `main`, and the stages it ran.
 
-    To look at, as `study` is.
+    Read-only, like `study`.
     """
 
     def make(folder: Path) -> None:
@@ -66,7 +66,7 @@ def test_nothing_to_do_is_reported(study: Clone, tmp_path: Path) -> None:
 
 
 def test_results_are_reproducible_for_any_number_of_workers(study: Clone, tmp_path: Path) -> None:
-    """Trained again by one worker: a stage that races, one of whole recipes, and one of fits."""
+    """Trained again by one worker: a stage with racing, one of whole recipes, one of fits."""
     alone = study.duplicate(tmp_path / "alone")
     shutil.rmtree(alone.memory)
     alone.edit("training", "workers", value=1)
@@ -89,7 +89,7 @@ def test_a_whole_study_is_reproducible_for_any_number_of_workers(
 
 
 def differing(one: Clone, other: Clone) -> list[str]:
-    """The names of the results that are not the same in both."""
+    """The names of the results that differ."""
     ours, theirs = one.results(), other.results()
     assert len(theirs) > len(FAMILIES) * len(CHAIN)
     return [name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name)]

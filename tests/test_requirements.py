@@ -1,4 +1,4 @@
-"""What is installed: exact versions, and only files whose hashes were known before."""
+"""Installed packages have exact versions and known hashes."""
 
 import re
 import subprocess

@@ -36,7 +36,7 @@ def start(script: str, *wrapped: str) -> subprocess.Popen[str]:
 
 @contextmanager
 def no_file_larger_than(size: int) -> Iterator[None]:
-    """As `ulimit -f` or a quota has it."""
+    """Limit the size of files, as `ulimit -f` or a quota does."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:

@@ -94,7 +94,7 @@ def test_the_former_interval_uses_the_pair_only() -> None:
 
 
 def simulated(worlds: int, gain: float) -> np.ndarray:
-    """Accuracies as the correction assumes; the true gain of the last is in standard errors."""
+    """Accuracies correlated as assumed; the last contender has a true gain, in standard errors."""
     random = np.random.default_rng(0)
     scores = simulate(worlds, np.array([0.0, gain]), 5, "equal", random)
     outside = np.zeros_like(scores)

@@ -1,4 +1,4 @@
-"""Measures of fitted models, on cases that can be worked out by hand."""
+"""Evaluation of fitted models, on cases that can be computed by hand."""
 
 import math
 from collections.abc import Callable
@@ -33,7 +33,7 @@ CLASSES = [*"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt"]
 
 
 def outcomes(**counts: int) -> tuple[Correct, Correct]:
-    """First and second model's correctness for so many cases of each outcome."""
+    """Correctness of two models, given the number of cases of each outcome."""
     pairs = {"both": (1, 1), "first": (1, 0), "second": (0, 1), "neither": (0, 0)}
     rows = [pairs[outcome] for outcome, count in counts.items() for _ in range(count)]
     first, second = np.array(rows, bool).T
@@ -310,7 +310,7 @@ def test_recipes_that_never_disagree_have_an_interval() -> None:
 def test_interval_of_recipes_covers_other_seeds_and_other_characters(
     luck: float, fits: int
 ) -> None:
-    """Probits: how hard a character is for all and for a recipe, and how well a fit went."""
+    """The probit of correctness depends on the character, on character x recipe, and on the fit."""
     random, tries, characters = np.random.default_rng(0), 400, 300
     spread = math.sqrt(1 + 2**2 + 0.5**2 + luck**2)
     held = 0

@@ -1,4 +1,4 @@
-"""How much can be chance: steps, contrasts, bounds, on cases that can be worked out."""
+"""Noise, contrasts and bounds, on cases that can be computed by hand."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What a verdict is worth, on the simulated stages of benchmarks/verdicts.py."""
+"""Error rates of verdicts, on the simulated stages of benchmarks/verdicts.py."""
 
 import numpy as np
 import pytest

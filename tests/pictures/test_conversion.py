@@ -1,4 +1,4 @@
-"""From a page, or from a whole picture, to 28 x 28."""
+"""Conversions of pages and whole pictures to 28 x 28."""
 
 import numpy as np
 import pytest

@@ -1,6 +1,6 @@
-"""Writing is found on a photograph in the conditions that people meet, and not where none is.
+"""Writing is found on photographs in common conditions, and not found on empty pages.
 
-A few characters a scene prove the code; `benchmarks/scenes.py` measures it.
+Each scene has a few characters here; `benchmarks/scenes.py` measures the accuracy.
 """
 
 from collections.abc import Callable
@@ -45,7 +45,7 @@ def model() -> Fitted:
 
 @cache
 def written(character: str) -> np.ndarray:
-    """(28, 28) uint8, as a font writes it."""
+    """(28, 28) uint8, a character drawn with a font."""
     return write(character, np.random.default_rng(3))
 
 
@@ -108,7 +108,7 @@ def dotted(seed: int) -> np.ndarray:
 
 
 def lamp(reach: float) -> np.ndarray:
-    """Light that falls on all sides of a place near a corner."""
+    """Light from a lamp near a corner."""
     rows, columns = np.mgrid[:HEIGHT, :WIDTH]
     return np.asarray(0.5 + 0.5 * np.exp(-((np.hypot(rows - 80, columns - 100) / reach) ** 2)))
 

@@ -1,4 +1,4 @@
-"""Pictures are read in whatever form people have them, and what is none is said in one line."""
+"""Pictures are read in all common formats, and errors are one line."""
 
 import io
 import struct
@@ -220,7 +220,7 @@ SIGNED = (339, TYPES["short"], 1, struct.pack("<HH", 2, 0))
 
 
 def bits(depth: int) -> np.ndarray:
-    """The ramp in so many bits of 16 or 32."""
+    """The ramp in a number of bits, stored in 16 or 32."""
     return np.asarray(RAMP * (2**depth - 1), np.uint16 if depth <= 16 else np.uint32)
 
 
@@ -284,7 +284,7 @@ def test_a_picture_of_more_than_8_bits_has_levels(content: bytes, levels: Levels
 
 
 def png(width: int, height: int) -> bytes:
-    """A picture of hardly any bytes that says it is so large."""
+    """A small file that claims to be a picture of this size."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         length, check = len(content), zlib.crc32(kind + content)

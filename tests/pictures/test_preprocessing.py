@@ -1,4 +1,4 @@
-"""What a network sees of a picture's file, by each conversion."""
+"""The input of a network for a picture file, for each conversion."""
 
 import io
 from pathlib import Path

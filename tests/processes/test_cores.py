@@ -1,4 +1,4 @@
-"""Cores that a process may use, in containers of every kind."""
+"""The number of cores available to a process, in containers of several kinds."""
 
 import math
 import os
@@ -18,7 +18,7 @@ MOUNT = "31 23 0:28 {root} {place} rw,relatime shared:9 - {kind} none rw,{option
 
 
 def process(folder: Path, groups: str, *mounts: dict[str, str]) -> Path:
-    """A process' folder in /proc, and control groups mounted in the folder."""
+    """A process's folder in /proc, and control groups mounted in the folder."""
     (folder / "cgroup").write_text(groups)
     lines = ["22 1 8:1 / / rw - ext4 /dev/sda1 rw\n"]
     lines += [MOUNT.format(place=folder / "mounted", **mount) for mount in mounts]
@@ -91,7 +91,7 @@ def cores_of_a_process(first: str = "") -> int:
 
 @pytest.fixture
 def group() -> Iterator[Path]:
-    """A control group of this machine's with a quota of half a core, below one without."""
+    """A real control group with a quota of half a core, below one without."""
     old = (TOP / "cpu").is_dir()
     outer = TOP / "cpu/ablation-test" if old else TOP / "ablation-test"
     try:

@@ -1,4 +1,4 @@
-"""Stages that are forked from a process with libraries imported, as dvc runs them."""
+"""Stages forked from a process with libraries imported, run as dvc runs them."""
 
 import os
 import signal
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs Lin
 
 @contextmanager
 def dvc(command: str, script: Path, **variables: str) -> Iterator[psutil.Popen]:
-    """A shell, in a session of its own, that runs `$STAGE` as dvc does: with a variable set."""
+    """A shell in its own session that runs `$STAGE` as dvc does, with dvc's variable set."""
     environment = os.environ | variables | {"STAGE": f"{sys.executable} -S {LAUNCHER} {script}"}
     environment.pop(SERVER_VARIABLE, None)
     process = psutil.Popen(
@@ -61,7 +61,7 @@ def works_forever(tmp_path: Path) -> Path:
 
 
 def run(script: str, folder: Path, command: str = "$STAGE", stdin: str = "") -> tuple[str, int]:
-    """What a stage prints, and its exit status as dvc sees it."""
+    """The output of a stage, and its exit status."""
     (folder / "stage.py").write_text(script)
     with dvc(command, folder / "stage.py", COLOUR="red") as shell:
         output, _ = shell.communicate(stdin)

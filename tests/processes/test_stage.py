@@ -1,4 +1,4 @@
-"""What a stage says when it ends before it has written its results."""
+"""The messages of a stage that ends before it has written its results."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ CURE = (
 
 
 def stage(what: str, folder: Path) -> list[str]:
-    """What a stage that does this says on standard error."""
+    """The standard error of a stage that runs this code."""
     command = [sys.executable, "-c", STAGE.format(what=what)]
     environment = os.environ | {"PYTHONPATH": str(SRC)}
     done = subprocess.run(
@@ -33,7 +33,7 @@ def stage(what: str, folder: Path) -> list[str]:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """Two results are committed, and deleted as DVC does before a stage runs."""
+    """A repository with two committed results, deleted as by DVC before a stage runs."""
     results = [tmp_path / f"metrics/{name}.json" for name in ("a", "b")]
     (tmp_path / "metrics").mkdir()
     for path in results:

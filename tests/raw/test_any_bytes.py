@@ -1,6 +1,6 @@
-"""Any bytes under any of the names that are read give characters or one clear error.
+"""Arbitrary bytes under any supported file name give characters or one clear error.
 
-Never a traceback, a hang or memory without end.
+Never a traceback, a hang or unbounded memory use.
 """
 
 import gzip
@@ -64,7 +64,7 @@ FORMS = {
 
 @st.composite
 def damaged(draw: st.DrawFn, content: bytes) -> bytes:
-    """A true file with a few places changed, cut out or put in; most changes are near its ends."""
+    """A valid file with a few bytes changed, deleted or inserted, mostly near its ends."""
     changed = bytearray(content)
     size = len(content)
     places = st.integers(0, min(400, size)) | st.integers(max(0, size - 400), size)

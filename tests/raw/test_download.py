@@ -1,4 +1,4 @@
-"""Downloads from a real server on this machine, which can be as bad as servers are."""
+"""Downloads from a real server on this machine, which can misbehave."""
 
 import fcntl
 import hashlib
@@ -32,7 +32,7 @@ SOURCE = Path(__file__).parents[2] / "src"
 
 @dataclass
 class Server:
-    """What the server sends, how it behaves, and the ranges it was asked for."""
+    """The content and the behaviour of the server, and the ranges requested from it."""
 
     content: bytes = CONTENT
     knows_ranges: bool = True
@@ -205,7 +205,7 @@ def test_a_killed_download_is_resumed_and_its_partial_file_is_not_raw_data(
 
 
 def few_characters() -> bytes:
-    """NIST's archive but for its characters: they are noise, and few."""
+    """An archive like NIST's, with a small number of random images."""
     images = np.random.default_rng(0).integers(0, 256, (1500, 28, 28), dtype=np.uint8)
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:

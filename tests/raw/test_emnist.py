@@ -325,7 +325,7 @@ def test_the_table_holds_the_documented_checksums() -> None:
 
 
 def balanced_by_hand() -> tuple[np.ndarray, np.ndarray]:
-    """400 real characters of every class: as many as Balanced's test has, and as they look."""
+    """400 real characters of each class, as many as in Balanced's test set."""
     bymerge = find_partition(SHARED, "bymerge-test")
     assert bymerge is not None
     labels = bymerge.labels.array
@@ -380,7 +380,7 @@ def test_balanced_without_a_checksum_is_verified_by_class_means(
 @pytest.mark.real
 @pytest.mark.parametrize("dataset", ["emnist-letters", "emnist-mnist"])
 def test_each_split_has_its_classes(dataset: str, tmp_path: Path) -> None:
-    """As many real characters as the split has, some several times, in NIST's order of labels."""
+    """As many real characters as the split has, with repetitions, in NIST's order of labels."""
     byclass = find_partition(SHARED, "byclass-test")
     assert byclass is not None
     for name in NEEDED[dataset]:

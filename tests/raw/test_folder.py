@@ -1,4 +1,4 @@
-"""A person's own pictures: what is read from their folders, and what is said of the others."""
+"""Folders of pictures: what is read, and messages about unusable files."""
 
 import os
 import re
@@ -16,7 +16,7 @@ from ablation.raw.folder import count_folder, load_folder
 
 
 def pixels(number: int, side: int = 28) -> np.ndarray:
-    """What no other number has."""
+    """Pixels that are unique to a number."""
     return np.random.default_rng(number).integers(0, 256, (side, side), dtype=np.uint8)
 
 
@@ -51,7 +51,7 @@ def contents(characters: Characters) -> set[bytes]:
 
 @pytest.fixture
 def raw(tmp_path: Path) -> Path:
-    """Two classes in two folders: 8 and 4 pictures to train on, 2 and 1 to test."""
+    """Two classes in two folders: 8 and 4 pictures for training, 2 and 1 for testing."""
     for part, counts in (("train", (8, 4)), ("test", (2, 1))):
         for name, count in zip(("leaf", "oak"), counts, strict=True):
             first = 1000 * (part == "test") + 100 * (name == "oak")
@@ -61,7 +61,7 @@ def raw(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def classes(tmp_path: Path) -> Path:
-    """One folder of very unequal classes: 40, 8 and 2 pictures."""
+    """One folder with unbalanced classes: 40, 8 and 2 pictures."""
     for place, (name, count) in enumerate({"many": 40, "some": 8, "two": 2}.items()):
         draw_class(tmp_path / "classes" / name, count, 100 * place)
     return tmp_path / "classes"
@@ -312,7 +312,7 @@ def test_empty_pictures_are_refused(tmp_path: Path) -> None:
 
 
 def test_pictures_converted_in_parallel_keep_their_order(tmp_path: Path) -> None:
-    """Two of more than two batches cannot be read, and are named as they come."""
+    """With more than two batches, two unreadable pictures are named in order."""
     for place, name in enumerate(("leaf", "oak")):
         draw_class(tmp_path / "raw" / name, 150, 1000 * place)
     train, test = one_folder(tmp_path / "raw")
@@ -389,7 +389,7 @@ def test_a_git_lfs_pointer_names_the_command_that_fetches_the_picture(raw: Path)
 
 
 def wide(path: Path, number: int, white: int, bits: type[np.unsignedinteger] = np.uint16) -> None:
-    """A picture of more than 8 bits: noise up to `white` and some white."""
+    """A picture of more than 8 bits: noise up to `white`, and some white pixels."""
     values = np.random.default_rng(number).integers(0, white + 1, (28, 28)).astype(bits)
     values[number % 28, 3] = white
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -397,13 +397,13 @@ def wide(path: Path, number: int, white: int, bits: type[np.unsignedinteger] = n
 
 
 def whites(characters: Characters) -> list[int]:
-    """The largest value of every image of the first class."""
+    """The largest value of each image of the first class."""
     return sorted(characters.images[characters.labels == 0].max(axis=(1, 2)).tolist())
 
 
 @pytest.fixture
 def wide_classes(tmp_path: Path) -> Path:
-    """Two classes of pictures of 12 bits in 16: of the first, one in three is dark."""
+    """Two classes of 12-bit pictures stored in 16 bits; a third of the first class is dark."""
     for number in range(12):
         wide(tmp_path / f"raw/a/{number}.png", number, 260 if number % 3 == 0 else 4095)
         wide(tmp_path / f"raw/b/{number}.png", 50 + number, 4000)

@@ -78,7 +78,7 @@ def csv() -> bytes:
 
 
 def mat(images: object = None, labels: object = None) -> bytes:
-    """As NIST's: a struct of structs, a row an image in Matlab's order of pixels."""
+    """A file like NIST's: a struct of structs, one row per image, pixels in Matlab's order."""
     test = {
         "images": rows_of(IMAGES) if images is None else images,
         "labels": LABELS[:, None] if labels is None else labels,
@@ -309,7 +309,7 @@ def test_an_invalid_mat_file_is_an_error(content: bytes, error: str, tmp_path: P
 
 
 def gzip_bomb(states: int) -> bytes:
-    """A member of 256 MB, whatever it states."""
+    """A member that unpacks to 256 MB, whatever its header states."""
     pack = zlib.compressobj(9, wbits=31)
     zeros = bytes(2**24)
     header = to_idx(IMAGES)[:4] + struct.pack(">3I", states, 28, 28)
@@ -393,7 +393,7 @@ SOURCE = str(Path(__file__).parents[2] / "src")
 
 
 class Trap:
-    """Unpickling it makes a file."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, sprung: Path) -> None:
         self.sprung = sprung

@@ -41,7 +41,7 @@ def test_the_sets_are_shuffled(glyphs: tuple[Characters, Characters]) -> None:
 
 
 def test_every_process_draws_the_same_bytes(glyphs: tuple[Characters, Characters]) -> None:
-    """Of the first class: it draws before all others."""
+    """Only for the first class, which is generated first."""
     generator = np.random.default_rng(SEED)
     ours = {write(CLASSES[0], generator).tobytes() for _ in range(160)}
     assert ours == {image.tobytes() for part in glyphs for image in part.images[part.labels == 0]}

@@ -1,4 +1,4 @@
-"""MNIST and its like, by their content. Toys take the files' place, and their MD5 the table's."""
+"""MNIST and similar data sets, with toy files and their MD5 digests instead of the real ones."""
 
 import gzip
 import hashlib
@@ -22,13 +22,13 @@ Toys = dict[str, dict[str, bytes]]
 
 
 def idx(array: np.ndarray) -> bytes:
-    """An IDX file with its images upright, as MNIST stores them."""
+    """An IDX file with upright images, as MNIST stores them."""
     shape = b"".join(size.to_bytes(4) for size in array.shape)
     return bytes([0, 0, 8, array.ndim]) + shape + array.tobytes()
 
 
 def toy(seed: int) -> dict[str, bytes]:
-    """Unpacked files of 60 and 20 images, each class as often."""
+    """Unpacked files of 60 and 20 images, with balanced classes."""
     generator = np.random.default_rng(seed)
     made = {}
     for part, count in (("train", 60), ("t10k", 20)):
@@ -49,7 +49,7 @@ def md5(content: bytes) -> str:
 
 @pytest.fixture(autouse=True)
 def toys(monkeypatch: pytest.MonkeyPatch) -> Toys:
-    """Of each data set its four files; nobody answers for the mirrors."""
+    """The four files of each data set; the mirrors are unreachable."""
     made = {name: toy(seed) for seed, name in enumerate(TORCHVISION)}
     for name, unpacked in made.items():
         known = getattr(torchvision.datasets, TORCHVISION[name])
@@ -198,7 +198,7 @@ def test_a_decompression_bomb_is_not_unpacked(
 
 @pytest.fixture
 def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of a server of Fashion-MNIST's files."""
+    """The address of a server with Fashion-MNIST's files."""
     write_packed(tmp_path / "served", toy(1))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path / "served"))

@@ -10,7 +10,7 @@ Change = Callable[[np.ndarray], np.ndarray]
 
 
 def means_as_images() -> np.ndarray:
-    """(47, 28, 28): of every class, the mean that the table has."""
+    """(47, 28, 28): the mean image of each class, from the table."""
     digits = [
         [[int(digit, 16) for digit in row] for row in CLASS_MEANS[c].split()] for c in CLASSES
     ]

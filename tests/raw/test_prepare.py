@@ -63,7 +63,7 @@ def test_without_raw_files_it_stops_with_a_message_and_writes_nothing(
 
 
 def test_pictures_without_contrast_are_refused(prepare: Prepare, tmp_path: Path) -> None:
-    """A model file of a smaller deviation is refused when it is read."""
+    """A model file with a smaller deviation would be refused when it is read."""
     rng = np.random.default_rng(0)
     for number in range(40):
         values = np.zeros((28, 28), np.uint8)
@@ -93,7 +93,7 @@ def test_a_corrupt_file_is_a_one_line_error(prepare: Prepare, tmp_path: Path) ->
 def test_a_copy_of_the_repository_uses_the_raw_files_of_the_original(
     prepare: Prepare, tmp_path: Path
 ) -> None:
-    """As `dvc exp run --temp` and `--queue` work in one."""
+    """`dvc exp run --temp` and `--queue` work in a copy."""
     (tmp_path / "data/raw").mkdir(parents=True)
     (tmp_path / "data/raw/gzip.zip").write_bytes(b"PK, or not")
     copy = tmp_path / ".dvc/tmp/exps/tmp1234"

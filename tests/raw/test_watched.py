@@ -1,4 +1,4 @@
-"""What lies below the folder of raw files and DVC does not see as the study does."""
+"""Entries of the folder of raw files that DVC cannot track."""
 
 import os
 from collections.abc import Callable
@@ -57,7 +57,7 @@ def test_links_to_files_and_to_the_whole_folder_are_accepted(raw: Path) -> None:
 def test_untracked_entries_are_checked_for_every_data_set(
     dataset: str, raw: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As `check` does, with the size of the study."""
+    """As in `check`, which looks up the size of the study."""
     params = read_yaml(ROOT / "params.yaml")
     params["data"] = {"dataset": dataset, "raw": "raw"}
     monkeypatch.chdir(raw.parent)

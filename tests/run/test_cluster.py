@@ -65,7 +65,7 @@ Outcome = tuple[float, bool, str]
 
 @pytest.fixture(scope="module")
 def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """To train with; a test that stops or adds a worker takes `cluster`."""
+    """For training; tests that stop or add a worker use `cluster`."""
     with Cluster.running(tmp_path_factory.mktemp("shared") / "cluster") as cluster:
         for _ in range(2):
             cluster.worker()
@@ -81,7 +81,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 @pytest.fixture
 def no_project(tmp_path: Path) -> Path:
-    """What Python finds before the project, wherever that is installed."""
+    """A folder that hides the project from Python, wherever it is installed."""
     (tmp_path / "no-project/ablation").mkdir(parents=True)
     (tmp_path / "no-project/ablation/__init__.py").touch()
     return tmp_path / "no-project"
@@ -96,7 +96,7 @@ def trials(mlp: MlpSpec, cnn: CnnSpec, recipe: Recipe, repeats: list[Repeat]) ->
 
 @pytest.fixture
 def many(trials: list[Trial]) -> Iterator[Trial]:
-    """More trials than a test can wait for."""
+    """More trials than can finish during a test."""
     repeats = make_repeats(1, "shuffle", 0.25, 2000)
     return (dataclasses.replace(trials[0], repeat=repeat) for repeat in repeats)
 
@@ -145,7 +145,7 @@ def test_a_cluster_gives_the_same_bytes(
 def test_characters_are_sent_once_to_each_worker(
     two_workers: Cluster, toy_study: Path, trials: list[Trial], many: Iterator[Trial]
 ) -> None:
-    """And stay there for the next stage, which is another process."""
+    """They stay there for the next stage, which is another process."""
     first = make_runner(toy_study, two_workers.address)
     list(first.run(next(many) for _ in range(40)))
     next_stage = make_runner(toy_study, two_workers.address)
@@ -157,7 +157,7 @@ def test_characters_are_sent_once_to_each_worker(
 def test_the_dashboard_shows_the_study(
     two_workers: Cluster, toy_study: Path, trials: list[Trial]
 ) -> None:
-    """By the names under which Dask groups what it does; the page itself needs bokeh."""
+    """By the names by which Dask groups tasks; the page itself needs bokeh."""
     seen = []
     for _ in make_runner(toy_study, two_workers.address).run(trials):
         with Client(two_workers.address, set_as_default=False) as client:
@@ -347,7 +347,7 @@ def test_a_worker_that_joins_late_is_used(
 def test_a_worker_that_leaves_during_a_study_does_not_change_the_results(
     two_workers: Cluster, toy_study: Path, many: Iterator[Trial]
 ) -> None:
-    """Killed with a trial that it had begun."""
+    """The worker is killed while it runs a trial."""
     begun = toy_study / "begun"
     (toy_study / "slow.py").write_text(STOPS_IN_THE_MIDDLE.format(str(begun)))
     two_workers.has(2)
@@ -383,7 +383,7 @@ def test_ctrl_c_leaves_the_workers_for_the_next_study(
 def test_a_waiting_study_gives_the_reason_and_ends_with_its_scheduler(
     cluster: Cluster, toy_study: Path, trials: list[Trial], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One worker has too little memory, so Dask gives it nothing to do. One is another kind."""
+    """One worker is paused by Dask for lack of memory; the other is of a different kind."""
     cluster.worker("--memory-limit", "20MB")
     with Client(cluster.address, set_as_default=False) as client:
         wait_for(lambda: [w["status"] for w in workers_of(client).values()] == ["paused"])

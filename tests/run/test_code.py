@@ -1,4 +1,4 @@
-"""The digest of the code that a trial runs: what changes it, and that no Python does."""
+"""The digest of the code that a trial runs, and its independence of the Python version."""
 
 import hashlib
 import os
@@ -67,7 +67,7 @@ def odd(x, width=9):
 
 
 def digest(source: Path) -> str:
-    """What a fresh process says of a copy of the package."""
+    """The digest of a copy of the package, computed in a new process."""
     command = "from ablation.run.code import code_digest; print(code_digest())"
     env = os.environ | {"PYTHONPATH": str(source)}
     return subprocess.check_output([sys.executable, "-c", command], env=env, text=True)
@@ -75,7 +75,7 @@ def digest(source: Path) -> str:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """A copy of src/ to change."""
+    """A copy of src/ for modification."""
     shutil.copytree(
         code.PACKAGE, tmp_path / "src/ablation", ignore=shutil.ignore_patterns("__pycache__")
     )
@@ -153,7 +153,7 @@ def test_the_digest_covers_all_code_that_a_trial_runs(
 
 
 def test_the_digest_does_not_depend_on_the_python_version() -> None:
-    """Its digest was the same in 3.11, 3.12 and 3.13."""
+    """The digest was the same in 3.11, 3.12 and 3.13."""
     read = code.as_read(EVERY_SYNTAX.encode())
     assert hashlib.sha256(read.encode()).hexdigest() == (
         "6340e7de63e670d915656472dd52865fa3ebb7a8dba6b57f760b96a208df43b2"

@@ -63,7 +63,7 @@ def test_an_explicit_precision_is_not_benchmarked(
 
 
 def measurement() -> Path:
-    """The one file of a fresh memory."""
+    """The only file of a new cache."""
     (path,) = memory.folder().iterdir()
     return path
 
@@ -143,7 +143,7 @@ def test_the_arithmetic_depends_on_library_versions(
 def train_on(
     mlp: MlpSpec, cnn: CnnSpec, recipe: Recipe, repeats: list[Repeat], parts: tuple[Part, Part]
 ) -> TrainOn:
-    """Train both families on a device, in bf16 or not, with some settings of the recipe."""
+    """Train both families on a device, in bf16 or float32, with some settings of the recipe."""
     prepare_process()
 
     def curves(device: str, bf16: bool, **settings: Any) -> list[Curves]:

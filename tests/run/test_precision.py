@@ -16,7 +16,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def let_faster_be(faster: str, monkeypatch: pytest.MonkeyPatch, speedup: float = 0.9) -> None:
-    """The measurement that another machine would make; `speedup` is of bf16 where it is slower."""
+    """Simulate another machine's benchmark; `speedup` is that of bf16 if float32 is faster."""
     measured = 2.0 if faster == "bf16" else speedup
     for module in ("hardware", "precision"):
         monkeypatch.setattr(f"ablation.run.{module}.bf16_speedup", lambda: measured)

@@ -65,7 +65,7 @@ def trials(mlp: MlpSpec, cnn: CnnSpec, recipe: Recipe, repeats: list[Repeat]) ->
 
 
 def outcomes(runner: TrialRunner, trials: list[Trial]) -> dict[Trial, Outcome]:
-    """All of the results that has to come out again, to the last bit."""
+    """The parts of the results that must be reproduced to the last bit."""
     return {trial: outcome(result) for trial, result, _ in runner.run(trials)}
 
 
@@ -253,7 +253,7 @@ def test_the_share_of_the_largest_class_is_known(
 def test_a_thousand_classes_are_learned(
     runner: TrialRunner, trials: list[Trial], toy_study: Path
 ) -> None:
-    """Each class is the pixels at which the bits of its number are."""
+    """The pixels of each class encode the bits of its number."""
     names = tuple(f"a class of words, number {number}" for number in range(1000))
     labels = np.tile(np.arange(1000, dtype=np.uint16), 4)
     images = np.zeros((len(labels), 28, 28), np.uint8)

@@ -1,4 +1,4 @@
-"""Charts' tables say what the study's tables say; what is far outside does not hide the rest."""
+"""The charts' tables match those of the study, and outliers do not compress the rest."""
 
 import numpy as np
 import pandas as pd
@@ -29,7 +29,7 @@ CANDIDATES = pd.DataFrame(
 
 
 def contenders(**changes: object) -> pd.DataFrame:
-    """The chart of CANDIDATES, the second of them changed."""
+    """The chart of CANDIDATES, with changes to the second one."""
     table = CANDIDATES.assign(**{name: "" for name in changes if name not in CANDIDATES})
     rows = table.to_dict("records")
     rows[1] |= changes

@@ -1,4 +1,4 @@
-"""Figures say what their numbers say, in one set of colours, and no label covers another."""
+"""Figures match their data, use consistent colours, and have no overlapping labels."""
 
 import numpy as np
 import pandas as pd

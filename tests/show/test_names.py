@@ -1,4 +1,4 @@
-"""Classes may have any names, and there may be a thousand of them."""
+"""Classes may have any name, and there may be a thousand of them."""
 
 import warnings
 from collections.abc import Iterator
@@ -24,27 +24,27 @@ IMAGES = np.zeros((6, 28, 28), np.uint8)
 
 @pytest.fixture(autouse=True)
 def _no_glyph_is_missing() -> Iterator[None]:
-    """matplotlib warns of each that its font lacks."""
+    """matplotlib warns of each missing glyph, which fails the test."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         yield
 
 
 def predictions(names: list[str]) -> pd.DataFrame:
-    """Of each class three right answers, and one that is the next class."""
+    """For each class, three correct predictions and one of the next class."""
     actual = names * 4
     return pd.DataFrame({"actual": actual, "predicted": [*names * 3, *names[1:], names[0]]})
 
 
 def drawn(figure: Figure) -> list[str]:
-    """The texts of a figure, as they are drawn."""
+    """The texts of a figure, as drawn."""
     figure.draw_without_rendering()
     found = [text for text in figure.findobj(Text) if isinstance(text, Text)]
     return [text.get_text() for text in found if text.get_visible()]
 
 
 def outside(figure: Figure, names: list[str]) -> list[str]:
-    """The texts with a name in them that reach out of the figure."""
+    """The texts with a name that extend beyond the figure."""
     figure.draw_without_rendering()
     width, height = figure.bbox.size
     return [
@@ -168,7 +168,7 @@ def test_text_after_a_right_to_left_name_stays_after_it(name: str) -> None:
 
 
 def _pixels(text: str) -> np.ndarray:
-    """(height, width, 3), 0 where nothing is written."""
+    """(height, width, 3), 0 where nothing is drawn."""
     figure = Figure(figsize=(4, 0.5))
     canvas = FigureCanvasAgg(figure)
     figure.text(0.05, 0.3, text)

@@ -1,4 +1,4 @@
-"""What `dvc plots show` and `diff` write, opened from disk in a browser that has no network."""
+"""The pages of `dvc plots show` and `diff`, opened from disk in a browser without network."""
 
 from collections.abc import Callable
 from pathlib import Path

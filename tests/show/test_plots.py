@@ -1,4 +1,4 @@
-"""`dvc plots` of this repository, on a small study: every plot is filled, in reading order."""
+"""`dvc plots` of this repository, on a small study: all plots have data, in reading order."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The report writes every picture, the same bytes each time, or says what is missing."""
+"""The report writes every picture reproducibly, or names the missing file."""
 
 import os
 import shutil
@@ -115,7 +115,7 @@ def test_pictures_need_no_training_code(tmp_path: Path) -> None:
 
 
 def test_whole_pictures_keep_their_brightness_and_writing_is_dark(study: Study) -> None:
-    """What is bright in a whole picture is bright in the report; EMNIST's strokes are dark."""
+    """Bright pixels of whole pictures are bright in the report; EMNIST's strokes are dark."""
     drawn = {}
     for conversion in ("as-is", "emnist"):
         shown = replace(study, dataset=replace(study.dataset, conversion=conversion))

@@ -1,4 +1,4 @@
-"""report.html, opened from disk in a browser that has no network."""
+"""report.html, opened from disk in a browser without network access."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""README's screenshots: each shows its page, in colours, and says what is missing."""
+"""The README's screenshots: each shows its page, in colour, or names the missing file."""
 
 import io
 from pathlib import Path
@@ -20,7 +20,7 @@ def screenshots(chromium: Any) -> Any:
 
 
 def colours(content: bytes) -> np.ndarray:
-    """Every colour of a picture, once."""
+    """The distinct colours of a picture."""
     pixels = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
     return np.unique(pixels.reshape(-1, 3), axis=0)
 

@@ -1,4 +1,4 @@
-"""The report is made from the numbers: the same in both forms, and the same bytes each time."""
+"""The report matches the study's files, in both formats, and is reproducible."""
 
 import json
 import re
@@ -29,7 +29,7 @@ def page(told: Study) -> str:
 
 @pytest.fixture
 def other(told: Study, tmp_path: Path) -> Study:
-    """A copy to change."""
+    """A copy for modification."""
     shutil.copytree(told.root, tmp_path / "other")
     return replace(told, root=tmp_path / "other")
 

@@ -1,4 +1,4 @@
-"""What the committed models answer, and that one bad picture does not lose the others."""
+"""Predictions of the committed models, also with unreadable pictures among others."""
 
 import io
 from dataclasses import replace
@@ -80,7 +80,7 @@ def test_emnists_own_format_is_not_converted(models: dict[str, Fitted], tmp_path
 
 
 def as_if(fitted: Fitted, conversion: str) -> Fitted:
-    """The model as if its training characters had gone another way."""
+    """The model as if its training images had been converted differently."""
     return replace(fitted, about=replace(fitted.about, conversion=conversion))
 
 
@@ -106,7 +106,7 @@ def test_a_picture_is_converted_as_in_the_models_training(
 def test_models_of_two_conversions_each_get_their_own_input(
     models: dict[str, Fitted], tmp_path: Path
 ) -> None:
-    """And several characters are said of the one that looks for them."""
+    """Several characters are reported for the model whose conversion finds writing."""
     whole = as_if(models["mlp"], "as-is")
     both = Image.new("L", (520, 200), 240)
     both.paste(seven(), (0, 0))

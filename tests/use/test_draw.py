@@ -1,4 +1,4 @@
-"""`ablation draw`: the page in a browser, and a server that answers to nobody else."""
+"""`ablation draw`: the page in a browser, and a server that refuses foreign requests."""
 
 import http.client
 import io
@@ -64,7 +64,7 @@ def server(models: dict[str, Fitted]) -> Iterator[Server]:
 
 
 def of_pictures(fitted: Fitted, mean: float) -> Fitted:
-    """A model as if its classes were things on whole pictures of this brightness."""
+    """A model as if it had been trained on whole pictures of this brightness."""
     classes = tuple(f"thing {number}" for number in range(len(CLASSES)))
     about = replace(fitted.about, classes=classes, conversion="as-is", mean=mean)
     return replace(fitted, about=about)
@@ -81,7 +81,7 @@ Ask = Callable[..., tuple[int, bytes]]
 
 @pytest.fixture
 def ask(server: Server) -> Ask:
-    """What is answered to a request: its status and its content."""
+    """Send a request; returns the status and the content of the response."""
 
     def send(
         method: str, path: str, body: bytes | None = None, **headers: str
@@ -201,7 +201,7 @@ def test_only_the_page_is_served(path: str, ask: Ask) -> None:
 def test_models_of_whole_pictures_get_the_whole_drawing(
     models: dict[str, Fitted],
 ) -> None:
-    """Side by side with what the others see."""
+    """Next to the input of the other models."""
     content = drawing(seven())
     asked = {"mlp": of_pictures(models["mlp"], mean=0.9), "cnn": models["cnn"]}
     with Server(asked, port=0) as server:
@@ -245,7 +245,7 @@ def test_the_command_prints_the_address_and_ctrl_c_ends_it() -> None:
 
 
 class Page:
-    """The page in a browser, and what its console said."""
+    """The page in a browser, and its console messages."""
 
     def __init__(self, page: Any, address: str) -> None:
         self.said: list[str] = []
@@ -274,7 +274,7 @@ class Page:
         self.settle()
 
     def touch(self, strokes: list[list[tuple[float, float]]]) -> None:
-        """The same with a finger."""
+        """Draw strokes by touch."""
         session = self.page.context.new_cdp_session(self.page)
 
         def send(kind: str, at: tuple[float, float] | None) -> None:
@@ -296,7 +296,7 @@ class Page:
         return texts
 
     def first(self) -> set[str]:
-        """What the models read, by their first guesses."""
+        """The first guess of each model."""
         return {self.guesses(model)[0] for model in ("mlp", "cnn")}
 
     @property
@@ -379,7 +379,7 @@ def test_the_page_lists_the_characters(page: Page) -> None:
 def test_drawings_are_light_on_dark_for_models_of_dark_pictures(
     chromium: Any, models: dict[str, Fitted]
 ) -> None:
-    """And classes that are words are no characters."""
+    """Classes that are words are not called characters."""
     with serving({"cnn": of_pictures(models["cnn"], mean=0.2)}) as server:
         page = Page(chromium.new_page(), server.address)
         page.draw(STROKES["T"])
