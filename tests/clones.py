@@ -67,8 +67,8 @@ MakeOnce = Callable[[str, Callable[[Path], object]], Path]
 def warm_python(*arguments: str) -> tuple[str, ...]:
     """The command `python ARGUMENTS`, forked from the server of this pytest process.
 
-    The server has imported the libraries of stages, dvc and dask. ARGUMENTS starts with a script, or
-    with `-m` and a module.
+    The server has imported the libraries of stages, dvc and dask. ARGUMENTS starts with a script,
+    or with `-m` and a module.
     """
     return ("env", f"{SERVER_VARIABLE}={_server()}", *LAUNCHER, *arguments)
 
