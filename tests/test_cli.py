@@ -182,8 +182,8 @@ def test_a_closed_pipe_ends_the_command_silently(command: str, drawn: Path) -> N
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        (">&-", "error: standard output is closed, and answers are written there; open it\n"),
-        (">/dev/full", "error: standard output: No space left on device; name another place\n"),
+        (">&-", "error: standard output is closed, but results are written there; open it\n"),
+        (">/dev/full", "error: standard output: No space left on device; redirect it elsewhere\n"),
     ],
 )
 def test_an_unwritable_output_is_a_one_line_error(command: str, said: str, drawn: Path) -> None:
@@ -210,7 +210,7 @@ def test_a_picture_can_be_read_from_a_pipe(source: str, drawn: Path) -> None:
     ("source", "said"),
     [
         ("< /dev/null", "error: -: not an image that can be read; save it as PNG or JPEG\n"),
-        ("<&-", "error: -: standard input is closed; name a picture, or send one through\n"),
+        ("<&-", "error: -: standard input is closed; name a picture, or pipe one in\n"),
     ],
 )
 def test_an_empty_pipe_is_a_one_line_error(source: str, said: str, drawn: Path) -> None:
@@ -241,7 +241,7 @@ def test_an_invalid_model_is_a_one_line_error(drawn: Path, ablation: Ablation) -
     folder = drawn.parent
     mistakes: dict[str | Path, str] = {
         "cmn": "--model: 'cmn' is not one of mlp, cnn, both (did you mean 'cnn'?); "
-        "nor is it a file's name",
+        "nor is it a file",
         folder: f"{folder}: a folder; give a file written by `dvc repro fit`",
         # and, in brackets, what safetensors says
         drawn: f"{drawn}: not a valid model file; recreate it with `dvc repro fit` (",
