@@ -232,7 +232,7 @@ def judge(accuracies: Floats, ratio: float) -> list[dict[str, Any]]:
     return rows
 
 
-def tell(world: int, worlds: int, accuracies: Floats, ratio: float) -> None:
+def report_world(world: int, worlds: int, accuracies: Floats, ratio: float) -> None:
     """Print the gains and the half-widths of the intervals of a finished world."""
     cells = []
     found = intervals(accuracies[None, 0], ratio)
@@ -278,7 +278,7 @@ def main() -> None:
     found = []
     for world, accuracies in enumerate(measure_all(params, left_over, worlds)):
         found.append(accuracies)
-        tell(world, worlds, accuracies, ratio)
+        report_world(world, worlds, accuracies, ratio)
     content = {
         "machine": machine(HARDWARE.device),
         "worlds": worlds,

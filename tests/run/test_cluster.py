@@ -223,7 +223,7 @@ def test_workers_with_different_arithmetic_are_refused_by_name(
     with pytest.raises(UserError) as caught:
         outcomes(make_runner(toy_study, cluster.address), trials)
     head, *lines = str(caught.value).splitlines()
-    assert "bring them up to date" in head
+    assert "update and restart" in head
     without, changed = sorted(lines, key=len)
     assert re.match(r"  tcp://127.0.0.1:\d+: cannot run this project \(.*No module named", without)
     assert re.match(rf"  tcp://127.0.0.1:\d+ on {platform.node()}: ", changed)
@@ -403,7 +403,7 @@ def test_a_waiting_study_gives_the_reason_and_ends_with_its_scheduler(
     with pytest.raises(UserError, match=GONE):
         outcomes(dataclasses.replace(runner, hardware=mine), trials)
     assert re.search(
-        rf"\(tcp://\S+ is paused; memory ran short there\) "
+        rf"\(tcp://\S+ is paused; it is low on memory\) "
         rf"\(1 of another kind than {re.escape(mine.computer.name)}\): waiting for one$",
         said[1],
     )
@@ -414,7 +414,7 @@ def test_a_waiting_study_gives_the_reason_and_ends_with_its_scheduler(
     ("limit", "value", "options", "said"),
     [
         ("ALLOWED_FAILURES", 1, ("--nanny",), "^2 workers died one after the other with the same"),
-        ("PATIENCE", 1.0, (), r"^no worker at .*; tcp://\S+ left with a trial"),
+        ("PATIENCE", 1.0, (), r"^no worker at .*; tcp://\S+ left while running a trial"),
     ],
     ids=["they come back", "they do not"],
 )

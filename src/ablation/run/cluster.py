@@ -35,7 +35,7 @@ SCHEDULER_VARIABLE = "DASK_SCHEDULER_ADDRESS"
 CONNECT_SECONDS = 10
 POLL_SECONDS = 1.0  # polling interval for the list of workers
 ALLOWED_FAILURES = 3  # workers that may die with the same trial; Dask's default
-PATIENCE = 3600.0  # seconds to wait for a worker, after one has left with a trial
+PATIENCE = 3600.0  # seconds to wait for a worker, after one has left while running a trial
 OR_HERE = f"or unset {SCHEDULER_VARIABLE} to train on this machine"
 
 
@@ -144,7 +144,7 @@ class _Workers:
         elif self.waiting_since is None:
             self.waiting_since = time.monotonic()
             why = ", ".join(f"{worker} is {status}" for worker, status in sorted(mine.items()))
-            said = f" ({why}; memory ran short there)" if "paused" in mine.values() else ""
+            said = f" ({why}; it is low on memory)" if "paused" in mine.values() else ""
             if passed_over := self.present.keys() & self.others:
                 said += f" ({len(passed_over)} of another kind than {self.wanted.computer.name})"
             console.print(f"no worker at {self.address}{said}: waiting for one", style="italic")
@@ -190,8 +190,8 @@ class _Workers:
                 refused.append(f"{worker} on {host}: {', '.join(mismatches)}")
         if refused:
             raise UserError(
-                "these workers would not compute what this machine computes; bring them up to "
-                "date and start them again, or stop them:\n  " + "\n  ".join(refused)
+                "these workers would give other results than this machine; update and restart "
+                "them, or stop them:\n  " + "\n  ".join(refused)
             )
         return environments
 
@@ -313,10 +313,10 @@ class ClusterExecutor:
         if len(died) > ALLOWED_FAILURES:
             raise UserError(
                 f"{len(died)} workers died one after the other with the same trial "
-                f"({', '.join(died)}), probably because memory ran out there (their logs say "
-                f"more); start fewer of them on a machine and {AGAIN}"
+                f"({', '.join(died)}), probably because memory ran out there (see their "
+                f"logs); start fewer workers per machine, and {AGAIN}"
             )
-        console.print(f"worker {worker} has left with a trial that it had begun", style="italic")
+        console.print(f"worker {worker} left while running a trial", style="italic")
         self._waiting.append(job)
 
     def _give_up_on_lost_workers(self) -> None:
@@ -331,8 +331,8 @@ class ClusterExecutor:
             return
         raise UserError(
             f"no worker at {self._address} for {PATIENCE / 60:.0f} minutes; {', '.join(left)} "
-            f"left with a trial, as happens where memory runs out (their logs say more); start "
-            f"others, fewer on a machine, and {AGAIN}"
+            f"left while running a trial, probably because memory ran out there (see their logs); "
+            f"start fewer workers per machine, and {AGAIN}"
         )
 
     def _wait(self) -> tuple[TrainingJob, bytes] | None:
