@@ -1,9 +1,9 @@
-"""What augmentation, label smoothing and averaged weights add to the time of a training.
+"""Training time added by augmentation, label smoothing and weight averaging.
 
     python benchmarks/additions.py [cpu|cuda]
 
-The engine trains params.yaml's baseline with each candidate of these techniques and without, in
-turns, in one process on one core or one GPU.
+The engine trains params.yaml's baseline with and without each candidate of these techniques,
+alternately, in one process on one core or one GPU.
 """
 
 import argparse
@@ -29,11 +29,11 @@ from ablation.trial.training import Part, prepare_process, train
 
 TECHNIQUES = ("augmentation", "smoothing", "averaging")
 ROUNDS = 5
-SECONDS = 4  # that a training should last at least, to be timed
+SECONDS = 4  # minimum duration of a timed training
 
 
 def variants(params: Params, model: str) -> dict[str, Recipe]:
-    """The baseline, and the baseline with each setting of the techniques that it does not have."""
+    """The baseline, and the baseline with each other setting of the techniques."""
     baseline = params.baseline
     found = {"baseline": baseline}
     for technique in TECHNIQUES:
@@ -47,7 +47,7 @@ def variants(params: Params, model: str) -> dict[str, Recipe]:
 def measure(
     spec: Spec, recipes: dict[str, Recipe], part: Part, params: Params, hardware: Hardware
 ) -> dict[str, list[float]]:
-    """Seconds of each recipe's training, of every round; the first round is a warm-up."""
+    """Training time of each recipe in seconds, per round, after a warm-up."""
     repeat = make_repeats(params.seed, "shuffle", 0.5, 1)[0]
     options: dict[str, Any] = {
         "classes": int(part.labels.max()) + 1,
@@ -69,7 +69,7 @@ def measure(
 
 
 def summary(model: str, times: dict[str, list[float]]) -> list[dict[str, Any]]:
-    """A row of the results for each recipe but the baseline: its time over the baseline's.
+    """One row per recipe except the baseline: its time relative to the baseline's.
 
     The median over rounds of the ratio within a round, since rounds differ in what else runs.
     """

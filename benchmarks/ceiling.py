@@ -1,4 +1,4 @@
-"""What the machine can do at most: the engine's forward and backward and nothing else."""
+"""Upper bound of throughput: only the engine's forward and backward passes."""
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +19,7 @@ def forward_and_backward(
     steps: int,
     hardware: Hardware,
 ) -> None:
-    """One worker's share: `steps` batches, the same one again and again, already in place."""
+    """One worker's share: `steps` passes over one batch that is already on the device."""
     prepare_process()
     device = hardware.device
     dtype = torch.bfloat16 if hardware.bf16 else torch.float32

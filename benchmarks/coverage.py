@@ -1,24 +1,24 @@
-"""How often the intervals hold the truth on real characters, where nobody has simulated the noise.
+"""Coverage of the intervals on real characters, with real noise.
 
     python benchmarks/coverage.py [--worlds N]
 
-EMNIST Mini leaves 180,918 of the real characters of NIST's two test partitions. They are dealt into
-45 disjoint *worlds* of about 4,000, every class evenly; a class with too few for a stratified split
-in every world is left out, and the result says which. Each world is a study of its own: three
-contenders run as one stage on the study's own repeats: small MLPs, trained by the study's baseline
-recipe at a higher rate.
+EMNIST Mini does not use 180,918 characters of NIST's two test partitions. They are divided into 45
+disjoint *worlds* of about 4,000, with the same number of each class; classes with too few
+characters for a stratified split in every world are excluded, and listed in the result. Each world
+is a study of its own: a stage with three contenders on the study's repeats, small MLPs trained with
+its baseline recipe at a higher learning rate.
 
     relu          the incumbent
-    relu-again    the same recipe and splits with other seeds: the truth is no difference at all
-    gelu          the truth is a small difference that is measured here
+    relu-again    the same recipe and splits with other seeds: the true difference is 0
+    gelu          the true difference is small, and measured here
 
-Every network of a world also meets 10,000 characters drawn from the other worlds, which neither
-this world nor EMNIST Mini holds (not all 176,000: predicting them would take longer than training).
-The true gain of gelu over relu is the mean difference of these accuracies over all repeats of all
-worlds: what training on so many characters is worth, and not what it happened to be in one world.
+Every network of a world is also evaluated on 10,000 characters of the other worlds (not on all
+176,000, which would take longer than training). The true gain of gelu over relu is the mean
+difference of these accuracies over all repeats of all worlds: the expected gain for training sets
+of this size, not that in one world.
 
-A world that is finished is remembered like a trial: a run that was stopped goes on where it was,
-and another way of making intervals costs no training.
+Finished worlds are cached like trials: an interrupted run is resumed, and other kinds of intervals
+can be evaluated without training.
 """
 
 import argparse
@@ -60,10 +60,10 @@ from ablation.trial.training import Part, predict, prepare_process, train
 from ablation.trial.trials import Trial
 
 WORLDS = 45
-LEAST = 7  # characters of a class in every world: enough for one in 15 % of them
+LEAST = 7  # characters of a class per world, so that 15 % of them are at least one
 OUTSIDE = 10_000
 SPEC = MlpSpec(hidden=(64, 48, 32), epochs=6)
-OPTIMIZER = Adam(name="adam", lr=0.003)  # three times the baseline's: six epochs are then enough
+OPTIMIZER = Adam(name="adam", lr=0.003)  # three times the baseline's, so that six epochs are enough
 BATCH_SIZE = 128
 
 CONTENDERS = ("relu", "relu-again", "gelu")
@@ -71,15 +71,15 @@ HARDWARE = Hardware("cpu", bf16=False, workers=cores())
 
 
 def deal(labels: NDArray[np.uint8], worlds: int, least: int, seed: int) -> NDArray[np.int64]:
-    """Put characters into disjoint worlds at random, every class evenly.
+    """Divide characters into disjoint worlds at random, stratified by class.
 
     Args:
         labels: (n,) the class of every character.
-        worlds: how many there are. Their sizes differ by one at most, in each class as well.
-        least: a class with fewer characters than this for every world is left out.
+        worlds: their number. Their sizes differ by at most one, also within each class.
+        least: classes with fewer characters per world are excluded.
 
     Returns:
-        (n,) the world of every character, -1 for those left out.
+        (n,) the world of every character, -1 for excluded ones.
     """
     order = np.random.default_rng(seed).permutation(len(labels))
     order = order[np.argsort(labels[order], kind="stable")]
@@ -90,16 +90,16 @@ def deal(labels: NDArray[np.uint8], worlds: int, least: int, seed: int) -> NDArr
 
 
 def draw_outside(place: NDArray[np.int64], world: int, count: int, seed: int) -> NDArray[np.int64]:
-    """Rows of so many characters at random from all other worlds, or of all if they are fewer."""
+    """Random rows of the other worlds, or all of them if there are fewer."""
     others = np.flatnonzero((place >= 0) & (place != world))
     random = np.random.default_rng((seed, world))
     return np.sort(random.choice(others, min(count, len(others)), replace=False))
 
 
 def make_trials(params: Params, spec: MlpSpec, world: int) -> list[list[Trial]]:
-    """(contenders, repeats): each world has repeats of its own, shared by its contenders.
+    """(contenders, repeats): each world has its own repeats, shared by its contenders.
 
-    What runs again keeps the split and gets other seeds for all else.
+    The repeated contender has the same splits and other seeds for everything else.
     """
     repeats, others = (_repeats(params, f"world {world}{which}") for which in ("", ", again"))
     again = [
@@ -117,16 +117,16 @@ def make_trials(params: Params, spec: MlpSpec, world: int) -> list[list[Trial]]:
 def measure(
     world: Characters, outside: Characters, trials: list[list[Trial]], batch_size: int, place: Path
 ) -> Floats:
-    """Accuracies of one world, recalled or trained: runs in a worker process.
+    """Accuracies of one world, cached or trained; runs in a worker process.
 
     Args:
-        world: what is split into training and validation parts.
-        outside: what no training sees.
+        world: the characters that are split into training and validation parts.
+        outside: characters that are not used for training.
         trials: (contenders, repeats).
-        place: the memory's folder.
+        place: the cache folder.
 
     Returns:
-        (2, contenders, repeats): validation accuracy, which a stage goes by, and accuracy outside.
+        (2, contenders, repeats): validation accuracy, which a stage uses, and accuracy outside.
     """
     key = memory.key(
         work="coverage",
@@ -147,7 +147,7 @@ def measure(
 
 
 def measure_all(params: Params, left_over: Characters, worlds: int) -> Iterator[Floats]:
-    """What `measure` says of the first `worlds` worlds, in their order."""
+    """The results of `measure` for the first `worlds` worlds, in order."""
     place = deal(left_over.labels, WORLDS, LEAST, params.seed)
 
     def jobs() -> Iterator[Any]:
@@ -169,14 +169,14 @@ def measure_all(params: Params, left_over: Characters, worlds: int) -> Iterator[
 
 
 def intervals(scores: Floats, ratio: float) -> dict[str, Estimate]:
-    """The gains over the first contender, each way of learning their noise.
+    """Intervals of the gains over the first contender, by kind of noise estimate.
 
     Args:
         scores: (worlds, contenders, repeats).
         ratio: size of a repeat's validation part over its training part.
 
     Returns:
-        for each way (worlds, contenders - 1). The former one is `corrected_interval` of the pair.
+        for each kind (worlds, contenders - 1). The former one is `corrected_interval` of the pair.
     """
     pairs = np.stack([scores[:, [0, other]] for other in range(1, scores.shape[1])], axis=1)
     former = estimate(pairs, against_first(2)[1:], measure_noise(pairs), ratio)
@@ -191,15 +191,15 @@ def intervals(scores: Floats, ratio: float) -> dict[str, Estimate]:
 
 
 def judge(accuracies: Floats, ratio: float) -> list[dict[str, Any]]:
-    """A row for every comparison and interval.
+    """One row per comparison and interval.
 
     Args:
-        accuracies: (worlds, 2, contenders, repeats) of `measure`.
+        accuracies: (worlds, 2, contenders, repeats), from `measure`.
         ratio: size of a repeat's validation part over its training part.
 
     Returns:
         truth, outside: the true gain, and the mean gain outside (with its standard error over
-        worlds); they differ where the truth is known to be 0. gain: mean over worlds as validation
+        worlds); they differ if the truth is known to be 0. gain: mean over worlds as validation
         saw it. held: worlds whose interval holds the truth, share: the same over all worlds, low,
         high: its 95 % interval. width: mean of the intervals. claimed: standard error as the
         intervals have it, and real: as gains are spread around the truth (root mean squares).
@@ -232,8 +232,8 @@ def judge(accuracies: Floats, ratio: float) -> list[dict[str, Any]]:
     return rows
 
 
-def tell(world: int, worlds: int, accuracies: Floats, ratio: float) -> None:
-    """A line for a world that is finished: the gains, and how far each interval reaches."""
+def report_world(world: int, worlds: int, accuracies: Floats, ratio: float) -> None:
+    """Print the gains and the half-widths of the intervals of a finished world."""
     cells = []
     found = intervals(accuracies[None, 0], ratio)
     for pair, name in enumerate(CONTENDERS[1:]):
@@ -246,7 +246,7 @@ def tell(world: int, worlds: int, accuracies: Floats, ratio: float) -> None:
 
 
 def show(content: dict[str, Any]) -> None:
-    """Print the section as a table; all but shares in percentage points."""
+    """Print the section as a table; everything except shares in percentage points."""
     table = Table(title=f"Intervals in {content['worlds']} worlds of real characters")
     table.add_column("minus relu", no_wrap=True)
     table.add_column("noise from", no_wrap=True)
@@ -278,7 +278,7 @@ def main() -> None:
     found = []
     for world, accuracies in enumerate(measure_all(params, left_over, worlds)):
         found.append(accuracies)
-        tell(world, worlds, accuracies, ratio)
+        report_world(world, worlds, accuracies, ratio)
     content = {
         "machine": machine(HARDWARE.device),
         "worlds": worlds,

@@ -1,10 +1,10 @@
-"""How a study grows with its workers: what the engine costs, and how far from ideal a stage ends.
+"""Scaling with the number of workers: overhead of the engine, and efficiency of stages.
 
     python benchmarks/growth.py
 
-Measured with this machine's own workers and with those of a Dask cluster on it: trials that sleep
-(naps.py), and real ones. Simulated, as nobody has 64 machines at hand: larger stages, through the
-code that a real stage runs, on a clock of their own.
+Measured with local workers and with those of a local Dask cluster: trials that sleep (naps.py), and
+real ones. Larger stages with up to 64 machines are simulated, with the code that a real stage runs
+and a simulated clock.
 """
 
 import heapq
@@ -42,7 +42,7 @@ from ablation.trial.recipe import CHAIN
 from ablation.trial.trials import Curves, Result, Trial
 
 NAPS = Path(__file__).with_name("naps.py")
-NAP_SECONDS = 0.25  # as naps.py has it
+NAP_SECONDS = 0.25  # as in naps.py
 NAPPERS = (1, 2, 4, 8)
 REAL_WORKERS = (1, 2)
 REAL_TRIALS = 8
@@ -61,7 +61,7 @@ SIMULATED_WORKERS = (8, 64, 256)
 
 @contextmanager
 def workers_at(place: str, workers: int, *preload: Path) -> Iterator[str]:
-    """The address of a scheduler with so many workers; empty for this machine's own."""
+    """The address of a scheduler with this number of workers; empty for local workers."""
     if place == "this machine":
         yield ""
         return
@@ -75,7 +75,7 @@ def workers_at(place: str, workers: int, *preload: Path) -> Iterator[str]:
 
 
 def measure_naps(place: str, workers: int) -> dict[str, Any]:
-    """What the engine costs a trial: the time that a worker does not sleep."""
+    """The overhead of the engine per trial: the time that a worker does not sleep."""
     with workers_at(place, workers, NAPS) as address:
         command = [sys.executable, str(NAPS), str(workers), *([address] if address else [])]
         said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
@@ -85,7 +85,7 @@ def measure_naps(place: str, workers: int) -> dict[str, Any]:
 
 
 def measure_real(place: str, workers: int, params: Params, characters: Path) -> dict[str, Any]:
-    """Real trials of the MLP of params.yaml, for a few epochs."""
+    """Throughput of real trials: the MLP of params.yaml, for a few epochs."""
     spec = params.spec("mlp").model_copy(update={"epochs": REAL_EPOCHS})
     hardware = Hardware.choose("cpu", "float32", workers)
     repeats = make_repeats(workers, "shuffle", 0.15, REAL_TRIALS + workers, place)
@@ -93,7 +93,7 @@ def measure_real(place: str, workers: int, params: Params, characters: Path) -> 
     with workers_at(place, workers) as address:
         runner = TrialRunner(characters, params.training.batch_size, hardware, address)
         for _ in runner.run(trials[:workers]):
-            pass  # to import torch takes as long as some trials
+            pass  # importing torch takes as long as some trials
         started = time.perf_counter()
         for _ in runner.run(trials[workers:]):
             pass
@@ -113,9 +113,9 @@ def row(
 
 @dataclass
 class SimulatedRunner:
-    """A runner whose workers only advance a clock of their own.
+    """A runner with simulated workers and a simulated clock.
 
-    seconds, scores: of each trial that may be asked for.
+    seconds, scores: of each trial that may be requested.
     """
 
     workers: int
@@ -128,11 +128,11 @@ class SimulatedRunner:
     asked: int = 0
 
     def remembers(self, trial: Trial) -> bool:
-        """Nothing is."""
+        """Return False: nothing is cached."""
         return False
 
     def run(self, trials: Iterable[Trial]) -> Iterator[Finished]:
-        """As `TrialRunner.run`: the next trial is asked for when a worker is free."""
+        """Like `TrialRunner.run`: the next trial is requested when a worker is idle."""
         ahead, numbers = iter(trials), count()
         running: list[tuple[float, int, Trial]] = []
         while True:
@@ -151,7 +151,7 @@ class SimulatedRunner:
 def simulate_stage(
     params: Params, entries: list[Entry], repeats: int, workers: int, seed: int
 ) -> dict[str, float]:
-    """A stage with racing, whose settings' true gains are spread by one standard error.
+    """A stage with racing; the true gains have a standard deviation of one standard error.
 
     Returns:
         seconds that it takes; ideal: those of the trials that count, shared out evenly; trials that

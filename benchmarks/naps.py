@@ -1,9 +1,9 @@
-"""A stage whose trials sleep, so that all other time is the engine's own.
+"""A stage whose trials sleep, so that the remaining time is the overhead of the engine.
 
     python benchmarks/naps.py WORKERS [ADDRESS] [--hundredths OF_A_SECOND]
 
-A process that loads this module sleeps instead of training. This machine's workers run it; those
-of a cluster, whose scheduler's address is given, are told to with `--preload`.
+A process that loads this module sleeps instead of training. Local workers import it; workers of a
+cluster, whose scheduler's address is given, need the option `--preload`.
 """
 
 import argparse
@@ -37,8 +37,8 @@ REPEATS = 5
 
 
 def nap(job: TrainingJob, load: Callable[[], Characters]) -> bytes:
-    """Stands in for `worker._train`: no network learns anything."""
-    time.sleep(job.trial.spec.epochs / 100)  # all that a worker is told of its length
+    """Replaces `worker._train`: sleeps instead of training."""
+    time.sleep(job.trial.spec.epochs / 100)  # the only parameter of a trial that workers receive
     score = 0.8 + np.random.default_rng(job.trial.repeat.init_seed).normal(0, 0.003)
     return Result(score, Curves([], [], [], []), None, 0.0, False, 0).to_bytes()
 
@@ -48,7 +48,7 @@ pool.WORKER = (__file__, "--worker")
 
 
 def measure(workers: int, address: str, hundredths: int, folder: Path) -> dict[str, float]:
-    """The naps of a stage, and the seconds that it took, without the start of the workers."""
+    """The number of trials of a stage, and its time in seconds, without starting the workers."""
     os.environ[FOLDER_VARIABLE] = str(folder / "memory")
     images = np.zeros((47, SIDE, SIDE), np.uint8)
     names = tuple(map(str, range(47)))

@@ -1,7 +1,7 @@
-"""A small renderer: characters as photographs of pages, in the conditions that people meet.
+"""A small renderer of synthetic photographs of characters, in common conditions.
 
-Every photograph is paper of brightness 0.88 whose ink takes a share of the light away. The light is
-multiplied on top, and the noise of a camera comes last.
+Paper has a brightness of 0.88, of which ink absorbs a share. The result is multiplied by the light,
+and camera noise is added last.
 """
 
 from collections.abc import Callable
@@ -15,12 +15,12 @@ from scipy import ndimage
 from ablation.raw.glyphs import thin
 
 HEIGHT, WIDTH = 400, 520
-SHEET = (2400, 1800)  # a whole page, as a telephone takes it
+SHEET = (2400, 1800)  # a whole page, in a phone's photograph
 FORM = (900, 1200)  # a part of one
 FINE = 10  # pixels of the grid that a line is found on, for one of the 28
 CHARACTER = 224  # pixels of EMNIST's 28 on the photograph
 PAPER = 0.88
-PEN, PENCIL = 0.8, 0.3  # the share of the light that they take away
+PEN, PENCIL = 0.8, 0.3  # the share of the light that it absorbs
 NOISE = 0.012
 
 
@@ -29,19 +29,19 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom of the ink
 
 @dataclass(frozen=True)
 class Scene:
-    """A condition: what is on the page, how the light falls, and what is done to the picture.
+    """A condition: the content of the page, the light, and edits of the picture.
 
     Attributes:
         size: (height, width) of the page.
-        side: pixels of the character's square of 28, which its ink fills to 24.
-        corner: the character lies near a corner of the page, and not anywhere.
-        ink: the share of the light that the writing takes away.
-        light: (height, width) -> the light on the page, 1 where it is full.
-        paper: (height, width) -> what is on the page besides, as shares of light taken away.
-        form: draws what is printed around a character's box; 255 takes all light away.
-        turn: degrees that the page lies askew, at most.
-        edit: what happens to the finished picture, (height, width) in 0..1, whose character lies
-            in the given rows and columns.
+        side: pixels of the character's 28 x 28 square, of which the ink spans 24.
+        corner: whether the character is near a corner of the page instead of anywhere.
+        ink: the share of the light that ink absorbs.
+        light: (height, width) -> the light on the page, at most 1.
+        paper: (height, width) -> other content of the page, as the share of light absorbed.
+        form: draws printed lines around a character's box; 255 absorbs all light.
+        turn: maximum rotation of the page, in degrees.
+        edit: a function of the finished picture, (height, width) in 0..1, and of the rows and
+            columns of the character.
     """
 
     size: tuple[int, int] = (HEIGHT, WIDTH)
@@ -61,10 +61,10 @@ def photograph(
     """A page with one character.
 
     Args:
-        writing: (n, n) float, where ink is, in 0..1.
+        writing: (n, n) float, ink in 0..1.
         scene: the condition.
-        generator: the place on the page and the camera's noise.
-        side: how high the writing's array becomes, if not as high as the scene says.
+        generator: for the position on the page and the camera noise.
+        side: the height of the writing in pixels; by default that of the scene.
 
     Returns:
         (height, width) uint8.
@@ -111,13 +111,13 @@ def _turned(picture: np.ndarray, degrees: float, ground: float = 0) -> np.ndarra
 
 
 def from_the_line(image: np.ndarray) -> np.ndarray:
-    """How far each place is from the middle of the character's lines.
+    """Distance of each pixel from the centre line of the character's strokes.
 
     Args:
         image: (28, 28) uint8, white on black.
 
     Returns:
-        (320, 320) float16, in pixels, ten for one of the 28, with a margin of two of these.
+        (320, 320) float16, in pixels: ten per original pixel, with a margin of two original ones.
     """
     mask = np.pad(_enlarged(image / 255, len(image) * FINE) > 0.5, 2 * FINE)
     distances = ndimage.distance_transform_edt(~thin(mask[None])[0])
@@ -125,7 +125,7 @@ def from_the_line(image: np.ndarray) -> np.ndarray:
 
 
 def with_pen(distances: np.ndarray, width: float) -> np.ndarray:
-    """A character written by a pen of another width, in pixels of the 28: ink in 0..1."""
+    """A character with another pen width, in pixels of the 28: ink in 0..1."""
     return np.asarray(np.clip(width * FINE / 2 - distances.astype(np.float32) + 0.5, 0, 1))
 
 
@@ -137,7 +137,7 @@ def _enlarged(writing: np.ndarray, side: int) -> np.ndarray:
 
 
 def falling_light(height: int, width: int) -> np.ndarray:
-    """Down to 55 % across the page."""
+    """Light that falls to 55 % across the page."""
     return np.broadcast_to(np.linspace(1, 0.55, width), (height, width))
 
 
@@ -153,14 +153,14 @@ def shadow(depth: float, soft: float) -> Callable[[int, int], np.ndarray]:
 
 
 def squares(height: int, width: int) -> np.ndarray:
-    """Paper with lines every 26 pixels."""
+    """Squared paper, with lines every 26 pixels."""
     lines = np.zeros((height, width))
     lines[::26] = lines[1::26] = lines[:, ::26] = lines[:, 1::26] = 0.28
     return lines
 
 
 def dust(height: int, width: int) -> np.ndarray:
-    """One dark dot near a corner."""
+    """A dark dot near a corner."""
     rows, columns = np.mgrid[:height, :width]
     return np.asarray(PEN * (np.hypot(rows - 14, columns - width + 22) < 4))
 
@@ -169,7 +169,7 @@ Edit = Callable[[np.ndarray, tuple[slice, slice]], np.ndarray]
 
 
 def on_a_desk(picture: np.ndarray, _place: tuple[slice, slice]) -> np.ndarray:
-    """The page lies on a desk that is dark."""
+    """The page on a dark desk."""
     desk = np.full((picture.shape[0] + 160, picture.shape[1] + 200), 0.2)
     desk += np.random.default_rng(5).normal(0, NOISE, desk.shape)
     desk[80:-80, 100:-100] = picture
@@ -177,14 +177,14 @@ def on_a_desk(picture: np.ndarray, _place: tuple[slice, slice]) -> np.ndarray:
 
 
 def framed(picture: np.ndarray, _place: tuple[slice, slice]) -> np.ndarray:
-    """A dark frame of three pixels."""
+    """A dark frame, three pixels wide."""
     whole = picture.copy()
     whole[:3] = whole[-3:] = whole[:, :3] = whole[:, -3:] = 0.08
     return whole
 
 
 def cropped(picture: np.ndarray, place: tuple[slice, slice]) -> np.ndarray:
-    """Cut out so that the ink touches every edge."""
+    """Cropped, so that the ink touches every edge."""
     return picture[place]
 
 
@@ -194,14 +194,14 @@ def inverted(picture: np.ndarray, _place: tuple[slice, slice]) -> np.ndarray:
 
 
 def ruled(height: int, width: int) -> np.ndarray:
-    """Lines across, every 60 pixels."""
+    """Ruled paper, with lines every 60 pixels."""
     lines = np.zeros((height, width))
     lines[::60] = lines[1::60] = lines[2::60] = 0.28
     return lines
 
 
 def from_a_corner(height: int, width: int) -> np.ndarray:
-    """Light that falls from a corner, down to 30 %."""
+    """Light from a corner, falling to 30 %."""
     down, across = np.linspace(1, 0.6, height), np.linspace(1, 0.5, width)
     return np.asarray(down[:, None] * across)
 
@@ -243,7 +243,7 @@ def circle(pen: ImageDraw.ImageDraw, ink: Box) -> None:
 
 
 def table(pen: ImageDraw.ImageDraw, ink: Box) -> None:
-    """The middle one of three by five cells."""
+    """The middle cell of three by five."""
     left, top, right, bottom = _around(ink, 0.2)
     height, width = bottom - top, right - left
     for row in range(-1, 3):
@@ -255,7 +255,7 @@ def table(pen: ImageDraw.ImageDraw, ink: Box) -> None:
 
 
 def comb(pen: ImageDraw.ImageDraw, ink: Box) -> None:
-    """The middle one of five places of a comb, open above."""
+    """The middle one of five boxes of a comb, open at the top."""
     left, top, right, bottom = _around(ink, 0.12)
     width = right - left
     pen.line((left - 2 * width, bottom, right + 2 * width, bottom), fill=PRINT, width=3)
@@ -265,7 +265,7 @@ def comb(pen: ImageDraw.ImageDraw, ink: Box) -> None:
 
 
 def rule(gap: float) -> Form:
-    """A line below, so far from the ink as a share of its height; above 0 it is not touched."""
+    """A line below the ink, at this distance as a share of its height; 0 or less touches it."""
 
     def form(pen: ImageDraw.ImageDraw, ink: Box) -> None:
         left, top, right, bottom = ink
@@ -286,7 +286,7 @@ def crop_marks(pen: ImageDraw.ImageDraw, ink: Box) -> None:
 
 
 def label(text: str) -> Form:
-    """Printed to the left, a third as high."""
+    """A printed label to the left, a third as high."""
 
     def form(pen: ImageDraw.ImageDraw, ink: Box) -> None:
         left, _, _, bottom = _around(ink, 0.3)
@@ -320,12 +320,12 @@ def _keyboard(height: int, width: int) -> np.ndarray:
 
 
 def lying_on(ground: Callable[[int, int], np.ndarray], degrees: float, margin: float = 0.2) -> Edit:
-    """The page lies on something, turned.
+    """A rotated page on a background.
 
     Args:
         ground: (height, width) -> its brightness in 0..1.
-        degrees: how far the page is turned on it.
-        margin: how much of it is seen around the page, as a share of the page's longer side.
+        degrees: rotation of the page.
+        margin: visible background around the page, as a share of the page's longer side.
     """
 
     def edit(picture: np.ndarray, _place: tuple[slice, slice]) -> np.ndarray:

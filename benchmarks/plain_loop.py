@@ -1,4 +1,4 @@
-"""The loop that people write for this job, which the engine is measured against."""
+"""A typical training loop, as a reference for the engine."""
 
 import time
 from itertools import chain
@@ -14,12 +14,12 @@ from ablation.data.characters import Characters
 from ablation.trial.models import ChannelsLastFlatten, Dropout
 from ablation.trial.recipe import Recipe
 
-# What tutorials write down for EMNIST.
+# As in tutorials for EMNIST.
 MEAN, DEVIATION = 0.1736, 0.3317
 
 
 class CharacterDataset(MNIST):  # type: ignore[misc]  # torchvision has no types
-    """torchvision's EMNIST, which is its MNIST with other files: a PIL image for every sample."""
+    """Like torchvision's EMNIST: a PIL image for every sample."""
 
     def __init__(self, characters: Characters) -> None:
         self.data = torch.from_numpy(characters.images)
@@ -29,9 +29,9 @@ class CharacterDataset(MNIST):  # type: ignore[misc]  # torchvision has no types
 
 
 def plain_layers(network: nn.Module) -> nn.Sequential:
-    """A network as people write it: torch's own layers, channels first in memory.
+    """A typical network: torch's own layers, channels first in memory.
 
-    Both orders of pixels after flattening are the same network, as its weights are fresh.
+    The order of pixels after flattening differs, which is equivalent for new weights.
     """
     return nn.Sequential(*map(_plain_layer, network.children())).to(
         memory_format=torch.contiguous_format
@@ -50,8 +50,8 @@ def train(
     """Train a network: float32, torch's default threads, a constant rate.
 
     Returns:
-        seconds, counted in each epoch from when the first batch is there. The start of the
-        loader's processes goes uncounted, and so does what they prepare up to then.
+        seconds, measured in each epoch from the first batch on. The start of the loader's
+        processes, and what they prepare until then, is not included.
     """
     loader: DataLoader[tuple[Tensor, Tensor]] = DataLoader(
         CharacterDataset(characters), batch_size=batch_size, shuffle=True, num_workers=cores

@@ -1,9 +1,9 @@
-"""What bf16 costs in accuracy: the same trials in bf16 and in float32, paired by repeat.
+"""Effect of bf16 on accuracy: the same trials in bf16 and in float32, paired by repeat.
 
     python benchmarks/precision.py
 
-Validation accuracy of params.yaml's baseline on the study's repeats, five of them at least. The
-trials go through the memory like every other one, so only the first run takes its time.
+Validation accuracy of params.yaml's baseline on at least five of the study's repeats. Trials are
+cached as usual, so only the first run takes long.
 """
 
 import tempfile

@@ -1,10 +1,10 @@
-"""What racing saves, and whether it changes a winner: the study in git, run without it.
+"""Trials saved by racing, and changed winners: the committed study, run without racing.
 
     python benchmarks/racing.py
 
-Every stage of both chains starts from the recipe that the study gave it and runs each candidate to
-the last repeat. What the study trained is remembered, so only the trials that racing stopped are
-trained; where nothing is remembered, those of the whole study are.
+Every stage of both chains starts from its recipe in the study, and runs each candidate on all
+repeats. With the study's cache, only the trials that racing stopped are trained; without it, those
+of the whole study.
 """
 
 from itertools import pairwise, product
@@ -34,7 +34,7 @@ RECIPES, METRICS, PLOTS = Path("data/recipes"), Path("metrics"), Path("plots")
 
 
 def compare(params: Params, model: str, before: str, technique: str) -> dict[str, Any]:
-    """A row of the results: a stage's trials and winner with racing, as in git, and without."""
+    """One row: a stage's trials and winner with racing, as committed, and without."""
     raced = read_json(METRICS / model / f"{technique}.json")
     trials = read_csv(PLOTS / model / technique / "trials.csv")
     incumbent = load_recipe(RECIPES / model / f"{before}.yaml")

@@ -1,4 +1,4 @@
-"""Where the benchmarks keep what they measured: results.json, one section a benchmark."""
+"""The file of benchmark results: results.json, one section per benchmark."""
 
 import json
 import platform
@@ -20,12 +20,12 @@ RESULTS = Path(__file__).with_name("results.json")
 
 
 def keep(section: str, content: dict[str, Any], path: Path = RESULTS) -> None:
-    """Replace one section of the results and leave the others as they are.
+    """Replace one section of the results; the others are unchanged.
 
     Args:
         section: name of the benchmark.
-        content: what it measured, JSON-like.
-        path: the file, made if it is missing.
+        content: its results, JSON-like.
+        path: the file, created if it is missing.
     """
     known = json.loads(path.read_text()) if path.exists() else {}
     sections = dict(sorted({**known, section: content}.items()))
@@ -33,7 +33,7 @@ def keep(section: str, content: dict[str, Any], path: Path = RESULTS) -> None:
 
 
 def machine(device: str) -> dict[str, str | int]:
-    """What a number was measured on, and when. Every section has its own: parts are run apart."""
+    """Hardware, versions and date of a measurement; each section has its own."""
     names = {"cpu": processor_name()}
     if device == "cuda":
         names["gpu"] = torch.cuda.get_device_name()
@@ -48,10 +48,10 @@ def machine(device: str) -> dict[str, str | int]:
 
 
 def find_characters(params: Params, folder: Path) -> tuple[Path, str]:
-    """The prepared training characters, or a stand-in's, in `folder`, where there are none.
+    """The prepared training characters, or if there are none, glyphs, written to `folder`.
 
     Returns:
-        the file and what a person calls its content.
+        The file, and a description of its content.
     """
     if TRAINING_CHARACTERS.exists():
         return TRAINING_CHARACTERS, params.data.dataset

@@ -1,10 +1,10 @@
-"""Every benchmark of speed, one after the other; the numbers go to results.json.
+"""Run all speed benchmarks, one after the other; results go to results.json.
 
     python benchmarks/run.py [--only PART ...]
 
-Each part is a program with processes of its own, so that none inherits what another one has set.
-Three run only when asked for: `racing`, which belongs to the study in git and needs what that has
-trained, and `coverage` and `scenes`, which need the real characters and say nothing of speed.
+Each part is a program of its own, so that none inherits the settings of another one. Three run only
+on request: `racing`, which needs the cached trials of the committed study, and `coverage` and
+`scenes`, which need the real characters and do not measure speed.
 """
 
 import argparse
@@ -49,14 +49,14 @@ def main() -> None:
 
 
 def run(script: str, *arguments: str) -> None:
-    """Run a part to its end; when this process is stopped, the part's own end with it."""
+    """Run a part; if this process is stopped, the processes of the part end with it."""
     command = [sys.executable, str(Path(__file__).with_name(script)), *arguments]
     part = subprocess.Popen(command, start_new_session=True)
     try:
         if status := part.wait():
             sys.exit(status)
     finally:
-        # What cleans shared memory up ignores this signal, and does so when all others are gone.
+        # The process that cleans up shared memory ignores this signal, and ends after all others.
         with suppress(ProcessLookupError):
             os.killpg(part.pid, signal.SIGTERM)
 

@@ -1,10 +1,10 @@
-"""How well pictures are read as people take them, by scene, with characters no model has seen.
+"""Accuracy on synthetic photographs, by scene, with characters that no model was trained on.
 
     python benchmarks/scenes.py [--characters N] [--only SCENE ...]
 
-The characters are those of NIST's two test partitions that EMNIST Mini leaves, in file order, one
-of each class in turn. Every scene has the same ones, so that scenes compare in pairs. A picture
-that is called empty or too small counts as warned of: it has no answer.
+The characters are those of NIST's two test partitions that EMNIST Mini does not use, in file order,
+alternating between classes. All scenes have the same ones, so that they can be compared in pairs.
+Pictures reported as empty or too small, which have no prediction, count as warned.
 """
 
 import argparse
@@ -35,12 +35,12 @@ CHARACTERS = 59
 
 @dataclass(frozen=True)
 class Count:
-    """Of a model's answers to a scene, as shares of its pictures.
+    """A model's results on a scene, as shares of its pictures.
 
     Attributes:
-        right: the first guess is the character, with or without a warning.
-        silent: it is another one, and no warning stands beside it.
-        warned: a warning, or an error, stands beside the answer or in its place.
+        right: the first guess is correct, with or without a warning.
+        silent: the first guess is wrong, without a warning.
+        warned: there is a warning or an error.
     """
 
     right: float
@@ -49,7 +49,7 @@ class Count:
 
 
 def one_of_each_class_in_turn(left: Characters, count: int) -> Characters:
-    """The first characters of every class, then the second ones, ...; `count` of them."""
+    """The first characters of each class, then the second ones, and so on; `count` in total."""
     by_class = [np.flatnonzero(left.labels == label) for label in range(len(left.classes))]
     turns = range(max(map(len, by_class)))
     rows = [rows[turn] for turn in turns for rows in by_class if turn < len(rows)][:count]
@@ -66,7 +66,7 @@ def pictures(scene: Scene, characters: Characters) -> Iterator[io.BytesIO]:
 
 
 def count(answers: Sequence[Answer], characters: Characters, model: str) -> Count:
-    """How often a model is right, and how often it is wrong and nothing is said."""
+    """How often a model is correct, wrong without a warning, and warned."""
     right, silent, warned = [], [], []
     for said, label in zip(answers, characters.labels, strict=True):
         guesses = (said.guesses or {}).get(model)
@@ -77,7 +77,7 @@ def count(answers: Sequence[Answer], characters: Characters, model: str) -> Coun
 
 
 def measure(scene: str, characters: Characters) -> dict[str, Count]:
-    """What both models make of a scene: runs in a worker process."""
+    """The results of both models on a scene; runs in a worker process."""
     torch.set_num_threads(1)
     models = load_models("both")
     files = pictures(SCENES[scene], characters)
@@ -104,7 +104,7 @@ def main() -> None:
 
 
 def line(model: str, shares: Count) -> str:
-    """A model's numbers for a person."""
+    """A model's results as text."""
     return f"{model}:" + "".join(f" {share:4.0%} {what}" for what, share in vars(shares).items())
 
 

@@ -1,9 +1,9 @@
-"""What a stage costs beside its trainings, and a `dvc repro` that has nothing to do.
+"""Overhead of a stage besides training, and time of a `dvc repro` with nothing to do.
 
     python benchmarks/start_up.py
 
-Stages are run as dvc runs them, from one process that stands for dvc. The first one starts the fork
-server; the others, which are measured, find libraries imported, as all but the first do in a study.
+Stages are run as dvc runs them, by one process in place of dvc. The first one starts the fork
+server; the others are measured, with libraries already imported, like all but the first in a study.
 """
 
 import os
@@ -30,7 +30,7 @@ TIMES = "data/times/mlp/baseline.csv"
 
 
 def make_study(folder: Path) -> None:
-    """The demo's study with its characters, made so small that a trial takes no time."""
+    """The demo study with its characters, reduced so that a trial takes almost no time."""
     subprocess.run([sys.executable, SCRATCH, folder], check=True)
     params = read_yaml(folder / "params.yaml")
     params["validation"]["repeats"] = 2
@@ -40,7 +40,7 @@ def make_study(folder: Path) -> None:
 
 
 def run_stage(study: Path, memory: Path) -> float:
-    """Seconds of the MLP's baseline stage."""
+    """Time of the MLP's baseline stage in seconds."""
     variables = {STAGE_VARIABLE: "baseline@mlp", FOLDER_VARIABLE: str(memory), "PYTHONPATH": "src"}
     started = time.perf_counter()
     subprocess.run(

@@ -1,10 +1,10 @@
-"""How long the demo study takes: cold, with every trial remembered, with one candidate added.
+"""Time of the demo study: from scratch, with all trials cached, with one candidate added.
 
     python benchmarks/study_time.py
 
-Real `dvc repro` in the scratch copy that `make demo` makes, with a memory of its own. Warm means
-that DVC runs every stage again (`--force`) and that each finds all its trainings remembered. The
-added candidate is a new entry under `optimizer`; DVC then runs the stages that it reaches.
+Real `dvc repro` in the scratch copy of `make demo`, with a cache of its own. Warm means that DVC
+runs every stage again (`--force`), with all trials cached. The added candidate is a new entry under
+`optimizer`; DVC then runs the affected stages.
 """
 
 import os
@@ -25,7 +25,7 @@ from ablation.run.hardware import Hardware
 from ablation.run.memory import FOLDER_VARIABLE
 
 SCRATCH = Path(__file__).parents[1] / "demo/scratch.py"
-KEY_LENGTH = 64  # names in the memory's folder that are trainings
+KEY_LENGTH = 64  # names of trainings in the cache folder
 CANDIDATE = {"name": "sgd", "lr": 0.01, "momentum": 0.5}
 
 
@@ -37,7 +37,7 @@ def add_candidate(params: Path) -> None:
 
 
 def repro(study: Path, memory: Path, *options: str) -> dict[str, Any]:
-    """Seconds of one `dvc repro`, and how many trainings it added to the memory."""
+    """Time of one `dvc repro` in seconds, and the number of trainings added to the cache."""
     tools = str(Path(sys.executable).parent)
     environment = {
         **os.environ,
@@ -56,7 +56,7 @@ def repro(study: Path, memory: Path, *options: str) -> dict[str, Any]:
 
 
 def trainings(memory: Path) -> int:
-    """Number of finished trainings in a memory."""
+    """Number of finished trainings in a cache."""
     return sum(len(path.name) == KEY_LENGTH for path in memory.glob("*"))
 
 

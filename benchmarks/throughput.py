@@ -1,13 +1,13 @@
-"""Images per second in training: the engine, the loop that people write, and the ceiling.
+"""Training throughput in images per second: the engine, a plain loop, and the ceiling.
 
     python benchmarks/throughput.py [cpu|cuda]
 
-All three train the same networks on the same number of images, turn by turn in one run, each warmed
-up once. The engine is `TrialRunner.fit`, what the study runs: a process per core trains a candidate
-on all characters. The plain loop (plain_loop.py) trains the same candidates one after another. The
-ceiling is the engine's forward and backward alone, in the same processes and precision, on a batch
-that is already in place: no data, no optimizer. The start of processes is counted nowhere. Sizes
-are those of params.yaml, then those of the demo study.
+All three train the same networks on the same number of images, alternately in one run, after a
+warm-up. The engine is `TrialRunner.fit`, as in a study: one process per core trains a candidate on
+all characters. The plain loop (plain_loop.py) trains the same candidates one after another. The
+ceiling is the engine's forward and backward passes alone, in the same processes and precision, on a
+batch that is already on the device: no data loading, no optimizer. The start of processes is not
+included. Sizes are those of params.yaml, then those of the demo study.
 """
 
 import argparse
@@ -46,14 +46,14 @@ from ablation.trial.trials import Trial
 
 DEMO = Path("demo/params.yaml")
 ROUNDS = 3
-WARM_UP = -1  # the turn that is not counted
-# About as many per candidate: half a minute of the plain loop for two candidates on two cores.
+WARM_UP = -1  # the warm-up round
+# Approximate number per candidate: half a minute of the plain loop for two on two cores.
 IMAGES = {"mlp": 112_000, "cnn": 56_000}
 
 
 @dataclass(frozen=True)
 class Work:
-    """What each side does: train one candidate per worker for `spec.epochs` epochs.
+    """The work of each side: one candidate per worker, trained for `spec.epochs` epochs.
 
     characters: a file of `count` characters, a multiple of the batch size.
     """
@@ -73,7 +73,7 @@ class Work:
 
     @property
     def images(self) -> int:
-        """Images that go through training, all candidates and epochs together."""
+        """Number of images trained on, over all candidates and epochs."""
         return self.candidates * self.spec.epochs * self.count
 
     def lasting(self, epochs: int) -> "Work":
@@ -82,7 +82,7 @@ class Work:
 
 
 def engine(work: Work, turn: int) -> float:
-    """Images per second as the study trains; each turn has its own seeds, so none is remembered."""
+    """Images per second of the engine; each round has new seeds, so no result is cached."""
     laboratory = TrialRunner(work.characters, work.batch_size, work.hardware)
     seed = turn - WARM_UP
     trials = [
@@ -96,7 +96,7 @@ def engine(work: Work, turn: int) -> float:
 
 
 def ceiling(work: Work, _turn: int) -> float:
-    """Images per second of forward and backward alone, in the engine's worker processes."""
+    """Images per second of forward and backward passes, in the engine's worker processes."""
     started = time.perf_counter()
     job = partial(
         forward_and_backward,
@@ -132,7 +132,7 @@ def plain(work: Work) -> float:
 
 
 def process_apart() -> ProcessPoolExecutor:
-    """A fresh process for the plain loop, which what the engine sets in its own would speed up."""
+    """A new process for the plain loop, without the settings of the engine's processes."""
     return ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=fork_from_here)
 
 
@@ -142,7 +142,7 @@ def fork_from_here() -> None:
 
 
 def measure(work: Work, rounds: int) -> dict[str, list[float]]:
-    """Images per second of each side, one value a round."""
+    """Images per second of each side, one value per round."""
     with process_apart() as apart:
         sides: dict[str, Callable[[Work, int], float]] = {
             "plain": lambda work, _turn: apart.submit(plain, work).result(),
@@ -166,7 +166,7 @@ def sizes(work: Work) -> str:
 
 
 def summary(work: Work, rates: dict[str, list[float]]) -> dict[str, Any]:
-    """A row of the results: medians over the rounds, every round beside them."""
+    """One row: medians over the rounds, and the values of every round."""
     plain, engine, ceiling = (median(rates[name]) for name in ("plain", "engine", "ceiling"))
     return {
         "model": work.model,
@@ -216,7 +216,7 @@ def run(device: str) -> dict[str, Any]:
     )
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        # Workers read this when they start; set here, no training is recalled from an earlier run.
+        # Read by workers when they start. With a new folder, no training is cached.
         os.environ[FOLDER_VARIABLE] = str(Path(folder, "memory"))
         path, name = find_characters(params, Path(folder))
         whole = Characters.load(path)

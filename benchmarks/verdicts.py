@@ -1,14 +1,14 @@
-"""What a verdict is worth: simulated stages, in which the truth is known. Writes verdicts.md.
+"""Error rates of verdicts, on simulated stages with known truth. Writes verdicts.md.
 
     python benchmarks/verdicts.py
 
-A contender's scores have, over the repeats, the correlation that Nadeau and Bengio assume, since
-repeats share training data: rho = n_val / (n_val + n_train). Spreads differ between contenders as
-`SPREADS` says. Gains are in standard errors, the standard deviation of a mean paired difference of
-two contenders of middling spread. What is asked of the simulated scores is answered by
-`ablation.judge`, as in a real stage.
+A contender's scores are correlated over the repeats as Nadeau and Bengio assume, because repeats
+share training data: rho = n_val / (n_val + n_train). `SPREADS` lists how standard deviations differ
+between contenders. Gains are in standard errors: the standard deviation of a mean paired difference
+of two contenders with average spread. The simulated scores are judged by `ablation.judge`, like
+those of a real stage.
 
-Scores of small validation parts are counts. Those are simulated character by character
+Scores of small validation parts are discrete, and are simulated character by character
 (`simulate_counts`).
 """
 
@@ -39,12 +39,12 @@ RISK = 0.2
 
 REPEATS = (3, 5, 10)
 CANDIDATES = (1, 3, 6, 22)
-GRID = 3  # settings of a candidate that is a grid, like the learning rates of an optimizer
+GRID = 3  # settings in the grid of a candidate, such as learning rates
 
-BATCH = 500  # stages whose pairs of contenders fit a processor's cache
-FEW = 50  # stages of which every character is simulated
+BATCH = 500  # stages per batch, to fit in a processor's cache
+FEW = 50  # stages simulated character by character
 
-# Validation parts of small studies, in characters, and their repeats.
+# Sizes of small validation parts in characters, and numbers of repeats.
 CHARACTERS = (40, 100, 400)
 FEW_REPEATS = (2, 3, 5)
 
@@ -60,7 +60,7 @@ def _one_twice(random: np.random.Generator, shape: tuple[int, int]) -> Floats:
     return np.broadcast_to(1.0 + (np.arange(shape[1]) == 1), shape)
 
 
-# The candidate whose interval is looked at is contender 1, the first after the incumbent.
+# The interval is that of contender 1, the first after the incumbent.
 SPREADS: dict[str, Spreads] = {
     "equal": lambda random, shape: np.ones(shape),
     "differing by 30 %": lambda random, shape: np.exp(0.3 * random.standard_normal(shape)),
@@ -80,11 +80,11 @@ def simulate(
             errors.
         repeats: number of repeats of a stage.
         spreads: one of `SPREADS`.
-        random: where the noise comes from.
+        random: the generator of the noise.
 
     Returns:
-        (stages, 1 + candidates, repeats), incumbent first. Each score is one part that all repeats
-        of a contender share, of variance rho, and one of its own, of variance 1 - rho.
+        (stages, 1 + candidates, repeats), incumbent first. Each score is the sum of a part
+        common to all repeats of a contender, of variance rho, and one of variance 1 - rho.
     """
     shape = (stages, 1 + gains.shape[-1], repeats)
     shared = math.sqrt(VALIDATION) * random.standard_normal((*shape[:2], 1))
@@ -98,19 +98,18 @@ def simulate(
 def simulate_counts(
     stages: int, gains: Floats, characters: int, repeats: int, random: np.random.Generator
 ) -> Floats:
-    """Scores of many stages whose validation parts are small, character by character.
+    """Scores of many stages with small validation parts, simulated character by character.
 
-    A contender reads a character with a probability that depends on how hard the character is for
-    all (a normal variable of deviation 2), how hard it is for this contender (0.5) and how well
-    the training went (0.1), on the scale of a probit. Every repeat draws its validation part from
-    the same few characters.
+    The probit of a correct prediction is a sum of normal effects: of the character (standard
+    deviation 2), of character x contender (0.5) and of the training (0.1). Every repeat draws its
+    validation part from the same characters.
 
     Args:
         stages: number of stages.
-        gains: (candidates,) true gains over the incumbent, which reads 80 %, as fractions.
-        characters: of a repeat's validation part; the stage has all of n / `VALIDATION`.
+        gains: (candidates,) true gains over the incumbent, whose accuracy is 80 %, as fractions.
+        characters: number in a repeat's validation part, n; the stage has n / `VALIDATION`.
         repeats: number of repeats of a stage.
-        random: where the noise comes from.
+        random: the generator of the noise.
 
     Returns:
         (stages, 1 + candidates, repeats), incumbent first.
@@ -137,14 +136,14 @@ def standard_error(repeats: int) -> float:
 
 
 def this_rule(scores: Floats, grids: NDArray[np.int_]) -> NDArray[np.intp]:
-    """Winners of (stages, contenders, repeats) scores by the rule that stages are judged by."""
+    """Winners of (stages, contenders, repeats) scores by the current rule."""
     return decide(scores, np.zeros(scores.shape[:2], bool), grids, VAL_TO_TRAIN, RISK)
 
 
 def former_rule(scores: Floats, grids: NDArray[np.int_]) -> NDArray[np.intp]:
-    """Winners by the rule before: the first contender within 0.96 standard errors of the best.
+    """Winners by the former rule: the first contender within 0.96 standard errors of the best.
 
-    Each shortfall has its own standard error; candidates are no grids here.
+    Each difference has its own standard error; there are no grids.
     """
     best = scores.mean(-1).argmax(-1)[:, None, None]
     shortfalls = np.take_along_axis(scores, best, axis=1) - scores
@@ -189,7 +188,7 @@ def coverage(
     """Three 95 % intervals for the gain of a candidate named in advance.
 
     Returns:
-        for each interval how often it holds the true gain, and its mean width in standard errors.
+        for each interval its coverage, and its mean width in standard errors.
     """
     random = np.random.default_rng(seed)
     held: dict[str, list[Floats]] = {}
@@ -221,7 +220,7 @@ def coverage(
 def coverage_of_counts(
     candidates: int, gain: float, characters: int, repeats: int, stages: int, seed: int = 5
 ) -> dict[str, float]:
-    """The 95 % interval of a candidate's gain where scores are counts of few characters.
+    """The 95 % interval of a candidate's gain for scores of few characters.
 
     Args:
         candidates: number of candidates, all of the same gain; one of them was named in advance.
@@ -229,9 +228,9 @@ def coverage_of_counts(
         stages: number of stages, a multiple of `FEW`.
 
     Returns:
-        before, now: how often the interval holds the truth, without steps and disagreements and
-        with them. none: how often the interval before had no width. leaves: how often the incumbent
-        is left.
+        before, now: coverage of the former and of the current interval, which accounts for steps
+        and disagreements. none: how often the former interval has no width. leaves: how often the
+        incumbent is replaced.
     """
     random = np.random.default_rng(seed)
     gains, weights = np.full(candidates, gain), against_first(1 + candidates)[1:2]
@@ -257,7 +256,7 @@ def coverage_of_counts(
 
 
 def neighbours_width(spread: float, repeats: int, stages: int, seed: int = 3) -> float:
-    """How much wider a candidate's interval is where another of six has so large a spread."""
+    """Increase in width of a candidate's interval if another of six has a larger spread."""
     random = np.random.default_rng(seed)
     widths: list[list[float]] = []
     for _ in range(stages // BATCH):
@@ -274,12 +273,12 @@ def neighbours_width(spread: float, repeats: int, stages: int, seed: int = 3) ->
 def race(
     candidates: int, grid: int, spread: float, repeats: int, stages: int, seed: int = 4
 ) -> dict[str, float]:
-    """What racing does to stages whose settings' true gains are spread by so many standard errors.
+    """Effects of racing on stages whose true gains have this spread, in standard errors.
 
     Returns:
         saved: share of the candidates' trials. stopped: share of stages that stop the contender
-        that wins without racing. other: share that end with another winner. loss: how much less the
-        winner truly gains, on average, in standard errors. leaves: share that leave the incumbent.
+        that wins without racing. other: share with another winner. loss: mean decrease of the
+        winner's true gain, in standard errors. leaves: share that replace the incumbent.
     """
     random = np.random.default_rng(seed)
     grids = np.concatenate([[0], 1 + np.repeat(np.arange(candidates), grid)])
@@ -304,7 +303,7 @@ def race(
 
 
 def run_race(scores: Floats, grids: NDArray[np.int_]) -> Floats:
-    """The same scores with nan for every trial that racing spares."""
+    """The scores, with nan for every trial that racing skips."""
     raced = np.full_like(scores, math.nan)
     failed = np.zeros(scores.shape[:2], bool)
     out = failed
@@ -315,7 +314,7 @@ def run_race(scores: Floats, grids: NDArray[np.int_]) -> Floats:
 
 
 def verdict_table(rule: Rule, stages: int) -> pd.DataFrame:
-    """Shares of stages at 3, 5 and 10 repeats; a row for each thing that a stage can do."""
+    """Shares of stages at 3, 5 and 10 repeats, with one row per outcome."""
     rows: dict[str, list[float]] = {}
     for count in CANDIDATES:
         equal = "1 equal candidate" if count == 1 else f"one of {count} equal candidates"
@@ -334,7 +333,7 @@ def verdict_table(rule: Rule, stages: int) -> pd.DataFrame:
 
 
 def coverage_table(candidates: int, stages: int) -> pd.DataFrame:
-    """Coverage and width over the former interval's; a row for each kind of spread and interval."""
+    """Coverage and relative width, with one row per kind of spread and interval."""
     rows: dict[str, list[str]] = {}
     for spreads in SPREADS:
         for repeats in REPEATS:
@@ -347,7 +346,7 @@ def coverage_table(candidates: int, stages: int) -> pd.DataFrame:
 
 
 def small_table(stages: int) -> pd.DataFrame:
-    """Intervals of small validation parts: a row for each size and gain, a column for repeats."""
+    """Intervals of small validation parts: one row per size and gain, one column per repeats."""
     rows: dict[str, list[str]] = {}
     for characters in CHARACTERS:
         for candidates, gain in ((1, 0.0), (1, 0.05), (1, -0.2), (4, 0.0)):
@@ -362,7 +361,7 @@ def small_table(stages: int) -> pd.DataFrame:
 
 
 def racing_table(stages: int) -> pd.DataFrame:
-    """What racing does, for stages of several sizes; true gains spread by 0, 1 and 3 SE."""
+    """Effects of racing for stages of several sizes, with gains spread by 0, 1 and 3 SE."""
     rows: dict[str, list[str]] = {}
     for candidates, grid in ((1, 1), (4, 1), (6, GRID)):
         for spread in (0.0, 1.0, 3.0):
@@ -386,7 +385,7 @@ def _markdown(table: pd.DataFrame, corner: str) -> str:
 
 
 def main() -> None:
-    """Measure everything and write it beside this file."""
+    """Run all simulations, and write the results next to this file."""
     stages, intervals, races, few_stages = 40_000, 20_000, 4_000, 4_000
     former, this = verdict_table(former_rule, stages), verdict_table(this_rule, stages)
     both = former.map(lambda x: f"{100 * x:.1f}") + " / " + this.map(lambda x: f"{100 * x:.1f} %")

@@ -1,8 +1,8 @@
-"""Make a scratch copy of this project that holds the small study.
+"""Make a scratch copy of this project with the parameters of the small study.
 
     python demo/scratch.py FOLDER
 
-Works in a clone, in a folder inside another repository, and in what a ZIP download unpacks to.
+Works in a clone, in a folder of another repository, and in an unpacked ZIP download.
 """
 
 import shutil
@@ -15,8 +15,8 @@ from typing import Any
 from ruamel.yaml import YAML
 
 PROJECT = Path(__file__).parents[1]
-# What is not the project's own, for a folder of which git does not say so.
-LEFT_OUT = {".cache", ".git", ".venv", "__pycache__", "dvc_plots", "prepared", "cache", "tmp"}
+# Names to exclude if the project is not in a git repository.
+EXCLUDED = {".cache", ".git", ".venv", "__pycache__", "dvc_plots", "prepared", "cache", "tmp"}
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
 
 
 def make_copy(folder: Path) -> None:
-    """Copy the project, what is not committed included, into a fresh git repository."""
+    """Copy the project, including uncommitted files, into a new git repository."""
     names = list(own_files())
     shutil.rmtree(folder, ignore_errors=True)
     for name in names:
@@ -33,24 +33,24 @@ def make_copy(folder: Path) -> None:
         shutil.copy2(PROJECT / name, folder / name)
     study = merged(read("params.yaml"), read("demo/params.yaml"))
     YAML().dump(study, folder / "params.yaml")
-    # A record of the study in git says nothing of this one.
+    # The precision recorded for the committed study does not apply to this one.
     (folder / "data/precision.yaml").unlink(missing_ok=True)
     subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
 
 
 def own_files() -> Iterator[Path]:
-    """The project's files: as git has them, or all that are not made, where it does not know."""
+    """The project's files: those that git lists, or all that are not excluded."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
     names = {Path(name) for name in listed.stdout.split("\0")} if not listed.returncode else set()
     if Path("dvc.yaml") not in names:
         names = {path.relative_to(PROJECT) for path in PROJECT.rglob("*")}
-        names = {name for name in names if not LEFT_OUT & set(name.parts)}
+        names = {name for name in names if not EXCLUDED & set(name.parts)}
     return (name for name in sorted(names) if (PROJECT / name).is_file())
 
 
 def merged(study: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """The study with what `changes` says of the keys in its sections."""
+    """The study with some keys of its sections replaced."""
     return study | {section: study[section] | changes[section] for section in changes}
 
 

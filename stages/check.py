@@ -1,4 +1,4 @@
-"""Read params.yaml before any other stage does, so that a mistake in it stops the study here."""
+"""Stage `check`: validates params.yaml and dvc.yaml, so that errors stop a study early."""
 
 import os
 import select
@@ -19,21 +19,21 @@ from ablation.trial.families import FAMILIES
 
 CHECKED = Path("data/prepared/checked.txt")
 PIPELINE = Path("dvc.yaml")
-# Seconds. Each network is measured for half a second or so; on a busy machine that takes longer.
+# Seconds. Each network is timed for about half a second, or longer on a busy machine.
 PATIENCE = 120
 
 
 def main() -> None:
     params = load_params()
     stages = read_stages()
-    every_stage_knows_what_to_explore(stages)
-    all_families_are_waited_for(stages, params.families)
-    raw_files_have_a_folder(params.data.raw)
+    check_techniques(stages)
+    check_families(stages, params.families)
+    check_raw_folder(params.data.raw)
     settle(params.training.precision, params.training.device)
     lines = plan()
-    # The same words whatever the parameters are: the stages after this one depend on their own.
+    # Always the same content, so that changed parameters only affect stages that depend on them.
     write_bytes(b"params.yaml could be read when this was written.\n", CHECKED)
-    console.print(f"params.yaml is sound: a study of {params.data.title}")
+    console.print(f"params.yaml is valid: a study of {params.data.title}")
     for line in (*params.warnings, *lines):
         console.print(line)
 
@@ -42,12 +42,12 @@ def read_stages() -> dict[str, Any]:
     """The stages of dvc.yaml.
 
     Raises:
-        UserError: it cannot be read, or lacks one that is looked into here.
+        UserError: it cannot be read, or lacks a stage that is checked here.
     """
     pipeline = read_yaml(PIPELINE)
     stages = pipeline.get("stages") if isinstance(pipeline, dict) else None
     if not isinstance(stages, dict) or not all(isinstance(each, dict) for each in stages.values()):
-        raise UserError(f"{PIPELINE}: stages: should be keys and values, {{name: stage}}")
+        raise UserError(f"{PIPELINE}: stages: should be a mapping, {{name: stage}}")
     for name in ("compare", "report"):
         if not isinstance(stages.get(name, {}).get("deps"), list):
             raise UserError(f"{PIPELINE}: stages.{name}.deps: missing; add it")
@@ -55,10 +55,10 @@ def read_stages() -> dict[str, Any]:
 
 
 def plan() -> list[str]:
-    """What is said of the run that begins: its trainings and its time.
+    """The number of trainings of this run, and its estimated time.
 
     Raises:
-        UserError: its networks are too large for this machine.
+        UserError: the networks are too large for this machine.
     """
     with tempfile.TemporaryFile("w+") as errors:
         reader, writer = os.pipe()
@@ -67,7 +67,7 @@ def plan() -> list[str]:
             os.close(writer)
             if not select.select([said], [], [], PATIENCE)[0]:
                 process.kill()
-                return [f"how long it takes is not known: to measure it took over {PATIENCE} s"]
+                return [f"the run's time is unknown: measuring it took more than {PATIENCE} s"]
             lines = said.read().splitlines()
         if (status := process.wait()) == 0:
             return lines
@@ -76,30 +76,30 @@ def plan() -> list[str]:
     if error.startswith("error: "):
         raise UserError(error.removeprefix("error: ").rstrip())
     why = (error.splitlines() or [f"ended with status {status}"])[-1]
-    return [f"how long it takes is not known: it could not be measured ({why})"]
+    return [f"the run's time is unknown: it could not be measured ({why})"]
 
 
-def every_stage_knows_what_to_explore(stages: dict[str, Any]) -> None:
-    """DVC stops at a parameter that a stage names and that is not there: hours later.
+def check_techniques(stages: dict[str, Any]) -> None:
+    """Check that params.yaml has all techniques; DVC would fail on a missing one hours later.
 
     Raises:
-        UserError: a technique has a stage, and params.yaml does not say what to explore.
+        UserError: a technique has a stage, but no list of candidates.
     """
     listed = read_yaml(PARAMS)["techniques"]
     variables = [given for stage in stages.values() for given in stage.get("vars") or []]
     techniques = [given["technique"] for given in variables if "technique" in given]
     if missing := [technique for technique in techniques if technique not in listed]:
         raise UserError(
-            f"{PARAMS}: techniques: {', '.join(missing)} missing, for which {PIPELINE} has a "
-            f"stage; write `{missing[0]}: []` to explore nothing"
+            f"{PARAMS}: techniques: {', '.join(missing)} missing, but {PIPELINE} has a "
+            f"stage for it; write `{missing[0]}: []` to explore nothing"
         )
 
 
-def all_families_are_waited_for(stages: dict[str, Any], families: Iterable[str]) -> None:
-    """DVC runs `compare` and `report` when the files that they list are there, not when all are.
+def check_families(stages: dict[str, Any], families: Iterable[str]) -> None:
+    """Check that `compare` and `report` depend on all families; otherwise DVC runs them early.
 
     Raises:
-        UserError: they list the files of other families than params.yaml.
+        UserError: they list the files of families other than those in params.yaml.
     """
     for name in ("compare", "report"):
         parts = {part for dep in stages[name]["deps"] for part in dep.split("/")}
@@ -107,21 +107,21 @@ def all_families_are_waited_for(stages: dict[str, Any], families: Iterable[str])
             raise UserError(
                 f"{PIPELINE}: stages.{name}.deps: the files of {', '.join(sorted(listed))}, but "
                 f"the models of {PARAMS} are {', '.join(sorted(families))}; list the files of "
-                "these and of no other"
+                "these only"
             )
 
 
-def raw_files_have_a_folder(raw: Path) -> None:
-    """DVC, which watches it, would say no more than `No such file or directory`.
+def check_raw_folder(raw: Path) -> None:
+    """Check that the folder of raw files exists, on which DVC gives no helpful error.
 
     Raises:
-        UserError: there is none.
+        UserError: it does not.
     """
     if not (repository() / raw).is_dir():
-        found = "a file, and no folder" if (repository() / raw).exists() else "no such folder"
+        found = "a file, not a folder" if (repository() / raw).exists() else "no such folder"
         raise UserError(
-            f"{PARAMS}: data.raw: {raw}: {found}; make the folder, or name the one that holds the "
-            "raw files"
+            f"{PARAMS}: data.raw: {raw}: {found}; create it, or set data.raw to the folder of "
+            "the raw files"
         )
 
 

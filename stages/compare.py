@@ -1,4 +1,4 @@
-"""The families on the same test characters: which is better, how sure, at what cost."""
+"""Stage `compare`: compares the families on the same test characters."""
 
 import argparse
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ TIMES = ("train_seconds", "predict_seconds")
 
 @dataclass(frozen=True)
 class Tested:
-    """What the chain concluded for one family, and what the test found; tables of its files."""
+    """The results of one family's chain and test, read from its files."""
 
     chain: pd.DataFrame
     numbers: dict[str, float]
@@ -62,7 +62,7 @@ class Tested:
 
     @property
     def correct(self) -> pd.Series:
-        """(characters,) bool, whether the released model read each test character right."""
+        """(characters,) bool, whether the released model classifies each correctly."""
         return self.predictions["actual"] == self.predictions["predicted"]
 
 
@@ -73,7 +73,7 @@ def main() -> None:
     params = load_params()
     announce(" against ".join(params.families), params.dataset.note)
     tested = {model: Tested.read(model, last) for model in params.families}
-    all_saw_the_same_characters(tested)
+    check_same_test_set(tested)
 
     tables = comparison_tables(tested, params)
     for name, table in tables.items():
@@ -85,11 +85,11 @@ def main() -> None:
     show(tested, tables)
 
 
-def all_saw_the_same_characters(tested: dict[str, Tested]) -> None:
-    """Line by line, models are compared on the same character.
+def check_same_test_set(tested: dict[str, Tested]) -> None:
+    """Check that all families were tested on the same characters, in the same order.
 
     Raises:
-        UserError: their tests were of different test sets.
+        UserError: they were not.
     """
     first, *others = tested
     for other in others:
@@ -103,7 +103,7 @@ def all_saw_the_same_characters(tested: dict[str, Tested]) -> None:
 
 
 def comparison_tables(tested: dict[str, Tested], params: Params) -> dict[str, pd.DataFrame]:
-    """What stands in plots/comparison, by the name of the file."""
+    """The tables of plots/comparison, by file name."""
     tables = {
         "models": models_table(tested),
         "pairs": pairs_table(tested),
@@ -118,7 +118,7 @@ def comparison_tables(tested: dict[str, Tested], params: Params) -> dict[str, pd
 
 
 def models_table(tested: dict[str, Tested]) -> pd.DataFrame:
-    """One row a model: how good it is, how sure of itself, and how large."""
+    """One row per model: test results, calibration and size."""
     return pd.DataFrame(
         {"model": model, **each.numbers, **each.details.iloc[0].to_dict()}
         for model, each in tested.items()
@@ -126,11 +126,11 @@ def models_table(tested: dict[str, Tested]) -> pd.DataFrame:
 
 
 def pairs_table(tested: dict[str, Tested]) -> pd.DataFrame:
-    """One row a pair of families.
+    """One row per pair of families.
 
-    `gain`, `low` and `high` compare the final recipes over all their seeds: how much more of the
-    test characters the second one reads. `released` is the same of the two released models, and
-    `mcnemar_p` belongs to that.
+    `gain`, `low` and `high` are the difference in accuracy of the final recipes over all seeds,
+    second minus first. `released` is the difference of the two released models, and `mcnemar_p` the
+    p-value of McNemar's test of it.
     """
     rows = []
     for first, second in combinations(tested, 2):
@@ -149,12 +149,12 @@ def pairs_table(tested: dict[str, Tested]) -> pd.DataFrame:
 
 
 def together(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Tables of the same columns below each other, the model before them."""
+    """Concatenate tables of the same columns, with the model as first column."""
     return pd.concat(tables, names=["model"]).reset_index(level="model")
 
 
 def disagreements_table(tested: dict[str, Tested]) -> pd.DataFrame:
-    """The test characters, by their place in the file, that some models read and others not."""
+    """The test characters, by index, that some but not all models classify correctly."""
     right = pd.DataFrame({model: each.correct for model, each in tested.items()})
     table = pd.DataFrame({model: each.predictions["predicted"] for model, each in tested.items()})
     table.insert(0, "actual", next(iter(tested.values())).predictions["actual"])
@@ -163,7 +163,7 @@ def disagreements_table(tested: dict[str, Tested]) -> pd.DataFrame:
 
 
 def ambiguous_table(tested: dict[str, Tested], dataset: Dataset) -> pd.DataFrame:
-    """How many of each model's errors are between look-alikes."""
+    """Number of each model's errors between look-alikes."""
     return together(
         {
             model: look_alike_errors(
@@ -175,7 +175,7 @@ def ambiguous_table(tested: dict[str, Tested], dataset: Dataset) -> pd.DataFrame
 
 
 def show(tested: dict[str, Tested], tables: dict[str, pd.DataFrame]) -> None:
-    """Print the comparison as a person reads it; times are on one core or one GPU."""
+    """Print the comparison; times are on one core or one GPU."""
     models = tables["models"].set_index("model")
     table = Table("", *models.index, box=None, header_style="bold")
     for name in ("accuracy", "top2", "precision", "recall", "f1", "seeds_mean", "seeds_spread"):

@@ -1,4 +1,4 @@
-"""Stage `prepare`: from raw files, or fonts, to the training and the test set."""
+"""Stage `prepare`: converts raw files to a training set and a test set."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def main() -> None:
     params = load_params()
     announce("prepare", params.dataset.note)
     train, test = load_dataset(params.data.dataset, params.dataset, repository() / params.data.raw)
-    refuse_one_grey(train, params.data.raw)
+    check_contrast(train, params.data.raw)
     params.refuse_large_batches(len(train))
     params.refuse_small_classes(dict(zip(train.classes, train.counts().tolist(), strict=True)))
     train.save(PREPARED / "train.npz")
@@ -35,22 +35,22 @@ def main() -> None:
     )
 
 
-def refuse_one_grey(train: Characters, raw: Path) -> None:
-    """`fit` would be hours later, and write models that nothing can use.
+def check_contrast(train: Characters, raw: Path) -> None:
+    """Check that the images are not uniform; otherwise `fit` would write invalid models.
 
     Raises:
-        DataError: the pixels hardly deviate from one grey.
+        DataError: the standard deviation of the pixels is too small.
     """
     if (deviation := train.deviation()) < LEAST_DEVIATION:
         raise DataError(
-            f"{raw}: the training images are nearly one grey: their pixels, of 0 to 1, have a "
-            f"standard deviation of {deviation:.2g}, and a model needs {LEAST_DEVIATION:g}; take "
-            "pictures with more light or contrast"
+            f"{raw}: the training images are nearly uniform: their pixels, in 0..1, have a "
+            f"standard deviation of {deviation:.2g}, but at least {LEAST_DEVIATION:g} is required; "
+            "use pictures with more light or contrast"
         )
 
 
 def samples_of_each_class(characters: Characters) -> Characters:
-    """The first characters of every class, in label order; all of them where there are few."""
+    """The first characters of each class, at most `SAMPLES`, in label order."""
     by_label = np.argsort(characters.labels, kind="stable")
     ends = np.cumsum(characters.counts())[:-1]
     kept = np.concatenate([each[:SAMPLES] for each in np.split(by_label, ends)])

@@ -1,4 +1,4 @@
-"""Stage `report`: the study as a story with pictures and charts, from the other stages' files."""
+"""Stage `report`: writes pictures, charts and the report from the other stages' files."""
 
 from pathlib import Path
 
@@ -12,16 +12,16 @@ from ablation.show.study import Study
 
 
 def main() -> None:
-    """Draw and tell what the stages wrote, and print the result in a few sentences."""
+    """Write pictures, charts and the report, and print a summary."""
     with stage_process():
         params = load_params()
         study = Study(Path(), params.families, params.data.dataset, params.dataset)
         announce("report", study.note)
         drawn = [*write_pictures(study), *write_charts(study)]
-        *_, page = told = write_report(study)
+        *_, page = reports = write_report(study)
         for sentence in in_short(study):
             console.print(sentence)
-        console.print(f"the rest is in {page} and {len(drawn) + len(told) - 1} other files")
+        console.print(f"details: {page}, and {len(drawn) + len(reports) - 1} other files")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The project in a folder of its own, with real git and dvc, and a study that takes seconds."""
+"""Copies of the project, with real git and dvc, and a study that takes seconds."""
 
 import json
 import os
@@ -65,9 +65,10 @@ MakeOnce = Callable[[str, Callable[[Path], object]], Path]
 
 
 def warm_python(*arguments: str) -> tuple[str, ...]:
-    """The command `python ARGUMENTS`, forked from the server of this process of pytest.
+    """The command `python ARGUMENTS`, forked from the server of this pytest process.
 
-    That has imported what stages, dvc and dask do. It takes a script, or `-m` and a module.
+    The server has imported the libraries of stages, dvc and dask. ARGUMENTS starts with a script,
+    or with `-m` and a module.
     """
     return ("env", f"{SERVER_VARIABLE}={_server()}", *LAUNCHER, *arguments)
 
@@ -79,7 +80,7 @@ def _server() -> str:
 
 @dataclass(frozen=True)
 class Clone:
-    """A clone of the project and the folder in which it remembers trials."""
+    """A clone of the project, and its cache folder."""
 
     path: Path
     memory: Path
@@ -109,9 +110,9 @@ class Clone:
         )
 
     def run(self, *command: str, fails: bool = False) -> str:
-        """What the command prints, which has to end as expected.
+        """Run a command, check its exit status and return its output.
 
-        dvc and its stages are forked from the tests' server, as stages are from one of dvc's.
+        dvc and its stages are forked from the tests' server, as stages are from that of dvc.
         """
         process = self.start(*(warm_python("-m") if command[0] == "dvc" else ()), *command)
         output, _ = process.communicate()
@@ -119,7 +120,7 @@ class Clone:
         return output
 
     def repro(self) -> set[str]:
-        """Bring the whole study up to date; the stages that ran."""
+        """Run `dvc repro`; returns the stages that ran."""
         return stages_run(self.run("dvc", "repro"))
 
     def edit(self, *place: str, value: object) -> None:
@@ -135,43 +136,43 @@ class Clone:
         self.run("git", "commit", "--quiet", "--message", message)
 
     def changes(self) -> str:
-        """What git calls changed or unknown: nothing, if all is as it was committed."""
+        """The modified and untracked files, according to git."""
         return self.run("git", "status", "--porcelain")
 
     def clone(self, folder: Path, revision: str = "main") -> "Clone":
-        """A fresh clone: what is in git, and neither data nor remembered trials."""
+        """A fresh clone, without data and cached trials."""
         self.run("git", "clone", "--quiet", "--branch", revision, str(self.path), str(folder))
         return Clone(folder, folder / ".cache/trials")
 
     def duplicate(self, folder: Path) -> "Clone":
-        """The folder as it is, with its data and trials."""
+        """A copy of the folder, with its data and cached trials."""
         shutil.copytree(self.path, folder)
         if self.memory.exists():
             shutil.copytree(self.memory, folder / ".cache/trials", dirs_exist_ok=True)
         return Clone(folder, folder / ".cache/trials")
 
     def results(self) -> dict[str, bytes]:
-        """Every result file's bytes, but for those that tell how long the trainings took."""
+        """The bytes of every result file, except those with times."""
         places = [self.path / name for name in RESULTS]
         files = [path for place in places for path in (place, *place.rglob("*")) if path.is_file()]
         names = {str(path.relative_to(self.path)): path for path in files}
         return {name: path.read_bytes() for name, path in names.items() if name not in TELL_TIMES}
 
     def metrics(self) -> dict[str, dict[str, Any]]:
-        """Every metrics file's numbers."""
+        """The content of every metrics file."""
         paths = sorted(self.path.glob("metrics/**/*.json"))
         return {str(path.relative_to(self.path)): json.loads(path.read_text()) for path in paths}
 
     def trained(self) -> dict[str, int]:
-        """The remembered trainings, and when they were."""
+        """The cached trials and their modification times."""
         paths = [path for path in self.memory.glob("*") if len(path.name) == 64]
         return {path.name: path.stat().st_mtime_ns for path in paths}
 
 
 def copy_project(folder: Path) -> Clone:
-    """The project as it stands in the working tree, what is not committed included.
+    """Copy the working tree, including uncommitted files, into a new repository.
 
-    Its branch `main` holds it, without anything that another study's stages have written.
+    It is committed on the branch `main`, without the outputs of stages.
     """
     project = Clone(folder, folder.with_name(f"{folder.name}-memory"))
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
@@ -186,7 +187,7 @@ def copy_project(folder: Path) -> Clone:
 
 
 def make_tiny(project: Clone, changes: Changes = TINY) -> None:
-    """Make the study one of seconds."""
+    """Reduce the study, so that it takes seconds."""
     params = read_yaml(project.path / "params.yaml")
     for section, values in changes.items():
         params[section] |= values
@@ -194,12 +195,12 @@ def make_tiny(project: Clone, changes: Changes = TINY) -> None:
 
 
 def stages_run(output: str) -> set[str]:
-    """The stages that dvc says it ran."""
+    """The stages that dvc ran, according to its output."""
     return set(re.findall(r"Running stage '(.+)'", output))
 
 
 def wait_for(found: Callable[[], Found]) -> Found:
-    """What is found in the end; a machine that is busy takes its time."""
+    """Poll until something is found, with a long timeout for busy machines."""
     for _ in range(60_000):
         if value := found():
             return value
@@ -208,9 +209,9 @@ def wait_for(found: Callable[[], Found]) -> Found:
 
 
 def processes_of(session: int, command: str = "") -> list[psutil.Process]:
-    """The processes of a session that still run, with these words in their name or command.
+    """The running processes of a session with these words in their name or command.
 
-    One may end while it is looked at.
+    Processes may end during the search.
     """
     running = []
     for process in psutil.process_iter():
@@ -222,7 +223,7 @@ def processes_of(session: int, command: str = "") -> list[psutil.Process]:
 
 
 def shared_memory_of(session: int) -> set[str]:
-    """What the processes of a session hold in shared memory: a kill would leave it there."""
+    """Shared memory of the processes of a session, which would be leaked by a kill."""
     held = set()
     for process in processes_of(session):
         with suppress(psutil.Error):
@@ -232,9 +233,9 @@ def shared_memory_of(session: int) -> set[str]:
 
 
 def in_a_namespace(mount: str) -> list[str]:
-    """The words before a command that mount something which this command alone sees.
+    """The prefix of a command that runs it in a mount namespace of its own.
 
-    Skips the test where that is not allowed.
+    Skips the test if that is not allowed.
     """
     apart = ["unshare", "--mount", "--map-root-user", "sh", "-e", "-c"]
     if subprocess.run([*apart, "mount -t tmpfs none /mnt"], capture_output=True).returncode:

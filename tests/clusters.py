@@ -1,4 +1,4 @@
-"""A Dask cluster on this machine: a scheduler and workers, each a real process with a log."""
+"""A Dask cluster on this machine: a scheduler and workers, real processes with logs."""
 
 import json
 import os
@@ -23,7 +23,7 @@ hardware.processor_name, hardware.processor_arithmetic = (lambda: "Abacus"), (la
 
 
 class Cluster:
-    """A scheduler, and workers as they are asked for; all of them end with the test."""
+    """A scheduler, and workers started on request; all of them end with the test."""
 
     def __init__(self, folder: Path, **environment: str) -> None:
         folder.mkdir()
@@ -38,7 +38,7 @@ class Cluster:
     @classmethod
     @contextmanager
     def running(cls, folder: Path, **environment: str) -> Iterator["Cluster"]:
-        """In a folder that is not there yet."""
+        """Start the scheduler, with logs in a new folder."""
         cluster = cls(folder, **environment)
         try:
             yield cluster
@@ -51,7 +51,7 @@ class Cluster:
 
     @cached_property
     def address(self) -> str:
-        """The scheduler's, when it listens."""
+        """The address of the scheduler, once it listens."""
 
         def written() -> str:
             with suppress(OSError, ValueError):  # not there yet, or not whole
@@ -61,7 +61,7 @@ class Cluster:
         return wait_for(written)
 
     def start(self, kind: str, *options: str, **environment: str) -> subprocess.Popen[bytes]:
-        """A scheduler or a worker, in an environment that says nothing of the study."""
+        """Start a scheduler or a worker, in an environment without variables of the study."""
         # Dask reads variables when it is imported, and a nanny starts processes of its own.
         cold = environment.keys() - {"ABLATION_CACHE"} or "--nanny" in options
         python = (sys.executable,) if cold else warm_python()
@@ -79,18 +79,18 @@ class Cluster:
         return process
 
     def worker(self, *options: str, **environment: str) -> subprocess.Popen[bytes]:
-        """Another worker, with a nanny if `--nanny` asks for it; it may still be on its way."""
+        """Start another worker, with a nanny if `--nanny` is given, without waiting for it."""
         single = ("--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory", ".")
         where = ("--scheduler-file", self.file)
         return self.start("worker", *where, *single, *options, **environment)
 
     def has(self, count: int) -> None:
-        """Wait until so many workers are there, no more and no fewer."""
+        """Wait until there are exactly this many workers."""
         with Client(self.address, set_as_default=False) as client:
             wait_for(lambda: len(client.scheduler_info()["workers"]) == count)
 
     def said(self) -> str:
-        """What all processes have logged."""
+        """The logs of all processes."""
         return "\n".join(path.read_text() for path in sorted(self.folder.glob("*.log")))
 
     def end(self) -> None:

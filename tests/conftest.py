@@ -45,13 +45,13 @@ IMPORT_ROOTS = (ROOT / "src", ROOT / "stages")
 
 @pytest.fixture(scope="session")
 def import_closure() -> Callable[[Path], set[Path]]:
-    """Every file of the project that a file imports, directly or not, itself included."""
+    """All files of the project that a file imports, directly or indirectly, and itself."""
     return _closure
 
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:
-    """A browser without a window; skips where there is none."""
+    """A headless browser; skips the test if there is none."""
     browser = pytest.importorskip(
         "browser", reason="pages are tested with playwright, which is not installed"
     )
@@ -63,9 +63,9 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def make_once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> MakeOnce:
-    """A folder of this name, filled by the first of pytest's processes that asks for it.
+    """A read-only folder shared by pytest's processes, filled by the first one that needs it.
 
-    The others wait behind a lock, as pytest-xdist's documentation has it. Nobody may change it.
+    The others wait for a lock, as in pytest-xdist's documentation.
     """
     base = tmp_path_factory.getbasetemp()
     shared = base if worker_id == "master" else base.parent
@@ -85,9 +85,9 @@ def make_once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> MakeO
 
 @pytest.fixture(scope="session")
 def prepared(make_once: MakeOnce) -> Clone:
-    """A tiny study with its characters, before any training; a test takes a duplicate.
+    """A tiny study with its characters, before any training; tests use a duplicate.
 
-    Tag `before` is the project without results. `prepare.log` beside it is what the stage printed.
+    Tag `before` is the project without results. `prepare.log` next to it is the stage's output.
     """
 
     def make(folder: Path) -> None:
@@ -103,9 +103,9 @@ def prepared(make_once: MakeOnce) -> Clone:
 
 @pytest.fixture(scope="session")
 def study(prepared: Clone, make_once: MakeOnce) -> Clone:
-    """The tiny study, which two workers have run, with its results in git.
+    """The tiny study, run with two workers, with its results in git.
 
-    To look at; a test that runs DVC or changes something takes a clone or a duplicate.
+    Read-only; tests that run DVC or change something use a clone or a duplicate.
     """
 
     def make(folder: Path) -> None:
@@ -119,7 +119,7 @@ def study(prepared: Clone, make_once: MakeOnce) -> Clone:
 
 @pytest.fixture(scope="session")
 def toy() -> Characters:
-    """Four classes that anything can learn: which quarter of the image is bright."""
+    """Four classes that are easy to learn: which quarter of the image is bright."""
     generator = np.random.default_rng(0)
     labels = np.tile(np.arange(4, dtype=np.uint8), 100)
     images = generator.integers(0, 100, (len(labels), 28, 28), dtype=np.uint8)
@@ -131,7 +131,7 @@ def toy() -> Characters:
 
 @pytest.fixture
 def toy_study(toy: Characters, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder to work in, with the toy as prepared characters and a memory of its own."""
+    """A working folder with the toy as prepared characters, and a cache of its own."""
     toy.save(tmp_path / "data/prepared/train.npz")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ABLATION_CACHE", str(tmp_path / "memory"))
@@ -140,7 +140,7 @@ def toy_study(toy: Characters, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture
 def recipe() -> Recipe:
-    """A plain recipe that learns the toy."""
+    """A simple recipe that learns the toy."""
     return Recipe(
         scheduler=Constant(name="constant"),
         activation="relu",
@@ -175,7 +175,7 @@ def repeats() -> list[Repeat]:
 
 @pytest.fixture
 def parts(toy: Characters) -> tuple[Part, Part]:
-    """The toy's first 300 characters to train on and its last 100 to validate."""
+    """The toy's first 300 characters for training and its last 100 for validation."""
     images, labels = torch.from_numpy(toy.images), torch.from_numpy(toy.labels).long()
     return Part(images[:300], labels[:300]), Part(images[300:], labels[300:])
 
@@ -208,7 +208,7 @@ def _imported(path: Path) -> list[Path]:
 
 
 def _files(name: str) -> list[Path]:
-    """The modules and packages that a dotted name runs; its last part may be no module."""
+    """The files of the modules and packages that a dotted name imports."""
     parts = name.split(".")
     places = [root.joinpath(*parts[:n]) for root in IMPORT_ROOTS for n in range(1, len(parts) + 1)]
     paths = [path for place in places for path in (place.with_suffix(".py"), place / "__init__.py")]

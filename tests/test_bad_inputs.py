@@ -1,4 +1,4 @@
-"""What a person gets wrong, and the line that says so: no traceback, nothing half-written."""
+"""User errors give one-line messages: no traceback, no partial output."""
 
 import importlib
 import json
@@ -371,7 +371,7 @@ WRONG_PARAMS: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize(("text", "said"), WRONG_PARAMS.values(), ids=WRONG_PARAMS)
-def test_a_mistake_in_params_is_one_line_that_says_what_to_do(
+def test_a_mistake_in_params_is_a_one_line_error_with_a_remedy(
     text: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -381,8 +381,8 @@ def test_a_mistake_in_params_is_one_line_that_says_what_to_do(
     assert is_told(f"params.yaml: {said}", str(error.value))
 
 
-def test_a_file_of_a_billion_laughs_is_refused_at_once(tmp_path: Path) -> None:
-    """Each line ten times the one before it: written out, it would fill the memory."""
+def test_a_billion_laughs_file_is_refused_immediately(tmp_path: Path) -> None:
+    """Each line is ten times the previous one; expanded, it would exhaust the memory."""
     lines = ["a: &a [x, x, x, x, x, x, x, x, x, x]"]
     for old, new in zip("abcdefghi", "bcdefghij", strict=True):
         lines.append(f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]")
@@ -396,7 +396,7 @@ def test_a_file_of_a_billion_laughs_is_refused_at_once(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def sound(toy: Characters, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with all that stages read, of a study of the toy: every stage would run in it."""
+    """A folder with the inputs of all stages, of a study of the toy."""
     folder = tmp_path_factory.mktemp("sound")
     content = read_yaml(ROOT / "params.yaml")
     content["data"]["dataset"] = "glyphs"
@@ -429,7 +429,7 @@ def sound(toy: Characters, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy to damage, which is the working folder."""
+    """A copy to be damaged, as working folder."""
     shutil.copytree(sound, tmp_path / "study")
     monkeypatch.chdir(tmp_path / "study")
     monkeypatch.setenv("ABLATION_CACHE", str(tmp_path / "memory"))
@@ -454,7 +454,7 @@ def files() -> dict[Path, bytes]:
 
 
 def complaint(stage: str, options: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """What a stage says as it ends, which writes nothing; `python stages/...` in this process."""
+    """Run `python stages/...` in this process; returns its error message. It must write nothing."""
     monkeypatch.setattr(sys, "argv", [f"stages/{stage}.py", *options.split()])
     before = files()
     with pytest.raises(SystemExit) as end, plain_errors():
@@ -466,7 +466,7 @@ def complaint(stage: str, options: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 RELEASED = "--model mlp --released mlp/1.safetensors"
 Damage = Callable[[], object]
-AGAIN = "`dvc repro` makes it again"
+AGAIN = "`dvc repro` recreates it"
 
 
 def make_folder(name: str) -> None:
@@ -484,7 +484,7 @@ def edit_training(**values: Any) -> None:
 
 
 def edit_model(change: Callable[[dict[str, Any]], object]) -> None:
-    """Another text in the metadata of the model that is evaluated."""
+    """Replace text in the metadata of the model that is evaluated."""
     path = Path("mlp/1.safetensors")
     about, tensors = unpack(path)
     content = json.loads(about.to_json())
@@ -511,7 +511,7 @@ def write_chain(*techniques: str) -> None:
     )
 
 
-NOT_WRITTEN = "not as a stage wrote it"
+NOT_WRITTEN = "not in the format that a stage writes"
 NO_MODEL = "mlp/1.safetensors: not a valid model file; recreate it with `dvc repro fit`"
 MISSING = (
     "No such file or directory; run from the repository's root; `dvc repro` writes the inputs of "
@@ -581,8 +581,8 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
     "a chain of unknown techniques": (
         "leave_one_out",
         lambda: write_chain("baseline", "droput"),
-        f"chain.csv: techniques baseline, droput: should be the baseline and then others, each "
-        f"once; {AGAIN}",
+        "chain.csv: techniques baseline, droput: should be the baseline and then others, each "
+        "once; `dvc repro` makes it again",
     ),
     "a chain that has been there": (
         "technique",
@@ -779,7 +779,7 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
     "an empty pipeline": (
         "check",
         lambda: write("dvc.yaml"),
-        "dvc.yaml: stages: should be keys and values, {name: stage}",
+        "dvc.yaml: stages: should be a mapping, {name: stage}",
     ),
     "no results to compare": (
         "compare",
@@ -806,7 +806,7 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
 
 
 def own_pictures(pictures: Mapping[str, int | None], **data: object) -> Path:
-    """A study of a folder of pictures: noise by its number, or nothing but white."""
+    """A study of a folder of pictures: noise seeded by their number, or uniform white."""
     edit_yaml("params.yaml", data={"dataset": "folder", "raw": "pictures"} | data)
     Path("pictures").mkdir()
     for name, number in pictures.items():
@@ -829,7 +829,7 @@ def huge_weights(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize(("stage", "damage", "said"), WRONG_FILES.values(), ids=WRONG_FILES)
-def test_a_file_that_a_stage_cannot_use_is_one_line(
+def test_an_unusable_file_is_a_one_line_error(
     stage: str, damage: Damage, said: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     damage()
@@ -876,7 +876,7 @@ def test_a_file_that_a_stage_cannot_use_is_one_line(
         ),
     ],
 )
-def test_a_command_line_that_names_what_is_not_there(
+def test_a_command_line_with_unknown_names(
     stage: str, options: str, said: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert complaint(stage, options, monkeypatch).startswith(f"error: {said}")
@@ -908,7 +908,7 @@ def test_a_command_line_that_names_what_is_not_there(
         ("compare", "--last droput", "argument --last: invalid choice: 'droput'"),
     ],
 )
-def test_a_command_line_that_cannot_be_understood(
+def test_an_invalid_command_line(
     stage: str,
     options: str,
     said: str,
@@ -925,25 +925,25 @@ def test_a_command_line_that_cannot_be_understood(
     assert files() == before
 
 
-def test_a_file_where_trials_should_be_remembered(
+def test_a_file_in_the_place_of_the_cache_folder(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ABLATION_CACHE", str(folder / "times.csv"))
     said = complaint("technique", COMMANDS["technique"], monkeypatch)
     assert said == (
-        f"error: {folder}/times.csv: a file, but trials are remembered in a folder; name one in "
-        "ABLATION_CACHE, or move the file away"
+        f"error: {folder}/times.csv: a file, but trials are cached in a folder; set ABLATION_CACHE "
+        "to another path, or move the file away"
     )
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")
-def test_a_file_that_nobody_may_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_without_read_permission(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("params.yaml").chmod(0)
     said = complaint("fit", COMMANDS["fit"], monkeypatch)
     assert said == "error: params.yaml: Permission denied; change its permissions (chmod, chown)"
 
 
-def test_families_that_were_tested_on_different_characters(
+def test_families_tested_on_different_characters(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for model, actual in (("mlp", "01"), ("cnn", "10")):
@@ -964,10 +964,10 @@ def test_families_that_were_tested_on_different_characters(
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_that_cannot_start_ends_with_one_line_and_a_status(
+def test_a_stage_that_cannot_start_exits_with_one_line_and_a_status(
     stage: str, tmp_path: Path
 ) -> None:
-    """`check` and `prepare` find an empty params.yaml, and so does every stage by hand."""
+    """`check` and `prepare` find an empty params.yaml, and so does every stage run by hand."""
     (tmp_path / "params.yaml").write_text("")
     command = [*warm_python(str(ROOT / "stages" / f"{stage}.py")), *COMMANDS[stage].split()]
     env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
@@ -980,8 +980,8 @@ def test_a_stage_that_cannot_start_ends_with_one_line_and_a_status(
     assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
 
 
-def test_the_sound_folder_is_sound(folder: Path) -> None:
-    """The damage is what stages complain about above, and not the folder."""
+def test_the_undamaged_folder_is_accepted(folder: Path) -> None:
+    """The errors above are due to the damage, not to the folder."""
     load_recipe(Path("recipe.yaml"))
     command = [*warm_python(str(ROOT / "stages/evaluate.py")), *COMMANDS["evaluate"].split()]
     env = os.environ | {"PYTHONPATH": str(ROOT / "src")}

@@ -1,4 +1,4 @@
-"""The stage `check`: mistakes that DVC would find hours later, or never."""
+"""The stage `check`: errors that DVC would find hours later, or never."""
 
 import re
 import subprocess
@@ -22,9 +22,9 @@ REPORT_ON_CNN = "".join(
 
 
 def check(folder: Path, edits: dict[str, tuple[str, str]]) -> subprocess.CompletedProcess[str]:
-    """Run the stage on the project's files, some text of which is replaced.
+    """Run the stage on the project's files, with some text replaced.
 
-    edits: file to (text, text instead of it).
+    edits: file to (old text, new text).
     """
     (folder / "data/raw").mkdir(parents=True, exist_ok=True)
     (folder / ".dvc").mkdir(exist_ok=True)
@@ -38,7 +38,7 @@ def check(folder: Path, edits: dict[str, tuple[str, str]]) -> subprocess.Complet
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
-def test_the_projects_own_files_are_sound(tmp_path: Path) -> None:
+def test_the_projects_own_files_are_valid(tmp_path: Path) -> None:
     result = check(tmp_path, {})
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "data/prepared/checked.txt").exists()
@@ -53,13 +53,13 @@ def test_the_projects_own_files_are_sound(tmp_path: Path) -> None:
     [
         (
             {"params.yaml": ("  batchnorm:\n  - false\n  - true\n", "")},
-            "params.yaml: techniques: batchnorm missing, for which dvc.yaml has a stage; write "
+            "params.yaml: techniques: batchnorm missing, but dvc.yaml has a stage for it; write "
             "`batchnorm: []` to explore nothing",
         ),
         (
             {"params.yaml": (CNN, "")},
             "dvc.yaml: stages.compare.deps: the files of cnn, mlp, but the models of params.yaml "
-            "are mlp; list the files of these and of no other",
+            "are mlp; list the files of these only",
         ),
         pytest.param(
             {"params.yaml": ("  device: auto", "  device: cuda")},
@@ -69,11 +69,11 @@ def test_the_projects_own_files_are_sound(tmp_path: Path) -> None:
         (
             {"dvc.yaml": (REPORT_ON_CNN, "")},
             "dvc.yaml: stages.report.deps: the files of mlp, but the models of params.yaml are "
-            "cnn, mlp; list the files of these and of no other",
+            "cnn, mlp; list the files of these only",
         ),
     ],
 )
-def test_what_dvc_would_find_late_is_said_at_once(
+def test_errors_that_dvc_would_find_late_are_reported_first(
     edits: dict[str, tuple[str, str]], said: str, tmp_path: Path
 ) -> None:
     result = check(tmp_path, edits)
@@ -81,12 +81,12 @@ def test_what_dvc_would_find_late_is_said_at_once(
     assert list((tmp_path / "data").iterdir()) == [tmp_path / "data/raw"]
 
 
-def test_an_empty_list_is_a_technique_that_is_not_explored(tmp_path: Path) -> None:
+def test_a_technique_with_an_empty_list_is_not_explored(tmp_path: Path) -> None:
     edits = {"params.yaml": ("  batchnorm:\n  - false\n  - true\n", "  batchnorm: []\n")}
     assert check(tmp_path, edits).returncode == 0
 
 
-def test_a_batch_of_more_than_a_trial_trains_on_is_refused_before_any_work(tmp_path: Path) -> None:
+def test_a_batch_larger_than_the_training_part_is_refused_before_any_work(tmp_path: Path) -> None:
     text = (ROOT / "params.yaml").read_text()
     old = text[text.index("dataset: emnist-mini") : text.index("batch_size: 128") + 15]
     new = old.replace("emnist-mini", "glyphs").replace("128", "8192")
@@ -99,25 +99,25 @@ def test_a_batch_of_more_than_a_trial_trains_on_is_refused_before_any_work(tmp_p
     assert not (tmp_path / "data/prepared").exists()
 
 
-def test_a_folder_of_raw_files_that_is_not_there_is_said(tmp_path: Path) -> None:
+def test_a_missing_folder_of_raw_files_is_reported(tmp_path: Path) -> None:
     edits = {"params.yaml": ("raw: data/raw", f"raw: {tmp_path}/nowhere")}
     said = (
-        f"error: params.yaml: data.raw: {tmp_path}/nowhere: no such folder; make the folder, or "
-        "name the one that holds the raw files\n"
+        f"error: params.yaml: data.raw: {tmp_path}/nowhere: no such folder; create it, or set "
+        "data.raw to the folder of the raw files\n"
     )
     assert check(tmp_path, edits).stderr == said
     (tmp_path / "nowhere").touch()
-    assert "nowhere: a file, and no folder; make" in check(tmp_path, edits).stderr
+    assert "nowhere: a file, not a folder; create" in check(tmp_path, edits).stderr
 
 
-def test_what_breaks_the_plan_does_not_break_the_stage(tmp_path: Path) -> None:
+def test_an_error_of_the_plan_does_not_fail_the_stage(tmp_path: Path) -> None:
     (tmp_path / "dvc.lock").write_text("stages: {check: 3}")
     result = check(tmp_path, {})
     assert result.returncode == 0, result.stderr
-    assert "how long it takes is not known: it could not be measured (dvc.yaml" in result.stdout
+    assert "the run's time is unknown: it could not be measured (dvc.yaml" in result.stdout
 
 
-def test_a_single_repeat_is_said_to_be_too_few(tmp_path: Path) -> None:
+def test_a_single_repeat_gives_a_warning(tmp_path: Path) -> None:
     result = check(tmp_path, {"params.yaml": ("  repeats: 5", "  repeats: 1")})
     assert result.returncode == 0
     assert (
@@ -126,7 +126,7 @@ def test_a_single_repeat_is_said_to_be_too_few(tmp_path: Path) -> None:
     )
 
 
-def test_own_pictures_are_counted_and_an_unknown_size_is_said(tmp_path: Path) -> None:
+def test_own_pictures_are_counted_and_an_unknown_size_is_reported(tmp_path: Path) -> None:
     dataset = "dataset: emnist-mini"
     edits = {"params.yaml": (dataset, "dataset: folder\n  test_fraction: 0.2")}
     said = check(tmp_path, edits)

@@ -1,4 +1,4 @@
-"""The command `ablation`, as people type it."""
+"""The command `ablation`, from the command line."""
 
 import json
 import os
@@ -22,7 +22,7 @@ REPOSITORY = Path(__file__).parents[1]
 
 
 class Said(NamedTuple):
-    """What the command left behind: its status, or the line that it ends with, and its output."""
+    """The result of a command: its exit status or final message, and its output."""
 
     status: str | int | None
     out: str
@@ -34,7 +34,7 @@ Ablation = Callable[..., Said]
 
 @pytest.fixture
 def ablation(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ablation:
-    """The command in this process, which has torch already."""
+    """Run the command in this process, which has already imported torch."""
 
     def run(*arguments: str | Path) -> Said:
         monkeypatch.setattr(sys, "argv", ["ablation", *map(str, arguments)])
@@ -52,10 +52,10 @@ def drawn(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_model_answers_alone_where_the_other_finds_nothing(
+def test_a_model_answers_alone_if_the_other_finds_no_writing(
     ablation: Ablation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The MLP takes pictures whole, as a study of other data left it there."""
+    """The MLP uses whole pictures, as after a study of another data set."""
     models = tmp_path / "data/models"
     models.mkdir(parents=True)
     (tmp_path / "dvc.yaml").touch()
@@ -73,7 +73,7 @@ def test_a_model_answers_alone_where_the_other_finds_nothing(
     assert said.err.startswith("warning: empty.png: cnn: no writing found")
 
 
-def test_both_models_answer_from_any_folder(drawn: Path) -> None:
+def test_both_models_are_found_from_any_folder(drawn: Path) -> None:
     command = [sys.executable, "-m", "ablation", "predict", drawn.name]
     environment = {"PYTHONPATH": str(REPOSITORY / "src"), "LANG": "C.UTF-8"}
     said = subprocess.run(
@@ -87,10 +87,10 @@ def test_both_models_answer_from_any_folder(drawn: Path) -> None:
     assert mlp.count("%") == cnn.count("%") == 3
 
 
-def test_the_models_are_those_of_the_study_worked_in(
+def test_the_models_are_those_of_the_current_study(
     drawn: Path, monkeypatch: pytest.MonkeyPatch, ablation: Ablation
 ) -> None:
-    """Which may have fitted one family alone."""
+    """The study may have fitted a single family."""
     (drawn.parent / "dvc.yaml").write_text("stages: {}")
     (drawn.parent / "deeper").mkdir()
     monkeypatch.chdir(drawn.parent / "deeper")
@@ -106,7 +106,7 @@ def test_the_models_are_those_of_the_study_worked_in(
 
 
 @pytest.mark.parametrize("model", ["mlp", "cnn", str(REPOSITORY / "data/models/cnn.safetensors")])
-def test_one_model_can_be_asked(model: str, drawn: Path, ablation: Ablation) -> None:
+def test_one_model_can_be_selected(model: str, drawn: Path, ablation: Ablation) -> None:
     (answer,) = json.loads(ablation("predict", drawn, "--model", model, "--json").out)
     name = "mlp" if model == "mlp" else "cnn"
     assert list(answer) == ["image", "warning", name]
@@ -115,16 +115,16 @@ def test_one_model_can_be_asked(model: str, drawn: Path, ablation: Ablation) -> 
     assert 0 < answer[name][0]["probability"] <= 1
 
 
-def test_one_bad_image_gets_its_own_line_and_the_status_is_one(
-    drawn: Path, ablation: Ablation
-) -> None:
+def test_an_unreadable_image_is_one_line_and_exit_status_1(drawn: Path, ablation: Ablation) -> None:
     said = ablation("predict", drawn.parent / "gone.png", drawn)
     assert said.status == 1
     assert said.err == f"error: {drawn.parent / 'gone.png'}: no such file\n"
     assert "cnn" in said.out
 
 
-def test_a_bad_image_is_an_object_of_the_array(drawn: Path, ablation: Ablation) -> None:
+def test_an_unreadable_image_is_an_object_of_the_json_array(
+    drawn: Path, ablation: Ablation
+) -> None:
     said = ablation("predict", drawn.parent, drawn, "--json")
     assert said.status == 1
     bad, good = json.loads(said.out)
@@ -141,7 +141,7 @@ def in_its_folder(drawn: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return drawn
 
 
-def test_names_with_brackets_and_colons_are_printed_as_they_are(
+def test_brackets_and_colons_in_names_are_printed_literally(
     in_its_folder: Path, ablation: Ablation
 ) -> None:
     name = "[bold]a[b] :smile: [red].png"
@@ -149,7 +149,9 @@ def test_names_with_brackets_and_colons_are_printed_as_they_are(
     assert name in ablation("predict", name).out
 
 
-def test_a_name_cannot_steer_the_terminal(in_its_folder: Path, ablation: Ablation) -> None:
+def test_control_characters_in_a_name_do_not_reach_the_terminal(
+    in_its_folder: Path, ablation: Ablation
+) -> None:
     name = "\x1b[2Jseven\n\udcff.png"
     in_its_folder.rename(name)
     said = ablation("predict", name, "gone\x07.png")
@@ -158,7 +160,7 @@ def test_a_name_cannot_steer_the_terminal(in_its_folder: Path, ablation: Ablatio
 
 
 def in_a_shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """A command line of bash, in which `ablation` is this project's and $S the status of it."""
+    """Run a bash command line in which `ablation` is this project's, and $S its exit status."""
     start = f'ablation() {{ {sys.executable} -m ablation "$@"; }}; set -o pipefail; '
     environment = {"PYTHONPATH": str(REPOSITORY / "src"), "LANG": "C.UTF-8"}
     return subprocess.run(
@@ -172,7 +174,7 @@ def in_a_shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("command", ["predict {name}", "predict {name} --json", "--help"])
-def test_a_reader_that_has_gone_ends_it_in_silence(command: str, drawn: Path) -> None:
+def test_a_closed_pipe_ends_the_command_silently(command: str, drawn: Path) -> None:
     done = in_a_shell(f"ablation {command.format(name=drawn.name)} | true", drawn.parent)
     assert (done.stdout, done.stderr) == ("", "")
 
@@ -180,23 +182,23 @@ def test_a_reader_that_has_gone_ends_it_in_silence(command: str, drawn: Path) ->
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        (">&-", "error: standard output is closed, and answers are written there; open it\n"),
-        (">/dev/full", "error: standard output: No space left on device; name another place\n"),
+        (">&-", "error: standard output is closed, but results are written there; open it\n"),
+        (">/dev/full", "error: standard output: No space left on device; redirect it elsewhere\n"),
     ],
 )
-def test_an_output_that_takes_nothing_is_one_line(command: str, said: str, drawn: Path) -> None:
+def test_an_unwritable_output_is_a_one_line_error(command: str, said: str, drawn: Path) -> None:
     done = in_a_shell(f"ablation predict {drawn.name} {command}", drawn.parent)
     assert (done.returncode, done.stderr) == (1, said)
 
 
-def test_errors_that_nobody_reads_are_not_among_the_answers(drawn: Path) -> None:
+def test_errors_are_not_mixed_with_answers_if_stderr_is_closed(drawn: Path) -> None:
     done = in_a_shell(f"ablation predict gone.png {drawn.name} --json 2>&-", drawn.parent)
     assert [*json.loads(done.stdout)[0]] == ["image", "error"]
 
 
 @pytest.mark.parametrize("source", ["- < seven.png", "<(cat seven.png)"])
-def test_a_picture_may_come_from_a_pipe(source: str, drawn: Path) -> None:
-    """Each of the two models is asked about it."""
+def test_a_picture_can_be_read_from_a_pipe(source: str, drawn: Path) -> None:
+    """Both models predict it, although a pipe can be read only once."""
     done = in_a_shell(f"ablation predict --json {source}", drawn.parent)
     assert done.returncode == 0, done.stderr
     (answer,) = json.loads(done.stdout)
@@ -208,36 +210,38 @@ def test_a_picture_may_come_from_a_pipe(source: str, drawn: Path) -> None:
     ("source", "said"),
     [
         ("< /dev/null", "error: -: not an image that can be read; save it as PNG or JPEG\n"),
-        ("<&-", "error: -: standard input is closed; name a picture, or send one through\n"),
+        ("<&-", "error: -: standard input is closed; name a picture, or pipe one in\n"),
     ],
 )
-def test_no_picture_from_a_pipe_is_one_line(source: str, said: str, drawn: Path) -> None:
+def test_an_empty_pipe_is_a_one_line_error(source: str, said: str, drawn: Path) -> None:
     done = in_a_shell(f"ablation predict - {source}", drawn.parent)
     assert (done.returncode, done.stderr) == (1, said)
 
 
-def test_show_writes_what_the_network_saw(drawn: Path, ablation: Ablation) -> None:
+def test_show_writes_the_input_of_the_network(drawn: Path, ablation: Ablation) -> None:
     sheet = drawn.parent / "new/seen.png"
     assert ablation("predict", drawn, "--show", sheet).status == 0
     assert Image.open(sheet).convert("L").getextrema() == (0, 255)
 
 
-def test_a_picture_that_cannot_be_written_loses_no_answer(drawn: Path, ablation: Ablation) -> None:
+def test_answers_are_printed_if_the_picture_cannot_be_written(
+    drawn: Path, ablation: Ablation
+) -> None:
     said = ablation("predict", drawn, "--show", drawn / "seen.png")
     assert str(said.status).startswith(f"error: {drawn}")
     assert "cnn" in said.out
 
 
-def test_a_picture_to_write_that_is_none_is_said_before_any_work(ablation: Ablation) -> None:
+def test_an_invalid_output_name_is_reported_before_any_work(ablation: Ablation) -> None:
     said = ablation("predict", "gone.png", "--show", "seen.gif")
     assert said == ("error: seen.gif: suffix: '.gif' is not one of .png, .jpg, .jpeg", "", "")
 
 
-def test_what_is_no_model_is_one_line(drawn: Path, ablation: Ablation) -> None:
+def test_an_invalid_model_is_a_one_line_error(drawn: Path, ablation: Ablation) -> None:
     folder = drawn.parent
     mistakes: dict[str | Path, str] = {
         "cmn": "--model: 'cmn' is not one of mlp, cnn, both (did you mean 'cnn'?); "
-        "nor is it a file's name",
+        "nor is it a file",
         folder: f"{folder}: a folder; give a file written by `dvc repro fit`",
         # and, in brackets, what safetensors says
         drawn: f"{drawn}: not a valid model file; recreate it with `dvc repro fit` (",
@@ -247,7 +251,7 @@ def test_what_is_no_model_is_one_line(drawn: Path, ablation: Ablation) -> None:
         assert str(status).startswith(f"error: {said}")
 
 
-def test_a_model_of_another_conversion_is_said(drawn: Path, ablation: Ablation) -> None:
+def test_a_model_with_an_unknown_conversion_is_reported(drawn: Path, ablation: Ablation) -> None:
     content = (REPOSITORY / "data/models/cnn.safetensors").read_bytes()
     model = drawn.with_name("model")
     model.write_bytes(content.replace(b'\\"emnist\\"', b'\\"emnits\\"'))
@@ -257,7 +261,7 @@ def test_a_model_of_another_conversion_is_said(drawn: Path, ablation: Ablation) 
     )
 
 
-def test_a_port_to_draw_at_that_is_taken_is_said(ablation: Ablation) -> None:
+def test_a_port_in_use_is_reported(ablation: Ablation) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -285,9 +289,7 @@ def test_a_port_to_draw_at_that_is_taken_is_said(ablation: Ablation) -> None:
         (("draw", "--port", "65536"), "ablation draw: error: argument --port: '65536' is not a"),
     ],
 )
-def test_a_command_that_cannot_be_understood(
-    arguments: tuple[str, ...], said: str, ablation: Ablation
-) -> None:
+def test_an_invalid_command(arguments: tuple[str, ...], said: str, ablation: Ablation) -> None:
     status, _, err = ablation(*arguments)
     assert status == 2
     assert err.splitlines()[-1].startswith(said)

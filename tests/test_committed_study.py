@@ -1,4 +1,4 @@
-"""What is committed holds together: params.yaml, the code, dvc.lock and the results."""
+"""The committed params.yaml, code, dvc.lock and results are consistent."""
 
 import json
 import shutil
@@ -24,7 +24,7 @@ HAVE_RUN = read_yaml(ROOT / "dvc.lock")["stages"].keys()
 
 
 def when_run(*stages: str) -> pytest.MarkDecorator:
-    """Skips a test of stages that have not run yet, for any family."""
+    """Skip a test if any of these stages has not run yet."""
     wanted = [f"{stage}@{model}" for stage in stages for model in PARAMS.families]
     missing = [stage for stage in wanted if stage not in HAVE_RUN]
     return pytest.mark.skipif(
@@ -71,7 +71,7 @@ def test_no_model_is_too_large_for_git(model: str) -> None:
 
 @when_run("fit")
 @pytest.mark.parametrize("model", PARAMS.families)
-def test_every_seed_is_there_and_the_first_is_released(model: str) -> None:
+def test_every_seed_was_fitted_and_the_first_is_released(model: str) -> None:
     seeds = [*(ROOT / f"data/models/{model}-seeds").glob("*.safetensors")]
     released = (ROOT / f"data/models/{model}.safetensors").read_bytes()
     assert len(seeds) == PARAMS.fit.seeds
@@ -86,8 +86,8 @@ def test_every_metric_fits_a_terminal() -> None:
     assert len(shown) == 1 + len([*(ROOT / "metrics").rglob("*.json")])
 
 
-def test_every_result_came_from_the_code_and_the_parameters_in_git(tmp_path: Path) -> None:
-    """Of what is committed: who changes these without running the study again is told here."""
+def test_every_result_was_made_by_the_committed_code_and_parameters(tmp_path: Path) -> None:
+    """Fails after a commit that changes these without running the study again."""
     clone = Clone(tmp_path / "clone", tmp_path / "memory")
     subprocess.run(["git", "clone", "--quiet", ROOT, clone.path], check=True)
     said = json.loads(clone.run("dvc", "status", "--json", *HAVE_RUN))
@@ -106,7 +106,7 @@ def test_every_result_came_from_the_code_and_the_parameters_in_git(tmp_path: Pat
 @pytest.mark.real
 @pytest.mark.skipif(not RAW.is_dir(), reason=f"the real characters are not in {RAW}")
 def test_a_fresh_clone_with_raw_files_trains_nothing_and_stays_clean(tmp_path: Path) -> None:
-    """Of what is committed: who changes code without running the study again is told here."""
+    """Fails after a commit that changes code without running the study again."""
     clone = Clone(tmp_path / "clone", tmp_path / "memory")
     subprocess.run(["git", "clone", "--quiet", ROOT, clone.path], check=True)
     for path in RAW.glob("*.gz"):
@@ -116,7 +116,7 @@ def test_a_fresh_clone_with_raw_files_trains_nothing_and_stays_clean(tmp_path: P
     assert clone.changes() == ""
 
 
-def test_the_readme_says_whether_the_study_is_under_way() -> None:
+def test_the_readme_states_whether_the_study_is_in_progress() -> None:
     listed = warm_python("-m", "dvc", "stage", "list", "--name-only")
     stages = set(subprocess.check_output(listed, cwd=ROOT, text=True).split())
     said = "under way" in (ROOT / "README.md").read_text()

@@ -1,4 +1,4 @@
-"""`make demo` makes its copy wherever the project lies."""
+"""`make demo` can copy the project from anywhere."""
 
 import shutil
 import subprocess
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def unpack(folder: Path) -> Path:
-    """The project as a ZIP download leaves it: the files of git, and no repository."""
+    """The project as in an unpacked ZIP download: the files of git, without a repository."""
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.check_output(listed, cwd=ROOT, text=True).split("\0")
     for name in filter(None, names):
@@ -24,7 +24,7 @@ def unpack(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("inside", ["no repository", "a repository", "one that ignores it"])
-def test_a_copy_is_made_of_an_unpacked_download(inside: str, tmp_path: Path) -> None:
+def test_an_unpacked_download_can_be_copied(inside: str, tmp_path: Path) -> None:
     if inside != "no repository":
         subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
     if inside == "one that ignores it":

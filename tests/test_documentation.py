@@ -1,4 +1,4 @@
-"""What people read is true: links lead somewhere, commands exist, tables are the study's."""
+"""The documentation is correct: links work, commands exist, tables match the study."""
 
 import argparse
 import ast
@@ -76,20 +76,20 @@ def prose(page: Path) -> str:
 
 
 def in_prose(pattern: re.Pattern[str], pages: list[Path]) -> list[tuple[Path, str]]:
-    """What matches a pattern outside of blocks, with the page that it stands on."""
+    """Matches of a pattern outside code blocks, with their page."""
     return [(page, found) for page in pages for found in pattern.findall(prose(page))]
 
 
 @cache
 def anchors(page: Path) -> set[str]:
-    """The headings of a page, as GitHub names them in links."""
+    """The anchors of a page's headings, as on GitHub."""
     headings = HEADING.findall(prose(page))
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @cache
 def commands() -> list[tuple[Path, list[str]]]:
-    """The page and the words of every command line in blocks that have no other language."""
+    """The page and the words of every command line in shell blocks."""
     blocks = [(page, block) for page in PAGES for block in FENCED.findall(page.read_text())]
     lines = [
         (page, shlex.split(line, comments=True))
@@ -105,7 +105,7 @@ def without_variables(words: list[str]) -> list[str]:
 
 
 def calls(program: str) -> list[list[str]]:
-    """What stands after a program's name, wherever a page calls it."""
+    """The arguments of a program, wherever a page calls it."""
     found = [words[1:] for _, words in commands() if words[0] == program]
     assert found, f"no page calls {program}"
     return found
@@ -113,19 +113,19 @@ def calls(program: str) -> list[list[str]]:
 
 @cache
 def dvc_commands(*group: str) -> str:
-    """What `dvc --help` says there is; each costs a second."""
+    """The output of `dvc --help`, cached because each call takes a second."""
     return subprocess.check_output(warm_python("-m", "dvc", *group, "--help"), text=True)
 
 
 def dvc_knows(group: list[str], command: str) -> bool:
-    """Whether it is listed, also as a short form: `experiments (exp)`."""
+    """Whether a command is listed, possibly as a short form: `experiments (exp)`."""
     line = rf"^ +(\w+ \()?{re.escape(command)}\b"
     return re.search(line, dvc_commands(*group), re.MULTILINE) is not None
 
 
 @cache
 def study_outputs() -> set[str]:
-    """Every file and folder that a stage writes, of every family."""
+    """Every output of every stage, for every family."""
     text = (ROOT / "dvc.yaml").read_text().replace("${technique}", "<t>")
     stages = YAML(typ="safe").load(text)["stages"].values()
     listed = [out for stage in stages for out in stage.get("outs", []) + stage.get("metrics", [])]
@@ -139,7 +139,7 @@ def study_outputs() -> set[str]:
 
 
 def is_written_by_a_stage(path: str) -> bool:
-    """Whether a stage writes it, a folder that it is in, or something inside it."""
+    """Whether a path is an output, or inside or above one."""
     parents = {str(parent) for parent in Path(path).parents}
     inside = f"{path.rstrip('/')}/"
     return any(
@@ -157,7 +157,7 @@ def names_of(content: dict[str, Any], before: str = "") -> Iterator[str]:
 
 
 def params_names() -> set[str]:
-    """The keys of params.yaml, also those that need not be written."""
+    """The keys of params.yaml, including optional ones."""
     sections = Params.model_fields.items()
     may_be = {
         f"{section}.{key}"
@@ -176,7 +176,7 @@ def version() -> str:
     return str(project["version"])
 
 
-def test_links_lead_to_a_file_and_a_heading() -> None:
+def test_links_point_to_existing_files_and_headings() -> None:
     links = [(page, link) for page, link in in_prose(LINK, PAGES) if not link.startswith("http")]
     assert len(links) > 100
     assert [(page.name, link) for page, link in links if not leads_somewhere(page, link)] == []
@@ -214,40 +214,40 @@ def test_parameters_in_prose_are_in_params_yaml() -> None:
     assert [(page.name, name) for page, name in named if name not in known] == []
 
 
-def test_every_command_is_of_a_program_that_pages_may_use() -> None:
+def test_every_command_uses_an_allowed_program() -> None:
     assert len(commands()) > 50
     assert [(page.name, words) for page, words in commands() if words[0] not in PROGRAMS] == []
 
 
-def test_make_has_the_targets() -> None:
+def test_make_targets_exist() -> None:
     targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert {words[0] for words in calls("make")} <= set(targets)
 
 
-def test_dvc_has_the_commands() -> None:
+def test_dvc_commands_exist() -> None:
     groups = ("exp", "metrics", "plots", "params", "queue")
     typed = {(name, rest[0] if name in groups else "") for name, *rest in calls("dvc")}
     assert {name for name, _ in typed if not dvc_knows([], name)} == set()
     assert {(name, word) for name, word in typed if word and not dvc_knows([name], word)} == set()
 
 
-def test_git_has_the_commands() -> None:
+def test_git_commands_exist() -> None:
     known = subprocess.check_output(["git", "--list-cmds=main"], text=True).split()
     assert {words[0] for words in calls("git")} <= set(known)
 
 
 @pytest.mark.parametrize("program", ["python", "pytest"])
-def test_python_and_pytest_are_given_files_that_exist(program: str) -> None:
+def test_files_given_to_python_and_pytest_exist(program: str) -> None:
     firsts = {words[0] for words in calls(program) if words}
     assert {first for first in firsts if first[0] != "-" and not (ROOT / first).exists()} == set()
 
 
-def test_ablation_takes_what_is_typed() -> None:
+def test_ablation_accepts_the_documented_arguments() -> None:
     for words in calls("ablation"):
         command_line().parse_args(words)
 
 
-def test_every_option_of_ablation_is_explained() -> None:
+def test_every_option_of_ablation_is_documented() -> None:
     pages = [(ROOT / f"docs/{name}.md").read_text() for name in ("handwriting", "branches")]
     options = re.findall(r"--[a-z]+", "".join(each.format_help() for each in command_parsers()))
     assert {"--model", "--show", "--port"} <= set(options)
@@ -261,7 +261,7 @@ def command_parsers() -> Iterator[argparse.ArgumentParser]:
             yield from action.choices.values()
 
 
-def test_dask_has_the_options() -> None:
+def test_dask_options_exist() -> None:
     typed = {(kind, word) for kind, *words in calls("dask") for word in words if word[:2] == "--"}
     for kind in {kind for kind, _ in typed}:
         known = subprocess.check_output(warm_python("-m", "dask", kind, "--help"), text=True)
@@ -269,7 +269,7 @@ def test_dask_has_the_options() -> None:
 
 
 def test_set_param_names_a_key_of_params_yaml() -> None:
-    """One that is in the file: DVC adds no other."""
+    """The key must be in the file, because DVC does not add keys."""
     named = {
         value.partition("=")[0]
         for words in calls("dvc")
@@ -281,14 +281,14 @@ def test_set_param_names_a_key_of_params_yaml() -> None:
 
 
 @pytest.mark.parametrize("page", tables.pages(), ids=lambda page: page.name)
-def test_tables_are_those_of_the_study_in_git(page: Path) -> None:
+def test_tables_match_the_committed_study(page: Path) -> None:
     text = page.read_text()
     assert tables.renew(text, tables.study_in(ROOT)) == text, (
         "the study has changed: run `make docs`"
     )
 
 
-def test_a_training_counts_once_in_the_stage_that_made_it(tmp_path: Path) -> None:
+def test_a_training_is_counted_once_in_the_stage_that_ran_it(tmp_path: Path) -> None:
     made = {"baseline": ["baseline"], "scheduler": ["constant", "cosine"], "leave_one_out": ["all"]}
     for stage, settings in made.items():
         rows = [{"setting": name, "train_seconds": 60, "precision": "bf16"} for name in settings]
@@ -306,26 +306,26 @@ def test_a_training_counts_once_in_the_stage_that_made_it(tmp_path: Path) -> Non
     ]
 
 
-def test_an_error_between_look_alikes_is_none_between_cases() -> None:
+def test_an_error_between_look_alikes_is_not_counted_as_a_case_error() -> None:
     pairs = ["Ff", "fF", "Aa", "gG", "g9", "A0", "AA"]
     predictions = pd.DataFrame([[*pair] for pair in pairs], columns=["actual", "predicted"])
     assert [*kinds_of_errors(predictions, LOOK_ALIKES).values()] == [3, 2, 1, 6]
 
 
-def test_every_table_stands_on_a_page() -> None:
+def test_every_table_is_used_on_a_page() -> None:
     used = {
         name for page in tables.pages() for _, name, _ in tables.BLOCK.findall(page.read_text())
     }
     assert used == tables.TABLES.keys()
 
 
-def test_every_block_that_begins_ends() -> None:
+def test_every_block_is_closed() -> None:
     for page in tables.pages():
         text = page.read_text()
         assert text.count("<!-- table:") == len(tables.BLOCK.findall(text)), page.name
 
 
-def test_a_table_is_made_anew_between_its_marks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_table_is_replaced_between_its_marks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(tables.TABLES, "toy", lambda study: f"| {study.root} |")
     text = "before\n<!-- table: toy -->\nold\n<!-- end -->\nafter\n"
     renewed = "before\n<!-- table: toy -->\n| x |\n<!-- end -->\nafter\n"
@@ -337,7 +337,7 @@ def test_the_readme_links_every_page_of_the_documentation() -> None:
     assert {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")} <= linked
 
 
-def test_the_changelogs_newest_version_is_the_projects() -> None:
+def test_the_newest_version_in_the_changelog_is_the_projects() -> None:
     versions = re.findall(r"^## (\d\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert versions[0] == version()
 
@@ -352,14 +352,14 @@ def test_architecture_names_every_stage() -> None:
     assert stages.keys() <= set(QUOTED.findall((ROOT / "docs/architecture.md").read_text()))
 
 
-def test_architecture_names_every_room_and_module() -> None:
+def test_architecture_names_every_package_and_module() -> None:
     package = ROOT / "src/ablation"
     rooms = {path.parent.name for path in package.glob("*/__init__.py")}
     modules = {path.name for path in package.glob("*.py")} - {"__init__.py"}
     assert rooms | modules <= set(QUOTED.findall((ROOT / "docs/architecture.md").read_text()))
 
 
-def test_every_promise_has_tests_that_exist_in_the_suites_that_it_says() -> None:
+def test_every_promise_has_existing_tests_in_the_stated_suites() -> None:
     page = (ROOT / "docs/promises.md").read_text()
     for promise in re.split("^- ", page, flags=re.MULTILINE)[1:]:
         named = re.findall(r"^  - `(.+)::(\w+)`( .+)?$", promise, re.MULTILINE)
@@ -370,7 +370,7 @@ def test_every_promise_has_tests_that_exist_in_the_suites_that_it_says() -> None
 
 
 def suites(file: Path, test: str) -> list[str]:
-    """What a test is marked with, of the marks that the page of promises explains."""
+    """The marks of a test that the page of promises explains."""
     found = [each for each in functions_of(file) if each.name == test]
     assert found, f"{file}::{test}: no such test"
     decorators = " ".join(ast.unparse(each) for each in found[0].decorator_list)
@@ -382,7 +382,7 @@ def functions_of(file: Path) -> list[ast.FunctionDef]:
     return [each for each in ast.parse(file.read_text()).body if isinstance(each, ast.FunctionDef)]
 
 
-def test_the_glossary_has_the_words_of_the_pages() -> None:
+def test_the_glossary_has_the_terms_used_on_the_pages() -> None:
     words = {
         *("technique", "candidate", "recipe", "incumbent", "repeat", "trial", "score", "verdict"),
         *("stage", "champion", "racing", "leave-one-out", "paired", "interval", "setting"),
@@ -392,7 +392,7 @@ def test_the_glossary_has_the_words_of_the_pages() -> None:
     assert words <= {row.split(" | ")[0].removeprefix("| ") for row in rows}
 
 
-def test_the_linter_says_what_to_mend_on_a_page(tmp_path: Path) -> None:
+def test_the_linter_reports_what_to_fix_on_a_page(tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
     (tmp_path / "README.md").write_text("x\n" * 151)
     rows = "".join(f"| {word} | meaning |\n" for word in ("word", "trial", "score", "verdict"))
@@ -403,7 +403,7 @@ def test_the_linter_says_what_to_mend_on_a_page(tmp_path: Path) -> None:
     ]
 
 
-def test_every_key_of_the_metrics_is_explained() -> None:
+def test_every_key_of_the_metrics_is_documented() -> None:
     page = (ROOT / "docs/numbers.md").read_text()
     columns = page[page.index("| column |") : page.index("<!-- table: metrics -->")]
     firsts = re.findall(r"^\| (`.+?) \|", columns, re.MULTILINE)
@@ -413,7 +413,7 @@ def test_every_key_of_the_metrics_is_explained() -> None:
         assert json.loads(path.read_text()).keys() <= explained, path
 
 
-def test_every_column_of_the_tables_is_explained() -> None:
+def test_every_column_of_the_tables_is_documented() -> None:
     explained = set(QUOTED.findall((ROOT / "docs/numbers.md").read_text()))
     # Charts are made from the other tables, for a browser; a family's column has its name.
     files = [path for path in (ROOT / "plots").rglob("*.csv") if "charts" not in path.parts]
@@ -424,8 +424,8 @@ def test_every_column_of_the_tables_is_explained() -> None:
 
 
 @pytest.mark.deep
-def test_two_branches_merge_as_the_page_says(tmp_path: Path) -> None:
-    """The page's own commands, with real git and real DVC, on a pipeline of one quick stage."""
+def test_two_branches_merge_as_documented(tmp_path: Path) -> None:
+    """Runs the page's commands with real git and DVC, on a pipeline of one quick stage."""
     shutil.copy(ROOT / ".gitattributes", tmp_path)
     (tmp_path / "params.yaml").write_text("first: 1\n\n\n\nsecond: 1\n")
     (tmp_path / "dvc.yaml").write_text(ONE_STAGE)
@@ -445,7 +445,7 @@ def test_two_branches_merge_as_the_page_says(tmp_path: Path) -> None:
 
 
 def merge_recipe() -> Iterator[list[str]]:
-    """The block under the page's heading, with the branch of this test."""
+    """The commands below the page's heading, with this test's branch."""
     page = (ROOT / "docs/branches.md").read_text()
     block = FENCED.search(page, page.index("## Merge two branches"))
     assert block
@@ -455,7 +455,7 @@ def merge_recipe() -> Iterator[list[str]]:
 
 
 class Shell:
-    """Commands in a folder, by somebody with a name and no settings."""
+    """Runs commands in a folder, as a git user without configuration."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -482,14 +482,14 @@ class Shell:
         self("git", "commit", "--quiet", "--message", "A study")
 
     def on_a_branch(self, name: str, before: str, after: str) -> None:
-        """A branch of main with one parameter changed, and what follows from it."""
+        """A branch of main with one changed parameter and its results."""
         self("git", "switch", "--quiet", "--create", name, "main")
         params = self.folder / "params.yaml"
         params.write_text(params.read_text().replace(before, after))
         self.reproduce_and_commit()
 
 
-def test_every_data_set_stands_on_its_page_with_its_numbers() -> None:
+def test_every_data_set_is_documented_with_its_numbers() -> None:
     page = (ROOT / "docs/your-own-data.md").read_text()
     rows = dict(re.findall(r"^\| ((?:`[\w.-]+`(?:, )?)+) \| (.+)$", page, re.MULTILINE))
     named = {name: row for names, row in rows.items() for name in QUOTED.findall(names)}

@@ -1,4 +1,4 @@
-"""dvc.yaml is held to the code and to the strategy: nothing stale, and no peek at the test set."""
+"""dvc.yaml matches the code: nothing becomes stale, and the test set is not used early."""
 
 import ast
 import shlex
@@ -47,7 +47,7 @@ class Stage:
 
 @pytest.fixture(scope="module")
 def stages() -> dict[str, Stage]:
-    """Every stage of dvc.yaml as DVC itself reads it, with its matrix and variables filled in."""
+    """Every stage of dvc.yaml as resolved by DVC, with its matrix and variables."""
     read = {}
     for stage in Repo(str(ROOT)).index.stages:
         params = [dep for dep in stage.deps if isinstance(dep, ParamsDependency)]
@@ -61,14 +61,14 @@ def stages() -> dict[str, Stage]:
 
 
 def variables(name: str) -> list[dict[str, str]]:
-    """The variables of dvc.yaml and its stages among which is one of this name."""
+    """The variables of dvc.yaml and its stages that include one of this name."""
     stages = PIPELINE["stages"].values()
     given = [*PIPELINE["vars"], *(each for stage in stages for each in stage.get("vars", []))]
     return [each for each in given if name in each]
 
 
 def walk_chain() -> list[str]:
-    """The chain as dvc.yaml's `after` tells it, as far as it is one line."""
+    """The chain, by following dvc.yaml's `after` while it is linear."""
     follows = {each["after"]: each["technique"] for each in variables("after")}
     chain = [BASELINE]
     for _ in follows:
@@ -85,13 +85,13 @@ def overlap(one: str, other: str) -> bool:
 
 
 def code_of(script: Path, import_closure: Callable[[Path], set[Path]]) -> set[str]:
-    """The files a script runs; no package's __init__.py computes anything, as a test checks."""
+    """The files a script imports, without the __init__.py of packages, which are empty."""
     files = (path for path in import_closure(script) if path.name != "__init__.py")
     return {str(path.relative_to(ROOT)) for path in files}
 
 
 @pytest.mark.parametrize("script", STAGES)
-def test_a_stage_depends_on_all_the_code_it_runs_and_on_no_other(
+def test_a_stage_depends_on_exactly_the_code_it_runs(
     script: str, stages: dict[str, Stage], import_closure: Callable[[Path], set[Path]]
 ) -> None:
     path = ROOT / "stages" / f"{script}.py"
@@ -109,15 +109,15 @@ def test_every_stage_script_is_in_dvc_yaml(stages: dict[str, Stage]) -> None:
     assert {stage.script.stem for stage in stages.values()} == set(STAGES)
 
 
-def test_packages_hold_a_docstring_alone() -> None:
-    """But the outermost one: it asks whether Python is the one of this project."""
+def test_packages_contain_only_a_docstring() -> None:
+    """Except the top-level one, which checks for the project's environment."""
     for path in (ROOT / "src/ablation").glob("*/**/__init__.py"):
         (only,) = ast.parse(path.read_bytes()).body
         assert isinstance(only, ast.Expr), path
         assert isinstance(only.value, ast.Constant), path
 
 
-def test_every_stage_but_prepare_makes_do_without_raw_files(stages: dict[str, Stage]) -> None:
+def test_only_prepare_depends_on_the_raw_files(stages: dict[str, Stage]) -> None:
     raw = str(PARAMS.data.raw)
     assert [name for name, stage in stages.items() if stage.depends_on(raw)] == ["prepare"]
     assert "${data.raw}" in PIPELINE["stages"]["prepare"]["deps"]
@@ -127,7 +127,7 @@ def test_new_libraries_make_every_stage_stale(stages: dict[str, Stage]) -> None:
     assert [name for name, stage in stages.items() if "requirements.lock" not in stage.deps] == []
 
 
-def test_what_trains_depends_on_the_precision_of_the_study(
+def test_stages_that_train_depend_on_the_precision_of_the_study(
     stages: dict[str, Stage], import_closure: Callable[[Path], set[Path]]
 ) -> None:
     asks = ROOT / "src/ablation/run/precision.py"
@@ -153,7 +153,7 @@ def test_nothing_before_evaluate_can_reach_the_test_set(stages: dict[str, Stage]
     assert reached == {*SEE_THE_TEST_SET, *SEE_ITS_RESULTS}
 
 
-def test_no_other_stage_so_much_as_names_the_test_set(
+def test_no_other_stage_names_the_test_set(
     stages: dict[str, Stage], import_closure: Callable[[Path], set[Path]]
 ) -> None:
     for name, stage in stages.items():
@@ -168,12 +168,12 @@ def names_test_set(path: Path) -> bool:
     return any(isinstance(text, str) and text.endswith("test.npz") for text in constants)
 
 
-def test_the_chain_is_one_line_through_every_technique() -> None:
+def test_the_chain_is_linear_and_has_every_technique() -> None:
     assert sorted(CHAIN) == sorted([BASELINE, *TECHNIQUES])
     assert len(variables("after")) == len(TECHNIQUES)
 
 
-def test_the_chain_ends_with_the_question_how_long_to_train() -> None:
+def test_the_chain_ends_with_the_number_of_epochs() -> None:
     assert [each["last"] for each in variables("last")] == [CHAIN[-2]]
     assert CHAIN[-1] == "epochs"
 
@@ -194,10 +194,10 @@ def test_each_technique_starts_from_the_one_before(model: str, stages: dict[str,
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize(("after", "last"), [("leave_one_out", CHAIN[-2]), ("fit", CHAIN[-1])])
-def test_the_chain_ends_in_the_last_techniques_recipe(
+def test_the_final_recipe_is_that_of_the_last_technique(
     after: str, last: str, model: str, stages: dict[str, Stage]
 ) -> None:
-    """Leave-one-out stays at the study's epochs; the fit trains as long as is worth it."""
+    """Leave-one-out uses the study's epochs; the fit uses those chosen last."""
     recipe = f"data/recipes/{model}/{last}.yaml"
     assert stages[f"{after}@{model}"].option("--recipe") == recipe
     assert recipe in stages[f"{after}@{model}"].deps
@@ -214,9 +214,7 @@ def test_a_fit_is_told_the_trials_of_both_of_its_recipes(
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_leave_one_out_is_told_the_chain_that_led_to_its_recipe(
-    model: str, stages: dict[str, Stage]
-) -> None:
+def test_leave_one_out_gets_the_chain_of_its_recipe(model: str, stages: dict[str, Stage]) -> None:
     stage = stages[f"leave_one_out@{model}"]
     last = Path(stage.option("--recipe")).stem
     assert stage.option("--chain") == f"plots/{model}/{last}/chain.csv"
@@ -224,15 +222,13 @@ def test_leave_one_out_is_told_the_chain_that_led_to_its_recipe(
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_the_comparison_tells_what_the_whole_chain_concluded(
-    model: str, stages: dict[str, Stage]
-) -> None:
+def test_the_comparison_includes_the_whole_chain(model: str, stages: dict[str, Stage]) -> None:
     assert stages["compare"].option("--last") == CHAIN[-1]
     assert f"plots/{model}/{CHAIN[-1]}" in stages["compare"].deps
 
 
 @pytest.mark.parametrize("name", OF_ALL_FAMILIES)
-def test_what_compares_families_waits_for_the_same_of_each(
+def test_stages_that_compare_families_depend_on_the_same_files_of_each(
     name: str, stages: dict[str, Stage]
 ) -> None:
     def of(model: str) -> set[str]:
@@ -252,7 +248,7 @@ def test_every_file_on_a_command_line_is_a_dependency(stages: dict[str, Stage]) 
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("technique", TECHNIQUES)
-def test_a_technique_depends_on_its_own_candidates_alone(
+def test_a_technique_depends_only_on_its_own_candidates(
     technique: str, model: str, stages: dict[str, Stage]
 ) -> None:
     params = stages[f"{technique}@{model}"].params
@@ -260,7 +256,7 @@ def test_a_technique_depends_on_its_own_candidates_alone(
     assert {p for p in params if p.startswith(("techniques", "models", "baseline"))} == mine
 
 
-def test_parameters_are_checked_before_anything_else(stages: dict[str, Stage]) -> None:
+def test_parameters_are_checked_first(stages: dict[str, Stage]) -> None:
     assert [name for name, stage in stages.items() if "params.yaml" in stage.deps] == ["check"]
     (checked,) = (out for out in stages["check"].outs if "prepared" in out)
     assert [name for name, stage in stages.items() if checked in stage.deps] == ["prepare"]

@@ -18,13 +18,13 @@ PREDICTIONS = pd.DataFrame(
 )
 
 
-def test_of_many_classes_a_line_names_the_first_and_how_many() -> None:
+def test_of_many_classes_the_first_and_the_number_are_printed() -> None:
     assert evaluate.listed(["a b", "c"]) == "a b c"
     said = evaluate.listed([str(number) for number in range(1000)])
     assert said.endswith(" 60 61 and so on, 1000 of them")
 
 
-def test_a_name_that_looks_like_markup_is_printed_as_it_is(
+def test_markup_in_a_name_is_printed_literally(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     names = ["[/b]", "[red]"]
@@ -45,11 +45,11 @@ def test_a_name_that_looks_like_markup_is_printed_as_it_is(
     assert "the first 2 test pictures, true as predicted: [/b] as [red], [red] as [/b]" in printed
 
 
-def test_the_worst_mistake_is_the_surest_one() -> None:
+def test_the_worst_mistake_is_the_most_confident_one() -> None:
     assert [*evaluate.worst(PREDICTIONS).index] == [2, 3, 1]
 
 
-def test_no_more_mistakes_are_kept_than_fit_into_the_picture() -> None:
+def test_only_as_many_mistakes_are_kept_as_fit_into_the_picture() -> None:
     many = pd.concat([PREDICTIONS] * 9, ignore_index=True)
     assert len(evaluate.worst(many)) == evaluate.WORST == 12
 

@@ -1,8 +1,8 @@
-"""The pages that say how to add a technique, a family and a data set, performed as they stand.
+"""Performs the pages on how to add a technique, a family and a data set.
 
-An edit on a page is a code block under a sentence such as "In `params.yaml`, after `seed: 1729`,
-add:". The line that it names is found by its text without indentation, and has to be there once;
-the block takes over its indentation.
+An edit on a page is a code block below a sentence such as "In `params.yaml`, after `seed: 1729`,
+add:". The named line is found by its text without indentation, and must be unique; the block gets
+the same indentation.
 """
 
 import ast
@@ -80,7 +80,7 @@ print([str(network(torch.ones(3, 1, 28, 28).bfloat16()).dtype), str(network[2].w
 
 
 def perform(page: Path, project: Path) -> int:
-    """Perform the page's edits in a copy of the project; how many there were."""
+    """Perform the page's edits in a copy of the project; returns their number."""
     text = page.read_text()
     blocks = [each for each in FENCED.finditer(text) if each["language"] != "bash"]
     for fenced in blocks:
@@ -106,7 +106,7 @@ def edit(file: Path, place: str, line: str | None, block: str) -> None:
 
 @pytest.fixture(scope="session")
 def extended(make_once: MakeOnce) -> Clone:
-    """A copy of the project in which all pages were performed. To look at."""
+    """A copy of the project after the edits of all pages. Read-only."""
 
     def make(folder: Path) -> None:
         project = copy_project(folder / "project")
@@ -120,7 +120,7 @@ def extended(make_once: MakeOnce) -> Clone:
 
 @pytest.fixture(scope="session")
 def studied(extended: Clone, make_once: MakeOnce) -> Clone:
-    """A small study of it, without the CNN: two families show what three would. To look at."""
+    """A small study of it, without the CNN to save time. Read-only."""
 
     def make(folder: Path) -> None:
         project = extended.duplicate(folder / "project")
@@ -138,14 +138,14 @@ def studied(extended: Clone, make_once: MakeOnce) -> Clone:
 
 
 def about(project: Clone, model: str) -> dict[str, Any]:
-    """What a model's file says of itself."""
+    """The metadata of a model file."""
     with safe_open(project.path / f"data/models/{model}.safetensors", framework="numpy") as file:
         content: dict[str, Any] = json.loads(file.metadata()["ablation"])
         return content
 
 
 def test_the_project_is_as_clean_as_before(extended: Clone) -> None:
-    """Its own parameters and tests that look at tables are still fine."""
+    """Its parameters are valid, and tests that iterate over tables pass."""
     extended.run("ruff", "check", ".")
     about_tables = ("test_dvc_yaml", "test_params", "trial/test_recipe", "trial/test_models")
     extended.run("pytest", "-q", *(f"tests/{name}.py" for name in about_tables))
@@ -174,7 +174,7 @@ def test_a_new_technique_has_its_stage_and_its_rows(model: str, studied: Clone) 
 
 
 @pytest.mark.deep
-def test_the_engine_learns_what_is_new_and_leaves_what_was(extended: Clone) -> None:
+def test_new_techniques_train_and_old_results_are_unchanged(extended: Clone) -> None:
     (before,) = in_python(ROOT, STEP)
     plain, clipped, old_model, taught = in_python(extended.path, STEP + MORE)
     assert plain == before
@@ -194,7 +194,7 @@ def test_a_new_family_has_its_model_and_its_comparisons(studied: Clone) -> None:
 
 
 @pytest.mark.deep
-def test_a_new_data_set_is_studied_and_its_note_is_said(studied: Clone) -> None:
+def test_a_new_data_set_is_studied_and_its_note_is_shown(studied: Clone) -> None:
     output = (studied.path / PRINTED).read_text()
     assert "a study of glyph-digits" in output
     assert "Made from the digits of the glyphs dataset" in output
@@ -206,6 +206,6 @@ def test_a_new_data_set_is_studied_and_its_note_is_said(studied: Clone) -> None:
 
 
 def in_python(folder: Path, program: str) -> list[list[Any]]:
-    """The lists that a program prints which imports the project in a folder, and reads ROOT's."""
+    """Run a program that imports the project of a folder; returns the lists that it prints."""
     command = ("env", f"PYTHONPATH={folder / 'src'}", sys.executable, "-c", program, str(ROOT))
     return [ast.literal_eval(line) for line in Clone(folder, folder).run(*command).splitlines()]

@@ -1,4 +1,4 @@
-"""Whatever breaks, nothing is lost: real stages of a real study, really killed."""
+"""Fault tolerance: real stages of a real study, which are killed."""
 
 import os
 import signal
@@ -26,14 +26,14 @@ def victim(prepared: Clone, tmp_path: Path) -> Clone:
 
 @pytest.fixture
 def long_study(victim: Clone) -> Clone:
-    """Its first stage takes minutes, each trial of it a moment."""
+    """A study whose first stage takes minutes, with short trials."""
     victim.edit("models", "mlp", "epochs", value=4)
     victim.edit("validation", "repeats", value=200)
     return victim
 
 
 def start_training(study: Clone, *command: str) -> subprocess.Popen[str]:
-    """A process that has remembered the first of its trials."""
+    """Start a command, and wait until its first trial is cached."""
     process = study.start(*command)
     wait_for(lambda: study.trained() or process.poll() is not None)
     assert process.poll() is None, process.communicate()[0]
@@ -41,20 +41,20 @@ def start_training(study: Clone, *command: str) -> subprocess.Popen[str]:
 
 
 def end_of(process: subprocess.Popen[str]) -> str:
-    """What it has printed, when it and all that it started have ended."""
+    """The output of a process, after it and its descendants have ended."""
     output, _ = process.communicate()
     wait_for(lambda: not processes_of(process.pid))
     return output
 
 
 def errors_in(output: str) -> list[str]:
-    """What a stage says beside its headline and its note."""
+    """The output of a stage except its headline and its note."""
     assert "Traceback" not in output, output
     return [line for line in output.splitlines() if line.startswith(("error:", "interrupted"))]
 
 
 @pytest.mark.deep
-def test_a_stage_ends_with_its_dvc_and_the_next_dvc_goes_on(long_study: Clone) -> None:
+def test_a_stage_ends_with_its_dvc_and_the_next_dvc_resumes(long_study: Clone) -> None:
     dvc = start_training(long_study, *REPRO)
     dvc.terminate()
     end_of(dvc)
@@ -68,7 +68,7 @@ def test_a_stage_ends_with_its_dvc_and_the_next_dvc_goes_on(long_study: Clone) -
 
 
 @pytest.mark.deep
-def test_a_second_dvc_says_who_is_at_work(long_study: Clone) -> None:
+def test_a_second_dvc_names_the_process_that_holds_the_lock(long_study: Clone) -> None:
     first = start_training(long_study, *REPRO)
     said = long_study.run(*REPRO, fails=True)
     assert "is busy" in said
@@ -79,15 +79,15 @@ def test_a_second_dvc_says_who_is_at_work(long_study: Clone) -> None:
     end_of(first)
 
 
-def test_ctrl_c_is_one_line(long_study: Clone) -> None:
+def test_ctrl_c_prints_one_line(long_study: Clone) -> None:
     dvc = start_training(long_study, *REPRO)
     os.killpg(dvc.pid, signal.SIGINT)  # as a terminal does
     said = end_of(dvc)
-    assert errors_in(said) == ["interrupted; finished trials are kept, `dvc repro` goes on"]
+    assert errors_in(said) == ["interrupted; finished trials are kept, `dvc repro` resumes"]
     assert "failed to reproduce 'baseline@mlp'" in said
 
 
-def test_a_worker_that_is_killed_is_one_line(long_study: Clone) -> None:
+def test_a_killed_worker_is_a_one_line_error(long_study: Clone) -> None:
     dvc = start_training(long_study, *REPRO)
     processes_of(dvc.pid, WORKER)[0].kill()
     (said,) = errors_in(end_of(dvc))
@@ -98,7 +98,7 @@ def test_a_worker_that_is_killed_is_one_line(long_study: Clone) -> None:
 
 
 @pytest.mark.deep
-def test_a_full_disk_is_one_line_and_finished_trials_are_kept(long_study: Clone) -> None:
+def test_a_full_disk_is_a_one_line_error_and_finished_trials_are_kept(long_study: Clone) -> None:
     long_study.memory.mkdir(parents=True)
     # What the disk still held is looked at before it is gone.
     full = in_a_namespace(f"mount -t tmpfs -o size=24k none {long_study.memory}")
@@ -112,8 +112,8 @@ def test_a_full_disk_is_one_line_and_finished_trials_are_kept(long_study: Clone)
 
 
 @pytest.mark.deep
-def test_memory_that_is_refused_is_one_line(long_study: Clone) -> None:
-    """What torch needs to be loaded is more than this stage may have."""
+def test_a_failed_allocation_is_a_one_line_error(long_study: Clone) -> None:
+    """The memory limit of the stage is too low to import torch."""
     limited = ("sh", "-c", 'ulimit -v 2000000; exec "$@"', "sh")
     (error,) = errors_in(end_of(long_study.start(*limited, *STAGE)))
     assert error.startswith("error: out of memory (")
@@ -129,7 +129,7 @@ def test_no_shared_memory_is_needed(options: str, victim: Clone) -> None:
 
 
 @pytest.mark.deep
-def test_a_training_holds_nothing_in_shared_memory(long_study: Clone) -> None:
+def test_training_allocates_no_shared_memory(long_study: Clone) -> None:
     process = start_training(long_study, *STAGE)
     assert shared_memory_of(process.pid) == set()
     os.killpg(process.pid, signal.SIGKILL)
@@ -137,7 +137,7 @@ def test_a_training_holds_nothing_in_shared_memory(long_study: Clone) -> None:
 
 
 @pytest.mark.deep
-def test_a_read_only_memory_is_named(victim: Clone) -> None:
+def test_a_read_only_cache_is_named(victim: Clone) -> None:
     victim.memory.mkdir(parents=True)
     read_only = in_a_namespace(f"mount -t tmpfs -o ro none {victim.memory}")
     (error,) = errors_in(end_of(victim.start(*read_only, *STAGE)))
@@ -146,7 +146,7 @@ def test_a_read_only_memory_is_named(victim: Clone) -> None:
 
 
 @pytest.mark.deep
-def test_a_read_only_checkout_says_what_cannot_be_written(victim: Clone) -> None:
+def test_a_read_only_checkout_is_reported(victim: Clone) -> None:
     read_only = in_a_namespace(
         f"mount --bind {victim.path} {victim.path}; "
         f"mount -o remount,bind,ro {victim.path}; cd {victim.path}"
@@ -161,7 +161,7 @@ def test_a_read_only_checkout_says_what_cannot_be_written(victim: Clone) -> None
 
 
 @pytest.mark.deep
-def test_two_may_prepare_at_once(victim: Clone) -> None:
+def test_two_processes_may_prepare_at_once(victim: Clone) -> None:
     prepare = ("env", "PYTHONPATH=src", "python", "stages/prepare.py")
     folder = victim.path / "data/prepared"
     before = {path.name: path.read_bytes() for path in folder.glob("*.npz")}
@@ -174,7 +174,7 @@ def test_two_may_prepare_at_once(victim: Clone) -> None:
 
 
 @pytest.mark.deep
-def test_what_killed_writers_left_in_the_memory_goes(victim: Clone) -> None:
+def test_unfinished_files_in_the_cache_are_deleted(victim: Clone) -> None:
     victim.memory.mkdir(parents=True)
     left = victim.memory / f"{'a' * 64}.0123.unfinished"
     left.touch()
@@ -184,8 +184,8 @@ def test_what_killed_writers_left_in_the_memory_goes(victim: Clone) -> None:
 
 
 @pytest.mark.deep
-def test_files_of_the_future_are_as_good_as_others(victim: Clone) -> None:
-    """A clock that was set back leaves files that are newer than now."""
+def test_files_with_future_timestamps_are_valid(victim: Clone) -> None:
+    """Setting the clock back leaves files that are newer than now."""
     victim.run(*REPRO)
     trained = victim.trained()
     for path in (*victim.memory.iterdir(), *victim.path.glob("data/**/*")):
@@ -206,7 +206,7 @@ KILLS = [
 
 @pytest.mark.faults
 def test_twenty_kills_change_no_byte(study: Clone, victim: Clone) -> None:
-    """A study with four workers, killed in twenty of its stages in four ways, and one with two."""
+    """A study with four workers, killed in twenty stages in four ways, and one with two workers."""
     victim.edit("training", "workers", value=4)
     known: set[str] = set()
     for words, how in KILLS * 5:
@@ -223,7 +223,7 @@ def test_twenty_kills_change_no_byte(study: Clone, victim: Clone) -> None:
 
 
 def start_next_stage(study: Clone, known: set[str]) -> subprocess.Popen[str]:
-    """`dvc repro` in the first stage that is not known yet."""
+    """Start `dvc repro`, and wait for the first stage that has not run yet."""
     dvc = study.start("dvc", "repro")
     assert dvc.stdout is not None
     for line in dvc.stdout:
@@ -234,7 +234,7 @@ def start_next_stage(study: Clone, known: set[str]) -> subprocess.Popen[str]:
 
 
 def mend_lock(study: Clone) -> None:
-    """What docs/architecture.md says to do: dvc empties this file before it writes it anew."""
+    """Repair dvc.lock as in docs/architecture.md: dvc truncates the file before rewriting it."""
     lock = study.path / ".dvc/tmp/rwlock"
     if lock.read_text() == "":
         lock.unlink()
@@ -247,7 +247,7 @@ def worker_or_end(stage: psutil.Process, session: int) -> bool:
 @pytest.mark.faults
 @pytest.mark.parametrize("how", ["--temp", "--queue"])
 def test_an_experiment_gives_the_same_bytes(how: str, study: Clone, victim: Clone) -> None:
-    """One that changes nothing, of one family, in a copy of the repository."""
+    """An experiment without changes, for one family, in a copy of the repository."""
     victim.run("dvc", "exp", "run", how, "--name", "a-copy", "evaluate@mlp", "leave_one_out@mlp")
     if how == "--queue":
         victim.run("dvc", "queue", "start")

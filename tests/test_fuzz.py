@@ -1,4 +1,4 @@
-"""Whatever comes in, what goes out is an answer or a line that says what is wrong with it."""
+"""Any input gives a result or a one-line error."""
 
 import copy
 from dataclasses import replace
@@ -50,7 +50,7 @@ anything = st.recursive(
 
 
 def places(content: Any, before: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Every place in params.yaml, from its keys to the last number of its lists."""
+    """Every position in params.yaml, from its keys to the numbers in its lists."""
     steps: list[Any] = []
     if isinstance(content, dict):
         steps = list(content)
@@ -61,7 +61,7 @@ def places(content: Any, before: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 def lines_of(error: UserError, start: str) -> None:
-    """Each line of an error starts with the file, says something and is no longer than a screen."""
+    """The lines of an error; each starts with the file, has a message and is not too long."""
     assert str(error)
     for line in str(error).splitlines():
         assert line.startswith(start)
@@ -73,9 +73,7 @@ def lines_of(error: UserError, start: str) -> None:
 
 
 @given(place=st.sampled_from(places(FILE)), value=anything)
-def test_any_value_anywhere_gives_params_or_says_why_not(
-    place: tuple[Any, ...], value: Any
-) -> None:
+def test_any_value_gives_params_or_an_error(place: tuple[Any, ...], value: Any) -> None:
     content = at = copy.deepcopy(FILE)
     for step in place[:-1]:
         at = at[step]
@@ -89,7 +87,7 @@ def test_any_value_anywhere_gives_params_or_says_why_not(
 
 
 @given(text=st.text(max_size=60) | st.from_regex(r"(\w+: [\[{&*!\"'|>%@-]{0,3}\w*\n){1,4}"))
-def test_any_text_gives_params_or_says_why_not(text: str, tmp_path: Path) -> None:
+def test_any_text_gives_params_or_an_error(text: str, tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_bytes(text.encode(errors="surrogatepass"))
     with pytest.raises(ParamsError) as error:  # none of these is a whole study
@@ -155,7 +153,7 @@ def recipes() -> st.SearchStrategy[Recipe]:
 
 
 @given(recipe=recipes())
-def test_any_recipe_survives_its_file(recipe: Recipe, tmp_path: Path) -> None:
+def test_any_recipe_survives_a_round_trip(recipe: Recipe, tmp_path: Path) -> None:
     save_recipe(recipe, tmp_path / "recipe.yaml", "chosen by a test")
     assert load_recipe(tmp_path / "recipe.yaml") == recipe
     for technique in Recipe.model_fields:
@@ -167,7 +165,7 @@ def test_any_recipe_survives_its_file(recipe: Recipe, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def model() -> bytes:
-    """The content of a small model's file."""
+    """The content of a small model file."""
     spec = MlpSpec(hidden=(4, 4, 4), epochs=1)
     recipe = Recipe.model_validate(FILE["baseline"])
     trial = Trial("mlp", spec, recipe, make_repeats(1, "shuffle", 0.5, 1)[0])
@@ -185,7 +183,7 @@ def network(model: bytes, tmp_path_factory: pytest.TempPathFactory) -> Fitted:
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
-    """A seven's worth of ink in the formats that people have."""
+    """A picture of a seven in common formats."""
     folder = tmp_path_factory.mktemp("pictures")
     drawn = Image.new("L", (40, 30), 255)
     drawn.paste(20, (10, 5, 14, 25))
@@ -197,7 +195,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
 
 
 def damaged(content: bytes, data: st.DataObject) -> bytes:
-    """The bytes with some of them changed, cut off or put in."""
+    """The bytes with some of them changed, removed or inserted."""
     changed = bytearray(content)
     for _ in range(data.draw(st.integers(1, 6))):
         place = data.draw(st.integers(0, len(changed)))
@@ -220,7 +218,7 @@ def test_any_picture_is_read_or_refused(
 
 
 @given(data=st.data())
-def test_any_model_answers_or_is_refused(
+def test_any_model_predicts_or_is_refused(
     data: st.DataObject,
     model: bytes,
     pictures: list[bytes],
@@ -246,7 +244,7 @@ def test_any_model_answers_or_is_refused(
 
 @st.composite
 def stages(draw: st.DrawFn) -> list[Contender]:
-    """An incumbent and others after the same repeats, of scores as they come and never come."""
+    """An incumbent and others on the same repeats, with arbitrary scores."""
     repeats = draw(st.integers(1, 6))
     score = st.sampled_from([0.0, 0.02, 0.8, 0.8, 0.81, 1.0]) | st.floats(0, 1)
     everyone = []
@@ -268,7 +266,7 @@ risks = st.sampled_from([0.01, 0.2, 0.5])
 
 
 @given(stage=stages(), ratio=ratios, risk=risks, within=st.sampled_from([0.0, 0.0025, 1.0]))
-def test_any_scores_give_a_verdict_that_keeps_its_own_rules(
+def test_any_scores_give_a_verdict_that_follows_the_rules(
     stage: list[Contender], ratio: float, risk: float, within: float
 ) -> None:
     incumbent, *others = stage
@@ -292,7 +290,7 @@ def test_any_scores_give_a_verdict_that_keeps_its_own_rules(
 
 
 @given(stage=stages(), ratio=ratios, risk=risks)
-def test_any_race_stops_those_who_failed_and_never_the_last_hope(
+def test_any_race_stops_failures_and_keeps_a_candidate_if_the_incumbent_failed(
     stage: list[Contender], ratio: float, risk: float
 ) -> None:
     incumbent, *others = stage

@@ -1,4 +1,4 @@
-"""The stage leave_one_out on a chain that changed more techniques than all recipes are run for."""
+"""The stage leave_one_out on a chain with too many changes to run all recipes."""
 
 import os
 import re
@@ -41,7 +41,7 @@ FINAL = BASELINE | {
 
 @dataclass(frozen=True)
 class Study:
-    """A folder that the stage has run in, and what it said."""
+    """A folder in which the stage has run, and its output."""
 
     folder: Path
     said: str
@@ -51,7 +51,7 @@ class Study:
 
 
 def run_stage(folder: Path) -> str:
-    """The stage in a folder; returns what it prints."""
+    """Run the stage in a folder; returns its output."""
     options = ["--model", "mlp", "--recipe", "final.yaml", "--chain", "chain.csv"]
     command = [*warm_python(str(ROOT / "stages/leave_one_out.py")), *options]
     env = {"PYTHONPATH": str(ROOT / "src"), "ABLATION_CACHE": str(folder / "memory")}
@@ -111,7 +111,7 @@ def test_shares_add_up_to_the_gain_of_all(study: Study) -> None:
     assert shapley["gain"].sum() == pytest.approx(gains.loc["all", "gain"], abs=1e-6)
 
 
-def test_it_says_for_how_long_it_trained_and_what_it_remembered(study: Study) -> None:
+def test_it_prints_the_epochs_and_the_number_of_cached_trials(study: Study) -> None:
     count = len(study.table("trials"))
     assert "every training took 2 epochs" in study.said
     assert re.search(rf"mlp: {count} trials trained in \d+ s, 0 remembered", study.said)

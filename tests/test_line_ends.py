@@ -1,4 +1,4 @@
-"""A clone has the same bytes whatever git is told about the ends of lines."""
+"""A clone has the same bytes regardless of git's settings for line endings."""
 
 import subprocess
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.test_demo import unpack
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """All files of the project, its results among them, in one commit."""
+    """All files of the project, including results, in one commit."""
     folder = unpack(tmp_path_factory.mktemp("project"))
     project = Clone(folder, folder / ".cache/trials")
     project.run("git", "init", "--quiet")
@@ -23,7 +23,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Clone:
 def test_every_file_of_a_clone_has_the_bytes_that_were_committed(
     setting: str, project: Clone, tmp_path: Path
 ) -> None:
-    """DVC would call another one modified, and train again."""
+    """Otherwise DVC would consider it modified, and train again."""
     project.run(
         "git", "clone", "--quiet", "-c", setting, str(project.path), str(tmp_path / "clone")
     )
@@ -38,7 +38,7 @@ def test_every_file_of_a_clone_has_the_bytes_that_were_committed(
 
 
 def test_a_carriage_return_of_an_editor_is_not_committed(project: Clone) -> None:
-    """Saved by an editor of Windows, params.yaml is the same file to git."""
+    """To git, params.yaml is unchanged if it is saved by an editor on Windows."""
     params = project.path / "params.yaml"
     lines = params.read_bytes()
     params.write_bytes(lines.replace(b"\n", b"\r\n"))
@@ -46,7 +46,7 @@ def test_a_carriage_return_of_an_editor_is_not_committed(project: Clone) -> None
     params.write_bytes(lines)
 
 
-def test_git_takes_no_committed_file_for_text_that_is_none(project: Clone) -> None:
+def test_git_treats_no_binary_file_as_text(project: Clone) -> None:
     listed = subprocess.check_output(
         ["git", "ls-files", "--eol"], cwd=project.path, text=True
     ).splitlines()

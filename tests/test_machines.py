@@ -21,10 +21,10 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 
 @pytest.mark.deep
-def test_two_workers_of_which_one_is_killed_give_the_same_bytes(
+def test_two_workers_one_of_them_killed_give_the_same_bytes(
     study: Clone, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stages that race, that train whole recipes and that fit, beside this machine's workers."""
+    """Stages with racing, of whole recipes and of fits, compared with local workers."""
     stages = ("baseline@mlp", "optimizer@mlp", "leave_one_out@mlp", "fit@mlp")
     there = study.duplicate(tmp_path / "there")
     shutil.rmtree(there.memory)
@@ -44,10 +44,10 @@ def test_two_workers_of_which_one_is_killed_give_the_same_bytes(
 
 
 @pytest.mark.deep
-def test_a_stage_is_computed_by_one_kind_of_machine(
+def test_a_stage_runs_on_one_kind_of_machine(
     study: Clone, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two of three workers have another processor: they compute all stages until they leave."""
+    """Two of three workers have another processor; they run all stages until they leave."""
     there = replace(study.duplicate(tmp_path / "study"), memory=tmp_path / "memory")
     there.edit("training", "machines", value="mixed")
     again = ("dvc", "repro", "--force", "--single-item")

@@ -1,4 +1,4 @@
-"""A study of a person's own pictures, from their folder to the report, with real git and dvc."""
+"""A study of own pictures, from their folder to the report, with real git and dvc."""
 
 import json
 import re
@@ -43,7 +43,7 @@ NEVER = re.compile(r"emnist|handwrit|look.?alike|characters?\b|upper and lower c
 
 
 def draw(path: Path, shape: int, rng: np.random.Generator) -> None:
-    """A bar, a disk, a ring or a cross of dark ink on lighter ground; no two alike."""
+    """A bar, a disk, a ring or a cross, dark on light, with random variation."""
     side = int(rng.integers(30, 70))
     picture = Image.new("L", (side, side + int(rng.integers(0, 9))), int(rng.integers(180, 255)))
     near, far = side * rng.uniform(0.15, 0.25), side * rng.uniform(0.75, 0.85)
@@ -64,7 +64,7 @@ def draw(path: Path, shape: int, rng: np.random.Generator) -> None:
 
 @pytest.fixture(scope="session")
 def ran(make_once: MakeOnce) -> tuple[Clone, str]:
-    """The study, of one family to be done in half the time, and all that it printed."""
+    """The study, of one family to save time, and its output."""
 
     def make(folder: Path) -> None:
         project = copy_project(folder / "study")
@@ -85,7 +85,7 @@ def ran(make_once: MakeOnce) -> tuple[Clone, str]:
 
 @pytest.fixture
 def study(ran: tuple[Clone, str]) -> Clone:
-    """To look at; a test that runs DVC or changes something takes a duplicate."""
+    """Read-only; tests that run DVC or change something use a duplicate."""
     return ran[0]
 
 
@@ -114,7 +114,7 @@ def test_the_models_learn_them(study: Clone) -> None:
     assert report["class"].tolist() == sorted(CLASSES)
 
 
-def test_nothing_is_said_that_is_true_of_emnist_alone(ran: tuple[Clone, str]) -> None:
+def test_statements_about_emnist_are_not_shown(ran: tuple[Clone, str]) -> None:
     study, printed = ran
     told = (study.path / "plots/report.md").read_text()
     charts = [path.read_text() for path in (study.path / "plots/charts").rglob("*.csv")]
@@ -128,7 +128,7 @@ def test_nothing_is_said_that_is_true_of_emnist_alone(ran: tuple[Clone, str]) ->
     assert "248 training and\n62 test pictures of 4 classes" in told
 
 
-def test_names_stand_in_tables_and_pictures(study: Clone) -> None:
+def test_class_names_are_shown_in_tables_and_pictures(study: Clone) -> None:
     classes = read_csv(study.path / "data/classes.csv", text=["character"])
     assert classes["character"].tolist() == sorted(CLASSES)
     told = (study.path / "plots/report.md").read_text()
@@ -137,7 +137,7 @@ def test_names_stand_in_tables_and_pictures(study: Clone) -> None:
     assert {"class_samples", "confusion_mlp", "worst_mlp", "first_predictions"} <= drawn
 
 
-def test_predict_takes_a_picture_the_way_that_training_took(study: Clone, pictures: Path) -> None:
+def test_predict_converts_pictures_as_in_training(study: Clone, pictures: Path) -> None:
     path = study.path / "data/models/mlp.safetensors"
     with safe_open(path, framework="numpy") as file:
         assert json.loads(file.metadata()["ablation"])["conversion"] == "as-is"
@@ -153,7 +153,7 @@ def test_predict_takes_a_picture_the_way_that_training_took(study: Clone, pictur
         assert f"{fitted.about.classes[best]}  {100 * row[best]:.2f} %" in said
 
 
-def test_predict_asks_the_models_of_the_study_alone(
+def test_predict_uses_only_the_models_of_the_study(
     study: Clone, pictures: Path, tmp_path: Path
 ) -> None:
     other = study.duplicate(tmp_path / "other")
@@ -173,7 +173,7 @@ def test_another_conversion_makes_another_model_file(study: Clone, tmp_path: Pat
     assert {"params.yaml": {"data": "modified"}} in [each.get("changed deps") for each in changed]
 
 
-def test_an_unreadable_picture_stops_the_study_before_anything_starts(
+def test_an_unreadable_picture_stops_the_study_before_training(
     study: Clone, tmp_path: Path
 ) -> None:
     other = study.duplicate(tmp_path / "other")

@@ -21,7 +21,7 @@ TECHNIQUES = ", ".join(Recipe.model_fields)
 
 
 def changed(place: Place, value: object) -> Any:
-    """params.yaml with another value in one place, or without it."""
+    """params.yaml with one value changed or removed."""
     content = at = copy.deepcopy(FILE)
     for step in place[:-1]:
         at = at[step]
@@ -38,7 +38,7 @@ def load(content: object, folder: Path) -> Params:
 
 
 def complaint(place: Place, value: object, folder: Path) -> str:
-    """What is said, without the name of the file, which is checked."""
+    """The error message without the name of the file, which is checked."""
     with pytest.raises(ParamsError) as error:
         load(changed(place, value), folder)
     lines = str(error.value).splitlines()
@@ -46,12 +46,12 @@ def complaint(place: Place, value: object, folder: Path) -> str:
     return "\n".join(line.removeprefix(f"{folder}/params.yaml: ") for line in lines)
 
 
-def test_the_projects_own_file_is_fine() -> None:
+def test_the_projects_own_file_is_valid() -> None:
     assert load_params(ROOT / "params.yaml").seed == 1729
 
 
-def test_dvcs_writer_leaves_all_lines_but_those_it_sets(tmp_path: Path) -> None:
-    """What `dvc exp run --set-param` does to params.yaml."""
+def test_dvcs_writer_changes_only_the_lines_it_sets(tmp_path: Path) -> None:
+    """As `dvc exp run --set-param` edits params.yaml."""
     path = tmp_path / "params.yaml"
     path.write_text((ROOT / "params.yaml").read_text())
     apply_overrides(str(path), ["seed=1729", "techniques.dropout=[0.0,0.2,0.4]"])
@@ -62,8 +62,8 @@ def test_dvcs_writer_leaves_all_lines_but_those_it_sets(tmp_path: Path) -> None:
     assert len(after) == len(before) + 1
 
 
-def test_a_number_that_dvc_sets_is_the_one_that_is_read(tmp_path: Path) -> None:
-    """What `dvc exp run --set-param` writes without a point, `1e-05`."""
+def test_a_number_set_by_dvc_is_read_unchanged(tmp_path: Path) -> None:
+    """`dvc exp run --set-param` writes it without a decimal point, `1e-05`."""
     path = tmp_path / "params.yaml"
     path.write_text((ROOT / "params.yaml").read_text())
     apply_overrides(str(path), ["techniques.regularization=[{l1: 1e-05, l2: 0.0}]"])
@@ -230,19 +230,19 @@ WIDE, DEEP = {"hidden": [64, 32, 16]}, {"hidden": [32, 24, 16, 16]}
         ),
     ],
 )
-def test_sizes_that_cannot_be_tried(sizes: object, said: str, tmp_path: Path) -> None:
+def test_invalid_sizes(sizes: object, said: str, tmp_path: Path) -> None:
     assert complaint(("techniques", "architecture"), sizes, tmp_path).startswith(said)
 
 
 @pytest.mark.parametrize("key", ["architecture", "epochs"])
-def test_the_baseline_has_its_sizes_and_epochs_from_the_models(key: str, tmp_path: Path) -> None:
+def test_the_baseline_gets_its_sizes_and_epochs_from_models(key: str, tmp_path: Path) -> None:
     value = {"architecture": WIDE, "epochs": 2}[key]
     said = f"baseline.{key}: belongs under `models`; remove it"
     assert complaint(("baseline", key), value, tmp_path) == said
 
 
 @pytest.mark.parametrize("value", [[], {}, {"cnn": []}])
-def test_each_family_has_architectures_of_its_own(value: object, tmp_path: Path) -> None:
+def test_each_family_has_its_own_architectures(value: object, tmp_path: Path) -> None:
     params = load(changed(("techniques", "architecture"), {"mlp": [WIDE, DEEP]}), tmp_path)
     labels = [each.label for each in params.candidates("architecture", "mlp")]
     assert labels == ["64-32-16", "32-24-16-16"]
@@ -275,7 +275,7 @@ def test_a_family_that_is_not_listed_is_not_studied(tmp_path: Path) -> None:
         params.spec("mlp")
 
 
-def test_a_study_has_a_family(tmp_path: Path) -> None:
+def test_a_study_needs_a_family(tmp_path: Path) -> None:
     said = "models: {}: should have the sizes of at least one of " + ", ".join(FAMILIES)
     assert complaint(("models",), {}, tmp_path) == said
 
@@ -308,7 +308,7 @@ def test_a_grid_of_names(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_two_candidates_of_one_name(
+def test_two_candidates_with_the_same_name(
     technique: str, candidates: list[object], name: str, tmp_path: Path
 ) -> None:
     assert complaint(("techniques", technique), candidates, tmp_path) == (
@@ -328,7 +328,7 @@ def test_two_candidates_of_one_name(
         ("techniques", "optimizer", 0, "lr"),
     ],
 )
-def test_something_is_missing(place: Place, tmp_path: Path) -> None:
+def test_a_missing_key(place: Place, tmp_path: Path) -> None:
     said = ".".join(str(step) for step in place).replace(".0", "[0]")
     assert complaint(place, MISSING, tmp_path) == f"{said}: missing; add it"
 
@@ -354,7 +354,7 @@ def test_k_fold_of_one(tmp_path: Path) -> None:
     assert complaint(("validation",), once, tmp_path) == said
 
 
-def test_every_mistake_has_its_line(tmp_path: Path) -> None:
+def test_every_mistake_has_its_own_line(tmp_path: Path) -> None:
     training = {"batch_size": 1, "precision": "bf15", "device": "gpu", "workers": "auto"}
     lines = complaint(("training",), training, tmp_path).splitlines()
     assert [line.split(":")[0] for line in lines] == [
@@ -372,7 +372,7 @@ def test_a_file_that_is_not_yaml(content: bytes, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, [1], "seed"])
-def test_a_file_of_another_shape(content: object, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_mapping(content: object, tmp_path: Path) -> None:
     with pytest.raises(ParamsError, match=r"params\.yaml: .*: should be a mapping"):
         load(content, tmp_path)
 
@@ -405,7 +405,7 @@ def test_a_candidate_without_lists_is_one_setting(tmp_path: Path) -> None:
     assert (sgd.label, sgd.grid) == ("sgd lr=0.1", ())
 
 
-def test_candidates_stand_in_the_order_of_the_file(tmp_path: Path) -> None:
+def test_candidates_are_in_the_order_of_the_file(tmp_path: Path) -> None:
     entries = [{"l1": 0.0, "l2": 0.0}, {"l1": [1e-6, 1e-5], "l2": 0.0}, {"l1": 0.0, "l2": [0.1]}]
     params = load(changed(("techniques", "regularization"), entries), tmp_path)
     candidates = params.candidates("regularization", "mlp")
@@ -414,11 +414,11 @@ def test_candidates_stand_in_the_order_of_the_file(tmp_path: Path) -> None:
     assert labels == ["none", "l1=1e-06", "l1=1e-05", "l2=0.1"]
 
 
-def test_whole_numbers_will_do_for_rates(tmp_path: Path) -> None:
+def test_integers_are_accepted_as_rates(tmp_path: Path) -> None:
     assert load(changed(("baseline", "optimizer", "lr"), 1), tmp_path).baseline.optimizer.lr == 1
 
 
-def test_a_recipe_survives_a_file(tmp_path: Path) -> None:
+def test_a_recipe_survives_a_round_trip(tmp_path: Path) -> None:
     for recipe in every_recipe():
         save_recipe(recipe, tmp_path / "recipe.yaml", "chosen by a test")
         assert load_recipe(tmp_path / "recipe.yaml") == recipe
@@ -426,7 +426,7 @@ def test_a_recipe_survives_a_file(tmp_path: Path) -> None:
 
 
 def every_recipe() -> list[Recipe]:
-    """The baseline with every candidate's settings of params.yaml."""
+    """The baseline with each candidate setting of params.yaml."""
     params = load_params(ROOT / "params.yaml")
     return [
         params.baseline.having(technique, setting)

@@ -1,4 +1,4 @@
-"""The whole pipeline with real git and real dvc, on a study that is small in every direction."""
+"""The whole pipeline with real git and dvc, on a tiny study."""
 
 import json
 import os
@@ -25,15 +25,15 @@ def of_all_families(*stages: str) -> set[str]:
 
 @pytest.fixture
 def fresh(study: Clone, tmp_path: Path) -> Clone:
-    """A clone with nothing but what is in git."""
+    """A clone with only the files in git."""
     return study.clone(tmp_path / "fresh")
 
 
 @pytest.fixture(scope="session")
 def branches(study: Clone, make_once: MakeOnce) -> tuple[Clone, set[str]]:
-    """The study with a branch `no-dropout` beside `main`, checked out; the stages that it ran.
+    """The study with a checked-out branch `no-dropout` next to `main`, and the stages it ran.
 
-    To look at, as `study` is.
+    Read-only, like `study`.
     """
 
     def make(folder: Path) -> None:
@@ -48,7 +48,7 @@ def branches(study: Clone, make_once: MakeOnce) -> tuple[Clone, set[str]]:
     return clone, {*(folder / "ran.txt").read_text().splitlines()}
 
 
-def test_every_output_of_every_stage_is_there(study: Clone) -> None:
+def test_every_output_of_every_stage_exists(study: Clone) -> None:
     stages = read_yaml(study.path / "dvc.lock")["stages"]
     of_each = of_all_families(*CHAIN, "leave_one_out", "fit", "evaluate")
     assert stages.keys() == {"check", "prepare", "compare", "report", *of_each}
@@ -56,7 +56,7 @@ def test_every_output_of_every_stage_is_there(study: Clone) -> None:
     assert all((study.path / output).exists() for output in outputs)
 
 
-def test_nothing_to_do_is_said(study: Clone, tmp_path: Path) -> None:
+def test_nothing_to_do_is_reported(study: Clone, tmp_path: Path) -> None:
     done = study.duplicate(tmp_path / "done")
     for left_behind in (".training.py.swp", "training.py~", "#training.py#", ".DS_Store"):
         (done.path / "src/ablation/trial" / left_behind).touch()
@@ -65,8 +65,8 @@ def test_nothing_to_do_is_said(study: Clone, tmp_path: Path) -> None:
     assert stages_run(output) == set()
 
 
-def test_results_do_not_depend_on_workers_or_on_chance(study: Clone, tmp_path: Path) -> None:
-    """Trained again by one worker: a stage that races, one of whole recipes, and one of fits."""
+def test_results_are_reproducible_for_any_number_of_workers(study: Clone, tmp_path: Path) -> None:
+    """Trained again by one worker: a stage with racing, one of whole recipes, one of fits."""
     alone = study.duplicate(tmp_path / "alone")
     shutil.rmtree(alone.memory)
     alone.edit("training", "workers", value=1)
@@ -77,7 +77,7 @@ def test_results_do_not_depend_on_workers_or_on_chance(study: Clone, tmp_path: P
 
 
 @pytest.mark.deep
-def test_a_whole_study_does_not_depend_on_workers_or_on_chance(
+def test_a_whole_study_is_reproducible_for_any_number_of_workers(
     study: Clone, prepared: Clone, tmp_path: Path
 ) -> None:
     alone = prepared.duplicate(tmp_path / "alone")
@@ -89,7 +89,7 @@ def test_a_whole_study_does_not_depend_on_workers_or_on_chance(
 
 
 def differing(one: Clone, other: Clone) -> list[str]:
-    """The names of the results that are not the same in both."""
+    """The names of the results that differ."""
     ours, theirs = one.results(), other.results()
     assert len(theirs) > len(FAMILIES) * len(CHAIN)
     return [name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name)]
@@ -102,7 +102,7 @@ def test_every_recipe_names_the_characters_it_was_chosen_on(study: Clone) -> Non
     assert all(digest in recipe.read_text() for recipe in recipes)
 
 
-def test_what_people_look_at_is_in_git(fresh: Clone) -> None:
+def test_results_for_people_are_in_git(fresh: Clone) -> None:
     for model in FAMILIES:
         stages = {path.stem for path in (fresh.path / "metrics" / model).iterdir()}
         assert stages == {*CHAIN, "leave_one_out", "test", "test_over_baseline"}
@@ -182,7 +182,7 @@ def test_branches_with_other_winners_leave_git_clean(
 
 
 @pytest.mark.deep
-def test_branches_that_both_ran_are_merged_by_running_once_more(
+def test_two_branches_that_ran_are_merged_by_one_more_run(
     branches: tuple[Clone, set[str]], tmp_path: Path
 ) -> None:
     clone = branches[0].duplicate(tmp_path / "clone")
@@ -205,7 +205,9 @@ def test_branches_that_both_ran_are_merged_by_running_once_more(
 
 
 @pytest.mark.parametrize("damage", ["all forgotten", "one file damaged"])
-def test_a_lost_memory_changes_no_result(damage: str, study: Clone, tmp_path: Path) -> None:
+def test_losing_the_cache_does_not_change_results(
+    damage: str, study: Clone, tmp_path: Path
+) -> None:
     victim = study.duplicate(tmp_path / "victim")
     if damage == "all forgotten":
         shutil.rmtree(victim.memory)
@@ -214,12 +216,12 @@ def test_a_lost_memory_changes_no_result(damage: str, study: Clone, tmp_path: Pa
             path.write_bytes(path.read_bytes()[:-1])
     output = victim.run("dvc", "repro", "--force", "--single-item", "optimizer@mlp")
     assert stages_run(output) == {"optimizer@mlp"}
-    assert ("damaged, so it is not trusted" in output) == (damage == "one file damaged")
+    assert ("corrupt; training again" in output) == (damage == "one file damaged")
     assert victim.results() == study.results()
 
 
 @pytest.mark.deep
-def test_a_killed_study_goes_on_where_it_stopped(study: Clone, tmp_path: Path) -> None:
+def test_a_killed_study_resumes(study: Clone, tmp_path: Path) -> None:
     victim = study.duplicate(tmp_path / "victim")
     shutil.rmtree(victim.memory)
     victim.edit("models", "mlp", "epochs", value=4)
@@ -239,7 +241,7 @@ def test_a_killed_study_goes_on_where_it_stopped(study: Clone, tmp_path: Path) -
 
 
 @pytest.mark.deep
-def test_experiments_in_a_temporary_copy_share_the_memory(study: Clone, tmp_path: Path) -> None:
+def test_experiments_in_a_temporary_copy_share_the_cache(study: Clone, tmp_path: Path) -> None:
     owner = study.duplicate(tmp_path / "owner")
     known = owner.trained()
     as_people_have_it = ("env", "-u", "ABLATION_CACHE")
@@ -251,7 +253,7 @@ def test_experiments_in_a_temporary_copy_share_the_memory(study: Clone, tmp_path
     assert owner.changes() == ""
 
 
-def test_bad_parameters_stop_before_any_work(study: Clone, tmp_path: Path) -> None:
+def test_invalid_parameters_are_refused_before_any_work(study: Clone, tmp_path: Path) -> None:
     clone = study.clone(tmp_path / "clone", "before")
     clone.edit("techniques", "dropout", value=[0.2, 1.5])
     output = clone.run("dvc", "repro", fails=True)
@@ -261,7 +263,7 @@ def test_bad_parameters_stop_before_any_work(study: Clone, tmp_path: Path) -> No
     assert not (clone.path / "data/prepared/train.npz").exists()
 
 
-def test_missing_raw_data_names_the_ways_on(study: Clone, tmp_path: Path) -> None:
+def test_missing_raw_data_is_an_error_with_remedies(study: Clone, tmp_path: Path) -> None:
     clone = study.clone(tmp_path / "clone", "before")
     clone.edit("data", "dataset", value="emnist-mini")
     output = clone.run("dvc", "repro", fails=True)

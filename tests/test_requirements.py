@@ -1,4 +1,4 @@
-"""What is installed: exact versions, and only files whose hashes were known before."""
+"""Installed packages have exact versions and known hashes."""
 
 import re
 import subprocess
@@ -15,14 +15,14 @@ def test_every_package_has_a_version_and_hashes() -> None:
     assert re.fullmatch(f"(?:{ENTRY.pattern})+", (ROOT / "requirements.lock").read_text())
 
 
-def test_the_lock_holds_what_the_project_and_its_extras_need() -> None:
+def test_the_lock_has_all_requirements_of_the_project_and_its_extras() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     needed = chain(project["dependencies"], *project["optional-dependencies"].values())
     locked = {name for name, *_ in ENTRY.findall((ROOT / "requirements.lock").read_text())}
     assert {re.split(r"[\[<>=]", name)[0] for name in needed} <= locked
 
 
-def test_make_installs_only_what_has_a_known_hash() -> None:
+def test_make_installs_only_packages_with_known_hashes() -> None:
     dry = ["make", "--dry-run", "--always-make", "install"]
     said = subprocess.run(dry, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     installs = [line for line in said.splitlines() if "pip install" in line]

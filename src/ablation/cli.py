@@ -19,24 +19,24 @@ from ablation.base.formatting import percent, shortened
 from ablation.base.text import harmless
 from ablation.trial.families import FAMILIES
 
-if TYPE_CHECKING:  # these take seconds, and `--help` needs none
+if TYPE_CHECKING:  # slow imports, which `--help` does not need
     from ablation.fitted.model import Fitted
     from ablation.use.answers import Answer
 
 MODELS = Path("data/models")
 BOTH = "both"
 PORT = 8428  # of `draw`
-NAME = 20  # letters of a class's name in the table; --json has all
+NAME = 20  # letters of a class name in the table; --json has complete names
 STANDARD_INPUT = Path("-")
-MOST_BYTES = 2**30  # of a picture from a pipe, which might not end
-READER_GONE = 128 + 13  # SIGPIPE, as shells say it
+MOST_BYTES = 2**30  # maximum size of a picture from a pipe
+READER_GONE = 128 + 13  # exit status for SIGPIPE, as in shells
 
 
 def main() -> None:
-    """Run a command; `ablation COMMAND --help` tells what each takes."""
+    """Run a command; `ablation COMMAND --help` lists its arguments."""
     if sys.stdout is None:
-        sys.exit("error: standard output is closed, and answers are written there; open it")
-    if sys.stderr is None:  # else what is printed there would be among the answers
+        sys.exit("error: standard output is closed, but results are written there; open it")
+    if sys.stderr is None:  # otherwise errors would be mixed with the results
         sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
     try:
         with plain_errors(), _standard_output():
@@ -49,10 +49,10 @@ def main() -> None:
 
 @contextmanager
 def _standard_output() -> Iterator[None]:
-    """Writes what is left at the end; ends in silence where the reader has gone, as `cat` does.
+    """Flush standard output at the end; exit silently if the pipe is closed, as `cat` does.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: standard output cannot be written.
     """
     try:
         try:
@@ -71,55 +71,66 @@ def _flush() -> None:
         raise
     except OSError as error:
         _discard_output()
-        raise UserError(f"standard output: {error.strerror}; name another place") from None
+        raise UserError(f"standard output: {error.strerror}; redirect it elsewhere") from None
 
 
 def _discard_output() -> None:
-    """What is left could not be written when Python ends, either."""
+    """Discard buffered output, which Python would fail to write at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def command_line() -> argparse.ArgumentParser:
-    """What may be typed after `ablation`."""
+    """The parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="ablation", description="Plan a run, compare studies, use the fitted models."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    asked = argparse.ArgumentParser(add_help=False)
-    asked.add_argument(
+    with_model = argparse.ArgumentParser(add_help=False)
+    with_model.add_argument(
         "--model",
         default=BOTH,
         metavar=f"{'|'.join(FAMILIES)}|{BOTH}|FILE",
-        help="the fitted models of the study, or a model's file (default: %(default)s)",
+        help="a fitted model of the study, both, or a model file (default: %(default)s)",
     )
 
-    command = commands.add_parser("plan", help="what would `dvc repro` run, train and take?")
+    command = commands.add_parser(
+        "plan", help="show what `dvc repro` would run, and how long it would take"
+    )
     command.add_argument("--json", action="store_true", help="print a JSON object")
     command.set_defaults(run=lambda it: plan(it.json))
 
-    command = commands.add_parser("predict", help="what is on a picture?", parents=[asked])
+    command = commands.add_parser(
+        "predict", help="recognise the characters on pictures", parents=[with_model]
+    )
     command.add_argument(
-        "images", nargs="+", type=Path, help="files, of one thing each; - reads one from a pipe"
+        "images",
+        nargs="+",
+        type=Path,
+        help="picture files with one character each; - reads standard input",
     )
     command.add_argument("--json", action="store_true", help="print a JSON array")
     command.add_argument(
-        "--show", type=Path, metavar="FILE", help="write a picture of what the network saw"
+        "--show", type=Path, metavar="FILE", help="write a contact sheet of the networks' input"
     )
     command.set_defaults(run=lambda it: predict(it.images, it.model, it.json, it.show))
 
-    command = commands.add_parser("draw", help="a page to draw on", parents=[asked])
+    command = commands.add_parser(
+        "draw", help="serve a page on which to draw characters", parents=[with_model]
+    )
     command.add_argument(
         "--port",
         type=_port,
         default=PORT,
-        help="where the page is on this machine; 0 takes any that is free (default: %(default)s)",
+        help="port of the page; 0 selects any free port (default: %(default)s)",
     )
     command.set_defaults(run=lambda it: draw(it.model, it.port))
 
-    command = commands.add_parser("diff", help="what did a branch change, and is it real?")
-    command.add_argument("revision", help="a branch, a tag or a commit to compare this study with")
+    command = commands.add_parser(
+        "diff", help="show which results differ from another revision, beyond the noise"
+    )
+    command.add_argument("revision", help="branch, tag or commit to compare with")
     form = command.add_mutually_exclusive_group()
-    form.add_argument("--markdown", action="store_true", help="print it for a pull request")
+    form.add_argument("--markdown", action="store_true", help="print Markdown, for a pull request")
     form.add_argument("--json", action="store_true", help="print a JSON object")
     command.set_defaults(run=lambda it: diff(it.revision, it.markdown, it.json))
     return parser
@@ -132,10 +143,10 @@ def _port(text: str) -> int:
 
 
 def plan(as_json: bool) -> bool:
-    """Print what a run of the pipeline would do now.
+    """Print what `dvc repro` would do.
 
     Raises:
-        UserError: params.yaml or dvc.yaml is at fault.
+        UserError: params.yaml or dvc.yaml is invalid.
     """
     from ablation.plan.plan import make_plan, show, show_json
 
@@ -144,10 +155,10 @@ def plan(as_json: bool) -> bool:
 
 
 def predict(images: list[Path], model: str, as_json: bool, picture: Path | None) -> bool:
-    """Print what the models answer; whether every image could be read.
+    """Print the predictions of the models; returns whether every picture was read.
 
     Raises:
-        UserError: a model or the picture to write is at fault.
+        UserError: a model is invalid, or the contact sheet cannot be written.
     """
     from ablation.use.sheet import check_name, save_contact_sheet
 
@@ -167,10 +178,10 @@ def predict(images: list[Path], model: str, as_json: bool, picture: Path | None)
 
 
 def draw(model: str, port: int) -> bool:
-    """Let people draw for the models, until Ctrl-C.
+    """Serve the drawing page until Ctrl-C.
 
     Raises:
-        UserError: a model is at fault, or the port cannot be had.
+        UserError: a model is invalid, or the port is not available.
     """
     models = load_models(model)
     from ablation.use.draw import serve
@@ -180,7 +191,7 @@ def draw(model: str, port: int) -> bool:
 
 
 def diff(revision: str, as_markdown: bool, as_json: bool) -> bool:
-    """Print how this study differs from one of its revisions.
+    """Print the differences between this study and another revision.
 
     Raises:
         UserError: there is no study here, no such revision, or no study in it.
@@ -199,14 +210,14 @@ def diff(revision: str, as_markdown: bool, as_json: bool) -> bool:
 
 
 def load_models(name: str) -> dict[str, "Fitted"]:
-    """Fitted models by their families.
+    """Load fitted models, by family.
 
     Args:
-        name: a family, `both` for all that the study has fitted, or a model's file.
+        name: a family, `both` for all that the study has fitted, or a model file.
 
     Raises:
-        ModelError: naming the file, what is wrong with it and what to do.
-        UserError: there is no such file or folder of models, or it is of another conversion.
+        ModelError: names the file, what is wrong with it and what to do.
+        UserError: there is no such file or folder of models, or its conversion is unknown.
     """
     from ablation.fitted.model import Fitted
     from ablation.pictures.conversion import CONVERSIONS
@@ -218,7 +229,7 @@ def load_models(name: str) -> dict[str, "Fitted"]:
     elif Path(name).exists():
         files = [Path(name)]
     else:
-        raise UserError(f"--model: {one_of(name, (*FAMILIES, BOTH))}; nor is it a file's name")
+        raise UserError(f"--model: {one_of(name, (*FAMILIES, BOTH))}; nor is it a file")
     models = {}
     for file in files:
         fitted = Fitted.load(file)
@@ -230,10 +241,10 @@ def load_models(name: str) -> dict[str, "Fitted"]:
 
 
 def fitted_models() -> list[Path]:
-    """The released models of the study: of the repository worked in, or of this code's own.
+    """The released models of the current repository's study, or of this code's repository.
 
     Raises:
-        UserError: there are none in either.
+        UserError: neither has models.
     """
     here = (repository() / "dvc.yaml").absolute().parent
     around = [folder for folder in (here, *here.parents) if (folder / "dvc.yaml").is_file()]
@@ -241,11 +252,13 @@ def fitted_models() -> list[Path]:
         files = [folder / MODELS / f"{family}.safetensors" for family in _families(folder)]
         if there := [file for file in files if file.is_file()]:
             return there
-    raise UserError(f"no models in {MODELS}; `dvc repro fit` makes them, or name one: --model FILE")
+    raise UserError(
+        f"no models in {MODELS}; create them with `dvc repro fit`, or give one: --model FILE"
+    )
 
 
 def _families(folder: Path) -> list[str]:
-    """Those of a study; all where its params.yaml does not say."""
+    """The families of a study; all of them if its params.yaml cannot be read."""
     try:
         studied = read_yaml(folder / "params.yaml")["models"]
     except (UserError, KeyError, TypeError):
@@ -254,11 +267,11 @@ def _families(folder: Path) -> list[str]:
 
 
 def _opened(images: Iterable[Path]) -> Iterator[Path | BinaryIO]:
-    """Files as they are; a pipe's content, which can be read once, and is asked for more often."""
+    """Paths, and the buffered content of pipes, which can be read only once."""
     for path in images:
         if path == STANDARD_INPUT:
             if sys.stdin is None:
-                raise UserError("-: standard input is closed; name a picture, or send one through")
+                raise UserError("-: standard input is closed; name a picture, or pipe one in")
             yield _named(sys.stdin.buffer, path)
         elif path.exists() and stat.S_ISFIFO(path.stat().st_mode):
             with path.open("rb") as pipe:
@@ -283,7 +296,7 @@ def _print(answers: list["Answer"]) -> None:
     for place in ("first guess", "second", "third"):
         table.add_column(place, no_wrap=True)
     for each in answers:
-        image = Text(harmless(each.image))  # a Text: brackets and colons are no markup
+        image = Text(harmless(each.image))  # not interpreted as markup
         for name, some in (each.guesses or {}).items():
             guesses = [
                 Text(harmless(f"{shortened(one.character, NAME)}  {percent(one.probability)}"))

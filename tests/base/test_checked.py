@@ -51,14 +51,16 @@ def as_dvc_reads(text: str, repository: Path) -> Any:
         ("{<<: {b: 1, c: 2}, b: 3}", {"b": 3, "c": 2}),
     ],
 )
-def test_a_value_is_what_dvc_reads(written: str, value: object, repository: Path) -> None:
+def test_values_are_parsed_as_dvc_parses_them(
+    written: str, value: object, repository: Path
+) -> None:
     by_dvc = as_dvc_reads(f"a: {written}\n", repository)["a"]
     found = read_yaml(repository / "params.yaml")["a"]
     assert found == by_dvc == value
     assert type(found) is type(by_dvc) is type(value)
 
 
-def test_the_projects_params_are_what_dvc_reads(repository: Path) -> None:
+def test_the_projects_params_are_parsed_as_dvc_parses_them(repository: Path) -> None:
     text = (ROOT / "params.yaml").read_text()
     assert read_yaml(ROOT / "params.yaml") == as_dvc_reads(text, repository)
 
@@ -75,7 +77,7 @@ def test_the_projects_params_are_what_dvc_reads(repository: Path) -> None:
         ),
     ],
 )
-def test_what_dvc_cannot_read_is_an_error_with_its_place_and_remedy(
+def test_yaml_that_dvc_cannot_read_is_an_error_with_position_and_remedy(
     text: str, said: str, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(DvcException):
@@ -95,7 +97,7 @@ def test_what_dvc_cannot_read_is_an_error_with_its_place_and_remedy(
         ("a: !!float ''", "line 1, column 4: '' is not a valid float"),
     ],
 )
-def test_a_value_that_cannot_be_constructed_is_named_with_its_place(
+def test_an_error_names_a_value_that_cannot_be_constructed(
     text: str, said: str, tmp_path: Path
 ) -> None:
     (tmp_path / "params.yaml").write_text(text)
@@ -105,7 +107,7 @@ def test_a_value_that_cannot_be_constructed_is_named_with_its_place(
 
 
 @pytest.mark.parametrize("name", [*RECIPES, RECORD], ids=str)
-def test_a_committed_file_is_saved_as_the_same_bytes(name: Path, tmp_path: Path) -> None:
+def test_saving_a_committed_file_gives_the_same_bytes(name: Path, tmp_path: Path) -> None:
     model = Record if name == RECORD else Recipe
     text = (ROOT / name).read_text()
     comment = [line.removeprefix("# ") for line in text.splitlines() if line.startswith("#")]
@@ -114,7 +116,9 @@ def test_a_committed_file_is_saved_as_the_same_bytes(name: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize("value", [1e-5, -1e-5, 1e22, 1.5e-7, 0.1, 1.0, 0.0])
-def test_a_number_survives_a_file_in_both_versions_of_yaml(value: float, tmp_path: Path) -> None:
+def test_a_number_survives_a_round_trip_in_both_versions_of_yaml(
+    value: float, tmp_path: Path
+) -> None:
     save(Number(value=value), path := tmp_path / "number.yaml", "")
     assert load(path, Number).value == value
     path.write_text(f"%YAML 1.1\n---\n{path.read_text()}")
@@ -122,7 +126,7 @@ def test_a_number_survives_a_file_in_both_versions_of_yaml(value: float, tmp_pat
 
 
 @pytest.mark.parametrize("value", ["off", "0o17", "1e-5", "~", "2026-11-26", "a: b", "#", "é", ""])
-def test_a_string_survives_a_file(value: str, tmp_path: Path) -> None:
+def test_a_string_survives_a_round_trip(value: str, tmp_path: Path) -> None:
     save(Word(value=value), tmp_path / "word.yaml", "")
     assert load(tmp_path / "word.yaml", Word).value == value
 

@@ -36,7 +36,7 @@ def start(script: str, *wrapped: str) -> subprocess.Popen[str]:
 
 @contextmanager
 def no_file_larger_than(size: int) -> Iterator[None]:
-    """As `ulimit -f` or a quota has it."""
+    """Limit the size of files, as `ulimit -f` or a quota does."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -64,7 +64,7 @@ def writing(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
     process.communicate()
 
 
-def test_a_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_a_file_is_written_completely_or_not_at_all(tmp_path: Path) -> None:
     write_bytes(b"old", tmp_path / "folder/file")
     with whole_file(tmp_path / "folder/file") as file:
         file.write(b"new")
@@ -74,7 +74,7 @@ def test_a_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     assert len(list((tmp_path / "folder").iterdir())) == 1
 
 
-def test_no_room_is_one_line_and_the_old_file_stands(tmp_path: Path) -> None:
+def test_a_full_disk_is_a_one_line_error_and_keeps_the_old_file(tmp_path: Path) -> None:
     write_bytes(b"old", tmp_path / "file")
     with no_file_larger_than(1000), pytest.raises(UserError) as caught:
         write_bytes(bytes(1001), tmp_path / "file")
@@ -85,7 +85,7 @@ def test_no_room_is_one_line_and_the_old_file_stands(tmp_path: Path) -> None:
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
 
 
-def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
+def test_a_full_disk_is_a_one_line_error(tmp_path: Path) -> None:
     full = in_a_namespace(f"mount -t tmpfs -o size=16k none {tmp_path}")
     output, _ = start(
         f"write_bytes(bytes(10**6), Path({str(tmp_path / 'f')!r}))", *full
@@ -96,19 +96,19 @@ def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
     )
 
 
-def test_what_may_not_be_written_is_named(tmp_path: Path) -> None:
+def test_an_error_names_a_path_without_write_permission(tmp_path: Path) -> None:
     readable = in_a_namespace(f"mount -t tmpfs -o ro none {tmp_path}")
     output, _ = start(f"write_bytes(b'', Path({str(tmp_path / 'f')!r}))", *readable).communicate()
     assert output == (f"error: {tmp_path}/f: Read-only file system; write to another disk\n")
 
 
-def test_a_folder_in_the_place_of_a_file_is_named(tmp_path: Path) -> None:
+def test_an_error_names_a_folder_in_the_place_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").mkdir()
     with pytest.raises(UserError, match=r"file: Is a directory; name a file, or move the folder"):
         write_bytes(b"", tmp_path / "file")
 
 
-def test_what_a_killed_writer_left_is_collected_by_the_next(
+def test_a_writer_deletes_the_unfinished_files_of_killed_ones(
     writing: tuple[subprocess.Popen[str], Path], tmp_path: Path
 ) -> None:
     writer, unfinished = writing
@@ -119,7 +119,7 @@ def test_what_a_killed_writer_left_is_collected_by_the_next(
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"newer"]
 
 
-def test_what_is_being_written_is_not_collected(
+def test_a_file_being_written_is_not_deleted(
     writing: tuple[subprocess.Popen[str], Path], tmp_path: Path
 ) -> None:
     writer, unfinished = writing
@@ -131,7 +131,7 @@ def test_what_is_being_written_is_not_collected(
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"new"]
 
 
-def test_what_was_left_behind_goes_whatever_the_clock_says(tmp_path: Path) -> None:
+def test_unfinished_files_are_deleted_regardless_of_timestamps(tmp_path: Path) -> None:
     for name, age in (("a" * 64, 0), ("train.npz", IN_TEN_YEARS)):
         left = tmp_path / f"{name}.0123.unfinished"
         left.touch()
@@ -141,14 +141,14 @@ def test_what_was_left_behind_goes_whatever_the_clock_says(tmp_path: Path) -> No
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
 
-def test_two_may_write_one_file_at_once(tmp_path: Path) -> None:
+def test_two_writers_may_write_the_same_file(tmp_path: Path) -> None:
     script = f"[write_bytes(b'x' * 10**5, Path({str(tmp_path / 'f')!r})) for _ in range(300)]"
     writers = [start(script) for _ in range(3)]
     assert [writer.communicate()[0] for writer in writers] == ["", "", ""]
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"x" * 10**5]
 
 
-def test_a_column_of_text_stays_text_where_all_of_it_looks_like_numbers(tmp_path: Path) -> None:
+def test_a_text_column_stays_text_even_if_all_values_look_like_numbers(tmp_path: Path) -> None:
     write_bytes(b"class,recall\n01,1\n", tmp_path / "table.csv")
     assert read_csv(tmp_path / "table.csv", text=["class"])["class"].tolist() == ["01"]
     assert read_csv(tmp_path / "table.csv")["class"].tolist() == [1]

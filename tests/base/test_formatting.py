@@ -28,7 +28,7 @@ def test_counts_have_a_singular_and_a_plural() -> None:
 @pytest.mark.parametrize(
     ("name", "longest", "text"), [("abcdef", 6, "abcdef"), ("abcdefg", 6, "abc…fg")]
 )
-def test_a_long_name_loses_its_middle(name: str, longest: int, text: str) -> None:
+def test_a_long_name_is_shortened_in_the_middle(name: str, longest: int, text: str) -> None:
     assert shortened(name, longest) == text
 
 
@@ -37,5 +37,5 @@ def test_a_table_in_markdown() -> None:
     assert markdown(["a", "b"], rows) == "| a | b |\n| --- | --- |\n| x | 0.10 |\n| y |  |"
 
 
-def test_a_bar_in_a_cell_does_not_end_it() -> None:
+def test_a_bar_in_a_cell_is_escaped() -> None:
     assert markdown(["a"], [["x|y"]]).splitlines()[-1] == "| x&#124;y |"

@@ -8,7 +8,7 @@ from ablation.trial.families import MlpSpec
 from ablation.trial.training import Part
 
 
-def test_every_candidate_of_the_three_is_timed_beside_the_baseline() -> None:
+def test_every_candidate_of_the_three_techniques_is_timed() -> None:
     params = load_params()
     recipes = variants(params, "mlp")
     assert recipes["baseline"] == params.baseline
@@ -17,7 +17,7 @@ def test_every_candidate_of_the_three_is_timed_beside_the_baseline() -> None:
     assert len(set(recipes.values())) == len(recipes)
 
 
-def test_all_train_in_every_round(
+def test_every_variant_trains_in_every_round(
     parts: tuple[Part, Part], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("additions.SECONDS", 0.01)

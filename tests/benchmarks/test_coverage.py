@@ -31,13 +31,13 @@ def test_a_class_too_small_for_all_worlds_is_in_none() -> None:
     assert (place[LABELS < 2] >= 0).all()
 
 
-def test_worlds_are_dealt_by_the_seed_alone() -> None:
+def test_worlds_depend_on_the_seed_only() -> None:
     first, same, other = (deal(LABELS, 10, 5, seed) for seed in (1, 1, 2))
     assert np.array_equal(first, same)
     assert not np.array_equal(first, other)
 
 
-def test_what_is_outside_is_in_another_world() -> None:
+def test_outside_characters_are_from_other_worlds() -> None:
     place = deal(LABELS, worlds=10, least=5, seed=1)
     rows = draw_outside(place, world=3, count=60, seed=1)
     assert len(np.unique(rows)) == 60
@@ -45,7 +45,9 @@ def test_what_is_outside_is_in_another_world() -> None:
     assert len(draw_outside(place, world=3, count=1_000, seed=1)) == 150 - 15
 
 
-def test_what_runs_again_shares_the_split_and_no_dice(params: Params, mlp: MlpSpec) -> None:
+def test_the_repeated_contender_shares_the_split_and_no_other_seed(
+    params: Params, mlp: MlpSpec
+) -> None:
     relu, again, gelu = make_trials(params, mlp, world=0)
     for first, second, third in zip(relu, again, gelu, strict=True):
         assert first.repeat == third.repeat
@@ -63,7 +65,7 @@ def test_every_world_has_repeats_of_its_own(params: Params, mlp: MlpSpec) -> Non
     assert len({trial.repeat.split_seed for trials in worlds for trial in trials}) == 10
 
 
-def test_a_world_is_measured_inside_and_outside_and_remembered(
+def test_a_world_is_measured_inside_and_outside_and_cached(
     toy: Characters, params: Params, tmp_path: Path
 ) -> None:
     world, outside = (
@@ -82,7 +84,7 @@ def test_a_world_is_measured_inside_and_outside_and_remembered(
     assert remembered.stat().st_mtime_ns == before
 
 
-def test_the_former_interval_is_that_of_the_pair_alone() -> None:
+def test_the_former_interval_uses_the_pair_only() -> None:
     scores = np.random.default_rng(0).normal(size=(4, 3, 5))
     former = next(iter(intervals(scores, 0.2).values()))
     for world, pair in np.ndindex(4, 2):
@@ -92,7 +94,7 @@ def test_the_former_interval_is_that_of_the_pair_alone() -> None:
 
 
 def simulated(worlds: int, gain: float) -> np.ndarray:
-    """Accuracies as the correction assumes; the true gain of the last is in standard errors."""
+    """Accuracies correlated as assumed; the last contender has a true gain, in standard errors."""
     random = np.random.default_rng(0)
     scores = simulate(worlds, np.array([0.0, gain]), 5, "equal", random)
     outside = np.zeros_like(scores)
@@ -100,14 +102,14 @@ def simulated(worlds: int, gain: float) -> np.ndarray:
     return np.stack([scores, outside], axis=1)
 
 
-def test_intervals_hold_the_truth_where_noise_is_as_assumed() -> None:
+def test_intervals_cover_the_truth_if_the_noise_is_as_assumed() -> None:
     for row in judge(simulated(worlds=2_000, gain=2.0), VAL_TO_TRAIN):
         assert 0.93 < row["low"] < row["share"] < row["high"] < 0.98
         assert row["share"] == row["held"] / 2_000
         assert row["claimed"] == pytest.approx(row["real"], rel=0.1)
 
 
-def test_the_truth_of_the_same_recipe_is_no_difference_and_of_the_other_what_is_outside() -> None:
+def test_the_truth_is_zero_for_the_same_recipe_and_the_outside_gain_for_another() -> None:
     accuracies = simulated(worlds=50, gain=2.0)
     accuracies[:, 1, 1] += 0.01
     again, _, gelu, _ = judge(accuracies, VAL_TO_TRAIN)
@@ -115,7 +117,7 @@ def test_the_truth_of_the_same_recipe_is_no_difference_and_of_the_other_what_is_
     assert gelu["truth"] == gelu["outside"] == pytest.approx(2 * standard_error(5), abs=1e-6)
 
 
-def test_an_interval_misses_a_truth_that_is_far_away() -> None:
+def test_an_interval_misses_a_distant_truth() -> None:
     accuracies = simulated(worlds=50, gain=0.0)
     accuracies[:, 1, 2] = 100.0
     assert [row["held"] for row in judge(accuracies, VAL_TO_TRAIN)[2:]] == [0, 0]

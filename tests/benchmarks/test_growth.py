@@ -36,7 +36,7 @@ def trials(params: Params) -> list[Trial]:
 
 
 @pytest.mark.deep
-def test_trials_that_sleep_are_counted_and_train_nothing() -> None:
+def test_sleeping_trials_are_counted_and_train_nothing() -> None:
     command = [sys.executable, "benchmarks/naps.py", "2", "--hundredths", "1"]
     said = subprocess.check_output(command, cwd=ROOT, text=True).splitlines()[-1]
     found = json.loads(said)
@@ -44,7 +44,7 @@ def test_trials_that_sleep_are_counted_and_train_nothing() -> None:
     assert found["seconds"] > 80 * 0.01 / 2
 
 
-def test_simulated_workers_work_side_by_side(
+def test_simulated_workers_run_in_parallel(
     trials: list[Trial], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("growth.ENGINE_SECONDS", 1.0)
@@ -56,7 +56,7 @@ def test_simulated_workers_work_side_by_side(
     assert runner.asked == 4
 
 
-def test_the_next_trial_is_asked_for_when_a_simulated_worker_is_free(trials: list[Trial]) -> None:
+def test_the_next_trial_is_requested_when_a_simulated_worker_is_idle(trials: list[Trial]) -> None:
     finished: list[Trial] = []
     known = []
 
@@ -71,9 +71,7 @@ def test_the_next_trial_is_asked_for_when_a_simulated_worker_is_free(trials: lis
     assert known == [0, 0, 1, 2]
 
 
-def test_one_worker_is_as_good_as_ideal_and_many_are_not(
-    params: Params, entries: list[Entry]
-) -> None:
+def test_one_worker_is_ideal_and_many_are_not(params: Params, entries: list[Entry]) -> None:
     alone, many = (simulate_stage(params, entries, 3, workers, seed=1) for workers in (1, 64))
     assert 1 <= alone["seconds"] / alone["ideal"] < 1.01
     assert many["counted"] == alone["counted"] <= many["trials"]

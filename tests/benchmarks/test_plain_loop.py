@@ -17,7 +17,7 @@ def test_sample_is_a_normalised_image_and_its_label(toy: Characters) -> None:
     assert image.max().item() == pytest.approx((toy.images[1].max() / 255 - 0.1736) / 0.3317)
 
 
-def test_plain_loop_learns_what_is_easy_and_reports_its_seconds(toy: Characters) -> None:
+def test_plain_loop_learns_an_easy_task_and_reports_its_seconds(toy: Characters) -> None:
     recipe = load_params().baseline
     network = build(MlpSpec(hidden=(16, 16, 16), epochs=1), recipe, len(toy.classes), seed=0)
     assert train(network, toy, recipe, 20, epochs=8, device="cpu", cores=1) > 0
@@ -28,7 +28,7 @@ def test_plain_loop_learns_what_is_easy_and_reports_its_seconds(toy: Characters)
     assert right.mean() > 0.9
 
 
-def test_the_clock_starts_with_the_first_batch_of_each_epoch(
+def test_timing_starts_with_the_first_batch_of_each_epoch(
     toy: Characters, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = 0

@@ -18,7 +18,7 @@ def test_the_difference_is_bf16_minus_float32_with_the_widened_interval() -> Non
     assert row["difference_high"] == pytest.approx(0.01 + reach, abs=1e-6)
 
 
-def test_each_precision_trains_for_itself(toy_study: Path) -> None:
+def test_each_precision_is_trained_separately(toy_study: Path) -> None:
     content = read_yaml(Path(__file__).parents[2] / "params.yaml")
     content["models"]["mlp"] = {"hidden": [16, 12, 8], "epochs": 2}
     content["training"] |= {"batch_size": 25, "device": "cpu", "workers": 1}

@@ -4,7 +4,7 @@ from pathlib import Path
 from results import keep, machine
 
 
-def test_a_part_replaces_its_own_section_alone(tmp_path: Path) -> None:
+def test_a_benchmark_replaces_only_its_own_section(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     keep("throughput-cuda", {"rows": [1]}, path)
     keep("precision", {"rows": [2]}, path)

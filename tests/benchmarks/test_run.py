@@ -16,7 +16,7 @@ SHARED_MEMORY = Path("/dev/shm")
 @pytest.mark.deep
 @pytest.mark.skipif(not SHARED_MEMORY.is_dir(), reason="no /dev/shm to look into")
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_a_benchmark_that_is_stopped_leaves_nothing(stop: int, tmp_path: Path) -> None:
+def test_an_interrupted_benchmark_leaves_nothing_behind(stop: int, tmp_path: Path) -> None:
     command = [sys.executable, "benchmarks/run.py", "--only", "throughput-cpu"]
     env = os.environ | {"PYTHONPATH": "src", "TMPDIR": str(tmp_path)}
     running = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL)

@@ -13,12 +13,12 @@ def characters(*labels: int) -> Characters:
     return Characters(images, np.array(labels, np.uint8), CLASSES)
 
 
-def test_classes_take_turns_and_one_that_is_used_up_is_left_out() -> None:
+def test_classes_alternate_until_they_are_exhausted() -> None:
     taken = one_of_each_class_in_turn(characters(0, 0, 0, 1, 2, 2), 5)
     assert taken.labels.tolist() == [0, 1, 2, 0, 2]
 
 
-def test_a_wrong_answer_is_silent_without_a_warning_alone() -> None:
+def test_a_wrong_answer_is_silent_only_without_a_warning() -> None:
     guesses = [{"cnn": [Guess(CLASSES[n], 0.9)]} for n in (3, 4, 4)]
     said = [
         Answer("right", guesses=guesses[0]),

@@ -30,7 +30,7 @@ def glyphs(tmp_path: Path) -> Path:
         ("cnn", CnnSpec(channels=(2, 2), dense=(8,), epochs=2), 1),
     ],
 )
-def test_every_side_trains_on_the_same_glyphs_and_reports_a_rate_each_round(
+def test_both_loops_train_on_the_same_glyphs_and_report_a_rate_per_round(
     model: str,
     spec: MlpSpec | CnnSpec,
     workers: int,

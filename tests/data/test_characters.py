@@ -41,7 +41,7 @@ def test_levels_are_kept_and_part_of_the_digest(few: Characters, tmp_path: Path)
     assert scaled.digest() != few.digest()
 
 
-def test_characters_without_levels_are_the_same_file_and_digest_as_ever(
+def test_without_levels_the_file_and_the_digest_are_unchanged(
     few: Characters, tmp_path: Path
 ) -> None:
     few.save(tmp_path / "few.npz")
@@ -51,9 +51,7 @@ def test_characters_without_levels_are_the_same_file_and_digest_as_ever(
 
 
 @pytest.mark.parametrize("levels", [[0.0], [5.0, 5.0], [0.0, np.nan], ["a", "b"]])
-def test_levels_that_are_none_are_refused(
-    levels: list[float], few: Characters, tmp_path: Path
-) -> None:
+def test_invalid_levels_are_refused(levels: list[float], few: Characters, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"levels: .*, expected two numbers"):
         Characters.load(write(tmp_path / "few.npz", few, levels=np.array(levels)))
 
@@ -68,7 +66,7 @@ def test_counts_are_per_class(few: Characters) -> None:
     assert few.counts().tolist() == [2, 2, 1]
 
 
-def test_equal_characters_give_equal_bytes_at_any_time(few: Characters, tmp_path: Path) -> None:
+def test_equal_characters_give_equal_bytes(few: Characters, tmp_path: Path) -> None:
     few.save(tmp_path / "one.npz")
     time.sleep(2.1)  # a zip archive counts time in steps of two seconds
     few.save(tmp_path / "two.npz")

@@ -34,7 +34,7 @@ def test_every_split_of_emnist_has_a_name() -> None:
     assert DATASETS.keys() == {*HANDWRITING, *TORCHVISION, "glyphs", "folder"}
 
 
-def test_what_is_drawn_from_fonts_says_so_and_all_others_say_nothing() -> None:
+def test_only_synthetic_data_has_a_note() -> None:
     assert "drawn from fonts" in DATASETS["glyphs"].note
     assert {DATASETS[name].note for name in (*HANDWRITING, *OTHERS)} == {""}
 
@@ -56,17 +56,17 @@ def test_look_alikes_are_classes_and_in_one_group_each(
     assert all("/".join(group) == name for name, group in alike.items())
 
 
-def test_letters_that_emnist_takes_together_are_alike_where_it_does_not() -> None:
+def test_letters_that_emnist_merges_are_look_alikes_in_byclass() -> None:
     groups = BYCLASS_LOOK_ALIKES.values()
     assert all(any({c, c.upper()} <= {*group} for group in groups) for c in MERGED)
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_nothing_but_emnist_has_look_alikes(name: str) -> None:
+def test_only_emnist_has_look_alikes(name: str) -> None:
     assert not DATASETS[name].look_alikes
 
 
-def test_the_size_that_is_known_beforehand_is_the_data_sets() -> None:
+def test_the_known_size_is_that_of_the_data_set() -> None:
     sizes = {name: dataset.size for name, dataset in DATASETS.items()}
     for name, classes in emnist.SPLITS.items():
         images = emnist.PARTITIONS[emnist.NEEDED[name][0]].characters
@@ -79,11 +79,11 @@ def test_the_size_that_is_known_beforehand_is_the_data_sets() -> None:
 
 
 @pytest.mark.parametrize("name", DATASETS)
-def test_every_loader_is_there(name: str) -> None:
+def test_every_loader_exists(name: str) -> None:
     assert callable(pkgutil.resolve_name(f"ablation.raw.{DATASETS[name].loader}"))
 
 
-def test_own_pictures_are_converted_as_params_say() -> None:
+def test_own_pictures_use_the_configured_conversion() -> None:
     assert own_pictures("emnist").conversion == "emnist"
     data = Data(dataset="folder", raw=Path("mine"))
     assert own_pictures().conversion == data.conversion == "as-is"

@@ -46,7 +46,7 @@ def test_the_file_alone_is_enough_to_predict(trial: Trial, file: Path, toy: Char
     assert np.array_equal(first, again)
 
 
-def test_levels_stand_in_the_file_of_a_model_of_more_than_8_bits_alone(
+def test_only_models_of_more_than_8_bits_have_levels_in_their_file(
     trial: Trial, learnt: Learnt, file: Path
 ) -> None:
     assert Fitted.load(file).about.levels is None
@@ -55,18 +55,18 @@ def test_levels_stand_in_the_file_of_a_model_of_more_than_8_bits_alone(
     assert Fitted.load(file).about.levels == (0, 4095)
 
 
-def test_levels_that_do_not_rise_are_refused(trial: Trial, learnt: Learnt, file: Path) -> None:
+def test_levels_must_be_ascending(trial: Trial, learnt: Learnt, file: Path) -> None:
     file.write_bytes(pack(trial, learnt, CLASSES, "as-is", (5.0, 5.0)))
     with pytest.raises(ModelError, match="levels: the first should be less than the second"):
         Fitted.load(file)
 
 
-def test_equal_models_are_equal_files(trial: Trial, learnt: Learnt, file: Path) -> None:
+def test_equal_models_give_equal_files(trial: Trial, learnt: Learnt, file: Path) -> None:
     contents = {pack(trial, learnt, CLASSES, "emnist") for _ in range(5)}
     assert contents == {file.read_bytes()}
 
 
-def test_kernels_are_kept_in_half_precision_and_all_else_in_full(
+def test_kernels_are_stored_in_half_precision_and_other_weights_in_full(
     learnt: Learnt, file: Path
 ) -> None:
     _, kept = unpack(file)
@@ -81,7 +81,7 @@ def test_kernels_are_kept_in_half_precision_and_all_else_in_full(
     assert {str(values.dtype) for values in network.parameters()} == {"torch.float32"}
 
 
-def test_a_kernel_too_large_for_half_precision_stays_as_it_is(
+def test_a_kernel_that_overflows_half_precision_is_not_rounded(
     trial: Trial, learnt: Learnt, file: Path
 ) -> None:
     name = next(name for name, values in learnt.tensors.items() if values.ndim > 1)
@@ -90,7 +90,9 @@ def test_a_kernel_too_large_for_half_precision_stays_as_it_is(
     assert np.array_equal(unpack(file)[1][name], large.tensors[name])
 
 
-def test_a_large_model_is_kept_in_8_bits(recipe: Recipe, repeats: list[Repeat], file: Path) -> None:
+def test_a_large_model_is_stored_in_8_bits(
+    recipe: Recipe, repeats: list[Repeat], file: Path
+) -> None:
     spec = MlpSpec(hidden=(1024, 1024, 512), epochs=1)
     state = build(spec, recipe, 4, seed=3).state_dict()
     whole = Learnt(0.17, 0.33, {name: tensor.numpy() for name, tensor in state.items()})
@@ -107,7 +109,9 @@ def test_a_large_model_is_kept_in_8_bits(recipe: Recipe, repeats: list[Repeat], 
 
 
 @pytest.mark.parametrize("steps", [np.ones(3, np.float32), np.ones((4, 1), np.float32)])
-def test_steps_that_fit_no_kernel_are_refused(file: Path, learnt: Learnt, steps: Any) -> None:
+def test_steps_without_a_matching_kernel_are_refused(
+    file: Path, learnt: Learnt, steps: Any
+) -> None:
     about, tensors = unpack(file)
     name = next(name for name, values in learnt.tensors.items() if values.ndim > 1)
     damaged = {name + STEP: steps} | tensors
@@ -116,7 +120,7 @@ def test_steps_that_fit_no_kernel_are_refused(file: Path, learnt: Learnt, steps:
         Fitted.load(file)
 
 
-def test_what_a_network_learnt_survives_being_remembered(learnt: Learnt) -> None:
+def test_weights_survive_a_round_trip_through_the_cache(learnt: Learnt) -> None:
     again = Learnt.from_bytes(learnt.to_bytes())
     assert (again.mean, again.deviation) == (learnt.mean, learnt.deviation)
     assert again.tensors.keys() == learnt.tensors.keys()
@@ -196,7 +200,7 @@ def test_parameters_counts_trained_values(file: Path) -> None:
     assert Fitted.load(file).parameters == convolutions + norms + 16 * 6 * 7 * 7 + 4 * 16 + 4
 
 
-def test_a_missing_file_is_said(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"gone\.safetensors: no such file; `dvc repro fit`"):
         Fitted.load(tmp_path / "gone.safetensors")
 
@@ -213,14 +217,14 @@ def test_a_missing_file_is_said(tmp_path: Path) -> None:
         lambda content: safetensors.numpy.save({"weights": np.zeros(3)}),
     ],
 )
-def test_a_damaged_file_is_said(damage: Callable[[bytes], bytes], file: Path) -> None:
+def test_a_corrupt_file_is_reported(damage: Callable[[bytes], bytes], file: Path) -> None:
     file.write_bytes(damage(file.read_bytes()))
     said = r"cnn\.safetensors: not a valid model file; recreate it with `dvc repro fit` \(.+\)$"
     with pytest.raises(ModelError, match=said):
         Fitted.load(file)
 
 
-def test_weights_of_other_sizes_are_said(file: Path) -> None:
+def test_weights_of_the_wrong_shape_are_reported(file: Path) -> None:
     content = file.read_bytes()
     file.write_bytes(content.replace(b"[4, 6]", b"[4, 7]"))
     assert file.read_bytes() != content
@@ -231,7 +235,7 @@ def test_weights_of_other_sizes_are_said(file: Path) -> None:
         Fitted.load(file)
 
 
-def test_a_pointer_of_git_lfs_says_what_brings_the_model(tmp_path: Path) -> None:
+def test_a_git_lfs_pointer_names_the_command_that_fetches_the_model(tmp_path: Path) -> None:
     (tmp_path / "cnn").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0")
-    with pytest.raises(ModelError, match=r"cnn: a pointer of Git LFS, .* `git lfs pull`"):
+    with pytest.raises(ModelError, match=r"cnn: a Git LFS pointer .* `git lfs pull`"):
         Fitted.load(tmp_path / "cnn")

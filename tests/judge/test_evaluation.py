@@ -1,4 +1,4 @@
-"""Measures of fitted models, on cases that can be worked out by hand."""
+"""Evaluation of fitted models, on cases that can be computed by hand."""
 
 import math
 from collections.abc import Callable
@@ -34,7 +34,7 @@ CLASSES = [*"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt"]
 
 
 def outcomes(**counts: int) -> tuple[Correct, Correct]:
-    """First and second model's correctness for so many cases of each outcome."""
+    """Correctness of two models, given the number of cases of each outcome."""
     pairs = {"both": (1, 1), "first": (1, 0), "second": (0, 1), "neither": (0, 0)}
     rows = [pairs[outcome] for outcome, count in counts.items() for _ in range(count)]
     first, second = np.array(rows, bool).T
@@ -50,7 +50,7 @@ def test_wilson_interval_by_hand() -> None:
     assert (low, high) == pytest.approx((0.4902, 0.9433), abs=1e-4)
 
 
-def test_wilson_interval_of_a_perfect_model_leaves_room() -> None:
+def test_wilson_interval_of_a_perfect_model_is_not_empty() -> None:
     low, high = accuracy_interval([True] * 10)
     assert low == pytest.approx(10 / (10 + 1.959964**2))
     assert high == 1.0
@@ -60,7 +60,7 @@ def test_top2_counts_first_and_second_choice() -> None:
     assert top2_accuracy([*"abcd"], [*"axcx"], [*"xbyy"]) == 0.75
 
 
-def test_top2_does_not_take_a_second_choice_of_another_character() -> None:
+def test_top2_does_not_count_the_second_choice_of_another_character() -> None:
     assert top2_accuracy([*"ab"], [*"ba"], [*"cc"]) == 0.0
 
 
@@ -78,7 +78,7 @@ def test_report_by_hand() -> None:
     assert report["support"].tolist() == [3, 2]
 
 
-def test_macro_average_counts_each_class_the_same() -> None:
+def test_macro_average_weights_classes_equally() -> None:
     report = class_report([*"AAAAAAAAB"], [*"AAAAAAAAA"], ["A", "B"])
     averages = macro_averages(report)
     assert averages["recall"] == 0.5
@@ -110,7 +110,7 @@ def test_report_reads_columns_of_a_table() -> None:
     assert class_report(table["actual"], table["predicted"], ["A", "B"])["f1"].tolist() == [1, 1]
 
 
-def test_recalls_stand_beside_each_other() -> None:
+def test_recalls_have_one_column_per_model() -> None:
     mlp, cnn = (class_report([*"AABB"], guess, ["A", "B"]) for guess in ([*"ABBB"], [*"AAAB"]))
     table = recalls({"mlp": mlp, "cnn": cnn})
     assert table.to_dict("list") == {"class": ["A", "B"], "mlp": [0.5, 1], "cnn": [1, 0.5]}
@@ -121,17 +121,17 @@ def test_recalls_of_a_single_model() -> None:
     assert recalls({"mlp": report}).to_dict("list") == {"class": ["A", "B"], "mlp": [0.5, 1]}
 
 
-def test_reports_on_other_classes_do_not_compare() -> None:
+def test_reports_with_different_classes_are_an_error() -> None:
     mlp, cnn = (class_report([*"AB"], [*"AB"], order) for order in (["A", "B"], ["B", "A"]))
     with pytest.raises(ValueError) as refused:
         recalls({"mlp": mlp, "cnn": cnn})
-    assert str(refused.value) == "the reports must list the same classes in the same order."
+    assert str(refused.value) == "the reports must have the same classes in the same order."
 
 
 # --- confusions ----------------------------------------------------------------------------------
 
 
-def test_confusions_count_both_ways_round() -> None:
+def test_confusions_count_both_directions() -> None:
     table = most_confused([*"0O0Ff1"], [*"O0OfA1"])
     assert table.to_dict("list") == {
         "first": ["0", "A", "F"],
@@ -141,12 +141,12 @@ def test_confusions_count_both_ways_round() -> None:
     }
 
 
-def test_pairs_of_equally_many_errors_are_in_alphabetical_order() -> None:
+def test_pairs_with_equal_errors_are_in_alphabetical_order() -> None:
     table = most_confused([*"CBAA"], [*"DCCB"])
     assert table[["first", "second"]].agg("".join, axis=1).tolist() == ["AB", "AC", "BC", "CD"]
 
 
-def test_a_single_error_is_all_of_them() -> None:
+def test_a_single_error_is_the_share_of_all() -> None:
     assert most_confused([*"AB"], [*"CB"])["share_of_errors"].tolist() == [1.0]
     alike = look_alike_errors([*"OB"], [*"0B"], LOOK_ALIKES).set_index("group")
     assert alike.loc["all", "share_of_errors"] == 1.0
@@ -185,7 +185,7 @@ def test_perfect_model_has_no_share_of_errors() -> None:
     assert table["share_of_errors"].tolist() == [0.0] * 7
 
 
-def test_without_look_alikes_there_is_nothing_but_all() -> None:
+def test_without_look_alikes_there_is_only_the_row_all() -> None:
     assert look_alike_errors([*"A"], [*"B"], {}).to_dict("list") == {
         "group": ["all"],
         "errors": [0],
@@ -213,12 +213,12 @@ def test_calibration_error_by_hand() -> None:
     assert calibration_error(curve) == pytest.approx((1 * 0.1 + 3 * 0.2) / 4)
 
 
-def test_overconfidence_shows() -> None:
+def test_overconfidence_is_a_calibration_error() -> None:
     correct = np.arange(100) < 70
     assert calibration_error(reliability_curve(correct, np.full(100, 0.9))) == pytest.approx(0.2)
 
 
-def test_calibrated_model_has_hardly_any_error() -> None:
+def test_calibrated_model_has_almost_no_calibration_error() -> None:
     random = np.random.default_rng(0)
     confidence = random.uniform(0.1, 1, size=50_000)
     correct = random.uniform(size=50_000) < confidence
@@ -235,13 +235,13 @@ def test_counts_belong_to_their_bins_at_the_edges() -> None:
 
 
 @pytest.mark.parametrize("right", [True, False])
-def test_reliability_of_a_model_that_is_always_or_never_right(right: bool) -> None:
+def test_reliability_of_a_model_that_is_always_or_never_correct(right: bool) -> None:
     assert reliability_curve([right, right], [0.5, 0.5])["accuracy"].tolist() == [float(right)]
 
 
 @pytest.mark.parametrize("confidence", [1.2, -0.1, float("nan")])
 def test_confidence_is_a_probability(confidence: float) -> None:
-    with pytest.raises(ValueError, match=r"^confidence must lie in \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"^confidence must be in \[0, 1\]"):
         reliability_curve([True], [confidence])
 
 
@@ -270,12 +270,12 @@ def test_mcnemar_by_hand() -> None:
     assert mcnemar(*outcomes(both=9, first=1, second=5, neither=2)) == pytest.approx(14 / 64)
 
 
-def test_mcnemar_does_not_care_for_what_both_got_right() -> None:
+def test_mcnemar_ignores_characters_that_both_classify_correctly() -> None:
     few, many = (mcnemar(*outcomes(both=n, first=2, second=9)) for n in (0, 1_000))
     assert few == many
 
 
-def test_models_that_disagree_both_ways_alike_do_not_differ() -> None:
+def test_models_with_symmetric_disagreements_do_not_differ() -> None:
     assert mcnemar(*outcomes(first=3, second=3)) == 1.0
 
 
@@ -299,14 +299,14 @@ def test_difference_of_recipes_by_hand() -> None:
     )
 
 
-def test_one_fit_has_the_interval_of_the_characters() -> None:
+def test_a_single_fit_has_the_interval_of_the_characters() -> None:
     first, second = outcomes(both=700, first=50, second=150, neither=100)
     gain, low, high = recipe_difference([first], [second])
     normal = 1.959964 * math.sqrt((0.2 - 0.1**2) / 999)
     assert (gain, low, high) == pytest.approx((0.1, 0.1 - normal, 0.1 + normal), abs=1e-6)
 
 
-def test_difference_of_recipes_does_not_rest_on_the_lucky_first_seed() -> None:
+def test_difference_of_recipes_uses_all_seeds() -> None:
     first, second = outcomes(both=700, first=50, second=150, neither=100)
     lucky = np.ones(1000, bool)
     one, _, _ = recipe_difference([first], [lucky])
@@ -325,10 +325,10 @@ def test_recipes_that_never_disagree_have_an_interval() -> None:
 
 @pytest.mark.parametrize("luck", [0.0, 0.1])
 @pytest.mark.parametrize("fits", [2, 3])
-def test_interval_of_recipes_holds_for_other_seeds_and_other_characters(
+def test_interval_of_recipes_covers_other_seeds_and_other_characters(
     luck: float, fits: int
 ) -> None:
-    """Probits: how hard a character is for all and for a recipe, and how well a fit went."""
+    """The probit of correctness depends on the character, on character x recipe, and on the fit."""
     random, tries, characters = np.random.default_rng(0), 400, 300
     spread = math.sqrt(1 + 2**2 + 0.5**2 + luck**2)
     held = 0
@@ -359,7 +359,7 @@ def test_agreement_by_hand() -> None:
     }
 
 
-def test_agreement_of_three_names_every_set_of_models() -> None:
+def test_agreement_of_three_lists_every_subset_of_models() -> None:
     right = {"a": [True, True], "b": [True, False], "c": [False, True]}
     counts = agreement(right).set_index("outcome")["count"]
     assert counts[counts > 0].to_dict() == {"only a and b right": 1, "only a and c right": 1}
@@ -379,13 +379,13 @@ def test_agreement_of_three_names_every_set_of_models() -> None:
         lambda: top2_accuracy([*"AB"], [*"AB"], [*"A"]),
     ],
 )
-def test_shapes_that_do_not_line_up_are_named(measure: Callable[[], object]) -> None:
-    said = r"^need one or more values, as many of each, in flat arrays; got \{.*\}\.$"
+def test_mismatched_shapes_are_an_error(measure: Callable[[], object]) -> None:
+    said = r"^expected one-dimensional arrays of the same length, not empty; got \{.*\}\.$"
     with pytest.raises(ValueError, match=said):
         measure()
 
 
-def test_correctness_is_bool_and_not_a_label() -> None:
+def test_correctness_must_be_bool() -> None:
     with pytest.raises(ValueError) as refused:
         mcnemar([True, False], [3, 7])
-    assert str(refused.value) == "second_correct must be bool, one value a character; got int64."
+    assert str(refused.value) == "second_correct must be bool, one value per character; got int64."

@@ -1,4 +1,4 @@
-"""How much can be chance: steps, contrasts, bounds, on cases that can be worked out."""
+"""Noise, contrasts and bounds, on cases that can be computed by hand."""
 
 import math
 
@@ -8,7 +8,7 @@ import scipy.stats
 
 from ablation.judge.noise import (
     Estimate,
-    _chance_of_noise,
+    _noise_p_value,
     against_first,
     corrected_interval,
     dunnett_bound,
@@ -28,7 +28,7 @@ def random_scores(*shape: int, seed: int = 0) -> np.ndarray:
 # --- the noise of a table ------------------------------------------------------------------------
 
 
-def test_noise_is_what_contender_and_repeat_leave() -> None:
+def test_noise_is_the_residual_of_contender_and_repeat() -> None:
     scores = random_scores(4, 5)
     rows, columns = scores.mean(1, keepdims=True), scores.mean(0, keepdims=True)
     left = scores - rows - columns + scores.mean()
@@ -37,7 +37,7 @@ def test_noise_is_what_contender_and_repeat_leave() -> None:
     assert noise.freedom == 3 * 4
 
 
-def test_unbalanced_noise_is_that_of_least_squares() -> None:
+def test_unbalanced_noise_equals_the_least_squares_residual() -> None:
     scores = random_scores(4, 5)
     scores[1, 3:] = scores[3, 2:] = NAN
     contender, repeat = np.nonzero(~np.isnan(scores))
@@ -49,20 +49,20 @@ def test_unbalanced_noise_is_that_of_least_squares() -> None:
     assert noise.freedom == len(values) - rank
 
 
-def test_levels_of_contenders_and_repeats_are_no_noise() -> None:
+def test_means_of_contenders_and_repeats_are_not_noise() -> None:
     scores = random_scores(4, 5)
     moved = scores + random_scores(4, 1, seed=1) + random_scores(5, seed=2)
     assert float(measure_noise(moved).total) == pytest.approx(float(measure_noise(scores).total))
 
 
-def test_failed_contenders_tell_nothing_about_noise() -> None:
+def test_failed_contenders_are_excluded_from_the_noise() -> None:
     scores = random_scores(4, 5)
     scores[3] *= 3
     noise = measure_noise(scores, np.array([True, True, True, False]))
     assert float(noise.total) == pytest.approx(float(measure_noise(scores[:3]).total))
 
 
-def test_contender_out_of_line_keeps_its_noise_to_itself() -> None:
+def test_an_outlier_is_excluded_from_the_noise_of_others() -> None:
     scores = random_scores(5, 5)
     wild = scores.copy()
     wild[2] *= 100
@@ -71,18 +71,18 @@ def test_contender_out_of_line_keeps_its_noise_to_itself() -> None:
     assert float(noise.total) == pytest.approx(float(measure_noise(scores[[0, 1, 3, 4]]).total))
 
 
-def test_two_out_of_line_do_not_hide_each_other() -> None:
+def test_two_outliers_do_not_mask_each_other() -> None:
     scores = random_scores(6, 5)
     scores[[2, 4]] *= 100
     assert measure_noise(scores).in_line.tolist() == [True, True, False, True, False, True]
 
 
-def test_equal_noise_is_hardly_ever_called_out_of_line() -> None:
+def test_equal_noise_rarely_gives_outliers() -> None:
     assert measure_noise(random_scores(1_000, 6, 5)).in_line.all(-1).mean() >= 0.997
 
 
 @pytest.mark.parametrize("contenders", [3, 4, 5, 6])
-def test_more_than_half_stay_in_line(contenders: int) -> None:
+def test_a_majority_is_never_outliers(contenders: int) -> None:
     scores = random_scores(300, contenders, 5)
     scores *= 10.0 ** np.random.default_rng(1).integers(0, 6, (300, contenders, 1))
     in_line = measure_noise(scores).in_line
@@ -90,7 +90,7 @@ def test_more_than_half_stay_in_line(contenders: int) -> None:
     assert (in_line.sum(-1) < contenders).mean() > 0.5
 
 
-def test_more_than_half_of_those_that_did_not_fail_stay_in_line() -> None:
+def test_a_majority_of_those_that_did_not_fail_is_never_outliers() -> None:
     scores = random_scores(6, 5)
     scores[1] *= 1e6
     scores[3] *= 1e3
@@ -101,12 +101,12 @@ def test_more_than_half_of_those_that_did_not_fail_stay_in_line() -> None:
 
 
 @pytest.mark.parametrize("contenders, repeats", [(4, 6), (3, 2)])
-def test_chance_of_a_contenders_noise_is_that_of_an_f_test(contenders: int, repeats: int) -> None:
+def test_the_p_value_of_noise_is_that_of_an_f_test(contenders: int, repeats: int) -> None:
     # Of four, one has a single step to show, and one ran the last repeat alone.
     scores = random_scores(contenders, repeats)
     scores[0, 5:] = scores[1, 4:] = scores[2, 2:] = NAN
     everyone = measure_noise(scores)
-    found = _chance_of_noise(everyone.steps, np.ones(contenders, bool))
+    found = _noise_p_value(everyone.steps, np.ones(contenders, bool))
     for place in range(contenders):
         others = measure_noise(np.delete(scores, place, axis=0))
         freedom = everyone.freedom - others.freedom
@@ -115,16 +115,16 @@ def test_chance_of_a_contenders_noise_is_that_of_an_f_test(contenders: int, repe
         assert found[place] == pytest.approx(float(expected))
 
 
-def test_of_one_contender_the_chance_is_unknown() -> None:
+def test_the_p_value_of_a_single_contender_is_1() -> None:
     steps = measure_noise(random_scores(3, 5)).steps
-    assert _chance_of_noise(steps, np.array([True, False, False])).tolist() == [1.0, 1.0, 1.0]
+    assert _noise_p_value(steps, np.array([True, False, False])).tolist() == [1.0, 1.0, 1.0]
 
 
-def test_where_nothing_varies_the_chance_is_unknown() -> None:
-    assert _chance_of_noise(np.zeros((3, 4)), np.ones(3, bool)).tolist() == [1.0, 1.0, 1.0]
+def test_the_p_value_without_variation_is_1() -> None:
+    assert _noise_p_value(np.zeros((3, 4)), np.ones(3, bool)).tolist() == [1.0, 1.0, 1.0]
 
 
-def test_of_two_contenders_nobody_is_out_of_line() -> None:
+def test_two_contenders_have_no_outlier() -> None:
     scores = random_scores(2, 5)
     scores[1] *= 1_000
     assert measure_noise(scores).in_line.all()
@@ -154,13 +154,13 @@ def test_paired_interval_of_two_repeats_by_hand() -> None:
     assert (low, high) == pytest.approx((-0.0628093, 0.0928093), abs=1e-6)
 
 
-def test_one_repeat_says_nothing_about_noise() -> None:
+def test_the_noise_of_a_single_repeat_is_unknown() -> None:
     assert corrected_interval(np.array([0.5]), 0.25, 0.95) == (-math.inf, math.inf)
     scores = random_scores(3, 1)
     assert np.isnan(estimate(scores, against_first(3), measure_noise(scores), 0.25).error).all()
 
 
-def test_error_widens_with_the_share_of_validation() -> None:
+def test_error_increases_with_the_share_of_validation() -> None:
     scores = random_scores(3, 5)
     noise = measure_noise(scores)
     errors = [estimate(scores, against_first(3)[1:], noise, q).error[0] for q in (0.0, 0.8)]
@@ -168,7 +168,9 @@ def test_error_widens_with_the_share_of_validation() -> None:
 
 
 @pytest.mark.parametrize("contenders, repeats", [(4, 5), (3, 2)])
-def test_own_and_others_noise_are_averaged_by_freedom(contenders: int, repeats: int) -> None:
+def test_own_and_shared_noise_are_weighted_by_degrees_of_freedom(
+    contenders: int, repeats: int
+) -> None:
     scores = random_scores(contenders, repeats)
     noise = measure_noise(scores)
     steps = repeats - 1
@@ -182,13 +184,13 @@ def test_own_and_others_noise_are_averaged_by_freedom(contenders: int, repeats: 
     assert found.freedom[0] == pytest.approx(steps + trust)
 
 
-def test_estimate_uses_the_repeats_that_all_of_it_ran() -> None:
+def test_estimate_uses_the_repeats_that_all_its_contenders_ran() -> None:
     scores = np.array([[1.0, 2.0, 9.0], [2.0, 5.0, NAN], [0.0, 0.0, 0.0]])
     found = estimate(scores, against_first(3), measure_noise(scores), 0.25)
     assert found.gain.tolist() == [0.0, 2.0, -4.0]
 
 
-def test_many_tables_at_once_are_estimated_as_one_by_one() -> None:
+def test_a_batch_of_tables_gives_the_same_estimates() -> None:
     scores = random_scores(50, 4, 5)
     scores[::2, 3, 2:] = NAN
     scores[::5, 1] *= 1_000
@@ -231,7 +233,7 @@ def test_least_variance_is_that_of_the_fewest_disagreements() -> None:
     assert float(least_variance(np.array(-0.1), math.inf, 0.25)) == 0
 
 
-def test_repeats_that_agree_have_the_error_of_a_step_and_an_interval_of_disagreements() -> None:
+def test_equal_repeats_have_the_error_of_a_step_and_an_interval_of_disagreements() -> None:
     scores = np.array([[0.8, 0.9], [0.7, 0.8]])
     found = estimate(scores, against_first(2)[1:], measure_noise(scores, characters=50), 0.25)
     assert found.error[0] == pytest.approx(math.sqrt(1 / 50**2 * (1 / 2 + 0.25)))
@@ -241,7 +243,7 @@ def test_repeats_that_agree_have_the_error_of_a_step_and_an_interval_of_disagree
     assert (high - low)[0] / 2 == pytest.approx(12.7062 * float(found.error[0]), rel=1e-5)
 
 
-def test_interval_and_probabilities_are_of_the_wider_distribution() -> None:
+def test_interval_and_probabilities_use_the_wider_distribution() -> None:
     gain, freedom = np.array([-0.03]), np.array([100.0])
     narrow = Estimate(gain, np.array([0.001]), freedom)
     wide = Estimate(gain, np.array([0.001]), freedom, least=np.array([0.02]))
@@ -253,7 +255,7 @@ def test_interval_and_probabilities_are_of_the_wider_distribution() -> None:
     assert float(narrow.chances(0.01)[0][0]) > 0.9999
 
 
-def test_counting_changes_nothing_where_noise_is_larger() -> None:
+def test_discreteness_has_no_effect_if_the_noise_is_larger() -> None:
     scores = 0.8 + 0.02 * random_scores(4, 5)
     counted, plain = (
         estimate(scores, against_first(4)[1:], measure_noise(scores, characters=n), 0.25)
@@ -273,21 +275,21 @@ def test_counting_changes_nothing_where_noise_is_larger() -> None:
         (20, [1.72, 2.03, 2.19, 2.30, 2.39, 2.46]),
     ],
 )
-def test_bound_is_that_of_dunnetts_table(freedom: int, bounds: list[float]) -> None:
+def test_bound_matches_dunnetts_table(freedom: int, bounds: list[float]) -> None:
     # Dunnett 1955, table 1a: one-sided, 5 %, for 1 to 6 treatments.
     found = [dunnett_bound(rivals, freedom, 0.05) for rivals in range(1, 7)]
     assert found == pytest.approx(bounds, abs=0.0051)
 
 
 @pytest.mark.parametrize("freedom, risk", [(1, 0.2), (4, 0.2), (24, 0.05)])
-def test_bound_for_one_rival_is_students(freedom: int, risk: float) -> None:
+def test_bound_for_one_rival_is_a_quantile_of_students_t(freedom: int, risk: float) -> None:
     assert dunnett_bound(1, freedom, risk) == pytest.approx(
         scipy.stats.t.isf(risk, freedom), abs=1e-5
     )
 
 
 @pytest.mark.parametrize("rivals, freedom", [(2, 1), (3, 2), (22, 88)])
-def test_bound_is_exceeded_as_often_as_it_says(rivals: int, freedom: int) -> None:
+def test_bound_is_exceeded_with_the_stated_probability(rivals: int, freedom: int) -> None:
     random = np.random.default_rng(5)
     spread = np.sqrt(random.chisquare(freedom, size=100_000) / freedom)
     scores = random.standard_normal((100_000, 1 + rivals))
@@ -296,7 +298,7 @@ def test_bound_is_exceeded_as_often_as_it_says(rivals: int, freedom: int) -> Non
 
 
 @pytest.mark.parametrize("rivals, freedom", [(2, 1), (3, 4), (22, 88), (6, 1_000)])
-def test_bound_is_as_exact_as_a_fine_integral(rivals: int, freedom: int) -> None:
+def test_bound_matches_a_fine_numerical_integral(rivals: int, freedom: int) -> None:
     # For one rival the bound is known; here a sum over a fine grid stands beside it.
     spread = scipy.stats.chi(freedom, scale=1 / math.sqrt(freedom))
     sizes = np.linspace(spread.ppf(1e-12), spread.isf(1e-12), 2_000)
@@ -317,15 +319,15 @@ def test_bound_agrees_with_scipys_test() -> None:
     assert bound == pytest.approx(float(found.statistic[best]), abs=0.01)
 
 
-def test_bounds_of_many_are_those_of_each() -> None:
+def test_vectorised_bounds_equal_single_bounds() -> None:
     found = dunnett_bounds(np.array([[1], [6]]), np.array([4.0, 24.0]), 0.2)
     assert found.shape == (2, 2)
     assert found[1, 0] == dunnett_bound(6, 4.0, 0.2)
 
 
-def test_no_rival_and_no_noise_have_no_bound() -> None:
+def test_without_rivals_or_noise_there_is_no_bound() -> None:
     assert np.isnan(dunnett_bounds([0, 3], [4, 0], 0.2)).all()
 
 
-def test_bound_never_lets_a_loss_pass() -> None:
+def test_bound_is_never_negative() -> None:
     assert dunnett_bounds(1, 4, 0.9) == 0

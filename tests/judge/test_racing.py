@@ -1,4 +1,4 @@
-"""Who is stopped before the last repeat, and who is not."""
+"""Entries that racing stops, and those that it does not."""
 
 import math
 
@@ -34,15 +34,15 @@ NEAR = contender("near", [0.818, 0.822, 0.820])
 FAR = contender("far", [0.701, 0.700, 0.702])
 
 
-def test_clearly_behind_the_incumbent_is_out() -> None:
+def test_an_entry_clearly_behind_the_incumbent_is_stopped() -> None:
     assert race(OLD, FAR, GOOD) == [True, False]
 
 
-def test_clearly_behind_the_best_is_out_though_ahead_of_the_incumbent() -> None:
+def test_an_entry_ahead_of_the_incumbent_but_clearly_behind_the_best_is_stopped() -> None:
     assert race(OLD, contender("some", [0.805, 0.806, 0.807]), GOOD) == [True, False]
 
 
-def test_within_the_noise_of_the_best_goes_on() -> None:
+def test_an_entry_within_the_noise_of_the_best_continues() -> None:
     assert race(OLD, NEAR, GOOD) == [False, False]
 
 
@@ -51,35 +51,35 @@ HIGH = [0.830, 0.828, 0.829]
 LOW = [0.825, 0.827, 0.826]
 
 
-def test_simpler_may_stay_a_little_behind() -> None:
+def test_a_simpler_entry_may_be_slightly_behind() -> None:
     assert race(OLD, contender("low", LOW), contender("high", HIGH)) == [False, False]
 
 
-def test_more_complex_must_be_better_to_go_on() -> None:
+def test_a_more_complex_entry_must_be_better_to_continue() -> None:
     assert race(OLD, contender("high", HIGH), contender("low", LOW)) == [False, True]
 
 
-def test_lesser_point_of_a_grid_must_be_better_too() -> None:
+def test_a_worse_point_of_a_grid_must_be_better_to_continue() -> None:
     low, high = (
         contender(name, scores, candidate="sgd") for name, scores in (("low", LOW), ("high", HIGH))
     )
     assert race(OLD, low, high) == [True, False]
 
 
-def test_nobody_goes_on_where_nobody_can_leave_the_incumbent() -> None:
+def test_all_stop_if_none_can_replace_the_incumbent() -> None:
     # Each may still end ahead of the incumbent, but not by as much as the best of three must.
     same = [contender(f"{n}", 0.8 + 0.002 * np.roll([0, 1, -1], n)) for n in range(3)]
     assert race(contender("old", [0.802, 0.802, 0.802]), *same) == [True, True, True]
 
 
 @pytest.mark.parametrize("behind, out", [(0.0022, False), (0.0024, True)])
-def test_one_in_a_hundred_is_too_little_at_each_of_three_looks(behind: float, out: bool) -> None:
+def test_a_chance_of_one_percent_is_not_enough_at_three_looks(behind: float, out: bool) -> None:
     # The chance to end ahead of `GOOD` is 1.28 % and 0.97 %.
     close = contender("close", np.array([0.821, 0.823, 0.822]) - behind)
     assert race(OLD, GOOD, close) == [False, out]
 
 
-def test_error_at_the_end_is_the_one_of_all_repeats() -> None:
+def test_the_final_error_is_that_of_all_repeats() -> None:
     # Noise as it is, after two of five repeats: the error has the term of all five.
     two = np.array([[0.80, 0.81, NAN, NAN, NAN], [0.83, 0.80, NAN, NAN, NAN]])
     ahead = Outlook(two, measure_noise(two), done=2, val_to_train=0.25)
@@ -87,7 +87,7 @@ def test_error_at_the_end_is_the_one_of_all_repeats() -> None:
     assert ahead.final_error(gain) == pytest.approx(gain.error * math.sqrt(0.45 / 0.75))
 
 
-def test_chance_to_leave_is_that_of_those_who_still_run() -> None:
+def test_the_chance_of_replacing_the_incumbent_is_that_of_remaining_entries() -> None:
     scores = np.random.default_rng(0).normal(size=(4, 5))
     scores[:, 3:] = scores[3, 2:] = NAN
     ahead = Outlook(scores, measure_noise(scores), done=3, val_to_train=0.25)
@@ -105,7 +105,7 @@ def test_chance_to_leave_is_that_of_those_who_still_run() -> None:
     assert found == pytest.approx(chance.sum())
 
 
-def test_many_stages_at_once_are_raced_as_one_by_one() -> None:
+def test_a_batch_of_stages_gives_the_same_races() -> None:
     scores = np.random.default_rng(0).normal(size=(60, 5, 6)) + 2 * np.arange(5)[:, None]
     scores[:, :, 3:] = scores[::3, 4, 2:] = NAN
     failed = np.random.default_rng(1).uniform(size=(60, 5)) < 0.1
@@ -118,50 +118,50 @@ def test_many_stages_at_once_are_raced_as_one_by_one() -> None:
     assert 0.1 < np.mean(np.array(apart)[running]) < 0.6
 
 
-def test_noise_of_those_that_failed_keeps_nobody_in_the_race() -> None:
+def test_the_noise_of_failed_entries_is_ignored() -> None:
     some = contender("some", [0.812, 0.814, 0.813])
     wild = [contender(f"wild {n}", np.roll([0.82, 0.84, 0.80], n), diverged=True) for n in range(3)]
     assert race(OLD, some, GOOD, *wild) == [True, False, True, True, True]
 
 
-def test_nobody_is_out_after_a_single_repeat() -> None:
+def test_no_entry_is_stopped_after_a_single_repeat() -> None:
     assert race(contender("old", [0.8]), contender("far", [0.1])) == [False]
 
 
-def test_nobody_is_out_of_a_stage_of_two_repeats() -> None:
+def test_no_entry_is_stopped_in_a_stage_of_two_repeats() -> None:
     old, far = (Contender(name, name, np.array([s, NAN])) for name, s in (("old", 0.8), ("far", 0)))
     assert raced_out(old, [far], 0.25, risk=0.2) == [False]
 
 
-def test_two_repeats_can_tell() -> None:
+def test_an_entry_can_be_stopped_after_two_repeats() -> None:
     old, far, good = (contender(c.setting, c.scores[:2]) for c in (OLD, FAR, GOOD))
     assert race(old, far, good, contender("near", NEAR.scores[:2])) == [True, False, False]
 
 
-def test_out_stays_out_and_does_not_lead() -> None:
+def test_a_stopped_entry_stays_stopped_and_does_not_lead() -> None:
     assert race(OLD, contender("stopped", [0.99, 0.99]), GOOD) == [True, False]
 
 
-def test_diverged_is_out_at_once_and_does_not_lead() -> None:
+def test_a_diverged_entry_is_stopped_immediately_and_does_not_lead() -> None:
     wild = contender("wild", [0.99], diverged=True)
     assert race(contender("old", [0.8]), wild, contender("b", [0.1])) == [True, False]
 
 
-def test_diverged_in_its_first_repeat_stops_nobody_later() -> None:
+def test_an_entry_that_diverged_in_its_first_repeat_stops_no_other() -> None:
     wild = contender("wild", [0.99], diverged=True)
     assert race(OLD, wild, GOOD, NEAR) == [True, False, False]
 
 
-def test_diverged_incumbent_does_not_lead() -> None:
+def test_a_diverged_incumbent_does_not_lead() -> None:
     gone = contender("gone", [0.99, 0.99, 0.99], diverged=True)
     assert race(gone, FAR, NEAR, GOOD) == [True, False, False]
 
 
-def test_leader_goes_on_where_the_incumbent_diverged() -> None:
+def test_the_leader_continues_if_the_incumbent_diverged() -> None:
     gone = contender("gone", [0.0, 0.0, 0.0], diverged=True)
     assert race(gone, FAR) == [False]
 
 
-def test_nobody_is_stopped_after_the_last_repeat() -> None:
+def test_no_entry_is_stopped_after_the_last_repeat() -> None:
     last = [contender(c.setting, np.tile(c.scores[:1], 5)) for c in (OLD, FAR, GOOD)]
     assert race(*last) == [False, False]

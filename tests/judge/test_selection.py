@@ -1,4 +1,4 @@
-"""The verdict, on cases that can be worked out by hand."""
+"""Verdicts, on cases that can be computed by hand."""
 
 import math
 
@@ -61,18 +61,18 @@ def test_clear_gain_is_adopted() -> None:
     assert (verdict.winner, verdict.verdict) == (BETTER, "adopted")
 
 
-def test_gain_within_the_noise_is_not() -> None:
+def test_gain_within_the_noise_is_not_adopted() -> None:
     verdict = judge(OLD, BETTER, risk=0.01)
     assert (verdict.winner, verdict.verdict) == (OLD, "kept")
 
 
-def test_bound_for_one_candidate_is_students() -> None:
+def test_bound_for_one_candidate_is_a_quantile_of_students_t() -> None:
     # Of 0.02 / 0.00763763 with two degrees of freedom the one-sided p is 1/2 - t / 2 sqrt(2 + t^2).
     assert judge(OLD, BETTER, risk=0.0601).verdict == "adopted"
     assert judge(OLD, BETTER, risk=0.0599).verdict == "kept"
 
 
-def test_what_is_enough_for_one_candidate_is_not_for_the_best_of_many() -> None:
+def test_the_best_of_many_candidates_needs_a_larger_gain() -> None:
     random = np.random.default_rng(0)
     old, *others = (contender(f"{n}", 0.8 + 0.01 * random.normal(size=5)) for n in range(12))
     best = max(others, key=lambda c: c.scores.mean())
@@ -108,7 +108,7 @@ def test_noisy_loser_listed_first_is_not_adopted() -> None:
     assert judge(old, shaky, best).winner is best
 
 
-def test_noisy_candidate_needs_its_own_proof() -> None:
+def test_noisy_candidate_must_pass_its_own_bound() -> None:
     # As good as the best on average, and no worse than the incumbent, but by luck for all we know.
     old = contender("old", [0.870, 0.871, 0.869, 0.870, 0.871])
     shaky = contender("shaky", [0.940, 0.800, 0.930, 0.810, 0.920])
@@ -117,7 +117,7 @@ def test_noisy_candidate_needs_its_own_proof() -> None:
 
 
 @pytest.mark.parametrize("gain, verdict", [(0.0030, "kept"), (0.0031, "adopted")])
-def test_bound_has_the_degrees_of_freedom_that_all_share(gain: float, verdict: str) -> None:
+def test_bound_has_the_shared_degrees_of_freedom(gain: float, verdict: str) -> None:
     # 2.20 and 2.27 standard errors. The 36 degrees that five contenders share ask for 2.24, the 22
     # of one gain's error for 2.29.
     steps = 0.001 * np.array([0, 1, -1, 2, -2, 3, -3, 4, -4, 0])
@@ -163,15 +163,15 @@ def test_simplest_of_two_equals_wins() -> None:
     assert judge(OLD, BEST, SIMPLE).winner is BEST
 
 
-def test_simpler_but_clearly_behind_the_best_does_not_win() -> None:
+def test_a_simpler_candidate_clearly_behind_the_best_does_not_win() -> None:
     assert judge(OLD, contender("behind", [0.82, 0.81, 0.815]), BEST).winner is BEST
 
 
-def test_higher_risk_allows_less_of_a_shortfall() -> None:
+def test_higher_risk_reduces_the_tolerance() -> None:
     assert judge(OLD, SIMPLE, BEST, risk=0.45).winner is BEST
 
 
-def test_tolerance_is_a_comparison_of_two_at_the_risk() -> None:
+def test_tolerance_is_the_bound_of_one_comparison_at_the_risk() -> None:
     noise = measure_noise(np.random.default_rng(0).normal(size=(4, 5)))
     error = math.sqrt(2 * float(noise.variance) * (1 / 5 + 0.25))
     expected = scipy.stats.t.ppf(0.8, df=3 * 4) * error
@@ -186,7 +186,7 @@ def test_simplest_may_be_behind_by_the_tolerance_of_its_repeats() -> None:
     assert decide(scores, np.zeros((2, 6), bool), np.arange(6), 0.25, 0.2).tolist() == [1, 2]
 
 
-def test_highest_mean_shared_goes_to_the_first() -> None:
+def test_of_equal_highest_means_the_first_wins() -> None:
     # The same three scores in another order: their means differ by rounding only.
     first, same = contender("a", [0.3, 0.9, 0.2]), contender("b", [0.9, 0.2, 0.3])
     assert same.scores.mean() > first.scores.mean()
@@ -194,7 +194,7 @@ def test_highest_mean_shared_goes_to_the_first() -> None:
         assert judge(contender("old", [0.01, 0, 0]), *pair, risk=0.5).winner is pair[0]
 
 
-def test_single_repeat_goes_to_the_highest_mean() -> None:
+def test_with_a_single_repeat_the_highest_mean_wins() -> None:
     one = [contender("old", [0.80]), contender("a", [0.82]), contender("b", [0.81])]
     assert judge(*one).winner is one[1]
     assert judge(contender("old", [0.83]), *one[1:]).verdict == "kept"
@@ -207,7 +207,7 @@ def test_two_repeats_are_enough_for_a_verdict() -> None:
     assert row(verdict, "new").spread == pytest.approx(0.01 / math.sqrt(2))
 
 
-def test_many_stages_at_once_are_judged_as_one_by_one() -> None:
+def test_a_batch_of_stages_gives_the_same_verdicts() -> None:
     scores = np.random.default_rng(0).normal(size=(200, 5, 4))
     failed = np.random.default_rng(1).uniform(size=(200, 5)) < 0.1
     scores[::3, 4, 2:] = NAN
@@ -233,13 +233,13 @@ def grid(
     ]
 
 
-def test_best_grid_point_stands_for_its_candidate() -> None:
+def test_best_grid_point_represents_its_candidate() -> None:
     verdict = judge(OLD, *grid(0.81, 0.85, 0.82))
     assert verdict.winner.setting == "sgd lr=0.1"
     assert [row.won_grid for row in verdict.evidence] == [True, False, True, False]
 
 
-def test_lesser_grid_point_cannot_win_as_the_simplest() -> None:
+def test_a_worse_grid_point_cannot_win_as_the_simplest() -> None:
     # Within the noise of `best` and listed first, but `high` stands for the candidate.
     low = contender("low", [0.82, 0.83, 0.83], candidate="sgd")
     high = contender("high", [0.83, 0.83, 0.83], candidate="sgd")
@@ -253,22 +253,22 @@ def test_rate_at_the_edge_of_its_grid_is_flagged(means: tuple[int, ...], edge: i
     assert flags == [place == edge for place in range(3)]
 
 
-def test_edge_is_of_the_rates_and_not_of_their_order() -> None:
+def test_edge_of_a_grid_does_not_depend_on_the_order_of_rates() -> None:
     points = grid(0.81, 0.85, 0.82, rates=(0.1, 1.0, 0.01))
     assert row(judge(OLD, *points), "sgd lr=1.0").grid_edge
 
 
-def test_single_rate_is_no_grid() -> None:
+def test_a_single_rate_is_not_a_grid() -> None:
     verdict = judge(OLD, *grid(0.85, rates=(0.1,)), *grid(0.84, rates=(0.3,), candidate="adam"))
     assert not any(row.grid_edge for row in verdict.evidence)
 
 
-def test_contender_has_no_rate_and_did_not_fail_where_nothing_else_is_said() -> None:
+def test_by_default_a_contender_has_no_rate_and_did_not_fail() -> None:
     plain = Contender("plain", "plain", np.array([0.8]))
     assert (plain.learning_rate, plain.failed) == (None, False)
 
 
-def test_strengths_have_no_edge() -> None:
+def test_grids_of_strengths_have_no_edge() -> None:
     strengths = [contender(f"l2={i}", [0.8 + i / 100] * 3, candidate="l2") for i in range(3)]
     assert not any(row.grid_edge for row in judge(OLD, *strengths).evidence)
 
@@ -300,7 +300,7 @@ def test_diverged_contender_never_wins() -> None:
     assert row(verdict, "wild").diverged and not row(verdict, "wild").won_grid
 
 
-def test_diverged_grid_point_does_not_stand_for_its_candidate() -> None:
+def test_diverged_grid_point_does_not_represent_its_candidate() -> None:
     tame = contender("tame", [0.83] * 3, candidate="sgd", rate=0.1)
     wild = contender("wild", [0.95, 0.95, 0.0], candidate="sgd", rate=1.0, diverged=True)
     slow = contender("slow", [0.81] * 3, candidate="sgd", rate=0.01)
@@ -309,14 +309,14 @@ def test_diverged_grid_point_does_not_stand_for_its_candidate() -> None:
     assert not verdict.won.grid_edge  # the rate above it was tried
 
 
-def test_diverged_incumbent_loses_to_the_best_that_did_not() -> None:
+def test_diverged_incumbent_loses_to_the_best_that_did_not_diverge() -> None:
     gone = contender("gone", [0.0, 0.0, 0.0], diverged=True)
     verdict = judge(gone, SIMPLE, BEST)
     assert (verdict.winner, verdict.verdict) == (SIMPLE, "adopted")
     assert row(verdict, "gone").role == "incumbent"
 
 
-def test_half_diverged_incumbent_is_not_kept_for_its_noise() -> None:
+def test_partly_diverged_incumbent_is_not_kept_because_of_its_noise() -> None:
     # Its spread is so wide that any shortfall would be within a standard error.
     shaky = contender("shaky", [0.9, 0.0, 0.9], diverged=True)
     assert judge(shaky, OLD).winner is OLD
@@ -333,18 +333,20 @@ def test_all_diverged_is_an_error_that_names_them() -> None:
     )
 
 
-def test_diverged_contender_that_was_stopped_was_not_raced_out() -> None:
+def test_diverged_contender_is_not_marked_as_raced_out() -> None:
     found = row(judge(OLD, contender("wild", [0.8, 0.0, NAN], diverged=True)), "wild")
     assert (found.diverged, found.raced_out, found.repeats) == (True, False, 2)
 
 
 @pytest.mark.parametrize("right, collapsed", [(47, True), (48, False)])
-def test_not_shown_to_be_better_than_guessing_has_collapsed(right: int, collapsed: bool) -> None:
+def test_a_contender_not_shown_to_be_better_than_guessing_has_collapsed(
+    right: int, collapsed: bool
+) -> None:
     # Of 80 characters of two classes, 47 or more are guessed with 7.3 %, 48 or more with 4.6 %.
     assert has_collapsed([22 / 40, (right - 22) / 40], classes=2, characters=40) is collapsed
 
 
-def test_all_validation_characters_count_and_not_each_repeat_for_itself() -> None:
+def test_collapse_is_tested_on_all_validation_characters_together() -> None:
     # 60 % of 40 may be guessed (13 %), of 200 hardly (0.2 %).
     assert has_collapsed([0.6], classes=2, characters=40)
     assert not has_collapsed([0.6] * 5, classes=2, characters=40)
@@ -353,7 +355,7 @@ def test_all_validation_characters_count_and_not_each_repeat_for_itself() -> Non
 @pytest.mark.parametrize(
     "classes, largest, honest", [(2, 0.0, 0.55), (3, 0.0, 0.38), (47, 0.0, 0.03), (10, 0.96, 0.97)]
 )
-def test_an_honest_problem_has_not_collapsed_where_many_characters_show_it(
+def test_a_hard_problem_with_many_characters_has_not_collapsed(
     classes: int, largest: float, honest: float
 ) -> None:
     guessed = max(largest, 1 / classes)
@@ -361,22 +363,22 @@ def test_an_honest_problem_has_not_collapsed_where_many_characters_show_it(
     assert has_collapsed([guessed] * 5, classes, largest, characters=4230)
 
 
-def test_while_repeats_are_to_come_only_guessing_itself_has_collapsed() -> None:
+def test_before_the_last_repeat_only_exact_guessing_has_collapsed() -> None:
     assert not has_collapsed([0.55, NAN, NAN], classes=2, characters=40)
     assert has_collapsed([0.5, NAN, NAN], classes=2, characters=40)
     assert not has_collapsed([NAN, NAN], classes=2, characters=40)
 
 
-def test_one_trial_that_only_guessed_is_enough() -> None:
+def test_one_guessing_trial_is_a_collapse() -> None:
     assert has_collapsed([0.95, 0.95, 0.5], classes=2, characters=40)
     assert has_collapsed([0.87, 0.87, 1 / 47], classes=47, characters=4230)
 
 
-def test_a_trial_that_may_be_as_low_by_chance_is_not() -> None:
+def test_a_trial_that_is_low_by_chance_is_not_a_collapse() -> None:
     assert not has_collapsed([0.6, 0.6, 0.5, 0.65, 0.6], classes=2, characters=40)
 
 
-def test_accuracies_that_are_known_exactly_need_no_bound() -> None:
+def test_exact_accuracies_need_no_bound() -> None:
     assert has_collapsed([0.9, 0.5], classes=2)
     assert not has_collapsed([0.9, 0.501], classes=2)
 
@@ -395,13 +397,13 @@ def test_collapsed_incumbent_loses_to_the_simplest_of_the_best() -> None:
     assert row(verdict, "gone").role == "incumbent"
 
 
-def test_collapsed_incumbent_is_left_though_its_mean_is_higher() -> None:
+def test_collapsed_incumbent_is_replaced_even_if_its_mean_is_higher() -> None:
     gone = contender("gone", [0.95, 0.02, 0.95], collapsed=True)
     weak = contender("weak", [0.50, 0.51, 0.50])
     assert judge(gone, weak, contender("weaker", [0.40, 0.40, 0.41])).winner is weak
 
 
-def test_noise_of_failed_contenders_is_not_that_of_the_others() -> None:
+def test_noise_of_failed_contenders_does_not_affect_the_others() -> None:
     # With theirs `weak` would count as equal to the best.
     gone = [
         contender(f"gone {n}", np.roll([0.83, 0.02, 0.83], n), collapsed=True) for n in range(3)
@@ -429,7 +431,7 @@ def test_evidence_by_hand() -> None:
     assert (found.repeats, found.role, found.candidate) == (3, "winner", "better")
 
 
-def test_incumbent_gains_nothing_over_itself() -> None:
+def test_incumbent_has_a_gain_of_0() -> None:
     found = row(judge(OLD, BETTER), "old")
     assert (found.role, found.gain) == ("incumbent", 0.0)
     assert math.isnan(found.low) and math.isnan(found.high)
@@ -441,7 +443,7 @@ def test_kept_incumbent_has_the_role_of_winner() -> None:
     assert verdict.won.setting == "old"
 
 
-def test_interval_is_not_that_of_failed_contenders_noise() -> None:
+def test_interval_does_not_include_the_noise_of_failed_contenders() -> None:
     gone = contender("gone", [0.80, 0.02, 0.80], collapsed=True)
     alone, beside = (row(judge(OLD, BETTER, *more), "better") for more in ([], [gone]))
     assert (alone.low, alone.high) == (beside.low, beside.high)
@@ -474,7 +476,7 @@ def test_single_repeat_leaves_noise_undefined() -> None:
         (0.010, 0.0100, "better"),
     ],
 )
-def test_gain_in_a_word(gain: float, equal_within: float, finding: str) -> None:
+def test_finding_of_a_gain(gain: float, equal_within: float, finding: str) -> None:
     new = contender("new", [0.799 + gain, 0.80 + gain, 0.801 + gain])
     assert row(judge(OLD, new, equal_within=equal_within), "new").finding == finding
 
@@ -489,13 +491,13 @@ def test_gain_in_a_word(gain: float, equal_within: float, finding: str) -> None:
         ((-0.1, 0.1), (0.05, 0.95, 0.0), "practically equal"),
     ],
 )
-def test_interval_that_ends_at_zero_shows_nothing_and_95_percent_is_sure(
+def test_finding_at_an_interval_that_ends_at_zero(
     interval: tuple[float, float], chances: tuple[float, float, float], finding: str
 ) -> None:
     assert _finding(BETTER, True, interval, chances) == finding
 
 
-def test_near_collapse_is_worse_though_its_own_noise_reaches_zero() -> None:
+def test_near_collapse_is_worse_even_if_its_own_noise_reaches_zero() -> None:
     # `sgd lr=1` of the study in git.
     old = contender("old", [0.8709, 0.8771, 0.8697, 0.8764, 0.8712])
     shaky = contender("shaky", [0.4983, 0.3506, 0.8610, 0.2199, 0.2584])
@@ -504,7 +506,7 @@ def test_near_collapse_is_worse_though_its_own_noise_reaches_zero() -> None:
     assert found.finding == "worse"
 
 
-def test_too_few_repeats_of_a_near_collapse_are_unsteady_and_no_noise() -> None:
+def test_few_repeats_of_a_near_collapse_are_unsteady_and_not_noise() -> None:
     old = contender("old", [0.8709, 0.8771, 0.8697, 0.8764, 0.8712])
     shaky = contender("shaky", [0.4983, 0.3506, 0.8610, 0.2199, NAN])  # racing stopped it
     steps = 0.001 * np.array([0, 1, -1, 2, -2])
@@ -514,13 +516,13 @@ def test_too_few_repeats_of_a_near_collapse_are_unsteady_and_no_noise() -> None:
     assert row(verdict, "0").finding != "unsteady"
 
 
-def test_probabilities_are_of_the_gain_that_matters() -> None:
+def test_probabilities_use_the_smallest_relevant_gain() -> None:
     found = row(judge(OLD, BETTER, equal_within=0.02), "better")
     assert found.p_better == pytest.approx(0.5)
     assert found.p_worse + found.p_equal + found.p_better == pytest.approx(1)
 
 
-def test_interval_learns_from_the_other_contenders() -> None:
+def test_interval_uses_the_noise_of_the_other_contenders() -> None:
     others = [contender(f"{n}", 0.80 + 0.01 * np.roll([0, 1, -1], n)) for n in range(3)]
     alone, together = (row(judge(OLD, BETTER, *more), "better") for more in ([], others))
     assert together.high - together.low < 0.8 * (alone.high - alone.low)
@@ -546,22 +548,20 @@ def test_raced_out_contender_cannot_win() -> None:
     assert judge(OLD, contender("stopped", [0.95, 0.95, NAN]), BETTER).winner is BETTER
 
 
-def test_finished_grid_point_stands_before_one_that_was_raced_out() -> None:
+def test_finished_grid_point_is_preferred_to_one_that_was_raced_out() -> None:
     lucky = contender("lucky", [0.99, NAN, NAN], candidate="sgd")
     finished = contender("finished", [0.83, 0.83, 0.83], candidate="sgd")
     assert row(judge(OLD, lucky, finished), "finished").won_grid
 
 
-def test_of_a_grid_that_was_raced_out_the_smallest_loss_counts_and_not_the_easiest_repeats() -> (
-    None
-):
+def test_a_raced_out_grid_is_represented_by_its_smallest_loss_and_not_by_easy_repeats() -> None:
     old = contender("old", [0.9, 0.9, 0.5, 0.5])
     early = contender("early", [0.80, 0.80, NAN, NAN], candidate="sgd")
     later = contender("later", [0.85, 0.85, 0.45, NAN], candidate="sgd")
     assert row(judge(old, early, later), "later").won_grid
 
 
-def test_edge_is_not_flagged_where_a_better_rate_was_raced_out() -> None:
+def test_edge_is_not_flagged_if_a_better_rate_was_raced_out() -> None:
     incumbent = contender("low", [0.8, 0.8, 0.8], candidate="sgd", rate=0.01)
     middle = contender("middle", [0.81, 0.81, NAN], candidate="sgd", rate=0.1)
     high = contender("high", [0.7, 0.7, NAN], candidate="sgd", rate=1.0)
@@ -569,7 +569,7 @@ def test_edge_is_not_flagged_where_a_better_rate_was_raced_out() -> None:
     assert found.won_grid and not found.grid_edge
 
 
-def test_grid_that_was_raced_out_whole_still_shows_its_edge() -> None:
+def test_edge_of_a_completely_raced_out_grid_is_flagged() -> None:
     low = contender("low", [0.5, 0.5, NAN], candidate="sgd", rate=0.01)
     high = contender("high", [0.6, 0.6, NAN], candidate="sgd", rate=0.1)
     found = row(judge(OLD, low, high), "high")
@@ -579,7 +579,7 @@ def test_grid_that_was_raced_out_whole_still_shows_its_edge() -> None:
 # --- scores that are counts ----------------------------------------------------------------------
 
 
-def test_equal_differences_of_few_characters_are_not_sure() -> None:
+def test_equal_differences_of_few_characters_are_not_conclusive() -> None:
     # Eight classes of 40 pictures: 39 validate, and a contender read two fewer on both repeats.
     old = contender("old", np.array([30, 28, 29, 31, 30]) / 39)
     new = contender("new", [28 / 39, 26 / 39, NAN, NAN, NAN])
@@ -594,7 +594,7 @@ def test_equal_differences_of_few_characters_are_not_sure() -> None:
     assert 0 < counted.p_equal < counted.p_worse < 0.95
 
 
-def test_two_that_agree_to_the_last_character_put_no_third_out_of_line() -> None:
+def test_two_identical_contenders_do_not_make_a_third_an_outlier() -> None:
     # `dropout` of the CNN in the study in git, version 1.4: of 4,230 characters both read three
     # fewer than the incumbent beyond the first repeat's difference.
     old = contender("old", np.array([3731, 3757, 3699, 3733, 3699]) / 4230)
@@ -608,7 +608,7 @@ def test_two_that_agree_to_the_last_character_put_no_third_out_of_line() -> None
     assert found == [["unsteady", "unsteady"], ["worse", "within the noise"]]
 
 
-def test_tolerance_is_of_a_step_where_no_noise_is_seen() -> None:
+def test_tolerance_without_noise_is_that_of_one_step() -> None:
     noise = measure_noise(np.zeros((3, 5)), characters=40)
     expected = scipy.stats.t.ppf(0.8, df=8) * math.sqrt(1 / 5 + 0.25) / 40
     assert tolerance(noise, 5, 0.25, risk=0.2) == pytest.approx(expected)
@@ -655,7 +655,7 @@ def test_tolerance_is_of_a_step_where_no_noise_is_seen() -> None:
         ),
     ],
 )
-def test_what_is_wrong_is_named(stage: list[Contender], complaint: str) -> None:
+def test_invalid_arguments_are_named(stage: list[Contender], complaint: str) -> None:
     with pytest.raises(ValueError) as refused:
         judge(*stage)
     assert str(refused.value) == complaint

@@ -1,4 +1,4 @@
-"""What a verdict is worth, on the simulated stages of benchmarks/verdicts.py."""
+"""Error rates of verdicts, on the simulated stages of benchmarks/verdicts.py."""
 
 import numpy as np
 import pytest
@@ -25,13 +25,13 @@ STAGES = 10_000
 
 
 @pytest.mark.parametrize("count", CANDIDATES)
-def test_equal_candidates_are_adopted_as_often_as_the_risk_says(count: int) -> None:
+def test_equal_candidates_are_adopted_as_often_as_the_risk_states(count: int) -> None:
     left = 1 - adoption(this_rule, [0.0] * count, 5, STAGES, spreads="equal")[0]
     assert left == pytest.approx(0.2, abs=0.015)
 
 
 @pytest.mark.parametrize("repeats", REPEATS)
-def test_risk_is_bounded_where_spreads_differ(repeats: int) -> None:
+def test_risk_is_bounded_if_spreads_differ(repeats: int) -> None:
     assert 1 - adoption(this_rule, [0.0] * 22, repeats, STAGES)[0] < 0.25
 
 
@@ -45,25 +45,25 @@ def test_real_gain_among_equals_is_adopted(gain: float, least: float) -> None:
     assert adoption(this_rule, [0.0] * 5 + [gain], 5, STAGES)[6] >= least
 
 
-def test_rule_before_could_be_fooled_by_many() -> None:
+def test_the_former_rule_was_misled_by_many_candidates() -> None:
     assert 1 - adoption(former_rule, [0.0] * 22, 5, STAGES)[0] > 0.65
 
 
 @pytest.mark.parametrize("repeats, narrower", [(3, 0.35), (5, 0.15)])
-def test_interval_is_narrower_and_holds_the_true_gain(repeats: int, narrower: float) -> None:
+def test_interval_is_narrower_and_covers_the_true_gain(repeats: int, narrower: float) -> None:
     before, _, now = coverage(6, repeats, "equal", STAGES).values()
     assert 0.94 <= now[0] <= 0.962
     assert now[1] < (1 - narrower) * before[1]
 
 
 @pytest.mark.parametrize("repeats", REPEATS)
-def test_interval_holds_where_spreads_differ_by_a_factor_of_two(repeats: int) -> None:
+def test_interval_covers_the_true_gain_if_spreads_differ_by_a_factor_of_two(repeats: int) -> None:
     assert list(coverage(6, repeats, "1 and 2 in turn", STAGES).values())[2][0] >= 0.93
 
 
 @pytest.mark.parametrize("repeats", FEW_REPEATS)
 @pytest.mark.parametrize("characters, stages", [(40, 1_000), (100, 500), (400, 150)])
-def test_interval_holds_the_true_gain_of_few_characters(
+def test_interval_covers_the_true_gain_of_few_characters(
     characters: int, stages: int, repeats: int
 ) -> None:
     for gain in (0.0, -0.2):
@@ -71,7 +71,7 @@ def test_interval_holds_the_true_gain_of_few_characters(
         assert found["now"] >= max(0.95, found["before"])
 
 
-def test_scores_alone_are_too_sure_of_few_characters() -> None:
+def test_scores_alone_give_too_narrow_intervals_for_few_characters() -> None:
     found = coverage_of_counts(1, 0.0, 40, 2, 1_000)
     assert found["none"] > 0.05
     assert found["before"] < 0.94
@@ -100,7 +100,7 @@ def test_simulated_repeats_are_correlated_as_nadeau_and_bengio_assume() -> None:
 
 
 @pytest.mark.parametrize("repeats, saved", [(3, 0.10), (5, 0.19), (10, 0.27)])
-def test_racing_saves_trials_and_hardly_ever_the_winners(repeats: int, saved: float) -> None:
+def test_racing_saves_trials_but_rarely_those_of_the_winner(repeats: int, saved: float) -> None:
     found = race(4, 1, spread=1.0, repeats=repeats, stages=2_000)
     assert found["saved"] > saved
     assert found["stopped"] < 0.01

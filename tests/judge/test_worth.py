@@ -1,4 +1,4 @@
-"""What techniques are worth together, on recipes whose worth is known."""
+"""Shapley values, interactions and leave-one-out gains, for known scores."""
 
 import itertools
 import math
@@ -20,7 +20,7 @@ def named(letters: str) -> Changed:
 
 
 def score_all(worth: dict[str, float]) -> Scores:
-    """Scores of recipes without noise, from the worth of each set of letters."""
+    """Scores of recipes without noise, from the score of each set of letters."""
     return {named(letters): gain + REPEATS for letters, gain in worth.items()}
 
 
@@ -57,14 +57,14 @@ def test_leave_one_out_by_hand() -> None:
     assert worth.whole.gain == pytest.approx(4.0)
 
 
-def test_interaction_of_three_is_a_mean_over_what_else_is_there() -> None:
+def test_interaction_of_three_is_a_mean_over_the_presence_of_the_third() -> None:
     # a and b gain 1 together without c, and 3 with it.
     scores = score_all({"": 0, "a": 0, "b": 0, "c": 0, "ab": 1, "ac": 0, "bc": 0, "abc": 3})
     worth = weigh_techniques(scores, "abc", pairs=2, seed=0, val_to_train=0.25)
     assert worth.interactions[0].gain == pytest.approx(2.0)
 
 
-def test_technique_that_does_nothing_does_not_change_the_others_interaction() -> None:
+def test_technique_without_effect_does_not_change_other_interactions() -> None:
     three = score_all({"": 0, "a": 0, "b": 0, "c": 0, "ab": 1, "ac": 0, "bc": 0, "abc": 3})
     scores = {some | rest: gain for some, gain in three.items() for rest in (named(""), named("d"))}
     worth = weigh_techniques(scores, "abcd", pairs=2, seed=0, val_to_train=0.25)
@@ -72,26 +72,26 @@ def test_technique_that_does_nothing_does_not_change_the_others_interaction() ->
 
 
 @pytest.mark.parametrize("techniques", ["a", "ab", "abc", "abcd", "abcdef"])
-def test_shapley_values_add_up_to_the_whole(techniques: str) -> None:
+def test_shapley_values_add_up_to_the_total_gain(techniques: str) -> None:
     scores = random_scores(techniques, seed=1, noise=0.1)
     worth = weigh_techniques(scores, techniques, pairs=3, seed=2, val_to_train=0.25)
     assert sum(part.gain for part in worth.shapley) == pytest.approx(worth.whole.gain, abs=1e-12)
 
 
-def test_technique_that_does_nothing_is_worth_nothing() -> None:
+def test_technique_without_effect_has_a_value_of_0() -> None:
     scores = {some | rest: score for some, score in TWO.items() for rest in (named(""), named("c"))}
     worth = weigh_techniques(scores, "abc", pairs=2, seed=0, val_to_train=0.25)
     assert worth.shapley[2].gain == pytest.approx(0.0, abs=1e-12)
     assert [part.gain for part in worth.interactions[1:]] == pytest.approx([0, 0], abs=1e-12)
 
 
-def test_nothing_changed_is_worth_nothing() -> None:
+def test_without_changes_there_is_no_gain() -> None:
     worth = weigh_techniques({named(""): REPEATS}, "", pairs=2, seed=0, val_to_train=0.25)
     assert (worth.whole.gain, worth.shapley, worth.interactions) == (0.0, [], [])
 
 
 @pytest.mark.filterwarnings("error")
-def test_failed_recipe_leaves_its_gains_undefined_and_no_others() -> None:
+def test_failed_recipe_makes_only_its_own_gains_undefined() -> None:
     scores = {**random_scores("ab", seed=3, noise=0.1), named("b"): np.full(5, math.nan)}
     worth = weigh_techniques(scores, "ab", pairs=2, seed=0, val_to_train=0.25)
     assert math.isnan(worth.shapley[0].gain) and math.isnan(worth.left_out[0].gain)
@@ -99,7 +99,7 @@ def test_failed_recipe_leaves_its_gains_undefined_and_no_others() -> None:
     assert not math.isnan(worth.whole.low)
 
 
-def test_intervals_hold_the_truth() -> None:
+def test_intervals_cover_the_truth() -> None:
     random = np.random.default_rng(4)
     truth = weigh_techniques(random_scores("abc", seed=5), "abc", 2, 0, 0.25)
     held = 0
@@ -135,7 +135,7 @@ def test_recipes_come_in_the_order_of_their_size_and_of_the_techniques() -> None
     assert order == ["", "a", "b", "c", "ab", "ac", "bc", "abc"]
 
 
-def test_recipes_on_the_way_of_orders_come_in_that_order_too() -> None:
+def test_recipes_of_sampled_orders_have_the_same_order() -> None:
     techniques = "fedcba"
     found = list(list_trials(techniques, repeats=3, pairs=2, seed=0))
     assert found == sorted(found, key=lambda r: (len(r), sorted(map(techniques.index, r))))
@@ -148,7 +148,7 @@ REPEATS_OF_SIX = 5
 
 
 def gain_of(some: Changed) -> float:
-    """Each of the six is worth its place, and more beside some of the others."""
+    """The gain of each of the six is its position, plus some interactions."""
     alone = sum(SIX.index(letter) + 1.0 for letter in some)
     return alone + 2 * ({"a", "b"} <= some) + 3 * ({"b", "c", "d"} <= some)
 
@@ -162,10 +162,10 @@ def weigh_six(scores: Scores, seed: int = 0, pairs: int = 1) -> Worth:
 
 
 def scores_of_six(random: np.random.Generator, seed: int, pairs: int = 1) -> Scores:
-    """What the trials of one study score; nothing stands where a recipe does not run.
+    """Scores of the trials of one study; nan where a recipe does not run.
 
-    Repeats are correlated by 0.2, as a quarter of validation to training gives: what the studied
-    characters make of a technique is the same on all repeats.
+    Repeats have a correlation of 0.2, as for a validation-to-training ratio of a quarter: the
+    characters of the study affect a technique equally on all repeats.
     """
     luck = dict(zip(SIX, math.sqrt(0.2) * random.normal(size=len(SIX)), strict=True))
     scores = {}
@@ -176,7 +176,7 @@ def scores_of_six(random: np.random.Generator, seed: int, pairs: int = 1) -> Sco
     return scores
 
 
-def test_ends_and_each_left_out_run_on_all_repeats_and_the_rest_on_some() -> None:
+def test_both_ends_and_leave_one_out_run_on_all_repeats_and_the_rest_on_some() -> None:
     trials = list_trials(SIX, repeats=3, pairs=1, seed=0)
     ends = [named(""), *(named(SIX) - {letter} for letter in SIX), named(SIX)]
     first, *_, last = trials
@@ -186,14 +186,14 @@ def test_ends_and_each_left_out_run_on_all_repeats_and_the_rest_on_some() -> Non
     assert sum(map(len, trials.values())) == 3 * (len(ends) + 2 * 4)
 
 
-def test_a_repeat_runs_the_recipes_on_the_way_of_its_own_orders() -> None:
+def test_a_repeat_runs_the_recipes_of_its_own_orders() -> None:
     trials = list_trials(SIX, repeats=3, pairs=2, seed=0)
     for repeat in range(3):
         for order in draw_orders(SIX, repeat, pairs=2, seed=0):
             assert all(repeat in trials[frozenset(order[:length])] for length in range(7))
 
 
-def test_orders_come_with_their_reverse_and_from_the_seed() -> None:
+def test_orders_depend_on_the_seed_and_are_paired_with_their_reverse() -> None:
     orders = draw_orders(SIX, repeat=1, pairs=3, seed=0)
     assert [order[::-1] for order in orders[::2]] == orders[1::2]
     assert orders == draw_orders(SIX, 1, 3, seed=0) != draw_orders(SIX, 1, 3, seed=1)
@@ -206,7 +206,7 @@ def test_more_repeats_and_more_pairs_only_add_trials() -> None:
         assert all(set(ran) <= set(more[recipe]) for recipe, ran in few.items())
 
 
-def test_techniques_that_work_in_pairs_are_shared_out_without_luck() -> None:
+def test_pairwise_interactions_are_shared_without_sampling_error() -> None:
     scores = {
         some: np.full(2, 2.0 * len(some & named("ab")) + 3 * ({"c", "d"} <= some))
         for some in list_trials(SIX, repeats=2, pairs=1, seed=0)
@@ -222,7 +222,7 @@ def test_many_repeats_approach_the_exact_values() -> None:
     assert found == pytest.approx(list(SHARES_OF_SIX.values()), abs=0.1)
 
 
-def test_shares_are_unbiased_and_their_intervals_hold_the_truth() -> None:
+def test_shares_are_unbiased_and_their_intervals_cover_the_truth() -> None:
     random = np.random.default_rng(8)
     truth = np.array(list(SHARES_OF_SIX.values()))
     studies = [weigh_six(scores_of_six(random, seed), seed).shapley for seed in range(500)]
@@ -254,7 +254,7 @@ def test_interval_of_a_share_is_that_of_its_formula(repeats: int) -> None:
     assert [part.high for part in found] == pytest.approx(shares.mean(0) + reach)
 
 
-def test_technique_without_luck_of_its_own_is_no_surer_than_the_others() -> None:
+def test_a_technique_without_variation_between_orders_has_an_interval() -> None:
     scores = {
         some: np.full(5, gain_of(some)) for some in list_trials(SIX, REPEATS_OF_SIX, 1, seed=0)
     }
@@ -264,7 +264,7 @@ def test_technique_without_luck_of_its_own_is_no_surer_than_the_others() -> None
     assert 0 < parts["e"].high - parts["e"].low < parts["c"].high - parts["c"].low
 
 
-def test_whole_and_left_out_do_not_depend_on_the_orders() -> None:
+def test_total_and_leave_one_out_gains_do_not_depend_on_the_orders() -> None:
     scores = scores_of_six(np.random.default_rng(9), seed=0)
     worth = weigh_six(scores)
     for recipe, score in scores.items():
@@ -275,7 +275,7 @@ def test_whole_and_left_out_do_not_depend_on_the_orders() -> None:
     assert weigh_six(scores).shapley != worth.shapley
 
 
-def test_failed_recipe_on_the_way_makes_nan_of_the_shares_beside_it_alone() -> None:
+def test_failed_recipe_of_an_order_makes_only_adjacent_shares_nan() -> None:
     scores = scores_of_six(np.random.default_rng(10), seed=0)
     first, second, third, *_ = draw_orders(SIX, repeat=2, pairs=1, seed=0)[0]
     scores[named(first + second)][2] = math.nan
@@ -287,12 +287,12 @@ def test_failed_recipe_on_the_way_makes_nan_of_the_shares_beside_it_alone() -> N
 
 
 @pytest.mark.filterwarnings("error")
-def test_a_single_repeat_has_shares_and_no_interval() -> None:
+def test_a_single_repeat_has_shares_without_intervals() -> None:
     scores = {some: np.array([gain_of(some)]) for some in list_trials(SIX, 1, 1, seed=0)}
     worth = weigh_six(scores)
     assert sum(part.gain for part in worth.shapley) == pytest.approx(worth.whole.gain)
     assert all(math.isnan(part.low) for part in worth.shapley)
 
 
-def test_drawn_orders_say_nothing_about_pairs() -> None:
+def test_sampled_orders_give_no_interactions() -> None:
     assert weigh_six(scores_of_six(np.random.default_rng(11), seed=0)).interactions == []

@@ -1,4 +1,4 @@
-"""From a page, or from a whole picture, to 28 x 28."""
+"""Conversions of pages and whole pictures to 28 x 28."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from ablation.pictures.conversion import PAGE_SIDE, as_is, mnist
 
 
 @pytest.mark.parametrize("shape", [(9, 9), (56, 56), (300, 40)])
-def test_a_picture_of_any_size_is_resized_and_not_cut(shape: tuple[int, int]) -> None:
+def test_a_picture_of_any_size_is_resized_and_not_cropped(shape: tuple[int, int]) -> None:
     picture = np.zeros(shape, np.float32)
     picture[: shape[0] // 2] = 1
     image = as_is(picture)
@@ -16,7 +16,7 @@ def test_a_picture_of_any_size_is_resized_and_not_cut(shape: tuple[int, int]) ->
     assert (image[18:] < 10).all()
 
 
-def test_mnists_way_fits_a_box_and_puts_the_mass_in_the_middle() -> None:
+def test_mnists_conversion_scales_to_a_box_and_centres_the_mass() -> None:
     page = np.zeros((PAGE_SIDE, PAGE_SIDE), np.float32)
     page[10:90, 30:50] = 1  # a stem
     page[80:90, 30:70] = 1  # and a foot

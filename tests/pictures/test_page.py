@@ -1,6 +1,6 @@
-"""Writing is found on a photograph in the conditions that people meet, and not where none is.
+"""Writing is found on photographs in common conditions, and not found on empty pages.
 
-A few characters a scene prove the code; `benchmarks/scenes.py` measures it.
+Each scene has a few characters here; `benchmarks/scenes.py` measures the accuracy.
 """
 
 from collections.abc import Callable
@@ -45,7 +45,7 @@ def model() -> Fitted:
 
 @cache
 def written(character: str) -> np.ndarray:
-    """(28, 28) uint8, as a font writes it."""
+    """(28, 28) uint8, a character drawn with a font."""
     return write(character, np.random.default_rng(3))
 
 
@@ -68,7 +68,7 @@ def test_a_character_is_read_in_every_scene(scene: str) -> None:
 
 @pytest.mark.parametrize("character", ["D", "L"])
 @pytest.mark.parametrize("scene", PRINT_SCENES)
-def test_a_closed_and_a_straight_letter_are_read_inside_of_print(
+def test_a_closed_and_a_straight_letter_are_read_inside_printed_forms(
     scene: str, character: str
 ) -> None:
     picture = photograph(written(character) / 255, SCENES[scene], np.random.default_rng(1))
@@ -76,7 +76,7 @@ def test_a_closed_and_a_straight_letter_are_read_inside_of_print(
 
 
 @pytest.mark.parametrize("character", ["I", "1", "L", "0", "O", "D"])
-def test_closed_and_straight_letters_alone_are_no_print(character: str) -> None:
+def test_closed_and_straight_letters_are_not_mistaken_for_printed_forms(character: str) -> None:
     found = pages(lettering(character))
     assert found.warnings == ()
     dark = lettering(character) < 0.5
@@ -86,7 +86,7 @@ def test_closed_and_straight_letters_alone_are_no_print(character: str) -> None:
 
 
 @pytest.mark.parametrize("pen", PENS)
-def test_a_pen_of_any_width_will_do(pen: float) -> None:
+def test_any_pen_width_is_read(pen: float) -> None:
     drawn = with_pen(from_the_line(written("R")), pen)
     found = taken(photograph(drawn, Scene(), np.random.default_rng(1), side=256))
     assert read(found) == "R"
@@ -108,7 +108,7 @@ def dotted(seed: int) -> np.ndarray:
 
 
 def lamp(reach: float) -> np.ndarray:
-    """Light that falls on all sides of a place near a corner."""
+    """Light from a lamp near a corner."""
     rows, columns = np.mgrid[:HEIGHT, :WIDTH]
     return np.asarray(0.5 + 0.5 * np.exp(-((np.hypot(rows - 80, columns - 100) / reach) ** 2)))
 
@@ -134,7 +134,7 @@ EMPTY: dict[str, Callable[[int], np.ndarray]] = {
 
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("page", EMPTY)
-def test_an_empty_page_is_called_empty(page: str, seed: int) -> None:
+def test_an_empty_page_is_reported_as_empty(page: str, seed: int) -> None:
     with pytest.raises(EmptyPageError, match="no writing found"):
         pages(np.clip(EMPTY[page](seed), 0, 1).astype(np.float32))
 
@@ -150,31 +150,31 @@ def lettering(text: str, size: int = 120) -> np.ndarray:
     ("text", "count"),
     [("7", 1), ("j", 1), ("i", 1), ("12", 2), ("Hi", 2), ("A7", 2), ("CAT", 3), ("H3K", 3)],
 )
-def test_several_characters_are_told_apart(text: str, count: int) -> None:
+def test_several_characters_are_separated(text: str, count: int) -> None:
     found = pages(lettering(text)).pages
     assert len(found) == (1 if count == 1 else 1 + count)
     assert {page.shape for page in found} == {(PAGE_SIDE, PAGE_SIDE)}
 
 
-def test_several_lines_are_told_apart() -> None:
+def test_several_lines_are_separated() -> None:
     lines = pages(lettering("AB\nC", size=90)).pages[1:]
     alone = [pages(lettering(letter, size=90)).pages[0] for letter in "ABC"]
     assert all(np.abs(one - other).mean() < 0.02 for one, other in zip(lines, alone, strict=True))
 
 
-def test_they_come_from_left_to_right() -> None:
+def test_characters_are_ordered_from_left_to_right() -> None:
     first, second = pages(lettering("A7")).pages[1:]
     assert np.abs(first - pages(lettering("A")).pages[0]).mean() < 0.02
     assert np.abs(second - pages(lettering("7")).pages[0]).mean() < 0.02
 
 
-def test_letters_that_are_joined_are_doubted() -> None:
+def test_joined_letters_give_a_warning() -> None:
     joined = np.minimum(lettering("HHHH"), 0.88)
     joined[100:110, 70:380] = 0.12
     assert JOINED in pages(joined).warnings
 
 
-def test_a_ring_by_the_pen_of_the_writing_is_doubted() -> None:
+def test_a_ring_drawn_with_the_same_pen_gives_a_warning() -> None:
     image = Image.fromarray(np.uint8(255 * lettering("R")))
     ImageDraw.Draw(image).ellipse((10, 10, 200, 200), outline=30, width=9)
     found = pages(np.asarray(image, np.float32) / 255)
@@ -182,7 +182,7 @@ def test_a_ring_by_the_pen_of_the_writing_is_doubted() -> None:
     assert np.abs(found.pages[0] - pages(lettering("R")).pages[0]).mean() < 0.02
 
 
-def test_what_is_too_small_to_be_read_is_said_to_be() -> None:
+def test_writing_that_is_too_small_is_reported() -> None:
     page = Image.new("L", (900, 700), 235)
     font = ImageFont.load_default(size=18)
     ImageDraw.Draw(page).text((400, 300), "R", fill=30, font=font)
@@ -190,7 +190,7 @@ def test_what_is_too_small_to_be_read_is_said_to_be() -> None:
         pages(np.asarray(page, np.float32) / 255)
 
 
-def test_dark_ink_on_paper_and_light_ink_on_slate_are_read_alike() -> None:
+def test_dark_ink_and_light_ink_give_the_same_image() -> None:
     (on_paper,), (on_slate,) = (pages(page).pages for page in (lettering("7"), 1 - lettering("7")))
     assert on_paper.max() == pytest.approx(1, abs=0.01)
     assert np.abs(on_paper - on_slate).mean() < 0.01

@@ -1,4 +1,4 @@
-"""Pictures are read in whatever form people have them, and what is none is said in one line."""
+"""Pictures are read in all common formats, and errors are one line."""
 
 import io
 import struct
@@ -57,7 +57,9 @@ def turned(path: Path) -> None:
 
 
 @pytest.mark.parametrize("save", [sixteen_bits, floats, large_floats, palette, four_inks, turned])
-def test_every_form_is_read_alike(save: Callable[[Path], None], tmp_path: Path) -> None:
+def test_every_format_gives_the_same_brightness(
+    save: Callable[[Path], None], tmp_path: Path
+) -> None:
     save(tmp_path / "seven")
     found = read(next(tmp_path.iterdir()))
     assert found.shape == plain().shape
@@ -65,7 +67,7 @@ def test_every_form_is_read_alike(save: Callable[[Path], None], tmp_path: Path) 
 
 
 @pytest.mark.parametrize("ink", [0, 255])
-def test_ink_on_a_transparent_ground_stands_out(ink: int, tmp_path: Path) -> None:
+def test_ink_on_a_transparent_background_is_visible(ink: int, tmp_path: Path) -> None:
     drawing = Image.new("RGBA", (300, 200), (ink, ink, ink, 0))
     drawing.putalpha(seven(ink=255, ground=0))
     drawing.save(tmp_path / "drawing.png")
@@ -81,7 +83,7 @@ def test_a_white_page_with_transparent_corners_stays_white(tmp_path: Path) -> No
     assert read(tmp_path / "page.png")[0, 0] == 1
 
 
-def test_every_frame_of_an_animation_is_seen(tmp_path: Path) -> None:
+def test_every_frame_of_an_animation_is_read(tmp_path: Path) -> None:
     empty = Image.new("L", (300, 200), 240)
     empty.save(tmp_path / "film.gif", save_all=True, append_images=[seven()])
     first, second = brightness_of(tmp_path / "film.gif")
@@ -89,7 +91,7 @@ def test_every_frame_of_an_animation_is_seen(tmp_path: Path) -> None:
     assert np.abs(second - plain()).max() < 0.05
 
 
-def test_two_hundred_megapixels_are_one_line_and_no_alarm(tmp_path: Path) -> None:
+def test_two_hundred_megapixels_are_a_one_line_error_without_a_warning(tmp_path: Path) -> None:
     Image.new("1", (20_000, 10_000), 1).save(tmp_path / "wall.png")
     with warnings.catch_warnings(), pytest.raises(PictureError, match="200 megapixels, more than"):
         warnings.simplefilter("error")
@@ -118,7 +120,7 @@ def test_a_hundred_megapixels_are_read(tmp_path: Path) -> None:
         ("empty.png", b"", "not an image that can be read; save it as PNG"),
     ],
 )
-def test_what_is_no_picture_says_how_to_make_one(
+def test_an_unsupported_file_has_an_error_with_a_remedy(
     name: str, start: bytes, remedy: str, tmp_path: Path
 ) -> None:
     (tmp_path / name).write_bytes(start)
@@ -191,7 +193,7 @@ CENTIMETRES = (0x128, TYPES["short"], 1, struct.pack("<HH", 3, 0))
         *("TIFF: resolution in cm", "TIFF: maker", "TIFF: XMP"),
     ],
 )
-def test_wrong_metadata_cost_no_picture(content: bytes) -> None:
+def test_a_picture_with_invalid_metadata_is_read(content: bytes) -> None:
     found = next(brightness_of(io.BytesIO(content)))
     assert found.shape == plain().shape
     assert np.abs(found - plain()).max() < 0.06
@@ -207,7 +209,7 @@ def test_wrong_metadata_cost_no_picture(content: bytes) -> None:
     ],
     ids=["JPEG", "PNG", "TIFF", "16 bits"],
 )
-def test_an_orientation_beside_wrong_metadata_is_heeded(content: bytes) -> None:
+def test_the_orientation_is_used_despite_other_invalid_metadata(content: bytes) -> None:
     found = next(brightness_of(io.BytesIO(content)))
     assert found.shape == plain().T.shape
     assert np.abs(found - np.rot90(plain(), -1)).max() < 0.06
@@ -218,7 +220,7 @@ SIGNED = (339, TYPES["short"], 1, struct.pack("<HH", 2, 0))
 
 
 def bits(depth: int) -> np.ndarray:
-    """The ramp in so many bits of 16 or 32."""
+    """The ramp in a number of bits, stored in 16 or 32."""
     return np.asarray(RAMP * (2**depth - 1), np.uint16 if depth <= 16 else np.uint32)
 
 
@@ -240,13 +242,13 @@ def bits(depth: int) -> np.ndarray:
         *("floats from -1 to 1", "signed 16 bits"),
     ],
 )
-def test_more_than_8_bits_fill_the_greys(content: bytes) -> None:
+def test_more_than_8_bits_use_the_full_range_of_greys(content: bytes) -> None:
     found = next(brightness_of(io.BytesIO(content)))
     assert np.abs(found - RAMP).max() < 0.05
     assert len(np.unique(np.rint(found * 255))) > 24
 
 
-def test_a_picture_of_few_of_its_bits_is_darker_than_one_of_all() -> None:
+def test_a_picture_that_uses_few_of_its_bits_is_darker() -> None:
     dark = next(brightness_of(io.BytesIO(tiff((RAMP * 260).astype(np.uint16)))))
     assert 0.4 < dark.max() < 0.6
 
@@ -260,7 +262,7 @@ def test_a_picture_of_few_of_its_bits_is_darker_than_one_of_all() -> None:
         ((RAMP * 200).astype(np.uint8), (0, 4095), 200 / 255),  # 8 bits have a scale of their own
     ],
 )
-def test_the_levels_of_a_data_set_are_the_scale_of_all_its_pictures(
+def test_a_data_sets_levels_apply_to_all_its_pictures(
     values: np.ndarray, levels: Levels, white: float
 ) -> None:
     found = next(brightness_of(io.BytesIO(tiff(values)), levels))
@@ -282,7 +284,7 @@ def test_a_picture_of_more_than_8_bits_has_levels(content: bytes, levels: Levels
 
 
 def png(width: int, height: int) -> bytes:
-    """A picture of hardly any bytes that says it is so large."""
+    """A small file that claims to be a picture of this size."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         length, check = len(content), zlib.crc32(kind + content)
@@ -302,14 +304,14 @@ def png(width: int, height: int) -> bytes:
     ],
     ids=["far too large", "cut off", "cut off early"],
 )
-def test_a_damaged_picture_is_said(content: bytes, said: str, tmp_path: Path) -> None:
+def test_a_corrupt_picture_is_reported(content: bytes, said: str, tmp_path: Path) -> None:
     (tmp_path / "seven.png").write_bytes(content)
     with pytest.raises(PictureError) as error:
         read(tmp_path / "seven.png")
     assert str(error.value).startswith(said)
 
 
-def test_a_folder_a_missing_file_and_a_name_that_is_too_long_are_said(tmp_path: Path) -> None:
+def test_a_folder_a_missing_file_and_a_long_name_are_reported(tmp_path: Path) -> None:
     for path, said in {
         tmp_path: "a folder, not an image; name the images in it",
         tmp_path / "gone.png": "no such file",

@@ -1,4 +1,4 @@
-"""What a network sees of a picture's file, by each conversion."""
+"""The input of a network for a picture file, for each conversion."""
 
 import io
 from pathlib import Path
@@ -30,9 +30,7 @@ def ramp() -> np.ndarray:
 
 
 @pytest.mark.parametrize("conversion", CONVERSIONS)
-def test_an_open_file_is_seen_as_a_closed_one_also_the_second_time(
-    conversion: str, tmp_path: Path
-) -> None:
+def test_an_open_file_can_be_read_more_than_once(conversion: str, tmp_path: Path) -> None:
     path = saved(seven(), tmp_path / "seven.png")
     (expected,) = preprocess(path, conversion).images
     assert expected.shape == (28, 28)
@@ -42,12 +40,12 @@ def test_an_open_file_is_seen_as_a_closed_one_also_the_second_time(
         assert np.array_equal(preprocess(content, conversion).images, [expected])
 
 
-def test_a_picture_of_28_x_28_is_seen_as_it_is(tmp_path: Path) -> None:
+def test_a_picture_of_28_x_28_is_unchanged(tmp_path: Path) -> None:
     (image,) = preprocess(saved(grey(ramp()), tmp_path / "a.png"), "as-is").images
     assert np.array_equal(image, ramp())
 
 
-def test_the_whole_picture_is_resized_and_light_stays_light(tmp_path: Path) -> None:
+def test_whole_pictures_are_resized_and_not_inverted(tmp_path: Path) -> None:
     halves = np.full((90, 50), 240, np.uint8)
     halves[:45] = 30
     (image,) = preprocess(saved(grey(halves), tmp_path / "a.png"), "as-is").images
@@ -55,12 +53,12 @@ def test_the_whole_picture_is_resized_and_light_stays_light(tmp_path: Path) -> N
     assert set(image[16:].ravel()) == {240}
 
 
-def test_sixteen_bits_are_as_bright_as_eight(tmp_path: Path) -> None:
+def test_sixteen_bits_have_the_same_brightness_as_eight(tmp_path: Path) -> None:
     wide = saved(grey(ramp().astype(np.uint16) * 257), tmp_path / "wide.png")
     assert np.array_equal(preprocess(wide, "as-is").images, [ramp()])
 
 
-def test_a_clear_ground_is_white_and_colours_are_grey(tmp_path: Path) -> None:
+def test_transparency_becomes_white_and_colours_become_grey(tmp_path: Path) -> None:
     colours = np.zeros((28, 28, 4), np.uint8)
     colours[:14] = (255, 0, 0, 255)
     (image,) = preprocess(saved(Image.fromarray(colours), tmp_path / "a.png"), "as-is").images
@@ -69,9 +67,7 @@ def test_a_clear_ground_is_white_and_colours_are_grey(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("conversion", OF_WHAT_IS_WRITTEN)
-def test_dark_ink_on_paper_and_light_ink_on_slate_are_seen_alike(
-    conversion: str, tmp_path: Path
-) -> None:
+def test_dark_ink_and_light_ink_give_the_same_input(conversion: str, tmp_path: Path) -> None:
     (paper,) = preprocess(saved(seven(), tmp_path / "paper.png"), conversion).images
     (slate,) = preprocess(
         saved(seven(ink=240, ground=20), tmp_path / "slate.png"), conversion
@@ -81,14 +77,16 @@ def test_dark_ink_on_paper_and_light_ink_on_slate_are_seen_alike(
 
 
 @pytest.mark.parametrize("conversion", OF_WHAT_IS_WRITTEN)
-def test_light_on_black_of_28_x_28_is_converted_already(conversion: str, tmp_path: Path) -> None:
+def test_white_on_black_of_28_x_28_is_not_converted_again(conversion: str, tmp_path: Path) -> None:
     (image,) = preprocess(saved(seven(), tmp_path / "seven.png"), conversion).images
     assert np.array_equal(
         preprocess(saved(grey(image), tmp_path / "a.png"), conversion).images, [image]
     )
 
 
-def test_several_characters_are_several_images_where_they_are_looked_for(tmp_path: Path) -> None:
+def test_several_characters_give_several_images_if_the_conversion_finds_writing(
+    tmp_path: Path,
+) -> None:
     both = Image.new("L", (520, 200), 240)
     both.paste(seven(), (0, 0))
     both.paste(seven(), (220, 0))
@@ -100,7 +98,7 @@ def test_several_characters_are_several_images_where_they_are_looked_for(tmp_pat
     }
 
 
-def test_an_animation_starts_where_something_is_written_or_at_its_first_frame(
+def test_of_an_animation_the_first_frame_with_writing_or_the_first_frame_is_used(
     tmp_path: Path,
 ) -> None:
     film = tmp_path / "film.gif"
@@ -109,7 +107,7 @@ def test_an_animation_starts_where_something_is_written_or_at_its_first_frame(
     assert set(preprocess(film, "as-is").images[0].ravel()) == {240}
 
 
-def test_nothing_written_is_an_empty_page_or_a_picture_of_one_grey(tmp_path: Path) -> None:
+def test_without_writing_there_is_an_error_or_a_uniform_image(tmp_path: Path) -> None:
     path = saved(Image.new("L", (50, 50), 255), tmp_path / "empty.png")
     for conversion in OF_WHAT_IS_WRITTEN:
         with pytest.raises(EmptyPageError, match=r"^no writing found; write one character"):
@@ -118,13 +116,13 @@ def test_nothing_written_is_an_empty_page_or_a_picture_of_one_grey(tmp_path: Pat
 
 
 @pytest.mark.parametrize("conversion", CONVERSIONS)
-def test_what_is_no_picture_is_an_error(conversion: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_picture_is_an_error(conversion: str, tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("not a picture")
     with pytest.raises(PictureError, match=r"^not an image"):
         preprocess(tmp_path / "text.png", conversion)
 
 
-def test_it_is_said_what_was_read_of_a_picture_and_how(tmp_path: Path) -> None:
+def test_the_box_and_the_warnings_of_the_reading_are_returned(tmp_path: Path) -> None:
     boxed = seven()
     ImageDraw.Draw(boxed).rectangle((60, 10, 240, 190), outline=20, width=8)
     found = preprocess(saved(boxed, tmp_path / "boxed.png"), "emnist")

@@ -29,14 +29,14 @@ def trial(params: Params, **settings: object) -> Trial:
     return make_trial(params, "mlp", recipe, repeats_for(params)[0])
 
 
-def test_a_network_is_measured_once_and_each_epoch_costs_the_same(params: Params) -> None:
+def test_a_network_is_timed_once_and_epochs_cost_the_same(params: Params) -> None:
     cost = TrainingCost(params, Hardware("cpu", False, 1), images=10_000, classes=47)
     one, three, six = (cost.seconds(trial(params, epochs=epochs)) for epochs in (1, 3, 6))
     assert 0 < one < three
     assert (six - three) / 3 == pytest.approx((three - one) / 2)
 
 
-def test_networks_that_no_machine_can_hold_are_refused(params: Params) -> None:
+def test_networks_too_large_for_any_machine_are_refused(params: Params) -> None:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if memory > 150e9:
         pytest.skip("this machine has memory for the largest network that params.yaml may ask for")
@@ -52,5 +52,5 @@ def test_networks_that_no_machine_can_hold_are_refused(params: Params) -> None:
     ("seconds", "said"),
     [(3.2, "4 s"), (12, "20 s"), (119, "120 s"), (150, "2 min"), (7300, "2 h"), (1e6, "12 days")],
 )
-def test_a_duration_for_people(seconds: float, said: str) -> None:
+def test_durations_are_readable(seconds: float, said: str) -> None:
     assert duration(seconds) == said

@@ -13,7 +13,7 @@ SHOWN = 80  # columns
 
 @pytest.fixture(scope="module")
 def done(study: Clone, tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """The tiny study, which has run. To look at."""
+    """The tiny study, which has run. Read-only."""
     return study.duplicate(tmp_path_factory.mktemp("done") / "study")
 
 
@@ -38,9 +38,7 @@ def test_a_fresh_clone_trains_nothing(done: Clone, tmp_path: Path) -> None:
     assert time.startswith("about ")
 
 
-def test_each_edit_is_named_as_what_it_is(
-    done: Clone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_edit_is_named(done: Clone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = done.duplicate(tmp_path / "study")
     assert reasons(study, monkeypatch) == {}
     study.edit("fit", "seeds", value=3)
@@ -63,7 +61,7 @@ def test_each_edit_is_named_as_what_it_is(
     }
 
 
-def test_stages_stand_after_those_that_they_read_from(
+def test_stages_are_listed_after_their_dependencies(
     done: Clone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(done.path)
@@ -73,7 +71,7 @@ def test_stages_stand_after_those_that_they_read_from(
         seen.add(stage.name)
 
 
-def test_the_price_of_a_candidate_is_said_in_eighty_columns_in_json_and_by_check(
+def test_the_cost_of_a_candidate_is_printed_in_80_columns_in_json_and_by_check(
     done: Clone, tmp_path: Path
 ) -> None:
     study = done.duplicate(tmp_path / "study")

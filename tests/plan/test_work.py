@@ -1,4 +1,4 @@
-"""What has to be trained, of a chain of two techniques on the toy."""
+"""The trials that remain to be trained, for a chain of two techniques on the toy."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -40,7 +40,7 @@ def study(racing: bool = True, **techniques: list[object]) -> Params:
 
 
 def pipeline(**reasons: tuple[Reason, ...]) -> list[Stage]:
-    """Its stages; those that are named differ from what they last ran on."""
+    """The stages; the named ones have changed dependencies."""
     stages, before = [], ""
     for name in NAMES:
         recipe = f"data/recipes/mlp/{before}.yaml"
@@ -70,7 +70,7 @@ def by_name(works: Iterable[Work]) -> dict[str, Work]:
 
 
 def train(params: Params, runner: TrialRunner, techniques: Iterable[str] = CHAIN[1:]) -> None:
-    """Run the chain's trials, of winners that keep the incumbent, and write their recipes."""
+    """Run the trials of a chain whose incumbents always win, and write the recipes."""
     repeats, baseline = repeats_for(params), params.baseline
     for technique in techniques:
         entries = list_entries(params, "mlp", technique, baseline)
@@ -85,7 +85,7 @@ def sizes(trainings: Trainings | None) -> tuple[int, int]:
     return len(trainings.least), len(trainings.most)
 
 
-def test_a_study_that_never_ran_trains_everything_and_knows_no_winner(runner: TrialRunner) -> None:
+def test_a_new_study_trains_everything_and_has_no_known_winner(runner: TrialRunner) -> None:
     works = by_name(list_work(ALL_NEW, study(), runner, False))
     assert {name: sizes(work.trainings) for name, work in works.items()} == {
         "prepare": (0, 0),
@@ -104,7 +104,7 @@ def test_without_racing_every_trial_runs(runner: TrialRunner) -> None:
     assert sizes(works["dropout"].trainings) == (8, 8)
 
 
-def test_nothing_is_trained_where_everything_is_remembered(runner: TrialRunner) -> None:
+def test_nothing_is_trained_if_everything_is_cached(runner: TrialRunner) -> None:
     params = study(dropout=[0.2, 0.9])
     train(params, runner)
     edited = pipeline(baseline=("code",), dropout=("code",), smoothing=("code",))
@@ -116,10 +116,10 @@ def test_nothing_is_trained_where_everything_is_remembered(runner: TrialRunner) 
     assert works["smoothing"].remembered == 2 * REPEATS
 
 
-def test_the_winner_of_remembered_trials_is_what_the_next_stage_starts_from(
+def test_the_next_stage_starts_from_the_winner_of_cached_trials(
     runner: TrialRunner,
 ) -> None:
-    """The baseline drops far too much, so that another dropout wins."""
+    """The baseline has far too much dropout, so that another one wins."""
     params = study(dropout=[0.0, 0.6])
     params = params.model_copy(update={"baseline": params.baseline.having("dropout", 0.6)})
     train(params, runner, ["dropout"])
@@ -129,7 +129,7 @@ def test_the_winner_of_remembered_trials_is_what_the_next_stage_starts_from(
     assert not works["smoothing"].sized
 
 
-def test_a_new_candidate_costs_its_own_trials_and_perhaps_what_follows(runner: TrialRunner) -> None:
+def test_a_new_candidate_costs_its_own_trials_and_possibly_later_ones(runner: TrialRunner) -> None:
     train(study(dropout=[0.2, 0.9]), runner)
     edited = pipeline(dropout=("parameters",))
     works = by_name(list_work(edited, study(dropout=[0.2, 0.3, 0.9]), runner, False))
@@ -143,8 +143,8 @@ def test_a_new_candidate_costs_its_own_trials_and_perhaps_what_follows(runner: T
     assert sizes(works["smoothing"].otherwise) == (2, 4)
 
 
-def test_what_racing_has_stopped_is_not_trained_again(runner: TrialRunner) -> None:
-    """A contender that learns nothing is out after the first look, whatever else is missing."""
+def test_entries_stopped_by_racing_are_not_trained_again(runner: TrialRunner) -> None:
+    """A contender that learns nothing is stopped at the first look, whatever else is missing."""
     params = study(optimizer=[{"name": "sgd", "lr": [0.000001, 0.03]}])
     entries = list_entries(params, "mlp", "optimizer", params.baseline)
     results = run_entries(runner, params, "mlp", entries, repeats_for(params), racing=True)
@@ -159,7 +159,7 @@ def test_what_racing_has_stopped_is_not_trained_again(runner: TrialRunner) -> No
     assert work.remembered == REPEATS + stopped
 
 
-def test_outputs_that_are_missing_change_nothing_after_them(runner: TrialRunner) -> None:
+def test_missing_outputs_do_not_affect_later_stages(runner: TrialRunner) -> None:
     params = study()
     train(params, runner, [])
     works = by_name(list_work(pipeline(prepare=("outputs",)), params, None, False))
@@ -167,7 +167,7 @@ def test_outputs_that_are_missing_change_nothing_after_them(runner: TrialRunner)
     assert states == dict.fromkeys(NAMES, "up to date") | {"prepare": "runs"}
 
 
-def test_raw_files_of_another_form_may_hold_the_same_characters(runner: TrialRunner) -> None:
+def test_raw_files_in_another_format_may_have_the_same_characters(runner: TrialRunner) -> None:
     params = study()
     train(params, runner, [])
     works = by_name(list_work(pipeline(prepare=("inputs",)), params, runner, False))
@@ -176,7 +176,7 @@ def test_raw_files_of_another_form_may_hold_the_same_characters(runner: TrialRun
     assert sizes(works["baseline"].otherwise) == (4, 4)
 
 
-def test_of_other_characters_nothing_is_remembered(runner: TrialRunner) -> None:
+def test_nothing_is_cached_for_other_characters(runner: TrialRunner) -> None:
     params = study()
     train(params, runner)
     works = by_name(list_work(pipeline(prepare=("parameters",)), params, runner, True))
@@ -186,7 +186,7 @@ def test_of_other_characters_nothing_is_remembered(runner: TrialRunner) -> None:
     assert works["smoothing"].sized
 
 
-def test_recipes_of_other_characters_are_not_the_winners_of_the_last_time(
+def test_recipes_of_other_characters_are_not_used_as_winners(
     runner: TrialRunner,
 ) -> None:
     params = study()
@@ -197,7 +197,7 @@ def test_recipes_of_other_characters_are_not_the_winners_of_the_last_time(
     assert works["smoothing"].sized
 
 
-def test_remembered_fits_are_told_from_trials(runner: TrialRunner) -> None:
+def test_cached_fits_are_distinguished_from_trials(runner: TrialRunner) -> None:
     params = study()
     train(params, runner, [])
     trials = [make_trial(params, "mlp", params.baseline, each) for each in fit_repeats(params)]
@@ -208,7 +208,7 @@ def test_remembered_fits_are_told_from_trials(runner: TrialRunner) -> None:
     assert sizes(by_name(list_work(stages, params, runner, False))["fit"].trainings) == (0, 0)
 
 
-def test_a_setting_of_the_baseline_is_no_further_trial(runner: TrialRunner) -> None:
+def test_a_setting_of_the_baseline_needs_no_extra_trial(runner: TrialRunner) -> None:
     works = by_name(list_work(ALL_NEW, study(smoothing=[0.0]), runner, False))
     assert sizes(works["smoothing"].trainings) == (0, 0)
     assert works["smoothing"].otherwise is None

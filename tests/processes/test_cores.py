@@ -1,4 +1,4 @@
-"""Cores that a process may use, in containers of every kind."""
+"""The number of cores available to a process, in containers of several kinds."""
 
 import math
 import os
@@ -18,7 +18,7 @@ MOUNT = "31 23 0:28 {root} {place} rw,relatime shared:9 - {kind} none rw,{option
 
 
 def process(folder: Path, groups: str, *mounts: dict[str, str]) -> Path:
-    """A process' folder in /proc, and control groups mounted in the folder."""
+    """A process's folder in /proc, and control groups mounted in the folder."""
     (folder / "cgroup").write_text(groups)
     lines = ["22 1 8:1 / / rw - ext4 /dev/sda1 rw\n"]
     lines += [MOUNT.format(place=folder / "mounted", **mount) for mount in mounts]
@@ -36,21 +36,21 @@ def write(place: Path, **files: str) -> None:
     ("limit", "granted"),
     [("200000 100000", 2), ("50000 100000", 0.5), ("150000 100000", 1.5), ("max 100000", math.inf)],
 )
-def test_a_quota_of_version_2_is_heeded(limit: str, granted: float, tmp_path: Path) -> None:
+def test_a_quota_of_cgroup_v2_is_respected(limit: str, granted: float, tmp_path: Path) -> None:
     write(tmp_path / "mounted/user/app", cpu__max=f"{limit}\n")
     mount = {"root": "/", "kind": "cgroup2", "options": "nsdelegate"}
     assert quota(process(tmp_path, "0::/user/app\n", mount)) == granted
 
 
 @pytest.mark.parametrize(("limit", "granted"), [("250000", 2.5), ("-1", math.inf)])
-def test_a_quota_of_version_1_is_heeded(limit: str, granted: float, tmp_path: Path) -> None:
+def test_a_quota_of_cgroup_v1_is_respected(limit: str, granted: float, tmp_path: Path) -> None:
     files = {"cpu__cfs_quota_us": f"{limit}\n", "cpu__cfs_period_us": "100000\n"}
     write(tmp_path / "mounted/job", **files)
     mount = {"root": "/", "kind": "cgroup", "options": "cpu,cpuacct"}
     assert quota(process(tmp_path, HYBRID.format(path="/job"), mount)) == granted
 
 
-def test_the_least_quota_of_nested_groups_holds(tmp_path: Path) -> None:
+def test_the_smallest_quota_of_nested_groups_applies(tmp_path: Path) -> None:
     write(tmp_path / "mounted/slice", cpu__max="100000 100000\n")
     write(tmp_path / "mounted/slice/pod", cpu__max="400000 100000\n")
     write(tmp_path / "mounted/slice/pod/app", cpu__max="max 100000\n")
@@ -59,14 +59,16 @@ def test_the_least_quota_of_nested_groups_holds(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["/docker/abc", "/", "/../../elsewhere"])
-def test_a_container_that_sees_its_own_group_alone_heeds_it(path: str, tmp_path: Path) -> None:
+def test_the_quota_of_a_container_that_sees_only_its_own_group_is_respected(
+    path: str, tmp_path: Path
+) -> None:
     write(tmp_path / "mounted", cpu__max="300000 100000\n")
     root = path if path.startswith("/docker") else "/"
     mount = {"root": root, "kind": "cgroup2", "options": "nsdelegate"}
     assert quota(process(tmp_path, f"0::{path}\n", mount)) == 3
 
 
-def test_a_group_of_other_things_than_time_is_no_quota(tmp_path: Path) -> None:
+def test_groups_of_other_controllers_are_ignored(tmp_path: Path) -> None:
     write(tmp_path / "mounted/job", cpu__cfs_quota_us="1\n", cpu__cfs_period_us="1\n")
     mount = {"root": "/", "kind": "cgroup", "options": "cpuset"}
     assert quota(process(tmp_path, HYBRID.format(path="/job"), mount)) == math.inf
@@ -76,7 +78,7 @@ def test_without_control_groups_there_is_no_quota(tmp_path: Path) -> None:
     assert quota(tmp_path) == math.inf
 
 
-def test_affinity_is_heeded() -> None:
+def test_affinity_is_respected() -> None:
     command = "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); "
     assert cores_of_a_process(command) == 1
 
@@ -89,7 +91,7 @@ def cores_of_a_process(first: str = "") -> int:
 
 @pytest.fixture
 def group() -> Iterator[Path]:
-    """A control group of this machine's with a quota of half a core, below one without."""
+    """A real control group with a quota of half a core, below one without."""
     old = (TOP / "cpu").is_dir()
     outer = TOP / "cpu/ablation-test" if old else TOP / "ablation-test"
     try:
@@ -106,7 +108,7 @@ def group() -> Iterator[Path]:
 
 
 @pytest.mark.skipif(cores() < 2, reason="has one core")
-def test_a_quota_of_this_machines_own_is_heeded(group: Path) -> None:
+def test_a_real_quota_on_this_machine_is_respected(group: Path) -> None:
     assert cores_of_a_process() == cores() > 1
     join = f"open('{group}/cgroup.procs', 'w').write('0'); "
     assert cores_of_a_process(join) == 1

@@ -1,4 +1,4 @@
-"""Stages that are forked from a process with libraries imported, as dvc runs them."""
+"""Stages forked from a process with libraries imported, run as dvc runs them."""
 
 import os
 import signal
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs Lin
 
 @contextmanager
 def dvc(command: str, script: Path, **variables: str) -> Iterator[psutil.Popen]:
-    """A shell, in a session of its own, that runs `$STAGE` as dvc does: with a variable set."""
+    """A shell in its own session that runs `$STAGE` as dvc does, with dvc's variable set."""
     environment = os.environ | variables | {"STAGE": f"{sys.executable} -S {LAUNCHER} {script}"}
     environment.pop(SERVER_VARIABLE, None)
     process = psutil.Popen(
@@ -61,14 +61,14 @@ def works_forever(tmp_path: Path) -> Path:
 
 
 def run(script: str, folder: Path, command: str = "$STAGE", stdin: str = "") -> tuple[str, int]:
-    """What a stage prints, and its exit status as dvc sees it."""
+    """The output of a stage, and its exit status."""
     (folder / "stage.py").write_text(script)
     with dvc(command, folder / "stage.py", COLOUR="red") as shell:
         output, _ = shell.communicate(stdin)
         return output, shell.returncode
 
 
-def test_a_stage_sees_what_a_process_of_its_own_would_see(tmp_path: Path) -> None:
+def test_a_forked_stage_has_the_environment_of_a_new_interpreter(tmp_path: Path) -> None:
     command = f"cd {tmp_path}; PYTHONPATH=some $STAGE one two"
     output, status = run(REPORTS, tmp_path, command, stdin="typed")
     assert status == 0
@@ -82,14 +82,14 @@ def test_a_stage_sees_what_a_process_of_its_own_would_see(tmp_path: Path) -> Non
     )
 
 
-def test_the_next_stage_finds_libraries_imported(tmp_path: Path) -> None:
+def test_libraries_are_already_imported_in_the_next_stage(tmp_path: Path) -> None:
     script = "import sys, time; print('torch' in sys.modules); import torch"
     output, _ = run(script, tmp_path, "$STAGE; sleep 0.1; $STAGE; $STAGE")
     assert output.splitlines()[0] == "False"
     assert output.splitlines()[-1] == "True"
 
 
-def test_code_that_was_edited_between_two_stages_is_the_code_that_runs(tmp_path: Path) -> None:
+def test_code_edited_between_two_stages_is_reloaded(tmp_path: Path) -> None:
     (tmp_path / "module.py").write_text("VALUE = 1")
     edit = f"echo 'VALUE = 23' > {tmp_path}/module.py"
     output, _ = run("import module; print(module.VALUE)", tmp_path, f"$STAGE; {edit}; $STAGE")
@@ -109,7 +109,7 @@ def test_dvc_gets_the_exit_status(script: str, status: int, said: str, tmp_path:
     assert run(script, tmp_path) == (said, status)
 
 
-def test_an_error_comes_with_its_traceback(tmp_path: Path) -> None:
+def test_an_error_has_its_traceback(tmp_path: Path) -> None:
     output, status = run("1 / 0", tmp_path)
     assert status == 1
     assert output.startswith("Traceback")
@@ -136,7 +136,7 @@ def test_a_stage_ends_with_the_process_that_dvc_waits_for(works_forever: Path) -
         wait_for(lambda: not [p for p in processes_of(shell.pid) if p.name() == "stage"])
 
 
-def test_a_stage_ends_with_a_server_that_was_killed(works_forever: Path) -> None:
+def test_a_stage_ends_if_its_server_is_killed(works_forever: Path) -> None:
     with dvc("$STAGE", works_forever) as shell:
         assert shell.stdout.readline() == "at work\n"
         servers = processes_of(shell.pid, "--serve")
@@ -145,7 +145,7 @@ def test_a_stage_ends_with_a_server_that_was_killed(works_forever: Path) -> None
         wait_for(lambda: not processes_of(shell.pid))
 
 
-def test_a_stage_whose_dvc_has_ended_already_does_not_start(works_forever: Path) -> None:
+def test_a_stage_does_not_start_after_its_dvc_has_ended(works_forever: Path) -> None:
     adopted = 'while [ "$(cut -d" " -f4 /proc/$$/stat)" = "$DVC" ]; do sleep 0.01; done'
     inner = f"DVC=$$ DVC_STAGE=s sh -c '{adopted}; $STAGE' &"
     with dvc(inner, works_forever) as shell:
@@ -171,7 +171,7 @@ except KeyboardInterrupt:
         assert output == "tidied up\n0\n"
 
 
-def test_two_dvcs_have_a_server_each(works_forever: Path) -> None:
+def test_each_dvc_process_has_its_own_server(works_forever: Path) -> None:
     with dvc("$STAGE; :", works_forever) as one, dvc("$STAGE; :", works_forever) as other:
         for shell in (one, other):
             assert shell.stdout.readline() == "at work\n"
@@ -188,7 +188,7 @@ def test_a_server_leaves_no_file(works_forever: Path, tmp_path: Path) -> None:
         assert not [path for path in held if path.startswith("/dev/shm")]
 
 
-def test_other_users_get_no_answer() -> None:
+def test_requests_of_other_users_are_refused() -> None:
     if os.getuid():
         pytest.skip("only root can become another user")
     name = start_server(os.getpid())
@@ -201,7 +201,7 @@ def test_other_users_get_no_answer() -> None:
     assert "error" in asked.stderr.lower() or asked.stdout
 
 
-def test_where_no_server_can_be_had_a_process_is_started_all_the_same(
+def test_without_a_server_a_new_interpreter_is_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(SERVER_VARIABLE, raising=False)

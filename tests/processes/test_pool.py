@@ -56,13 +56,13 @@ def both_workers(session: int) -> bool:
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
-def test_every_job_is_done(workers: int) -> None:
+def test_every_job_is_run(workers: int) -> None:
     jobs: list[Job] = [partial(pow, number, 2) for number in range(6)]
     assert sorted(run_jobs(iter(jobs), workers)) == [0, 1, 4, 9, 16, 25]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_the_next_job_is_asked_for_when_a_worker_is_free(workers: int) -> None:
+def test_the_next_job_is_requested_when_a_worker_is_idle(workers: int) -> None:
     seen: list[int] = []
     known = []
 
@@ -76,7 +76,7 @@ def test_the_next_job_is_asked_for_when_a_worker_is_free(workers: int) -> None:
     assert known == ([0, 1, 2, 3, 4] if workers == 1 else [0, 0, 1, 2, 3])
 
 
-def test_workers_wait_for_the_next_jobs() -> None:
+def test_workers_are_reused_for_the_next_jobs() -> None:
     def pids() -> set[int]:
         return set(run_jobs(iter([partial(os.getpid)] * 4), 2))
 
@@ -85,14 +85,14 @@ def test_workers_wait_for_the_next_jobs() -> None:
     assert pids() <= first
 
 
-def test_a_worker_that_was_killed_between_two_studies_is_replaced() -> None:
+def test_a_worker_killed_between_two_studies_is_replaced() -> None:
     for pid in set(run_jobs(iter([partial(os.getpid)] * 4), 2)):
         os.kill(pid, signal.SIGKILL)
         wait_for(lambda pid=pid: not psutil.pid_exists(pid))  # type: ignore[misc]
     assert list(run_jobs(iter([partial(abs, -1)] * 2), 2)) == [1, 1]
 
 
-def test_a_worker_that_is_killed_is_one_line_with_the_remedy() -> None:
+def test_a_killed_worker_is_a_one_line_error_with_a_remedy() -> None:
     jobs: list[Job] = [partial(time.sleep, 3600), partial(signal.raise_signal, signal.SIGKILL)]
     with pytest.raises(UserError) as caught:
         list(run_jobs(iter(jobs), 2))
@@ -102,17 +102,17 @@ def test_a_worker_that_is_killed_is_one_line_with_the_remedy() -> None:
     )
 
 
-def test_memory_that_is_refused_is_one_line_with_the_remedy() -> None:
+def test_a_failed_allocation_is_a_one_line_error_with_a_remedy() -> None:
     with pytest.raises(UserError, match=r"^out of memory \(.*\); .*training.workers.*kept$"):
         list(run_jobs(iter([partial(bytearray, 2**62), partial(abs, 1)]), 2))
 
 
-def test_any_other_error_comes_with_its_traceback() -> None:
+def test_any_other_error_has_its_traceback() -> None:
     with pytest.raises(RuntimeError, match=r"(?s)Traceback.*ValueError: invalid literal"):
         list(run_jobs(iter([partial(int, "x"), partial(abs, 1)]), 2))
 
 
-def test_a_worker_that_is_still_busy_when_a_study_stops_is_ended() -> None:
+def test_busy_workers_are_killed_when_a_study_stops() -> None:
     first, second = set(run_jobs(iter([partial(os.getpid)] * 8), 2))
     outcomes = run_jobs(iter([partial(abs, -1), partial(time.sleep, 3600)]), 2)
     assert next(outcomes) == 1
@@ -121,12 +121,12 @@ def test_a_worker_that_is_still_busy_when_a_study_stops_is_ended() -> None:
     assert list(run_jobs(iter([partial(abs, -2)] * 2), 2)) == [2, 2]
 
 
-def test_a_worker_does_not_hear_ctrl_c() -> None:
+def test_a_worker_ignores_ctrl_c() -> None:
     heard = partial(signal.getsignal, signal.SIGINT)
     assert list(run_jobs(iter([heard] * 2), 2)) == [signal.SIG_IGN] * 2
 
 
-def test_a_worker_has_one_thread_whatever_the_environment_says(
+def test_a_worker_has_one_thread_regardless_of_the_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
@@ -144,12 +144,12 @@ def test_workers_end_when_their_stage_is_killed(killed: signal.Signals) -> None:
     wait_for(lambda: not processes_of(stage.pid))
 
 
-def test_ctrl_c_says_in_one_line_that_finished_trials_are_kept() -> None:
+def test_ctrl_c_prints_one_line_that_finished_trials_are_kept() -> None:
     stage = start(SLEEPERS)
     wait_for(lambda: both_workers(stage.pid))
     os.killpg(stage.pid, signal.SIGINT)  # as a terminal does
     output, _ = stage.communicate()
-    assert output == "interrupted; finished trials are kept, `dvc repro` goes on\n"
+    assert output == "interrupted; finished trials are kept, `dvc repro` resumes\n"
     assert stage.returncode == 130
     wait_for(lambda: not processes_of(stage.pid))
 
@@ -163,7 +163,7 @@ def test_works_without_shared_memory() -> None:
         assert output == "4\n"
 
 
-def test_holds_nothing_in_shared_memory_that_a_kill_would_leave() -> None:
+def test_no_shared_memory_is_allocated_that_a_kill_would_leak() -> None:
     stage = start(SLEEPERS)
     wait_for(lambda: both_workers(stage.pid))
     assert shared_memory_of(stage.pid) == set()
@@ -172,6 +172,6 @@ def test_holds_nothing_in_shared_memory_that_a_kill_would_leave() -> None:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_stage_says_what_memory_its_largest_process_took(workers: str) -> None:
+def test_a_stage_prints_the_peak_memory_of_its_largest_process(workers: str) -> None:
     said, _ = start(LARGE, arguments=(workers,)).communicate()
     assert re.fullmatch(r"peak memory: 0\.7\d GB in the largest process\n", said)

@@ -1,4 +1,4 @@
-"""What a stage says when it ends before it has written its results."""
+"""The messages of a stage that ends before it has written its results."""
 
 import os
 import subprocess
@@ -15,14 +15,14 @@ with stage_process():
     {what}
 """
 CURE = (
-    "git shows 2 files as deleted, since dvc takes away what a stage writes before it runs: `dvc "
-    "repro` writes them again, and `git checkout -- $(git ls-files --deleted)` brings back what "
-    "was committed"
+    "git shows 2 files as deleted, because DVC removes a stage's outputs before it runs: `dvc "
+    "repro` recreates them, and `git checkout -- $(git ls-files --deleted)` restores the committed "
+    "versions"
 )
 
 
 def stage(what: str, folder: Path) -> list[str]:
-    """What a stage that does this says on standard error."""
+    """The standard error of a stage that runs this code."""
     command = [sys.executable, "-c", STAGE.format(what=what)]
     environment = os.environ | {"PYTHONPATH": str(SRC)}
     done = subprocess.run(
@@ -33,7 +33,7 @@ def stage(what: str, folder: Path) -> list[str]:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """Two results are committed, and deleted as DVC does before a stage runs."""
+    """A repository with two committed results, deleted as by DVC before a stage runs."""
     results = [tmp_path / f"metrics/{name}.json" for name in ("a", "b")]
     (tmp_path / "metrics").mkdir()
     for path in results:
@@ -51,10 +51,10 @@ def repository(tmp_path: Path) -> Path:
     ("what", "said"),
     [
         ("raise UserError('the learning rate')", "error: the learning rate"),
-        ("raise KeyboardInterrupt", "interrupted; finished trials are kept, `dvc repro` goes on"),
+        ("raise KeyboardInterrupt", "interrupted; finished trials are kept, `dvc repro` resumes"),
     ],
 )
-def test_a_stage_that_fails_names_what_brings_deleted_results_back(
+def test_a_failed_stage_names_the_command_that_restores_deleted_results(
     what: str, said: str, repository: Path
 ) -> None:
     assert sorted(stage(what, repository)) == sorted([said, CURE])
@@ -63,9 +63,9 @@ def test_a_stage_that_fails_names_what_brings_deleted_results_back(
     assert stage(what, repository) == [said]
 
 
-def test_nothing_is_said_of_git_where_a_stage_ends_well(repository: Path) -> None:
+def test_git_is_not_mentioned_after_a_successful_stage(repository: Path) -> None:
     assert stage("pass", repository) == []
 
 
-def test_nothing_is_said_of_git_outside_of_a_repository(tmp_path: Path) -> None:
+def test_git_is_not_mentioned_outside_a_repository(tmp_path: Path) -> None:
     assert stage("raise UserError('odd')", tmp_path) == ["error: odd"]

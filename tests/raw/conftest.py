@@ -14,13 +14,13 @@ Prepare = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="session")
 def prepare() -> Prepare:
-    """Runs the stage in a folder, on a dataset, without a network."""
+    """Runs the stage in a folder, on a data set, without network access."""
     return run_prepare
 
 
 @pytest.fixture(scope="session")
 def prepared_glyphs(prepared: Clone) -> tuple[Path, str]:
-    """The folder in which the stage prepared the glyphs, and what it printed."""
+    """The folder in which the stage prepared the glyphs, and its output."""
     return prepared.path, (prepared.path.parent / "prepare.log").read_text()
 
 

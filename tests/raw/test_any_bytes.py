@@ -1,6 +1,6 @@
-"""Any bytes under any of the names that are read give characters or one clear error.
+"""Arbitrary bytes under any supported file name give characters or one clear error.
 
-Never a traceback, a hang or memory without end.
+Never a traceback, a hang or unbounded memory use.
 """
 
 import gzip
@@ -64,7 +64,7 @@ FORMS = {
 
 @st.composite
 def damaged(draw: st.DrawFn, content: bytes) -> bytes:
-    """A true file with a few places changed, cut out or put in; most changes are near its ends."""
+    """A valid file with a few bytes changed, deleted or inserted, mostly near its ends."""
     changed = bytearray(content)
     size = len(content)
     places = st.integers(0, min(400, size)) | st.integers(max(0, size - 400), size)
@@ -100,13 +100,13 @@ def read(name: str, content: bytes) -> Partition | None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_true_file_is_read(form: str) -> None:
+def test_a_valid_file_is_read(form: str) -> None:
     partition = read(*FORMS[form])
     assert (partition is None) == (form == "zip of csv")  # LZMA is not read
     assert partition is None or np.array_equal(partition.images.array, IMAGES)
 
 
-def test_a_mat_that_states_a_huge_table_is_refused(tmp_path: Path) -> None:
+def test_a_mat_file_that_claims_a_huge_table_is_refused(tmp_path: Path) -> None:
     """Found by the test below: a byte changed in the dimensions of the struct `dataset`."""
     name, content = FORMS["mat"]
     dimensions = content.index(b"\1\0\0\0\1\0\0\0")
@@ -118,27 +118,27 @@ def test_a_mat_that_states_a_huge_table_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 @given(data=st.data())
-def test_a_damaged_file_is_read_or_refused(form: str, data: st.DataObject) -> None:
+def test_a_corrupted_file_is_read_or_refused(form: str, data: st.DataObject) -> None:
     name, content = FORMS[form]
     read(name, data.draw(damaged(content)))
 
 
 @pytest.mark.parametrize("form", FORMS)
 @given(content=st.binary(max_size=300))
-def test_any_bytes_are_refused(form: str, content: bytes) -> None:
+def test_arbitrary_bytes_are_refused(form: str, content: bytes) -> None:
     name, whole = FORMS[form]
     read(name, content)
     read(name, whole[:130] + content)  # past magic numbers and headers
 
 
 @given(text=st.text("0123456789,.-+eE\"' \t\r\n\0;NaNx_\u0663", max_size=200))
-def test_any_text_is_refused_as_a_csv(text: str) -> None:
+def test_arbitrary_text_is_refused_as_csv(text: str) -> None:
     read(f"emnist-{NAME}.csv", text.encode())
     read(f"emnist-{NAME}.csv", CSV.encode() + text.encode())
 
 
 @given(name=st.text(min_size=1, max_size=40).filter(lambda name: name.encode(errors="ignore")))
-def test_any_name_in_an_archive_is_passed_over(name: str) -> None:
+def test_arbitrary_names_in_an_archive_are_ignored(name: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         raw = Path(folder)
         try:
@@ -150,6 +150,6 @@ def test_any_name_in_an_archive_is_passed_over(name: str) -> None:
 
 
 @given(seed=st.integers(0, 2**32 - 1))
-def test_any_images_have_looks(seed: int) -> None:
+def test_arbitrary_images_can_be_compared_with_emnist(seed: int) -> None:
     images = np.random.default_rng(seed).integers(0, 256, (47, 28, 28), dtype=np.uint8)
     assert describe_mismatch(images, np.arange(47))

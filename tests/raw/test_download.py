@@ -1,4 +1,4 @@
-"""Downloads from a real server on this machine, which can be as bad as servers are."""
+"""Downloads from a real server on this machine, which can misbehave."""
 
 import fcntl
 import hashlib
@@ -32,7 +32,7 @@ SOURCE = Path(__file__).parents[2] / "src"
 
 @dataclass
 class Server:
-    """What the server sends, how it behaves, and the ranges it was asked for."""
+    """The content and the behaviour of the server, and the ranges requested from it."""
 
     content: bytes = CONTENT
     knows_ranges: bool = True
@@ -89,13 +89,13 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.rglob("*"))
 
 
-def test_a_file_comes_whole(server: Server, tmp_path: Path) -> None:
+def test_a_file_is_downloaded_completely(server: Server, tmp_path: Path) -> None:
     fetch(server, tmp_path / "raw")
     assert (tmp_path / "raw/gzip.zip").read_bytes() == CONTENT
     assert names(tmp_path) == ["gzip.zip", "raw"]
 
 
-def test_an_interrupted_download_goes_on_where_it_stopped(server: Server, tmp_path: Path) -> None:
+def test_an_interrupted_download_is_resumed(server: Server, tmp_path: Path) -> None:
     server.cuts_after = 2 * 2**20
     with pytest.raises(OSError, match="IncompleteRead"):
         fetch(server, tmp_path)
@@ -107,14 +107,14 @@ def test_an_interrupted_download_goes_on_where_it_stopped(server: Server, tmp_pa
     assert names(tmp_path) == ["gzip.zip"]
 
 
-def test_a_server_that_knows_no_ranges_sends_it_again(server: Server, tmp_path: Path) -> None:
+def test_without_range_support_the_download_starts_over(server: Server, tmp_path: Path) -> None:
     (tmp_path / "gzip.zip.unfinished").write_bytes(CONTENT[:1000])
     server.knows_ranges = False
     fetch(server, tmp_path)
     assert (tmp_path / "gzip.zip").read_bytes() == CONTENT
 
 
-def test_another_files_beginning_is_thrown_away(server: Server, tmp_path: Path) -> None:
+def test_a_partial_download_of_another_file_is_discarded(server: Server, tmp_path: Path) -> None:
     (tmp_path / "gzip.zip.unfinished").write_bytes(bytes(1000))
     fetch(server, tmp_path)
     assert server.asked == ["bytes=1000-", None]
@@ -122,21 +122,23 @@ def test_another_files_beginning_is_thrown_away(server: Server, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("more", [b"", b"more"])
-def test_what_has_come_whole_before_is_checked(server: Server, more: bytes, tmp_path: Path) -> None:
+def test_a_complete_earlier_download_is_verified(
+    server: Server, more: bytes, tmp_path: Path
+) -> None:
     (tmp_path / "gzip.zip.unfinished").write_bytes(CONTENT + more)
     fetch(server, tmp_path)
     assert (tmp_path / "gzip.zip").read_bytes() == CONTENT
     assert len(server.asked) == (2 if more else 1)
 
 
-def test_another_file_is_refused_and_leaves_nothing(server: Server, tmp_path: Path) -> None:
+def test_another_file_is_refused_and_deleted(server: Server, tmp_path: Path) -> None:
     server.content = b"something else"
     with pytest.raises(DataError, match=r"gzip\.zip: the downloaded file has the MD5 .*, expected"):
         fetch(server, tmp_path)
     assert names(tmp_path) == []
 
 
-def test_a_login_page_does_not_cost_what_has_come(server: Server, tmp_path: Path) -> None:
+def test_a_login_page_does_not_overwrite_a_partial_download(server: Server, tmp_path: Path) -> None:
     (tmp_path / "gzip.zip.unfinished").write_bytes(CONTENT[:1000])
     server.content, server.knows_ranges = b"<html>Please log in</html>", False
     with pytest.raises(
@@ -147,7 +149,7 @@ def test_a_login_page_does_not_cost_what_has_come(server: Server, tmp_path: Path
 
 
 @pytest.mark.parametrize("states", [None, -1, 2 * MOST])  # of -1, the server says nothing
-def test_more_than_the_file_is_refused(server: Server, states: int | None, tmp_path: Path) -> None:
+def test_a_longer_response_is_refused(server: Server, states: int | None, tmp_path: Path) -> None:
     server.states = states
     with pytest.raises(
         DataError, match=r"sends more than .* bytes, so it is not the expected file"
@@ -156,14 +158,14 @@ def test_more_than_the_file_is_refused(server: Server, states: int | None, tmp_p
     assert names(tmp_path) == []
 
 
-def test_no_room_is_said_before_the_first_byte(server: Server, tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_before_the_first_byte(server: Server, tmp_path: Path) -> None:
     server.states = 10**16
     with pytest.raises(DataError, match=r"MB free, but the download needs 10,000,000,000 MB; free"):
         download(server.url, tmp_path / "gzip.zip", MD5, 10**17)
     assert names(tmp_path) == []
 
 
-def test_two_programs_do_not_write_into_one_file(server: Server, tmp_path: Path) -> None:
+def test_two_programs_do_not_write_to_the_same_file(server: Server, tmp_path: Path) -> None:
     with (tmp_path / "gzip.zip.unfinished").open("wb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(DataError, match="another program is downloading to this file; wait"):
@@ -180,7 +182,7 @@ emnist.load_emnist("emnist-mini", Path(sys.argv[3]))
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_a_killed_download_goes_on_and_its_leftover_is_no_raw_file(
+def test_a_killed_download_is_resumed_and_its_partial_file_is_not_raw_data(
     how: signal.Signals, server: Server, tmp_path: Path
 ) -> None:
     server.content, server.pause = few_characters(), 0.05
@@ -203,7 +205,7 @@ def test_a_killed_download_goes_on_and_its_leftover_is_no_raw_file(
 
 
 def few_characters() -> bytes:
-    """NIST's archive but for its characters: they are noise, and few."""
+    """An archive like NIST's, with a small number of random images."""
     images = np.random.default_rng(0).integers(0, 256, (1500, 28, 28), dtype=np.uint8)
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:

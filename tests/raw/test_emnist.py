@@ -56,7 +56,7 @@ def make_partition() -> tuple[Partition, Published]:
     return partition, published
 
 
-def test_accepts_what_was_published() -> None:
+def test_accepts_published_files() -> None:
     partition, published = make_partition()
     images, labels = verify(partition, "few", published)
     assert images is partition.images.array
@@ -72,14 +72,14 @@ def test_a_wrong_count_is_an_error(which: str) -> None:
         verify(short, "few", published)
 
 
-def test_a_row_lost_to_a_header_is_recognised() -> None:
+def test_a_row_dropped_as_a_header_is_recognised() -> None:
     partition, published = make_partition()
     error = r"6 characters \(was the first row dropped as a header\?\), expected the 7 of few"
     with pytest.raises(DataError, match=error):
         verify(partition, "few", replace(published, characters=7))
 
 
-def test_exchanged_members_are_an_error() -> None:
+def test_swapped_members_are_an_error() -> None:
     partition, published = make_partition()
     exchanged = Partition(partition.labels, partition.images)
     with pytest.raises(DataError, match=r"labels\.gz: shape \(6,\), expected 3 dimensions"):
@@ -109,7 +109,7 @@ def test_a_wrong_checksum_is_an_error(which: str, packed_sha256: str | None) -> 
         verify(replace(partition, **{which: other}), "few", published)
 
 
-def test_a_member_packed_again_is_accepted() -> None:
+def test_a_recompressed_member_is_accepted() -> None:
     partition, published = make_partition()
     again = Partition(
         replace(partition.images, packed_sha256="other"),
@@ -118,7 +118,7 @@ def test_a_member_packed_again_is_accepted() -> None:
     assert verify(again, "few", published)
 
 
-def test_labels_that_start_at_one_start_at_zero_here() -> None:
+def test_labels_that_start_at_one_are_shifted_to_zero() -> None:
     partition, published = make_partition()
     from_one = replace(partition.labels, array=np.array([1, 2, 3, 1, 2, 3], np.uint8))
     labels = verify(replace(partition, labels=from_one), "few", replace(published, first=1))[1]
@@ -127,7 +127,7 @@ def test_labels_that_start_at_one_start_at_zero_here() -> None:
         verify(partition, "few", replace(published, first=1))
 
 
-def test_a_version_with_fewer_characters_is_accepted_where_there_is_one() -> None:
+def test_a_known_version_with_fewer_characters_is_accepted() -> None:
     partition, published = make_partition()
     assert verify(partition, "few", replace(published, characters=9, per_class=3, shorter=6))
 
@@ -174,7 +174,7 @@ def every_class(rounds: int) -> tuple[np.ndarray, np.ndarray]:
     return images, labels
 
 
-def test_mini_takes_the_first_of_each_class_for_the_test_and_the_next_for_training() -> None:
+def test_mini_uses_the_first_of_each_class_for_testing_and_the_next_for_training() -> None:
     bymerge = every_class(rounds=4)
     train, test = make_mini(bymerge, mini_of([0], [9]), train_per_class=2, test_per_class=1)
     assert np.array_equal(test.images, bymerge[0][:47])
@@ -183,7 +183,7 @@ def test_mini_takes_the_first_of_each_class_for_the_test_and_the_next_for_traini
     assert train.classes == test.classes == CLASSES
 
 
-def test_mini_keeps_identical_images_once_at_their_first_place() -> None:
+def test_mini_keeps_the_first_of_identical_images() -> None:
     images, labels = every_class(rounds=3)
     images[47:94] = images[:47]
     train, test = make_mini((images, labels), mini_of([0], [9]), 1, 1)
@@ -191,7 +191,7 @@ def test_mini_keeps_identical_images_once_at_their_first_place() -> None:
     assert np.array_equal(train.images, images[94:])
 
 
-def test_mini_files_byclass_under_the_merged_classes() -> None:
+def test_mini_merges_the_classes_of_byclass() -> None:
     bymerge = every_class(rounds=1)
     byclass = mini_of(list(range(62)), list(range(100, 162)))
     upper = make_mini(bymerge, byclass, train_per_class=1, test_per_class=1)[0]
@@ -211,12 +211,12 @@ def number_of_class(characters: Characters) -> list[tuple[int, int]]:
     return list(zip(characters.labels.tolist(), characters.images[:, 5, 5].tolist(), strict=True))
 
 
-def test_mini_of_too_few_characters_is_an_error() -> None:
+def test_too_few_characters_for_mini_are_an_error() -> None:
     with pytest.raises(DataError, match="class 0: 1 character, expected 2"):
         make_mini(every_class(rounds=2), mini_of([1], [9]), train_per_class=2, test_per_class=1)
 
 
-def test_what_mini_leaves_over_and_mini_are_the_whole() -> None:
+def test_mini_and_the_left_over_characters_are_all_characters() -> None:
     whole = join_tests(every_class(rounds=4), mini_of([1], [9]))
     train, test = make_mini(every_class(rounds=4), mini_of([1], [9]), 2, 1)
     rest = left_over(whole, per_class=3)
@@ -228,7 +228,7 @@ def test_what_mini_leaves_over_and_mini_are_the_whole() -> None:
 
 @pytest.mark.parametrize("dataset", ["emnist-mini", "emnist-letters"])
 @pytest.mark.parametrize("raw", ["raw", "there"])
-def test_without_files_and_network_the_error_says_what_to_do(
+def test_without_files_and_network_the_error_names_the_remedy(
     dataset: str, raw: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody listens: no network
@@ -296,7 +296,7 @@ def test_mini_leaves_the_documented_number_of_characters(tmp_path: Path) -> None
 @pytest.mark.real
 @pytest.mark.parametrize("write", [link_packed, write_archive, write_torchvisions])
 @pytest.mark.parametrize("name", NEEDED["emnist-mini"])
-def test_nists_members_are_verified_in_every_form(
+def test_nists_members_are_verified_in_every_format(
     write: Callable[[Path, str], None], name: str, tmp_path: Path
 ) -> None:
     write(tmp_path / "raw", name)
@@ -325,7 +325,7 @@ def test_the_table_holds_the_documented_checksums() -> None:
 
 
 def balanced_by_hand() -> tuple[np.ndarray, np.ndarray]:
-    """400 real characters of every class: as many as Balanced's test has, and as they look."""
+    """400 real characters of each class, as many as in Balanced's test set."""
     bymerge = find_partition(SHARED, "bymerge-test")
     assert bymerge is not None
     labels = bymerge.labels.array
@@ -347,7 +347,7 @@ def read_balanced(raw: Path) -> object:
 
 @real
 @pytest.mark.real
-def test_balanced_without_a_checksum_is_held_to_its_looks(
+def test_balanced_without_a_checksum_is_verified_by_class_means(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     images, labels = balanced_by_hand()
@@ -379,8 +379,8 @@ def test_balanced_without_a_checksum_is_held_to_its_looks(
 @real
 @pytest.mark.real
 @pytest.mark.parametrize("dataset", ["emnist-letters", "emnist-mnist"])
-def test_a_split_by_name_has_its_classes(dataset: str, tmp_path: Path) -> None:
-    """As many real characters as the split has, some several times, in NIST's order of labels."""
+def test_each_split_has_its_classes(dataset: str, tmp_path: Path) -> None:
+    """As many real characters as the split has, with repetitions, in NIST's order of labels."""
     byclass = find_partition(SHARED, "byclass-test")
     assert byclass is not None
     for name in NEEDED[dataset]:
@@ -406,7 +406,7 @@ def test_a_split_by_name_has_its_classes(dataset: str, tmp_path: Path) -> None:
 
 @real
 @pytest.mark.real
-def test_a_real_member_packed_again_is_accepted(tmp_path: Path) -> None:
+def test_a_real_recompressed_member_is_accepted(tmp_path: Path) -> None:
     for name in member_names("bymerge-test"):
         content = gzip.decompress((SHARED / f"{name}.gz").read_bytes())
         (tmp_path / f"{name}.gz").write_bytes(gzip.compress(content, 1))

@@ -1,4 +1,4 @@
-"""A person's own pictures: what is read from their folders, and what is said of the others."""
+"""Folders of pictures: what is read, and messages about unusable files."""
 
 import os
 import re
@@ -16,7 +16,7 @@ from ablation.raw.folder import count_folder, load_folder
 
 
 def pixels(number: int, side: int = 28) -> np.ndarray:
-    """What no other number has."""
+    """Pixels that are unique to a number."""
     return np.random.default_rng(number).integers(0, 256, (side, side), dtype=np.uint8)
 
 
@@ -51,7 +51,7 @@ def contents(characters: Characters) -> set[bytes]:
 
 @pytest.fixture
 def raw(tmp_path: Path) -> Path:
-    """Two classes in two folders: 8 and 4 pictures to train on, 2 and 1 to test."""
+    """Two classes in two folders: 8 and 4 pictures for training, 2 and 1 for testing."""
     for part, counts in (("train", (8, 4)), ("test", (2, 1))):
         for name, count in zip(("leaf", "oak"), counts, strict=True):
             first = 1000 * (part == "test") + 100 * (name == "oak")
@@ -61,7 +61,7 @@ def raw(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def classes(tmp_path: Path) -> Path:
-    """One folder of very unequal classes: 40, 8 and 2 pictures."""
+    """One folder with unbalanced classes: 40, 8 and 2 pictures."""
     for place, (name, count) in enumerate({"many": 40, "some": 8, "two": 2}.items()):
         draw_class(tmp_path / "classes" / name, count, 100 * place)
     return tmp_path / "classes"
@@ -81,12 +81,12 @@ def test_every_image_has_the_label_of_its_folder(raw: Path) -> None:
     assert {image.tobytes() for image in train.images[train.labels == 1]} == oaks
 
 
-def test_classes_come_mixed(raw: Path) -> None:
+def test_classes_are_shuffled(raw: Path) -> None:
     labels = two_folders(raw)[0].labels
     assert labels.tolist() != sorted(labels)
 
 
-def test_pictures_go_the_way_that_is_asked_for(raw: Path) -> None:
+def test_pictures_are_converted_as_requested(raw: Path) -> None:
     for path in raw.rglob("*.png"):
         canvas = Image.new("L", (200, 200), 255)
         canvas.paste(20, (20, 90, 30, 110))
@@ -97,7 +97,7 @@ def test_pictures_go_the_way_that_is_asked_for(raw: Path) -> None:
     assert np.flatnonzero(converted.max(axis=1) > 128).size > 18
 
 
-def test_other_forms_and_sizes_of_pictures_are_read(raw: Path) -> None:
+def test_other_formats_and_sizes_of_pictures_are_read(raw: Path) -> None:
     for suffix in (".jpg", ".bmp", ".gif", ".tiff", ".webp"):
         draw(raw / "train/oak" / f"more{suffix}", 5, side=64)
     assert two_folders(raw)[0].counts().tolist() == [8, 9]
@@ -117,13 +117,13 @@ def test_pictures_are_counted_without_being_read(raw: Path, classes: Path) -> No
     assert count_folder(raw / "train/oak", 0.2) is None
 
 
-def test_the_split_is_the_seeds(classes: Path) -> None:
+def test_the_split_depends_on_the_seed(classes: Path) -> None:
     first, again, other = (one_folder(classes, seed=seed)[1] for seed in (0, 0, 1))
     assert np.array_equal(first.images, again.images)
     assert contents(first) != contents(other)
 
 
-def test_names_of_files_do_not_matter(classes: Path) -> None:
+def test_the_split_does_not_depend_on_file_names(classes: Path) -> None:
     before = one_folder(classes)
     for number, path in enumerate(sorted(classes.rglob("*.png"))):
         path.rename(path.with_name(f"renamed {1000 - number}.png"))
@@ -131,14 +131,14 @@ def test_names_of_files_do_not_matter(classes: Path) -> None:
         assert np.array_equal(old.images, new.images)
 
 
-def test_a_few_more_pictures_move_few_of_the_others(classes: Path) -> None:
+def test_added_pictures_move_few_of_the_others(classes: Path) -> None:
     before = contents(one_folder(classes)[1])
     draw_class(classes / "many", 4, first=500)
     after = one_folder(classes)
     assert len(before & contents(after[0])) <= 4
 
 
-def test_copies_of_a_picture_stay_on_one_side(classes: Path) -> None:
+def test_copies_of_a_picture_are_in_the_same_set(classes: Path) -> None:
     for path in list(classes.glob("many/*.png")):
         shutil.copy(path, path.with_name(f"copy of {path.name}"))
     train, test = one_folder(classes)
@@ -146,7 +146,7 @@ def test_copies_of_a_picture_stay_on_one_side(classes: Path) -> None:
     assert (train.counts()[0], test.counts()[0]) == (60, 20)
 
 
-def test_copies_in_two_classes_that_come_into_both_sets_are_counted(
+def test_copies_in_two_classes_that_end_up_in_both_sets_are_counted(
     classes: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for path in list((classes / "many").glob("*.png")):
@@ -170,7 +170,7 @@ def test_pictures_in_both_folders_are_counted(
     assert said in capsys.readouterr().out
 
 
-def test_hidden_files_and_a_readme_are_no_pictures(classes: Path) -> None:
+def test_hidden_files_and_a_readme_are_ignored(classes: Path) -> None:
     (classes / "README.md").write_text("Mine.")
     (classes / ".DS_Store").touch()
     (classes / "many/.directory").touch()
@@ -178,7 +178,7 @@ def test_hidden_files_and_a_readme_are_no_pictures(classes: Path) -> None:
     assert one_folder(classes)[0].classes == ("many", "some", "two")
 
 
-def test_accents_that_were_taken_apart_are_put_together(classes: Path) -> None:
+def test_decomposed_accents_are_composed(classes: Path) -> None:
     (classes / "two").rename(classes / unicodedata.normalize("NFD", "é"))
     assert one_folder(classes)[0].classes == ("many", "some", "é")
 
@@ -198,7 +198,7 @@ def test_a_thousand_classes(tmp_path: Path) -> None:
     assert said.startswith("RAW: 1,001 folders, expected 2 to 1,000: one per class, named after")
 
 
-def test_every_unreadable_file_is_named_before_anything_starts(raw: Path) -> None:
+def test_every_unreadable_file_is_named_at_once(raw: Path) -> None:
     (raw / "train/leaf/a.png").write_text("no picture")
     (raw / "train/oak/b.png").touch()
     (raw / "test/oak/c.txt").write_text("notes")
@@ -210,7 +210,7 @@ def test_every_unreadable_file_is_named_before_anything_starts(raw: Path) -> Non
     assert [line.split(":")[0] for line in said[2:]] == ["train/oak/b.png", "test/oak/c.txt"]
 
 
-def test_all_that_is_wrong_with_the_folders_is_said(raw: Path) -> None:
+def test_all_errors_in_the_folder_structure_are_reported(raw: Path) -> None:
     (raw / "train/leaf/more").mkdir()
     (raw / "train/empty").mkdir()
     (raw / "train/lost.PNG").touch()
@@ -228,7 +228,7 @@ def test_all_that_is_wrong_with_the_folders_is_said(raw: Path) -> None:
     ]
 
 
-def test_wrong_places_and_unreadable_files_are_said_in_one_go(raw: Path) -> None:
+def test_misplaced_and_unreadable_files_are_reported_together(raw: Path) -> None:
     (raw / "train/leaf/more").mkdir()
     (raw / "test/leaf/notes.txt").write_text("not a picture")
     os.mkfifo(raw / "test/leaf/pipe.png")
@@ -242,7 +242,7 @@ def test_wrong_places_and_unreadable_files_are_said_in_one_go(raw: Path) -> None
     assert said[3].startswith("test/leaf/notes.txt: ") and len(said) == 4
 
 
-def test_what_lies_beside_the_two_folders_is_named(
+def test_unused_entries_next_to_the_two_folders_are_named(
     raw: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (raw / "valid").mkdir()
@@ -250,7 +250,7 @@ def test_what_lies_beside_the_two_folders_is_named(
     assert "prepare: not used, next to train and test: valid\n" in capsys.readouterr().out
 
 
-def test_a_name_cannot_steer_the_terminal(raw: Path) -> None:
+def test_control_characters_in_a_name_do_not_reach_the_terminal(raw: Path) -> None:
     (raw / "train/leaf/\x1b[2J\n.png").touch()
     assert complaint(raw)[0].startswith("train/leaf/?[2J?.png: not an image")
 
@@ -286,7 +286,7 @@ def test_a_name_cannot_steer_the_terminal(raw: Path) -> None:
         ),
     ],
 )
-def test_folders_that_are_not_as_they_should_be(
+def test_an_invalid_folder_structure_is_an_error(
     folders: list[str], fraction: float | None, said: str, tmp_path: Path
 ) -> None:
     for folder in folders:
@@ -302,7 +302,7 @@ def test_a_class_of_one_picture_cannot_be_split(classes: Path) -> None:
     assert complaint(classes, 0.25) == [f"one: {needs}", f"two: {needs}"]
 
 
-def test_pictures_on_which_there_is_nothing_are_refused(tmp_path: Path) -> None:
+def test_empty_pictures_are_refused(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         for number in range(2):
@@ -311,8 +311,8 @@ def test_pictures_on_which_there_is_nothing_are_refused(tmp_path: Path) -> None:
     assert said == ["a/0.png and all others are the same uniform grey; nothing to learn"]
 
 
-def test_many_pictures_are_converted_side_by_side_in_their_order(tmp_path: Path) -> None:
-    """Two of more than two batches cannot be read, and are named as they come."""
+def test_pictures_converted_in_parallel_keep_their_order(tmp_path: Path) -> None:
+    """With more than two batches, two unreadable pictures are named in order."""
     for place, name in enumerate(("leaf", "oak")):
         draw_class(tmp_path / "raw" / name, 150, 1000 * place)
     train, test = one_folder(tmp_path / "raw")
@@ -330,7 +330,7 @@ def test_many_pictures_are_converted_side_by_side_in_their_order(tmp_path: Path)
     ]
 
 
-def test_what_windows_and_macos_leave_behind_is_no_picture(raw: Path) -> None:
+def test_system_files_of_windows_and_macos_are_ignored(raw: Path) -> None:
     (raw / "train/leaf/Thumbs.db").touch()
     (raw / "train/oak/desktop.ini").touch()
     (raw / "train/__MACOSX/leaf").mkdir(parents=True)
@@ -350,27 +350,29 @@ ANY_SCRIPT = {
 
 
 @pytest.mark.parametrize("name", ANY_SCRIPT.values(), ids=ANY_SCRIPT)
-def test_a_class_may_have_a_name_in_any_script(name: str, classes: Path) -> None:
+def test_class_names_may_be_in_any_script(name: str, classes: Path) -> None:
     (classes / "two").rename(classes / name)
     assert name in one_folder(classes)[0].classes
     assert count_folder(classes, 0.2) is not None
 
 
 @pytest.mark.parametrize("sign", ["\x07", "\x1b", "\n", "\x85", "\u2028", "\u202e", "\u2066"])
-def test_a_name_that_steers_is_refused_before_anything_is_read(sign: str, classes: Path) -> None:
+def test_control_characters_in_class_names_are_refused_before_reading(
+    sign: str, classes: Path
+) -> None:
     (classes / "two").rename(classes / f"a{sign}b")
     with pytest.raises(DataError, match=r"/a\?b: class names may have at most 64 char"):
         count_folder(classes, 0.2)
     assert complaint(classes, 0.25)[0].startswith("a?b: class names may have")
 
 
-def test_a_name_in_both_of_two_folders_is_looked_at(raw: Path) -> None:
+def test_class_names_are_checked_in_both_folders(raw: Path) -> None:
     draw(raw / "test/o\u202eak/0.png", 0)
     with pytest.raises(DataError, match=r"test/o\?ak: class names may have"):
         count_folder(raw, None)
 
 
-def test_what_an_editor_leaves_beside_a_picture_is_none(raw: Path) -> None:
+def test_backup_files_of_editors_are_ignored(raw: Path) -> None:
     for name in ("3.png~", "#3.png#", ".#3.png"):
         shutil.copy(raw / "train/leaf/4.png", raw / "train/leaf" / name)
     draw_class(raw / "train/~", 2, first=300)
@@ -379,15 +381,15 @@ def test_what_an_editor_leaves_beside_a_picture_is_none(raw: Path) -> None:
     assert dict(zip(train.classes, train.counts(), strict=True)) == {"leaf": 8, "oak": 4, "~": 2}
 
 
-def test_a_pointer_of_git_lfs_says_what_brings_the_picture(raw: Path) -> None:
+def test_a_git_lfs_pointer_names_the_command_that_fetches_the_picture(raw: Path) -> None:
     (raw / "train/leaf/3.png").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:")
     assert complaint(raw) == [
-        "train/leaf/3.png: a pointer of Git LFS, not what it points to; `git lfs pull` fetches that"
+        "train/leaf/3.png: a Git LFS pointer instead of the file; run `git lfs pull` to fetch it"
     ]
 
 
 def wide(path: Path, number: int, white: int, bits: type[np.unsignedinteger] = np.uint16) -> None:
-    """A picture of more than 8 bits: noise up to `white` and some white."""
+    """A picture of more than 8 bits: noise up to `white`, and some white pixels."""
     values = np.random.default_rng(number).integers(0, white + 1, (28, 28)).astype(bits)
     values[number % 28, 3] = white
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -395,20 +397,20 @@ def wide(path: Path, number: int, white: int, bits: type[np.unsignedinteger] = n
 
 
 def whites(characters: Characters) -> list[int]:
-    """The largest value of every image of the first class."""
+    """The largest value of each image of the first class."""
     return sorted(characters.images[characters.labels == 0].max(axis=(1, 2)).tolist())
 
 
 @pytest.fixture
 def wide_classes(tmp_path: Path) -> Path:
-    """Two classes of pictures of 12 bits in 16: of the first, one in three is dark."""
+    """Two classes of 12-bit pictures stored in 16 bits; a third of the first class is dark."""
     for number in range(12):
         wide(tmp_path / f"raw/a/{number}.png", number, 260 if number % 3 == 0 else 4095)
         wide(tmp_path / f"raw/b/{number}.png", 50 + number, 4000)
     return tmp_path / "raw"
 
 
-def test_all_pictures_of_more_than_8_bits_have_one_scale(
+def test_all_pictures_of_more_than_8_bits_share_one_scale(
     wide_classes: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train, test = one_folder(wide_classes)
@@ -435,7 +437,7 @@ def test_8_bits_keep_their_scale_beside_more(raw: Path) -> None:
     assert before < contents(two_folders(raw)[0])
 
 
-def test_a_scale_moves_no_picture_to_another_set(wide_classes: Path) -> None:
+def test_the_scale_does_not_change_the_split(wide_classes: Path) -> None:
     before = [whites(part) for part in one_folder(wide_classes)]
     wide(wide_classes / "b/0.png", 50, 65_535)
     after = [whites(part) for part in one_folder(wide_classes)]
@@ -443,7 +445,7 @@ def test_a_scale_moves_no_picture_to_another_set(wide_classes: Path) -> None:
     assert max(after[0]) == 16
 
 
-def test_few_shades_of_grey_are_said_with_the_picture_that_takes_them(
+def test_a_warning_of_few_shades_names_the_brightest_picture(
     wide_classes: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number in (20, 21, 22):  # one of them is for training
@@ -455,7 +457,7 @@ def test_few_shades_of_grey_are_said_with_the_picture_that_takes_them(
     assert re.search(rf"{start}1\d of 256 shades of grey; {white}/2\d\.png; correct or", said)
 
 
-def test_dark_pictures_are_said_to_have_few_shades(
+def test_dark_pictures_give_a_warning_of_few_shades(
     classes: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for path in classes.rglob("*.png"):

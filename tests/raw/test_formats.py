@@ -78,7 +78,7 @@ def csv() -> bytes:
 
 
 def mat(images: object = None, labels: object = None) -> bytes:
-    """As NIST's: a struct of structs, a row an image in Matlab's order of pixels."""
+    """A file like NIST's: a struct of structs, one row per image, pixels in Matlab's order."""
     test = {
         "images": rows_of(IMAGES) if images is None else images,
         "labels": LABELS[:, None] if labels is None else labels,
@@ -103,7 +103,7 @@ def zipped(**files: bytes) -> bytes:
     "write", [write_members, write_packed, write_archive, write_csv, write_mat]
 )
 @pytest.mark.parametrize("folder", [".", "gzip", "raw", "EMNIST/raw", "EMNIST/raw/gzip"])
-def test_reads_every_form_in_every_folder(
+def test_reads_every_format_in_every_folder(
     write: Callable[[Path], None], folder: str, tmp_path: Path
 ) -> None:
     write(tmp_path / folder)
@@ -116,7 +116,7 @@ def test_reads_every_form_in_every_folder(
 
 
 @pytest.mark.parametrize("write", [write_packed, write_archive])
-def test_knows_the_checksum_of_a_packed_member(
+def test_the_checksum_of_a_compressed_member_is_returned(
     write: Callable[[Path], None], tmp_path: Path
 ) -> None:
     write(tmp_path)
@@ -126,7 +126,7 @@ def test_knows_the_checksum_of_a_packed_member(
     assert partition.images.packed_sha256 == expected
 
 
-def test_images_come_out_upright() -> None:
+def test_images_are_returned_upright() -> None:
     stored = np.zeros((1, 28, 28), np.uint8)
     stored[0, 3, 20] = 255  # NIST stores column 3, row 20
     content = bytes([0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 28, 0, 0, 0, 28]) + stored.tobytes()
@@ -141,18 +141,18 @@ def test_follows_a_link_to_a_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [IMAGES_NAME, LABELS_NAME])
-def test_half_a_partition_is_none(name: str, tmp_path: Path) -> None:
+def test_an_incomplete_partition_is_not_found(name: str, tmp_path: Path) -> None:
     write_members(tmp_path)
     (tmp_path / name).unlink()
     assert find_partition(tmp_path, NAME) is None
 
 
-def test_no_folder_is_no_partition(tmp_path: Path) -> None:
+def test_in_a_missing_folder_no_partition_is_found(tmp_path: Path) -> None:
     assert find_partition(tmp_path / "gone", NAME) is None
 
 
 @pytest.mark.parametrize("size", [0, 3, 20, 500])
-def test_a_cut_member_is_an_error(size: int, tmp_path: Path) -> None:
+def test_a_truncated_member_is_an_error(size: int, tmp_path: Path) -> None:
     write_packed(tmp_path)
     path = tmp_path / f"{IMAGES_NAME}.gz"
     path.write_bytes(path.read_bytes()[:size])
@@ -174,7 +174,7 @@ def test_a_member_with_a_flipped_bit_is_an_error(tmp_path: Path) -> None:
         find_partition(tmp_path, NAME)
 
 
-def test_a_cut_archive_is_an_error(tmp_path: Path) -> None:
+def test_a_truncated_archive_is_an_error(tmp_path: Path) -> None:
     write_archive(tmp_path)
     path = tmp_path / "gzip.zip"
     path.write_bytes(path.read_bytes()[:-30])
@@ -197,7 +197,7 @@ def test_a_cut_archive_is_an_error(tmp_path: Path) -> None:
         (to_idx(IMAGES[:, :27]), r"images of \(27, 28\), expected \(28, 28\)"),
     ],
 )
-def test_what_is_no_idx_file_of_emnists_is_an_error(content: bytes, error: str) -> None:
+def test_an_invalid_idx_file_is_an_error(content: bytes, error: str) -> None:
     with pytest.raises(DataError, match=f"the file: {error}"):
         read_idx(io.BytesIO(content), "the file")
 
@@ -216,7 +216,7 @@ def test_what_is_no_idx_file_of_emnists_is_an_error(content: bytes, error: str) 
         (lambda text: text.replace("\n", ","), "row 1: more than 16,384 characters long"),
     ],
 )
-def test_what_is_not_kaggles_csv_is_an_error(
+def test_an_invalid_csv_file_is_an_error(
     change: Callable[[str], str], error: str, tmp_path: Path
 ) -> None:
     path = tmp_path / f"emnist-{NAME}.csv"
@@ -235,7 +235,7 @@ def test_more_characters_than_the_partition_has_are_refused(
         find_partition(tmp_path, NAME, limit=5)
 
 
-def test_a_header_row_is_passed_over_without_a_warning(tmp_path: Path) -> None:
+def test_a_header_row_is_skipped_without_a_warning(tmp_path: Path) -> None:
     header = ",".join(["label", *(f"pixel{number}" for number in range(784))])
     (tmp_path / f"emnist-{NAME}.csv").write_bytes(f"\ufeff{header}\r\n".encode() + csv())
     with warnings.catch_warnings():
@@ -274,7 +274,7 @@ UNPACKED = {f"emnist_source_files/{name}": content for name, content in CONTENTS
     ],
     ids=lambda files: next(iter(files)),
 )
-def test_reads_the_names_that_tools_give(files: dict[str, bytes], tmp_path: Path) -> None:
+def test_reads_the_file_names_of_common_tools(files: dict[str, bytes], tmp_path: Path) -> None:
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     partition = find_partition(tmp_path, NAME)
@@ -302,14 +302,14 @@ def test_a_mat_of_doubles_is_read(tmp_path: Path) -> None:
         (mat(images={"a": 1}), r"images: .*, expected \(n, 784\) numbers"),
     ],
 )
-def test_what_is_no_mat_of_nists_is_an_error(content: bytes, error: str, tmp_path: Path) -> None:
+def test_an_invalid_mat_file_is_an_error(content: bytes, error: str, tmp_path: Path) -> None:
     (tmp_path / "emnist-bymerge.mat").write_bytes(content)
     with pytest.raises(DataError, match=rf"emnist-bymerge\.mat.*{error}"):
         find_partition(tmp_path, NAME)
 
 
 def gzip_bomb(states: int) -> bytes:
-    """A member of 256 MB, whatever it states."""
+    """A member that unpacks to 256 MB, whatever its header states."""
     pack = zlib.compressobj(9, wbits=31)
     zeros = bytes(2**24)
     header = to_idx(IMAGES)[:4] + struct.pack(">3I", states, 28, 28)
@@ -377,7 +377,7 @@ print(peak() - before)
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_a_bomb_is_refused_in_little_memory(name: str, tmp_path: Path) -> None:
+def test_a_decompression_bomb_is_refused_in_little_memory(name: str, tmp_path: Path) -> None:
     file, make, error = BOMBS[name]
     (tmp_path / file).write_bytes(make())
     (tmp_path / LABELS_NAME).write_bytes(CONTENTS[LABELS_NAME])
@@ -393,7 +393,7 @@ SOURCE = str(Path(__file__).parents[2] / "src")
 
 
 class Trap:
-    """Unpickling it makes a file."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, sprung: Path) -> None:
         self.sprung = sprung
@@ -414,7 +414,7 @@ class Trap:
         "gzip.zip",
     ],
 )
-def test_no_pickle_is_loaded_whatever_its_name(name: str, tmp_path: Path) -> None:
+def test_a_pickle_is_never_loaded_whatever_its_name(name: str, tmp_path: Path) -> None:
     import pickle
 
     raw = tmp_path / "raw"
@@ -428,7 +428,7 @@ def test_no_pickle_is_loaded_whatever_its_name(name: str, tmp_path: Path) -> Non
     assert not (tmp_path / "sprung").exists()
 
 
-def test_an_object_in_a_mat_is_no_pickle(tmp_path: Path) -> None:
+def test_an_object_in_a_mat_file_is_not_unpickled(tmp_path: Path) -> None:
     cell = np.empty((6, 1), object)
     cell[:] = "text"
     (tmp_path / "emnist-bymerge.mat").write_bytes(mat(labels=cell))
@@ -436,7 +436,7 @@ def test_an_object_in_a_mat_is_no_pickle(tmp_path: Path) -> None:
         find_partition(tmp_path, NAME)
 
 
-def test_an_archive_writes_nothing_wherever_its_names_point(tmp_path: Path) -> None:
+def test_an_archive_writes_no_file_whatever_its_names(tmp_path: Path) -> None:
     raw = tmp_path / "raw"
     raw.mkdir()
     up = {f"../{name}": content for name, content in CONTENTS.items()}
@@ -449,7 +449,7 @@ def test_an_archive_writes_nothing_wherever_its_names_point(tmp_path: Path) -> N
     assert [path.name for path in tmp_path.rglob("*")] == ["raw", "gzip.zip"]
 
 
-def test_what_looks_like_emnist_and_is_not_used_is_named_with_the_reason(tmp_path: Path) -> None:
+def test_unused_files_that_look_like_emnist_are_named_with_the_reason(tmp_path: Path) -> None:
     for name in (
         "EMNIST/processed/test_balanced.pt",
         "emnist.7z",
@@ -479,14 +479,14 @@ def test_what_looks_like_emnist_and_is_not_used_is_named_with_the_reason(tmp_pat
     assert all(found[name].startswith(reason) for name, reason in reasons.items())
 
 
-def test_what_is_used_is_not_named(tmp_path: Path) -> None:
+def test_used_files_are_not_named(tmp_path: Path) -> None:
     (tmp_path / "archive.zip").write_bytes(zipped(**GZIP))
     partition = find_partition(tmp_path, NAME)
     assert partition is not None
     assert explain_unused(tmp_path, [partition], [NAME]) == []
 
 
-def test_a_name_in_an_archive_cannot_write_on_the_terminal(tmp_path: Path) -> None:
+def test_control_characters_in_an_archive_do_not_reach_the_terminal(tmp_path: Path) -> None:
     names = {f"\x1b[2J\n{'x' * 999}/{name}": b"" for name in CONTENTS}
     (tmp_path / "gzip.zip").write_bytes(zipped(**names))
     with pytest.raises(DataError, match=r"gzip\.zip: \?\[2J\?xxx") as caught:

@@ -21,7 +21,7 @@ def test_every_class_has_120_and_40(glyphs: tuple[Characters, Characters]) -> No
     assert test.counts().tolist() == [40] * 47
 
 
-def test_no_image_is_there_twice(glyphs: tuple[Characters, Characters]) -> None:
+def test_all_images_are_different(glyphs: tuple[Characters, Characters]) -> None:
     images = np.concatenate([part.images for part in glyphs])
     assert len(np.unique(images.reshape(len(images), -1), axis=0)) == len(images)
 
@@ -41,7 +41,7 @@ def test_the_sets_are_shuffled(glyphs: tuple[Characters, Characters]) -> None:
 
 
 def test_every_process_draws_the_same_bytes(glyphs: tuple[Characters, Characters]) -> None:
-    """Of the first class: it draws before all others."""
+    """Only for the first class, which is generated first."""
     generator = np.random.default_rng(SEED)
     ours = {write(CLASSES[0], generator).tobytes() for _ in range(160)}
     assert ours == {image.tobytes() for part in glyphs for image in part.images[part.labels == 0]}
@@ -56,7 +56,7 @@ def test_every_process_draws_all_classes_in_the_same_order(
         assert np.array_equal(ours.labels, theirs.labels)
 
 
-def test_the_same_dice_write_the_same_character() -> None:
+def test_the_same_seed_gives_the_same_character() -> None:
     one, two, other = (write("k", np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert np.array_equal(one, two)
     assert not np.array_equal(one, other)
@@ -77,7 +77,7 @@ def test_a_bar_is_thinned_to_a_line() -> None:
     assert (bar[0] | ~line).all()
 
 
-def test_a_ring_stays_a_ring() -> None:
+def test_thinning_preserves_a_ring() -> None:
     rows, columns = np.ogrid[-20:20, -20:20]
     radius = np.hypot(rows, columns)
     ring = thin(((radius > 8) & (radius < 15))[None])[0]

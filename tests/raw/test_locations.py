@@ -47,14 +47,14 @@ def test_hidden_and_unfinished_files_are_not_read(name: str, tmp_path: Path) -> 
     assert files(tmp_path) == []
 
 
-def test_a_pipe_a_broken_link_and_a_link_to_itself_are_no_files(tmp_path: Path) -> None:
+def test_a_pipe_a_broken_link_and_a_link_to_itself_are_ignored(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / NAME)
     (tmp_path / "gzip.zip").symlink_to(tmp_path / "gone")
     (tmp_path / "round").symlink_to(tmp_path)
     assert files(tmp_path) == []
 
 
-def test_the_file_comes_before_its_copies(tmp_path: Path) -> None:
+def test_a_file_precedes_its_copies(tmp_path: Path) -> None:
     copies = ["a/emnist-x.csv", "emnist-x (1).csv", "emnist-x.csv"]
     for name in copies:
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -74,7 +74,7 @@ def test_the_file_comes_before_its_copies(tmp_path: Path) -> None:
         ("emnist-copyright.csv", "emnist-copyright.csv"),
     ],
 )
-def test_marks_of_tools_are_taken_from_a_name(name: str, plain: str) -> None:
+def test_copy_suffixes_are_removed_from_a_name(name: str, plain: str) -> None:
     assert Location(Path("raw") / name).name == plain
 
 
@@ -92,7 +92,7 @@ def test_marks_of_tools_are_taken_from_a_name(name: str, plain: str) -> None:
         ),
     ],
 )
-def test_what_one_may_not_read_is_said(name: str, said: str, tmp_path: Path) -> None:
+def test_a_file_without_read_permission_is_reported(name: str, said: str, tmp_path: Path) -> None:
     path = tmp_path / name
     path.mkdir() if name.endswith("/") else path.touch()
     path.chmod(0)
@@ -110,7 +110,9 @@ def test_what_one_may_not_read_is_said(name: str, said: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("name", ["gzip.zip", NAME])
-def test_a_pointer_of_git_lfs_says_what_brings_the_file(name: str, tmp_path: Path) -> None:
+def test_a_git_lfs_pointer_names_the_command_that_fetches_the_file(
+    name: str, tmp_path: Path
+) -> None:
     (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0")
-    with pytest.raises(DataError, match=rf"{name}: a pointer of Git LFS, .* `git lfs pull`"):
+    with pytest.raises(DataError, match=rf"{name}: a Git LFS pointer .* `git lfs pull`"):
         find_partition(tmp_path, "bymerge-test")

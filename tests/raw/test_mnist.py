@@ -1,4 +1,4 @@
-"""MNIST and its like, by their content. Toys take the files' place, and their MD5 the table's."""
+"""MNIST and similar data sets, with toy files and their MD5 digests instead of the real ones."""
 
 import gzip
 import hashlib
@@ -22,13 +22,13 @@ Toys = dict[str, dict[str, bytes]]
 
 
 def idx(array: np.ndarray) -> bytes:
-    """An IDX file with its images upright, as MNIST stores them."""
+    """An IDX file with upright images, as MNIST stores them."""
     shape = b"".join(size.to_bytes(4) for size in array.shape)
     return bytes([0, 0, 8, array.ndim]) + shape + array.tobytes()
 
 
 def toy(seed: int) -> dict[str, bytes]:
-    """Unpacked files of 60 and 20 images, each class as often."""
+    """Unpacked files of 60 and 20 images, with balanced classes."""
     generator = np.random.default_rng(seed)
     made = {}
     for part, count in (("train", 60), ("t10k", 20)):
@@ -49,7 +49,7 @@ def md5(content: bytes) -> str:
 
 @pytest.fixture(autouse=True)
 def toys(monkeypatch: pytest.MonkeyPatch) -> Toys:
-    """Of each data set its four files; nobody answers for the mirrors."""
+    """The four files of each data set; the mirrors are unreachable."""
     made = {name: toy(seed) for seed, name in enumerate(TORCHVISION)}
     for name, unpacked in made.items():
         known = getattr(torchvision.datasets, TORCHVISION[name])
@@ -101,7 +101,7 @@ def test_finds_its_own_files_among_others_of_the_same_names(
 
 
 @pytest.mark.parametrize("dataset", TORCHVISION)
-def test_gives_what_torchvision_itself_gives(dataset: str, toys: Toys, tmp_path: Path) -> None:
+def test_the_images_equal_those_of_torchvision(dataset: str, toys: Toys, tmp_path: Path) -> None:
     write_unpacked(tmp_path / TORCHVISION[dataset] / "raw", toys[dataset])
     for ours, is_train in zip(load_mnist(dataset, tmp_path), (True, False), strict=True):
         theirs = getattr(torchvision.datasets, TORCHVISION[dataset])(tmp_path, train=is_train)
@@ -119,12 +119,12 @@ def test_classes_have_names(toys: Toys, tmp_path: Path) -> None:
     assert classes["kmnist"] == ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
 
 
-def test_the_tables_tell_the_data_sets_apart() -> None:
+def test_the_checksums_distinguish_the_data_sets() -> None:
     digests = [digest for files in UNPACKED.values() for digest in files.values()]
     assert len(set(digests)) == len(digests) == 8
 
 
-def test_a_form_without_a_checksum_is_counted_and_said(
+def test_a_format_without_a_checksum_is_counted_and_reported(
     toys: Toys, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_unpacked(tmp_path, toys["kmnist"])
@@ -147,7 +147,7 @@ def test_a_form_without_a_checksum_is_counted_and_said(
         ("t10k-images-idx3-ubyte", b"<html>", "starts with the bytes 3c 68 74 6d"),
     ],
 )
-def test_what_is_not_as_it_should_be_is_named_and_not_used(
+def test_invalid_files_are_named_and_not_used(
     name: str,
     content: bytes,
     said: str,
@@ -165,7 +165,7 @@ def test_what_is_not_as_it_should_be_is_named_and_not_used(
     assert said in line
 
 
-def test_anothers_file_is_named_as_such(
+def test_a_file_of_another_data_set_is_named_as_such(
     toys: Toys, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_packed(tmp_path / "KMNIST/raw", toys["mnist"])
@@ -176,7 +176,7 @@ def test_anothers_file_is_named_as_such(
         assert f"{tmp_path}/KMNIST/raw/{name}.gz is not used: it belongs to mnist\n" in said
 
 
-def test_a_damaged_file_is_named(
+def test_a_corrupt_file_is_named(
     toys: Toys, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_packed(tmp_path, toys["mnist"])
@@ -187,7 +187,7 @@ def test_a_damaged_file_is_named(
     assert f"not used: {path} (" in capsys.readouterr().out
 
 
-def test_a_bomb_is_not_unpacked(
+def test_a_decompression_bomb_is_not_unpacked(
     toys: Toys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mnist, "MAX_BYTES", 2**20)
@@ -198,7 +198,7 @@ def test_a_bomb_is_not_unpacked(
 
 @pytest.fixture
 def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of a server of Fashion-MNIST's files."""
+    """The address of a server with Fashion-MNIST's files."""
     write_packed(tmp_path / "served", toy(1))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path / "served"))
@@ -208,7 +208,7 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         server.shutdown()
 
 
-def test_what_is_missing_is_downloaded_into_torchvisions_folder(
+def test_missing_files_are_downloaded_to_torchvisions_folder(
     mirror: str, toys: Toys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torchvision.datasets.FashionMNIST, "mirrors", [NOBODY, mirror])
@@ -222,7 +222,7 @@ def test_what_is_missing_is_downloaded_into_torchvisions_folder(
     assert below == ["train-images-idx3-ubyte.gz"]
 
 
-def test_another_file_than_the_published_one_is_not_kept(
+def test_a_download_with_the_wrong_checksum_is_deleted(
     mirror: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torchvision.datasets.KMNIST, "mirrors", [mirror])
@@ -231,7 +231,7 @@ def test_another_file_than_the_published_one_is_not_kept(
     assert [path for path in (tmp_path / "raw").rglob("*") if path.is_file()] == []
 
 
-def test_without_files_and_network_the_error_says_what_to_do(tmp_path: Path) -> None:
+def test_without_files_and_network_the_error_names_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         load_mnist("kmnist", tmp_path)
     said = str(caught.value).splitlines()

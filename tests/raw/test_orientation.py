@@ -10,7 +10,7 @@ Change = Callable[[np.ndarray], np.ndarray]
 
 
 def means_as_images() -> np.ndarray:
-    """(47, 28, 28): of every class, the mean that the table has."""
+    """(47, 28, 28): the mean image of each class, from the table."""
     digits = [
         [[int(digit, 16) for digit in row] for row in CLASS_MEANS[c].split()] for c in CLASSES
     ]
@@ -36,18 +36,18 @@ def test_images_with_emnists_class_means_are_accepted() -> None:
         (lambda images: images * (np.arange(47) != 21)[:, None, None], "in class L "),
     ],
 )
-def test_what_does_not_look_like_emnist_is_described(change: Change, error: str) -> None:
+def test_a_mismatch_with_emnist_is_described(change: Change, error: str) -> None:
     assert error in str(describe_mismatch(change(means_as_images()), np.arange(47)))
 
 
-def test_a_class_of_both_cases_looks_like_the_mean_of_both() -> None:
+def test_a_class_of_both_cases_is_compared_with_the_mean_of_both() -> None:
     images = means_as_images()
     both = images[[CLASSES.index("A"), CLASSES.index("a"), CLASSES.index("C")]]
     assert describe_mismatch(both, np.array([0, 0, 1]), ("Aa", "C")) is None
     assert "in class C" in str(describe_mismatch(both, np.array([0, 1, 0]), ("Aa", "C")))
 
 
-def test_labels_of_one_form_are_taken_together() -> None:
+def test_labels_of_the_same_form_are_pooled() -> None:
     images = means_as_images()[[CLASSES.index("C")] * 2]
     assert describe_mismatch(images, np.array([0, 1]), ("C", "C")) is None
 

@@ -15,7 +15,7 @@ from tests.clones import copy_project
 Prepare = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def test_prints_the_counts_and_that_glyphs_are_a_stand_in(
+def test_prints_the_counts_and_the_note_of_glyphs(
     prepared_glyphs: tuple[Path, str],
 ) -> None:
     assert "5,640 training and 1,880 test characters, 47 classes" in prepared_glyphs[1]
@@ -23,7 +23,7 @@ def test_prints_the_counts_and_that_glyphs_are_a_stand_in(
     assert "synthetic characters drawn from fonts, not real handwriting" in said
 
 
-def test_writes_training_and_test_set_apart(prepared_glyphs: tuple[Path, str]) -> None:
+def test_writes_training_and_test_set_separately(prepared_glyphs: tuple[Path, str]) -> None:
     folder = prepared_glyphs[0] / "data" / "prepared"
     assert len(Characters.load(folder / "train.npz")) == 5640
     assert len(Characters.load(folder / "test.npz")) == 1880
@@ -62,10 +62,8 @@ def test_without_raw_files_it_stops_with_a_message_and_writes_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
 
 
-def test_pictures_on_which_no_model_can_be_used_are_refused(
-    prepare: Prepare, tmp_path: Path
-) -> None:
-    """A model file of a smaller deviation is refused when it is read."""
+def test_pictures_without_contrast_are_refused(prepare: Prepare, tmp_path: Path) -> None:
+    """A model file with a smaller deviation would be refused when it is read."""
     rng = np.random.default_rng(0)
     for number in range(40):
         values = np.zeros((28, 28), np.uint8)
@@ -76,13 +74,13 @@ def test_pictures_on_which_no_model_can_be_used_are_refused(
     result = prepare(tmp_path, "folder", test_fraction=0.25)
     assert result.returncode == 1
     assert result.stderr.startswith(
-        "error: data/raw: the training images are nearly one grey: their pixels, of 0 to 1, have a "
-        "standard deviation of 0.0007, and a model needs 0.001; take"
+        "error: data/raw: the training images are nearly uniform: their pixels, in 0..1, have a "
+        "standard deviation of 0.0007, but at least 0.001 is required; use"
     )
     assert not (tmp_path / "data/prepared").exists()
 
 
-def test_a_damaged_file_is_a_message(prepare: Prepare, tmp_path: Path) -> None:
+def test_a_corrupt_file_is_a_one_line_error(prepare: Prepare, tmp_path: Path) -> None:
     raw = tmp_path / "data" / "raw"
     raw.mkdir(parents=True)
     (raw / "gzip.zip").write_bytes(b"PK, or not")
@@ -92,10 +90,10 @@ def test_a_damaged_file_is_a_message(prepare: Prepare, tmp_path: Path) -> None:
     assert "Traceback" not in result.stderr
 
 
-def test_a_copy_of_the_repository_finds_the_raw_files_of_the_repository(
+def test_a_copy_of_the_repository_uses_the_raw_files_of_the_original(
     prepare: Prepare, tmp_path: Path
 ) -> None:
-    """As `dvc exp run --temp` and `--queue` work in one."""
+    """`dvc exp run --temp` and `--queue` work in a copy."""
     (tmp_path / "data/raw").mkdir(parents=True)
     (tmp_path / "data/raw/gzip.zip").write_bytes(b"PK, or not")
     copy = tmp_path / ".dvc/tmp/exps/tmp1234"
@@ -106,9 +104,7 @@ def test_a_copy_of_the_repository_finds_the_raw_files_of_the_repository(
     )
 
 
-def test_what_is_here_and_cannot_be_used_is_named_before_the_download(
-    prepare: Prepare, tmp_path: Path
-) -> None:
+def test_unused_local_files_are_named_before_the_download(prepare: Prepare, tmp_path: Path) -> None:
     raw = tmp_path / "data/raw"
     processed = raw / "EMNIST/processed/test_byclass.pt"
     processed.parent.mkdir(parents=True)
@@ -134,7 +130,7 @@ def test_what_is_here_and_cannot_be_used_is_named_before_the_download(
     assert "Traceback" not in result.stderr
 
 
-def test_an_archive_without_the_partition_is_not_downloaded_over(
+def test_an_archive_without_the_partition_is_not_overwritten(
     prepare: Prepare, tmp_path: Path
 ) -> None:
     (tmp_path / "data/raw").mkdir(parents=True)
@@ -145,7 +141,7 @@ def test_an_archive_without_the_partition_is_not_downloaded_over(
     assert result.stderr.startswith(said)
 
 
-def test_dvc_watches_the_folder_that_data_raw_names(tmp_path: Path) -> None:
+def test_dvc_tracks_the_folder_set_by_data_raw(tmp_path: Path) -> None:
     project = copy_project(tmp_path / "project")
     raw = tmp_path / "elsewhere"
     raw.mkdir()

@@ -1,4 +1,4 @@
-"""What lies below the folder of raw files and DVC does not see as the study does."""
+"""Entries of the folder of raw files that DVC cannot track."""
 
 import os
 from collections.abc import Callable
@@ -35,7 +35,7 @@ def raw(tmp_path: Path) -> Path:
         (lambda path: path.symlink_to(".."), "a link to a folder, which DVC does not track"),
     ],
 )
-def test_what_dvc_does_not_see_is_refused(
+def test_entries_that_dvc_cannot_track_are_refused(
     make: Callable[[Path], None], said: str, raw: Path
 ) -> None:
     make(raw / "leaf/odd\x07.png")
@@ -43,7 +43,7 @@ def test_what_dvc_does_not_see_is_refused(
         refuse_unwatched(raw)
 
 
-def test_links_to_files_and_a_link_to_all_of_it_are_seen(raw: Path) -> None:
+def test_links_to_files_and_to_the_whole_folder_are_accepted(raw: Path) -> None:
     (raw / "leaf/1.png").symlink_to("0.png")
     (raw.parent / "link").symlink_to(raw)
     (raw / ".venv").mkdir()
@@ -54,10 +54,10 @@ def test_links_to_files_and_a_link_to_all_of_it_are_seen(raw: Path) -> None:
 
 
 @pytest.mark.parametrize("dataset", ["folder", "emnist-mini", "glyphs"])
-def test_a_study_of_any_data_set_looks_for_them(
+def test_untracked_entries_are_checked_for_every_data_set(
     dataset: str, raw: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As `check` does, with the size of the study."""
+    """As in `check`, which looks up the size of the study."""
     params = read_yaml(ROOT / "params.yaml")
     params["data"] = {"dataset": dataset, "raw": "raw"}
     monkeypatch.chdir(raw.parent)

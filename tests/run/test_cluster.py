@@ -65,7 +65,7 @@ Outcome = tuple[float, bool, str]
 
 @pytest.fixture(scope="module")
 def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """To train with; a test that stops or adds a worker takes `cluster`."""
+    """For training; tests that stop or add a worker use `cluster`."""
     with Cluster.running(tmp_path_factory.mktemp("shared") / "cluster") as cluster:
         for _ in range(2):
             cluster.worker()
@@ -81,7 +81,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 @pytest.fixture
 def no_project(tmp_path: Path) -> Path:
-    """What Python finds before the project, wherever that is installed."""
+    """A folder that hides the project from Python, wherever it is installed."""
     (tmp_path / "no-project/ablation").mkdir(parents=True)
     (tmp_path / "no-project/ablation/__init__.py").touch()
     return tmp_path / "no-project"
@@ -96,7 +96,7 @@ def trials(mlp: MlpSpec, cnn: CnnSpec, recipe: Recipe, repeats: list[Repeat]) ->
 
 @pytest.fixture
 def many(trials: list[Trial]) -> Iterator[Trial]:
-    """More trials than a test can wait for."""
+    """More trials than can finish during a test."""
     repeats = make_repeats(1, "shuffle", 0.25, 2000)
     return (dataclasses.replace(trials[0], repeat=repeat) for repeat in repeats)
 
@@ -142,10 +142,10 @@ def test_a_cluster_gives_the_same_bytes(
     assert remembered(toy_study / "memory") == names
 
 
-def test_characters_travel_once_to_each_worker(
+def test_characters_are_sent_once_to_each_worker(
     two_workers: Cluster, toy_study: Path, trials: list[Trial], many: Iterator[Trial]
 ) -> None:
-    """And stay there for the next stage, which is another process."""
+    """They stay there for the next stage, which is another process."""
     first = make_runner(toy_study, two_workers.address)
     list(first.run(next(many) for _ in range(40)))
     next_stage = make_runner(toy_study, two_workers.address)
@@ -157,7 +157,7 @@ def test_characters_travel_once_to_each_worker(
 def test_the_dashboard_shows_the_study(
     two_workers: Cluster, toy_study: Path, trials: list[Trial]
 ) -> None:
-    """By the names under which Dask groups what it does; the page itself needs bokeh."""
+    """By the names by which Dask groups tasks; the page itself needs bokeh."""
     seen = []
     for _ in make_runner(toy_study, two_workers.address).run(trials):
         with Client(two_workers.address, set_as_default=False) as client:
@@ -167,7 +167,7 @@ def test_the_dashboard_shows_the_study(
     assert "Dask Diagnostic UI" in page
 
 
-def test_other_characters_take_their_place(
+def test_other_characters_replace_them(
     two_workers: Cluster, toy: Characters, toy_study: Path, trials: list[Trial]
 ) -> None:
     usual = outcomes(make_runner(toy_study, two_workers.address), trials)
@@ -179,7 +179,7 @@ def test_other_characters_take_their_place(
     assert outcomes(make_runner(toy_study), trials) == others != usual
 
 
-def test_the_next_trial_is_asked_for_when_a_worker_is_free(
+def test_the_next_trial_is_requested_when_a_worker_is_idle(
     two_workers: Cluster, toy_study: Path, trials: list[Trial]
 ) -> None:
     two_workers.has(2)
@@ -196,7 +196,7 @@ def test_the_next_trial_is_asked_for_when_a_worker_is_free(
     assert known == [0, 0, 1, 2]
 
 
-def test_a_mistake_of_the_study_is_said_by_the_worker_that_met_it(
+def test_an_error_of_the_study_names_the_worker_that_raised_it(
     two_workers: Cluster, toy_study: Path, trials: list[Trial]
 ) -> None:
     runner = make_runner(toy_study, two_workers.address)
@@ -206,7 +206,7 @@ def test_a_mistake_of_the_study_is_said_by_the_worker_that_met_it(
         outcomes(dataclasses.replace(runner), trials)
 
 
-def test_workers_that_compute_otherwise_are_refused_by_name(
+def test_workers_with_different_arithmetic_are_refused_by_name(
     cluster: Cluster, toy_study: Path, trials: list[Trial], no_project: Path
 ) -> None:
     other = cluster.folder / "other"
@@ -223,7 +223,7 @@ def test_workers_that_compute_otherwise_are_refused_by_name(
     with pytest.raises(UserError) as caught:
         outcomes(make_runner(toy_study, cluster.address), trials)
     head, *lines = str(caught.value).splitlines()
-    assert "bring them up to date" in head
+    assert "update and restart" in head
     without, changed = sorted(lines, key=len)
     assert re.match(r"  tcp://127.0.0.1:\d+: cannot run this project \(.*No module named", without)
     assert re.match(rf"  tcp://127.0.0.1:\d+ on {platform.node()}: ", changed)
@@ -265,7 +265,7 @@ def test_two_workers_may_share_a_gpu(
     assert outcomes(there, trials) == expected
 
 
-def test_a_scheduler_that_does_not_know_the_project_is_said(
+def test_a_scheduler_without_the_project_is_reported(
     tmp_path: Path, toy_study: Path, trials: list[Trial], no_project: Path
 ) -> None:
     with Cluster.running(tmp_path / "cluster", PYTHONPATH=str(no_project)) as cluster:
@@ -274,7 +274,7 @@ def test_a_scheduler_that_does_not_know_the_project_is_said(
             outcomes(make_runner(toy_study, cluster.address), trials)
 
 
-def test_without_the_variable_nothing_of_dask_is_loaded(toy_study: Path) -> None:
+def test_without_the_variable_dask_is_not_imported(toy_study: Path) -> None:
     params = (SOURCE.parent / "params.yaml").read_text()
     (toy_study / "params.yaml").write_text(params.replace("precision: auto", "precision: float32"))
     command = """
@@ -293,7 +293,7 @@ print(make_runner(load_params()).cluster == "", "distributed" in sys.modules, "d
     assert done.stdout == "True False False\n", done.stderr
 
 
-def test_a_scheduler_that_is_not_there_is_said(
+def test_an_unreachable_scheduler_is_reported(
     toy_study: Path, trials: list[Trial], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ablation.run.cluster.CONNECT_SECONDS", 1)
@@ -307,7 +307,7 @@ def test_a_scheduler_that_is_not_there_is_said(
         assert str(caught.value).startswith(f"{SCHEDULER_VARIABLE}: {address}: no Dask scheduler")
 
 
-def test_an_address_of_another_part_of_dask_is_said(
+def test_an_address_that_is_not_a_scheduler_is_reported(
     two_workers: Cluster, toy_study: Path, trials: list[Trial], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ablation.run.cluster.CONNECT_SECONDS", 1)
@@ -320,7 +320,7 @@ def test_an_address_of_another_part_of_dask_is_said(
             outcomes(make_runner(toy_study, address), trials)
 
 
-def test_without_the_extra_what_to_install_is_said(
+def test_without_the_extra_the_error_names_what_to_install(
     toy_study: Path, trials: list[Trial], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
@@ -330,7 +330,7 @@ def test_without_the_extra_what_to_install_is_said(
         outcomes(make_runner(toy_study, NOBODY), trials)
 
 
-def test_a_worker_that_joins_late_works_with_the_others(
+def test_a_worker_that_joins_late_is_used(
     two_workers: Cluster, toy_study: Path, many: Iterator[Trial]
 ) -> None:
     late = toy_study / "late"
@@ -344,10 +344,10 @@ def test_a_worker_that_joins_late_works_with_the_others(
     assert len(there) > 2
 
 
-def test_a_worker_that_leaves_in_the_middle_changes_nothing(
+def test_a_worker_that_leaves_during_a_study_does_not_change_the_results(
     two_workers: Cluster, toy_study: Path, many: Iterator[Trial]
 ) -> None:
-    """Killed with a trial that it had begun."""
+    """The worker is killed while it runs a trial."""
     begun = toy_study / "begun"
     (toy_study / "slow.py").write_text(STOPS_IN_THE_MIDDLE.format(str(begun)))
     two_workers.has(2)
@@ -368,7 +368,7 @@ def test_a_worker_that_leaves_in_the_middle_changes_nothing(
     assert outcomes(make_runner(toy_study), asked) == there
 
 
-def test_ctrl_c_leaves_the_workers_to_the_next_study(
+def test_ctrl_c_leaves_the_workers_for_the_next_study(
     two_workers: Cluster, toy_study: Path, trials: list[Trial], many: Iterator[Trial]
 ) -> None:
     running = make_runner(toy_study, two_workers.address).run(many)
@@ -380,10 +380,10 @@ def test_ctrl_c_leaves_the_workers_to_the_next_study(
 
 
 @pytest.mark.deep
-def test_a_study_that_waits_says_why_and_ends_with_its_scheduler(
+def test_a_waiting_study_gives_the_reason_and_ends_with_its_scheduler(
     cluster: Cluster, toy_study: Path, trials: list[Trial], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One worker has too little memory, so Dask gives it nothing to do. One is another kind."""
+    """One worker is paused by Dask for lack of memory; the other is of a different kind."""
     cluster.worker("--memory-limit", "20MB")
     with Client(cluster.address, set_as_default=False) as client:
         wait_for(lambda: [w["status"] for w in workers_of(client).values()] == ["paused"])
@@ -403,7 +403,7 @@ def test_a_study_that_waits_says_why_and_ends_with_its_scheduler(
     with pytest.raises(UserError, match=GONE):
         outcomes(dataclasses.replace(runner, hardware=mine), trials)
     assert re.search(
-        rf"\(tcp://\S+ is paused; memory ran short there\) "
+        rf"\(tcp://\S+ is paused; it is low on memory\) "
         rf"\(1 of another kind than {re.escape(mine.computer.name)}\): waiting for one$",
         said[1],
     )
@@ -414,11 +414,11 @@ def test_a_study_that_waits_says_why_and_ends_with_its_scheduler(
     ("limit", "value", "options", "said"),
     [
         ("ALLOWED_FAILURES", 1, ("--nanny",), "^2 workers died one after the other with the same"),
-        ("PATIENCE", 1.0, (), r"^no worker at .*; tcp://\S+ left with a trial"),
+        ("PATIENCE", 1.0, (), r"^no worker at .*; tcp://\S+ left while running a trial"),
     ],
     ids=["they come back", "they do not"],
 )
-def test_a_trial_whose_workers_die_ends_the_study_with_that_reason(
+def test_a_trial_whose_workers_die_ends_the_study(
     limit: str,
     value: float,
     options: tuple[str, ...],
@@ -437,7 +437,7 @@ def test_a_trial_whose_workers_die_ends_the_study_with_that_reason(
         outcomes(make_runner(toy_study, cluster.address), trials)
 
 
-def test_memory_that_a_worker_is_refused_is_said_by_name(
+def test_a_failed_allocation_names_the_worker(
     tmp_path: Path, toy_study: Path, trials: list[Trial], cluster: Cluster
 ) -> None:
     (tmp_path / "greedy.py").write_text(WANTS_TOO_MUCH)
@@ -446,7 +446,7 @@ def test_memory_that_a_worker_is_refused_is_said_by_name(
         outcomes(make_runner(toy_study, cluster.address), trials)
 
 
-def test_a_scheduler_that_goes_in_the_middle_ends_the_study(
+def test_the_end_of_the_scheduler_ends_the_study(
     cluster: Cluster, toy_study: Path, many: Iterator[Trial]
 ) -> None:
     cluster.worker()
@@ -457,7 +457,7 @@ def test_a_scheduler_that_goes_in_the_middle_ends_the_study(
         list(running)
 
 
-def test_a_stage_keeps_to_the_kind_of_machine_of_which_most_are(
+def test_a_stage_uses_the_most_common_kind_of_machine(
     cluster: Cluster, tmp_path: Path, toy_study: Path, trials: list[Trial]
 ) -> None:
     (tmp_path / "abacus.py").write_text(ANOTHER_PROCESSOR)

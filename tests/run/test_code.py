@@ -1,4 +1,4 @@
-"""The digest of the code that a trial runs: what changes it, and that no Python does."""
+"""The digest of the code that a trial runs, and its independence of the Python version."""
 
 import hashlib
 import os
@@ -67,7 +67,7 @@ def odd(x, width=9):
 
 
 def digest(source: Path) -> str:
-    """What a fresh process says of a copy of the package."""
+    """The digest of a copy of the package, computed in a new process."""
     command = "from ablation.run.code import code_digest; print(code_digest())"
     env = os.environ | {"PYTHONPATH": str(source)}
     return subprocess.check_output([sys.executable, "-c", command], env=env, text=True)
@@ -75,21 +75,21 @@ def digest(source: Path) -> str:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """A copy of src/ to change."""
+    """A copy of src/ for modification."""
     shutil.copytree(
         code.PACKAGE, tmp_path / "src/ablation", ignore=shutil.ignore_patterns("__pycache__")
     )
     return tmp_path / "src"
 
 
-def test_what_an_editor_leaves_beside_the_code_changes_no_key(source: Path) -> None:
+def test_backup_files_of_editors_do_not_change_the_key(source: Path) -> None:
     before = digest(source)
     (source / "ablation/trial/.#training.py").symlink_to("somebody@somewhere.1234")  # Emacs
     (source / "ablation/trial/._training.py").write_bytes(b"\x00\x05\x16\x07")  # macOS
     assert digest(source) == before
 
 
-def test_comments_and_docstrings_change_no_key(source: Path) -> None:
+def test_comments_and_docstrings_do_not_change_the_key(source: Path) -> None:
     before = digest(source)
     for name in ("trial/training.py", "data/splits.py"):
         path = source / "ablation" / name
@@ -99,7 +99,7 @@ def test_comments_and_docstrings_change_no_key(source: Path) -> None:
     assert digest(source) == before
 
 
-def test_the_text_of_an_error_changes_no_key(source: Path) -> None:
+def test_error_messages_do_not_change_the_key(source: Path) -> None:
     before = digest(source)
     for name, text in (("trial/weights.py", "remove it"), ("data/splits.py", "use at most")):
         path = source / "ablation" / name
@@ -134,7 +134,7 @@ def test_code_changes_every_key(name: str, old: str, new: str, source: Path) -> 
         *("run/hardware.py", "run/runner.py", "run/worker.py", "run/code.py"),
     ],
 )
-def test_code_that_no_trial_runs_changes_no_key(name: str, source: Path) -> None:
+def test_code_that_no_trial_runs_does_not_change_the_key(name: str, source: Path) -> None:
     before = digest(source)
     path = source / "ablation" / name
     path.write_text(path.read_text() + "\nMORE = 1\n")
@@ -152,8 +152,8 @@ def test_the_digest_covers_all_code_that_a_trial_runs(
     assert missed <= hashed_by_value
 
 
-def test_any_python_reads_the_same() -> None:
-    """Its digest was the same in 3.11, 3.12 and 3.13."""
+def test_the_digest_does_not_depend_on_the_python_version() -> None:
+    """The digest was the same in 3.11, 3.12 and 3.13."""
     read = code.as_read(EVERY_SYNTAX.encode())
     assert hashlib.sha256(read.encode()).hexdigest() == (
         "6340e7de63e670d915656472dd52865fa3ebb7a8dba6b57f760b96a208df43b2"

@@ -28,17 +28,17 @@ def fresh_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "memory"
 
 
-def test_auto_takes_the_gpu_where_there_is_one() -> None:
+def test_auto_uses_a_gpu_if_there_is_one() -> None:
     found = "cuda" if torch.cuda.is_available() else "cpu"
     assert Hardware.choose("auto", "float32", 1).device == found
 
 
-def test_auto_takes_one_worker_per_core_that_this_process_may_use() -> None:
+def test_auto_uses_one_worker_per_available_core() -> None:
     assert Hardware.choose("cpu", "float32", "auto").workers == cores()
     assert Hardware.choose("cpu", "float32", 7).workers == 7
 
 
-def test_several_processes_share_a_gpu_where_its_service_for_that_runs(
+def test_several_processes_share_a_gpu_if_mps_is_running(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", str(tmp_path))
@@ -47,7 +47,7 @@ def test_several_processes_share_a_gpu_where_its_service_for_that_runs(
     assert processes_on_gpu() == 4
 
 
-def test_cuda_without_a_gpu_is_said() -> None:
+def test_cuda_without_a_gpu_is_an_error() -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
     with pytest.raises(HardwareError, match=r"training\.device: 'cuda', .* use auto or cpu"):
@@ -55,7 +55,7 @@ def test_cuda_without_a_gpu_is_said() -> None:
 
 
 @pytest.mark.parametrize(("precision", "bf16"), [("bf16", True), ("float32", False)])
-def test_a_precision_that_is_asked_for_is_not_measured(
+def test_an_explicit_precision_is_not_benchmarked(
     precision: str, bf16: bool, fresh_memory: Path
 ) -> None:
     assert Hardware.choose("cpu", precision, 1).bf16 == bf16
@@ -63,24 +63,24 @@ def test_a_precision_that_is_asked_for_is_not_measured(
 
 
 def measurement() -> Path:
-    """The one file of a fresh memory."""
+    """The only file of a new cache."""
     (path,) = memory.folder().iterdir()
     return path
 
 
-def test_auto_measures_which_precision_is_faster(fresh_memory: Path) -> None:
+def test_auto_benchmarks_which_precision_is_faster(fresh_memory: Path) -> None:
     chosen = Hardware.choose("cpu", "auto", 1).bf16
     assert chosen == (float(memory.recall(measurement().name) or "nan") > 1)
 
 
 @pytest.mark.parametrize("speedup", [b"0.5", b"2.0"])
-def test_a_machine_is_measured_once(speedup: bytes) -> None:
+def test_a_machine_is_benchmarked_once(speedup: bytes) -> None:
     Hardware.choose("cpu", "auto", 1)
     memory.remember(measurement().name, speedup)
     assert Hardware.choose("cpu", "auto", 1).bf16 == (float(speedup) > 1)
 
 
-def test_another_machine_is_measured_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_machine_is_benchmarked_separately(monkeypatch: pytest.MonkeyPatch) -> None:
     Hardware.choose("cpu", "auto", 1)
     memory.remember(measurement().name, b"0.001")
     monkeypatch.setattr(platform, "node", lambda: "another")
@@ -88,15 +88,17 @@ def test_another_machine_is_measured_for_itself(monkeypatch: pytest.MonkeyPatch)
     assert len(list(memory.folder().iterdir())) == 2
 
 
-def test_a_damaged_measurement_is_said_and_made_again(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_corrupt_benchmark_result_is_reported_and_repeated(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     Hardware.choose("cpu", "auto", 1)
     measurement().write_text("{")
     Hardware.choose("cpu", "auto", 1)
-    assert "damaged" in caplog.text
+    assert "corrupt" in caplog.text
     assert memory.recall(measurement().name)
 
 
-def test_the_number_of_workers_is_no_part_of_the_arithmetic() -> None:
+def test_the_arithmetic_does_not_depend_on_the_number_of_workers() -> None:
     one, two = (Hardware("cpu", True, workers) for workers in (1, 2))
     assert one.arithmetic == two.arithmetic
     assert one.arithmetic != dataclasses.replace(one, bf16=False).arithmetic
@@ -106,7 +108,7 @@ def test_the_number_of_workers_is_no_part_of_the_arithmetic() -> None:
     ("field", "value"),
     [("flags", "fpu sse4_2 avx2 fma"), ("model", "999"), ("vendor_id", "Another")],
 )
-def test_another_processor_is_another_arithmetic(
+def test_the_arithmetic_depends_on_the_processor(
     field: str, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = Hardware("cpu", True, 1).arithmetic
@@ -116,7 +118,7 @@ def test_another_processor_is_another_arithmetic(
     assert {name for name in before if after[name] != before[name]} == {"computer"}
 
 
-def test_what_a_kernel_reports_beside_arithmetic_is_no_part_of_it(
+def test_the_arithmetic_does_not_depend_on_unrelated_cpu_flags(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     before = Hardware("cpu", True, 1).arithmetic
@@ -127,7 +129,7 @@ def test_what_a_kernel_reports_beside_arithmetic_is_no_part_of_it(
 
 
 @pytest.mark.parametrize("library", ["torch", "numpy", "scikit-learn"])
-def test_another_version_of_a_library_is_another_arithmetic(
+def test_the_arithmetic_depends_on_library_versions(
     library: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = Hardware("cpu", True, 1).arithmetic
@@ -141,7 +143,7 @@ def test_another_version_of_a_library_is_another_arithmetic(
 def train_on(
     mlp: MlpSpec, cnn: CnnSpec, recipe: Recipe, repeats: list[Repeat], parts: tuple[Part, Part]
 ) -> TrainOn:
-    """Train both families on a device, in bf16 or not, with some settings of the recipe."""
+    """Train both families on a device, in bf16 or float32, with some settings of the recipe."""
     prepare_process()
 
     def curves(device: str, bf16: bool, **settings: Any) -> list[Curves]:
@@ -171,9 +173,7 @@ EVERYTHING = {
 @pytest.mark.gpu
 @needs_gpu
 @pytest.mark.parametrize("bf16", [False, True])
-def test_a_gpu_gives_the_same_training_as_the_cpu_but_for_rounding(
-    bf16: bool, train_on: TrainOn
-) -> None:
+def test_a_gpu_trains_like_the_cpu_up_to_rounding(bf16: bool, train_on: TrainOn) -> None:
     for cpu, cuda in zip(train_on("cpu", bf16), train_on("cuda", bf16), strict=True):
         assert cuda.validation_accuracy[-1] == pytest.approx(cpu.validation_accuracy[-1], abs=0.03)
 
@@ -181,16 +181,14 @@ def test_a_gpu_gives_the_same_training_as_the_cpu_but_for_rounding(
 @pytest.mark.gpu
 @needs_gpu
 @pytest.mark.parametrize("settings", [{}, EVERYTHING])
-def test_a_gpu_gives_the_same_training_every_time(
-    settings: dict[str, Any], train_on: TrainOn
-) -> None:
+def test_training_on_a_gpu_is_deterministic(settings: dict[str, Any], train_on: TrainOn) -> None:
     assert train_on("cuda", True, **settings) == train_on("cuda", True, **settings)
 
 
 @pytest.mark.gpu
 @needs_gpu
 @pytest.mark.parametrize("settings", [{}, EVERYTHING])
-def test_a_replayed_training_is_the_one_that_was_recorded(
+def test_a_replayed_training_equals_the_recorded_one(
     settings: dict[str, Any], train_on: TrainOn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     replayed = train_on("cuda", False, **settings)
@@ -200,7 +198,7 @@ def test_a_replayed_training_is_the_one_that_was_recorded(
 
 @pytest.mark.gpu
 @needs_gpu
-def test_nothing_waits_for_the_gpu_inside_an_epoch(
+def test_nothing_synchronises_with_the_gpu_during_an_epoch(
     mlp: MlpSpec, recipe: Recipe, repeats: list[Repeat], parts: tuple[Part, Part]
 ) -> None:
     moved = [Part(part.images.cuda(), part.labels.cuda()) for part in parts]

@@ -23,19 +23,19 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "memory"
 
 
-def test_recalls_what_it_remembered(folder: Path) -> None:
+def test_a_payload_is_recalled(folder: Path) -> None:
     memory.remember("key", b"line\nother \x00 bytes")
     assert memory.recall("key") == b"line\nother \x00 bytes"
     assert [path.name for path in folder.iterdir()] == ["key"]
 
 
-def test_a_new_payload_takes_the_place_of_the_old() -> None:
+def test_a_new_payload_replaces_the_old_one() -> None:
     memory.remember("key", b"old")
     memory.remember("key", b"new")
     assert memory.recall("key") == b"new"
 
 
-def test_what_was_never_remembered_is_none_without_a_word(
+def test_a_missing_payload_is_none_and_not_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     assert memory.recall("key") is None
@@ -54,24 +54,24 @@ def test_what_was_never_remembered_is_none_without_a_word(
         lambda content: b"0" + content[1:] if content[:1] != b"0" else b"1" + content[1:],
     ],
 )
-def test_damage_is_said_and_not_trusted(
+def test_a_corrupt_payload_is_logged_and_not_returned(
     damage: Callable[[bytes], bytes], folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     memory.remember("key", b"the payload")
     (folder / "key").write_bytes(damage((folder / "key").read_bytes()))
     with caplog.at_level(logging.WARNING):
         assert memory.recall("key") is None
-    assert f"{folder / 'key'}: damaged" in caplog.text
+    assert f"{folder / 'key'}: corrupt" in caplog.text
 
 
-def test_what_cannot_be_read_is_said(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unreadable_payload_is_logged(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     (folder / "key").mkdir(parents=True)
     with caplog.at_level(logging.WARNING):
         assert memory.recall("key") is None
     assert f"{folder / 'key'}: cannot be read" in caplog.text
 
 
-def test_what_was_damaged_can_be_remembered_again(folder: Path) -> None:
+def test_a_corrupt_payload_can_be_replaced(folder: Path) -> None:
     memory.remember("key", b"payload")
     (folder / "key").write_bytes(b"")
     memory.remember("key", b"payload")
@@ -93,7 +93,7 @@ def test_two_processes_may_write_the_same_key_at_once(
     assert [path.name for path in folder.iterdir()] == ["key"]
 
 
-def test_the_folder_is_the_variables_or_in_the_working_folder(
+def test_the_folder_is_set_by_the_variable_or_in_the_working_folder(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert memory.folder() == folder
@@ -111,6 +111,6 @@ def test_experiments_of_dvc_use_the_folder_of_the_repository(
     assert memory.folder() == tmp_path / ".cache/trials"
 
 
-def test_a_key_follows_what_determines_the_work() -> None:
+def test_a_key_depends_on_all_determinants() -> None:
     assert memory.key(a=1, b=[2, "x"]) == memory.key(b=[2, "x"], a=1)
     assert len({memory.key(a=1), memory.key(a=2), memory.key(b=1), memory.key(a="1")}) == 4

@@ -47,7 +47,7 @@ def run(script: str, *arguments: str) -> tuple[str, str]:
 
 
 @pytest.mark.deep
-def test_without_the_compiler_every_optimizer_steps_alike() -> None:
+def test_optimizers_give_the_same_steps_without_the_compiler() -> None:
     weights, imported = run(STEPS, "without")
     assert imported == "0\n"
     with_it, imported = run(STEPS, "with")
@@ -55,5 +55,5 @@ def test_without_the_compiler_every_optimizer_steps_alike() -> None:
     assert weights == with_it
 
 
-def test_who_asks_for_more_gets_the_real_compiler() -> None:
+def test_other_attributes_import_the_real_compiler() -> None:
     assert run(ASKS_FOR_MORE)[0] == "True False\n"

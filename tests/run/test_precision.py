@@ -16,7 +16,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def let_faster_be(faster: str, monkeypatch: pytest.MonkeyPatch, speedup: float = 0.9) -> None:
-    """The measurement that another machine would make; `speedup` is of bf16 where it is slower."""
+    """Simulate another machine's benchmark; `speedup` is that of bf16 if float32 is faster."""
     measured = 2.0 if faster == "bf16" else speedup
     for module in ("hardware", "precision"):
         monkeypatch.setattr(f"ablation.run.{module}.bf16_speedup", lambda: measured)
@@ -32,7 +32,7 @@ def test_auto_is_decided_and_recorded(faster: str, monkeypatch: pytest.MonkeyPat
     assert RECORD.read_text().startswith("# What training.precision")
 
 
-def test_it_is_decided_once_and_a_machine_that_disagrees_is_told(
+def test_precision_is_decided_once_and_other_machines_are_notified(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     let_faster_be("bf16", monkeypatch)
@@ -47,7 +47,7 @@ def test_it_is_decided_once_and_a_machine_that_disagrees_is_told(
     assert "on this machine float32 is faster" in remark
 
 
-def test_a_machine_that_would_emulate_computes_whole_stages_in_its_own(
+def test_a_machine_that_emulates_bf16_runs_whole_stages_in_float32(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     let_faster_be("bf16", monkeypatch)
@@ -59,13 +59,13 @@ def test_a_machine_that_would_emulate_computes_whole_stages_in_its_own(
     assert read_yaml(RECORD)["precision"] == "bf16"
 
 
-def test_a_machine_that_agrees_is_told_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_that_agrees_is_not_notified(monkeypatch: pytest.MonkeyPatch) -> None:
     let_faster_be("bf16", monkeypatch)
     settle("auto", "cpu")
     assert hardware_for("auto", "cpu", 1) == (Hardware("cpu", True, 1), "")
 
 
-def test_another_wish_is_decided_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_setting_is_decided_again(monkeypatch: pytest.MonkeyPatch) -> None:
     let_faster_be("bf16", monkeypatch)
     settle("auto", "cpu")
     settle("float32", "cpu")
@@ -81,7 +81,7 @@ def test_without_a_record_each_machine_decides_for_itself(
     assert not precision.RECORD.exists()
 
 
-def test_a_record_that_is_no_record_is_said() -> None:
+def test_an_invalid_record_is_reported() -> None:
     RECORD.parent.mkdir()
     RECORD.write_text("asked: auto\nprecision: int8\ndecided_on: nobody\n")
     with pytest.raises(ParamsError, match=r"precision: 'int8' is not one of bf16, float32"):

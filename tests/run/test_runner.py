@@ -65,7 +65,7 @@ def trials(mlp: MlpSpec, cnn: CnnSpec, recipe: Recipe, repeats: list[Repeat]) ->
 
 
 def outcomes(runner: TrialRunner, trials: list[Trial]) -> dict[Trial, Outcome]:
-    """All of the results that has to come out again, to the last bit."""
+    """The parts of the results that must be reproduced to the last bit."""
     return {trial: outcome(result) for trial, result, _ in runner.run(trials)}
 
 
@@ -116,7 +116,7 @@ def test_a_new_trial_costs_only_itself(
     assert {name: after[name] for name in before} == before
 
 
-def test_workers_of_an_earlier_study_remember_in_this_ones_folder(
+def test_reused_workers_cache_in_the_folder_of_the_current_study(
     runner: TrialRunner, trials: list[Trial], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     two = dataclasses.replace(runner, hardware=dataclasses.replace(ONE_WORKER, workers=2))
@@ -126,7 +126,7 @@ def test_workers_of_an_earlier_study_remember_in_this_ones_folder(
     assert len(list((tmp_path / "later").iterdir())) == 2
 
 
-def test_what_another_study_finished_meanwhile_is_not_trained_again(
+def test_a_trial_finished_by_another_study_is_not_trained_again(
     runner: TrialRunner, trials: list[Trial], monkeypatch: pytest.MonkeyPatch, toy_study: Path
 ) -> None:
     running = runner.run(trials[:3])
@@ -139,7 +139,7 @@ def test_what_another_study_finished_meanwhile_is_not_trained_again(
     assert remembered(toy_study) == written
 
 
-def test_code_that_changes_under_a_study_stops_it(
+def test_editing_the_code_stops_a_running_study(
     runner: TrialRunner, trials: list[Trial], monkeypatch: pytest.MonkeyPatch, toy_study: Path
 ) -> None:
     digests = iter(["before", "before", "after"])  # of the key, the study, the worker
@@ -149,7 +149,7 @@ def test_code_that_changes_under_a_study_stops_it(
     assert not (toy_study / "memory").exists()
 
 
-def test_the_next_trial_is_asked_for_when_a_worker_is_free(
+def test_the_next_trial_is_requested_when_a_worker_is_idle(
     runner: TrialRunner, trials: list[Trial]
 ) -> None:
     finished: dict[Trial, Result] = {}
@@ -165,12 +165,14 @@ def test_the_next_trial_is_asked_for_when_a_worker_is_free(
     assert known == [0, 1, 2, 3]
 
 
-def test_what_is_remembered_comes_in_between(runner: TrialRunner, trials: list[Trial]) -> None:
+def test_cached_results_are_yielded_while_others_train(
+    runner: TrialRunner, trials: list[Trial]
+) -> None:
     outcomes(runner, trials[1:3])
     assert set(outcomes(runner, trials)) == set(trials)
 
 
-def test_a_damaged_memory_is_said_and_trained_again(
+def test_a_corrupt_cache_entry_is_logged_and_trained_again(
     runner: TrialRunner, trials: list[Trial], toy_study: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     first = outcomes(runner, trials[:2])
@@ -178,12 +180,12 @@ def test_a_damaged_memory_is_said_and_trained_again(
     path.write_bytes(path.read_bytes()[:100])
     with caplog.at_level(logging.WARNING):
         assert outcomes(runner, trials[:2]) == first
-    assert f"{path}: damaged" in caplog.text
+    assert f"{path}: corrupt" in caplog.text
     assert len(path.read_bytes()) > 100
 
 
 @pytest.mark.parametrize("change", ["batch_size", "bf16", "characters", "recipe", "spec", "repeat"])
-def test_whatever_determines_a_trial_makes_it_another(
+def test_the_key_depends_on_everything_that_determines_a_trial(
     change: str,
     runner: TrialRunner,
     trials: list[Trial],
@@ -224,7 +226,7 @@ def test_the_score_is_the_accuracy_after_the_last_epoch_not_the_best(
     assert any(r.score < max(r.curves.validation_accuracy) for r in results)
 
 
-def test_a_diverged_trial_scores_nothing_and_is_remembered_as_such(
+def test_a_diverged_trial_scores_0_and_is_cached_as_diverged(
     runner: TrialRunner, trials: list[Trial]
 ) -> None:
     wild = trials[0].recipe.having("optimizer", Sgd(name="sgd", lr=100.0))
@@ -248,10 +250,10 @@ def test_the_share_of_the_largest_class_is_known(
     assert unequal.largest == some.counts()[1] / len(some)
 
 
-def test_a_thousand_classes_are_trained_and_told_apart(
+def test_a_thousand_classes_are_learned(
     runner: TrialRunner, trials: list[Trial], toy_study: Path
 ) -> None:
-    """Each class is the pixels at which the bits of its number are."""
+    """The pixels of each class encode the bits of its number."""
     names = tuple(f"a class of words, number {number}" for number in range(1000))
     labels = np.tile(np.arange(1000, dtype=np.uint16), 4)
     images = np.zeros((len(labels), 28, 28), np.uint8)
@@ -297,7 +299,7 @@ def test_a_fit_uses_every_character(
     assert result.curves.validation_accuracy == []
 
 
-def test_a_fit_is_trained_once_and_is_no_trial(
+def test_a_fit_is_trained_once_and_cached_apart_from_trials(
     runner: TrialRunner, trials: list[Trial], toy_study: Path
 ) -> None:
     ((_, result, learnt),) = runner.fit(trials[:1])

@@ -55,7 +55,7 @@ COLLAPSED, DIVERGED = "tanh", "off"
 
 @dataclass
 class Visit:
-    """A page that has drawn its charts, what its console said and what it asked the network for."""
+    """A page that has drawn its charts, its console messages and its network requests."""
 
     page: Any
     said: list[str] = field(default_factory=list)
@@ -230,14 +230,14 @@ def _test_results(
 
 
 def copy_templates(root: Path) -> None:
-    """The page and the templates of this repository."""
+    """Copy the page and the templates of this repository."""
     (root / ".dvc/plots").mkdir(parents=True, exist_ok=True)
     for file in (REPOSITORY / ".dvc/plots").glob("*.*"):
         shutil.copy(file, root / ".dvc/plots")
 
 
 def write_study(root: Path, classes: Sequence[str], each: int, seed: int = 0) -> None:
-    """Every file the report reads, for `classes` with `each` test characters of every one."""
+    """Write every file that the report reads, with `each` test characters per class."""
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 256, (max(6, len(classes)), 28, 28), dtype=np.uint8)
     _csv(root / "data/classes.csv", {"index": range(len(classes)), "character": classes})
@@ -285,7 +285,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def dvc() -> Callable[..., str]:
-    """Runs dvc with these arguments in this folder; returns what it prints."""
+    """Run dvc in a folder; returns its output."""
     return _dvc
 
 
@@ -301,7 +301,7 @@ def pictures(study: Study) -> list[Path]:
 
 @pytest.fixture(scope="session")
 def told(study: Study, pictures: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """The study in a folder of its own, with its report and all that the report needs."""
+    """The study in a folder of its own, with its report and all files that it needs."""
     folder = tmp_path_factory.mktemp("told")
     shutil.copytree(study.root, folder, dirs_exist_ok=True)
     copy_templates(folder)
@@ -315,7 +315,7 @@ def told(study: Study, pictures: list[Path], tmp_path_factory: pytest.TempPathFa
 def repository(
     study: Study, pictures: list[Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """A project of git and dvc with this repository's plots: branch main, then one with others."""
+    """A git and dvc project with this repository's plots, on the branch main and another one."""
     folder = tmp_path_factory.mktemp("repository")
     shutil.copytree(study.root, folder, dirs_exist_ok=True)
     _git("init", "-q", "-b", "main", folder=folder)
@@ -335,7 +335,7 @@ def repository(
 
 @pytest.fixture(scope="session")
 def visit(chromium: Any) -> Iterator[Open]:
-    """Opens a file in a browser that has no network; skips where there is no browser."""
+    """Opens a file in a browser without network access; skips the test if there is none."""
     context = chromium.new_context(offline=True, viewport={"width": 1280, "height": 900})
 
     def open_page(file: Path) -> Visit:

@@ -1,4 +1,4 @@
-"""Charts' tables say what the study's tables say; what is far outside does not hide the rest."""
+"""The charts' tables match those of the study, and outliers do not compress the rest."""
 
 import numpy as np
 import pandas as pd
@@ -29,7 +29,7 @@ CANDIDATES = pd.DataFrame(
 
 
 def contenders(**changes: object) -> pd.DataFrame:
-    """The chart of CANDIDATES, the second of them changed."""
+    """The chart of CANDIDATES, with changes to the second one."""
     table = CANDIDATES.assign(**{name: "" for name in changes if name not in CANDIDATES})
     rows = table.to_dict("records")
     rows[1] |= changes
@@ -43,12 +43,12 @@ def lines(study: Study, technique: str, model: str) -> pd.DataFrame:
     return table[table["model"] == model]
 
 
-def test_a_family_has_the_colour_of_its_place() -> None:
+def test_a_family_has_the_colour_of_its_position() -> None:
     assert family_colours(["a", "b"]) == {"a": FAMILIES[0], "b": FAMILIES[1]}
     assert len(set(family_colours(f"family{place}" for place in range(6)).values())) == 6
 
 
-def test_the_chains_intervals_stand_on_where_the_stage_started(study: Study) -> None:
+def test_the_intervals_of_the_chain_are_relative_to_the_start_of_the_stage(study: Study) -> None:
     table = charts.chain(study.table("plots/comparison/chain.csv"))
     scheduler = table[table["name"] == "scheduler"].iloc[0]
     stage = study.table("plots/mlp/scheduler/candidates.csv").set_index("role").loc["winner"]
@@ -57,7 +57,7 @@ def test_the_chains_intervals_stand_on_where_the_stage_started(study: Study) -> 
     assert scheduler["said"].startswith("adopted, +0.40 points [")
 
 
-def test_a_stage_that_tested_nothing_has_a_bar_of_no_length(study: Study) -> None:
+def test_a_stage_that_tested_nothing_has_a_bar_of_length_0(study: Study) -> None:
     table = charts.chain(study.table("plots/comparison/chain.csv"))
     kept = table[table["said"] == "kept"]
     assert list(kept["name"].unique()) == ["batchnorm", "dropout"]
@@ -81,7 +81,7 @@ def test_the_incumbent_comes_first_and_the_rest_as_listed() -> None:
         ({"gain": -0.8, "low": -0.9, "high": -0.7}, "-80.00 points [-90.00, -70.00]"),
     ],
 )
-def test_what_is_far_outside_stands_at_the_edge_and_says_so(
+def test_off_scale_marks_are_drawn_at_the_edge_with_a_label(
     changes: dict[str, object], said: str
 ) -> None:
     table = contenders(**changes).reset_index()
@@ -90,18 +90,18 @@ def test_what_is_far_outside_stands_at_the_edge_and_says_so(
     assert -0.01 < table.loc[1, "at"] < table.loc[[0, 2], "start"].min()
 
 
-def test_what_is_near_has_the_whole_of_its_interval() -> None:
+def test_the_intervals_of_marks_on_scale_are_not_clipped() -> None:
     table = contenders(gain=-0.012, low=-0.045, high=0.021).reset_index()
     assert table.loc[1, "role"] == "candidate"
     assert list(table.loc[1, ["start", "at", "end"]]) == [-0.045, -0.012, 0.021]
 
 
-def test_a_stopped_candidate_and_its_finding_are_told() -> None:
+def test_a_stopped_candidate_and_its_finding_are_labelled() -> None:
     told = contenders(raced_out=True, repeats=3, finding="worse").iloc[1]["detail"]
     assert told == "only 3 repeats, worse"
 
 
-def test_where_networks_differ_in_size_their_parameters_are_told() -> None:
+def test_parameters_are_shown_if_networks_differ_in_size() -> None:
     details = contenders(parameters=573_103)["detail"]
     assert list(details) == ["161 k parameters", "573 k parameters", "winner, 161 k parameters"]
     assert list(contenders()["detail"]) == ["", "", "winner"]
@@ -115,14 +115,14 @@ def test_an_untested_technique_is_unchanged_and_has_no_mark(study: Study) -> Non
     assert rows.loc["activation", "detail"] == "relu → leaky_relu"
 
 
-def test_no_more_lines_than_can_be_told_apart(study: Study) -> None:
+def test_the_number_of_lines_is_limited(study: Study) -> None:
     table = lines(study, "optimizer", "MLP")
     assert table["name"].nunique() == 8
     assert {"winner", "incumbent"} <= set(table["role"])
     assert table.groupby("name")["colour"].nunique().eq(1).all()
 
 
-def test_of_a_candidates_grid_only_the_best_has_a_line() -> None:
+def test_only_the_best_of_a_candidates_grid_has_a_line() -> None:
     table = pd.concat([CANDIDATES, CANDIDATES[1:2].assign(setting="tanh 2", won_grid=False)])
     epochs = pd.DataFrame(
         {"setting": np.repeat(table["setting"], 2), "epoch": [1, 2] * 4, "validation_accuracy": 0.8}
@@ -144,11 +144,11 @@ def test_a_collapsed_line_does_not_stretch_its_panel(study: Study) -> None:
     assert collapsed["label"].iloc[-1] == "tanh collapsed"
 
 
-def test_a_diverged_setting_is_named_though_it_has_no_line(study: Study) -> None:
+def test_a_diverged_setting_is_named_without_a_line(study: Study) -> None:
     assert "off diverged" in set(lines(study, "batchnorm", "CNN")["label"])
 
 
-def test_the_names_of_lines_do_not_touch(study: Study) -> None:
+def test_the_labels_of_lines_do_not_overlap(study: Study) -> None:
     table = lines(study, "optimizer", "CNN")
     places = table.loc[table["label"] != "", "label_at"].sort_values()
     panel = table["at"].max() - table["at"].min()

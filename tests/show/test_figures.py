@@ -1,4 +1,4 @@
-"""Figures say what their numbers say, in one set of colours, and no label covers another."""
+"""Figures match their data, use consistent colours, and have no overlapping labels."""
 
 import numpy as np
 import pandas as pd
@@ -54,7 +54,7 @@ def predictions(classes: str) -> pd.DataFrame:
     return pd.DataFrame({"actual": actual, "predicted": [classes[0], *actual[1:]]})
 
 
-def test_a_right_answer_is_blue_and_a_wrong_one_red() -> None:
+def test_a_correct_prediction_is_blue_and_a_wrong_one_red() -> None:
     shown = {
         model: {
             "images": IMAGES,
@@ -78,7 +78,7 @@ def test_a_right_answer_is_blue_and_a_wrong_one_red() -> None:
     }
 
 
-def test_a_family_has_one_colour_and_none_means_right_or_wrong(study: Study) -> None:
+def test_a_family_has_one_colour_which_is_not_that_of_correct_or_wrong(study: Study) -> None:
     curves = study.tables("test/reliability.csv")
     figure = figures.reliability(curves, dict.fromkeys(study.models, 0.03))
     assert [line.get_color() for line in figure.axes[0].lines[1:]] == [MLP, CNN, RNN]
@@ -98,7 +98,7 @@ def test_class_distribution_draws_every_count() -> None:
     assert [text.get_text() for text in legend.get_texts()] == ["train (50)", "test (5)"]
 
 
-def test_every_class_has_a_row_of_samples_and_a_short_one_ends_early() -> None:
+def test_every_class_has_a_row_of_samples_which_may_be_shorter() -> None:
     images = np.full((5, 28, 28), 9, dtype=np.uint8)
     figure = figures.class_samples(images, np.array([0, 0, 1, 2, 2]), ["0", "A", "q"])
     assert [labels(axes, "y") for axes in figure.axes] == [["0"], ["A"], ["q"]]
@@ -106,20 +106,18 @@ def test_every_class_has_a_row_of_samples_and_a_short_one_ends_early() -> None:
     assert widths == [2 * 784, 784, 2 * 784]
 
 
-def test_a_mistake_says_truth_guess_and_confidence() -> None:
+def test_a_mistake_shows_true_class_prediction_and_confidence() -> None:
     columns = {"actual": ["0", "q"], "predicted": ["O", "9"], "confidence": [0.9999, 0.95]}
     shown = {"images": IMAGES} | {name: np.array(column) for name, column in columns.items()}
     figure = figures.worst_mistakes("mlp", shown)
-    assert {"true: 0", "taken for O\n99.99 % sure", "taken for 9\n95.00 % sure"} <= set(
-        texts(figure)
-    )
+    assert {"true: 0", "predicted: O\n99.99 %", "predicted: 9\n95.00 %"} <= set(texts(figure))
     assert len([axes for axes in figure.axes if axes.images]) == 2
 
 
-def test_a_model_without_mistakes_has_a_picture_that_says_so() -> None:
+def test_a_model_without_mistakes_has_a_title_and_no_images() -> None:
     nothing = {name: np.empty(0) for name in ("actual", "predicted", "confidence")}
     figure = figures.worst_mistakes("mlp", {"images": IMAGES[:0]} | nothing)
-    assert "MLP: no mistake at all" in texts(figure)
+    assert "MLP: no mistakes" in texts(figure)
 
 
 def test_training_curves_show_both_parts_of_both_quantities() -> None:
@@ -151,14 +149,14 @@ def test_every_row_of_a_confusion_matrix_adds_up_to_one() -> None:
     assert np.allclose((roots**2).sum(axis=1), 1)
 
 
-def test_a_class_that_is_never_predicted_keeps_its_place() -> None:
+def test_a_class_that_is_never_predicted_has_a_column() -> None:
     wrong = pd.DataFrame({"actual": ["0", "A"], "predicted": ["0", "0"]})
     axes = figures.confusion_matrix("cnn", CNN, wrong, ["0", "A"]).axes[0]
     assert labels(axes, "x") == labels(axes, "y") == ["0", "A"]
     assert "50.00 %" in axes.get_title()
 
 
-def test_the_ten_worst_pairs_are_framed_and_listed() -> None:
+def test_the_ten_worst_pairs_are_outlined_and_listed() -> None:
     wrong = pd.DataFrame({"actual": [*"ABBCDEFGHIJKL"], "predicted": [*"0" * 12, "L"]})
     figure = figures.confusion_matrix("mlp", MLP, wrong, list("0ABCDEFGHIJKL"))
     frames = [patch for patch in figure.axes[0].patches if isinstance(patch, Rectangle)]
@@ -168,7 +166,7 @@ def test_the_ten_worst_pairs_are_framed_and_listed() -> None:
     assert frames[0].get_xy() == (0, 2)
 
 
-def test_no_class_label_covers_another() -> None:
+def test_class_labels_do_not_overlap() -> None:
     figure = figures.confusion_matrix("mlp", MLP, predictions(CLASSES), list(CLASSES))
     axes = figure.axes[0]
     assert labels(axes, "x") == list(CLASSES)
@@ -182,14 +180,14 @@ def test_the_chain_names_winner_verdict_and_gain() -> None:
     assert "kept" in said
 
 
-def test_a_gain_interval_stands_on_the_incumbents_accuracy() -> None:
+def test_a_gain_interval_is_relative_to_the_incumbents_accuracy() -> None:
     axes = figures.accuracy_chain(CHAIN).axes[0]
     bars = [np.asarray(line.get_data()) for line in axes.lines]
     [reach] = [x for x, y in (bar for bar in bars if bar.shape == (2, 2)) if list(y) == [1, 1]]
     assert np.allclose(reach, [0.81, 0.83])
 
 
-def test_a_kept_stage_is_hollow() -> None:
+def test_a_stage_that_kept_its_incumbent_is_hollow() -> None:
     axes = figures.accuracy_chain(CHAIN).axes[0]
     points = [line for line in axes.lines if line.get_marker() == "o"]
     assert [to_hex(point.get_markerfacecolor()) for point in points] == [MLP, MLP, "#ffffff"]
@@ -201,7 +199,7 @@ def test_long_settings_of_the_chain_do_not_overlap(study: Study) -> None:
     assert overlaps(found, figure) == []
 
 
-def test_leave_one_out_ranks_what_was_tested_above_what_is_unchanged() -> None:
+def test_leave_one_out_ranks_tested_techniques_above_unchanged_ones() -> None:
     gains = pd.DataFrame(
         {
             "technique": ["dropout", "batchnorm", "optimizer", "scheduler", "all"],
@@ -224,7 +222,7 @@ def test_leave_one_out_ranks_what_was_tested_above_what_is_unchanged() -> None:
     assert [np.asarray(point.get_ydata()).item() for point in points] == [0, 1, 4]
 
 
-def test_each_share_starts_where_the_one_before_ended_and_the_last_at_the_whole() -> None:
+def test_each_share_starts_where_the_previous_one_ended_and_the_last_ends_at_the_total() -> None:
     gains = pd.DataFrame(
         {
             "technique": ["optimizer", "dropout", "all"],
@@ -261,7 +259,7 @@ def test_a_chain_that_changed_nothing_has_no_shares() -> None:
     assert "unchanged" in texts(figure)
 
 
-def test_comparison_says_of_every_pair_how_large_and_how_sure(study: Study) -> None:
+def test_comparison_shows_gain_and_interval_of_every_pair(study: Study) -> None:
     assert figures.pair_texts(study.table("plots/comparison/pairs.csv")) == [
         "CNN against MLP: +5.00 points [+4.10, +5.90], all seeds; released: "
         "+5.10, McNemar p < 0.001",
@@ -284,7 +282,7 @@ def test_recall_is_drawn_for_every_family_with_the_hardest_class_first(study: St
     assert drawn == {MLP: [0.5, 0.9], CNN: [0.6, 0.8], RNN: [0.7, 0.7]}
 
 
-def test_the_comparison_shows_no_time(study: Study) -> None:
+def test_the_comparison_shows_no_times(study: Study) -> None:
     figure = figures.comparison(
         study.table("plots/comparison/models.csv"), study.table("plots/comparison/classes.csv"),
         study.table("plots/comparison/pairs.csv"),
@@ -292,7 +290,7 @@ def test_the_comparison_shows_no_time(study: Study) -> None:
     assert not [text for text in texts(figure) if "second" in text or "images/s" in text]
 
 
-def test_a_note_stands_under_a_figure_and_no_note_leaves_no_trace() -> None:
+def test_a_note_is_drawn_below_a_figure_unless_it_is_empty() -> None:
     real, drawn = (
         figures.add_note(figures.accuracy_chain(CHAIN), note) for note in ("", "Not handwriting.")
     )

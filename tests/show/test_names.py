@@ -1,4 +1,4 @@
-"""Classes may have any names, and there may be a thousand of them."""
+"""Classes may have any name, and there may be a thousand of them."""
 
 import warnings
 from collections.abc import Iterator
@@ -24,27 +24,27 @@ IMAGES = np.zeros((6, 28, 28), np.uint8)
 
 @pytest.fixture(autouse=True)
 def _no_glyph_is_missing() -> Iterator[None]:
-    """matplotlib warns of each that its font lacks."""
+    """matplotlib warns of each missing glyph, which fails the test."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         yield
 
 
 def predictions(names: list[str]) -> pd.DataFrame:
-    """Of each class three right answers, and one that is the next class."""
+    """For each class, three correct predictions and one of the next class."""
     actual = names * 4
     return pd.DataFrame({"actual": actual, "predicted": [*names * 3, *names[1:], names[0]]})
 
 
 def drawn(figure: Figure) -> list[str]:
-    """The texts of a figure, as they are drawn."""
+    """The texts of a figure, as drawn."""
     figure.draw_without_rendering()
     found = [text for text in figure.findobj(Text) if isinstance(text, Text)]
     return [text.get_text() for text in found if text.get_visible()]
 
 
 def outside(figure: Figure, names: list[str]) -> list[str]:
-    """The texts with a name in them that reach out of the figure."""
+    """The texts with a name that extend beyond the figure."""
     figure.draw_without_rendering()
     width, height = figure.bbox.size
     return [
@@ -56,13 +56,13 @@ def outside(figure: Figure, names: list[str]) -> list[str]:
     ]
 
 
-def test_what_the_font_has_is_called_by_its_name() -> None:
+def test_a_name_that_the_font_can_draw_is_unchanged() -> None:
     assert names_in_pictures([*"0Aq", "Ankle boot", "ß", "→", "$x$"]) == {
         name: name for name in [*"0Aq", "Ankle boot", "ß", "→", "$x$"]
     }
 
 
-def test_what_the_font_lacks_has_its_number_in_unicode_or_among_the_classes() -> None:
+def test_a_name_that_the_font_lacks_is_a_code_point_or_a_class_index() -> None:
     assert names_in_pictures(["A", "あ", "ひらがな", "👍"]) == {
         "A": "A",
         "あ": "U+3042",
@@ -71,13 +71,13 @@ def test_what_the_font_lacks_has_its_number_in_unicode_or_among_the_classes() ->
     }
 
 
-def test_a_long_name_loses_its_middle() -> None:
+def test_a_long_name_is_shortened_in_the_middle() -> None:
     called = names_in_pictures(["oak_leaves_in_autumn", "just long enoug"])
     assert [*called.values()] == ["oak_lea…autumn", "just lo… enoug"]
     assert all(len(name) == LONGEST_NAME for name in called.values())
 
 
-def test_no_two_classes_have_one_name() -> None:
+def test_display_names_are_unique() -> None:
     same = ["elm leaves, spring, green", "elm leaves, autumn, green"]
     called = names_in_pictures([*same, "ひらがな", "class 2", "class 0", "U+3042", "あ"])
     assert len(set(called.values())) == 7
@@ -85,7 +85,7 @@ def test_no_two_classes_have_one_name() -> None:
 
 
 @pytest.mark.parametrize("names", [CLOTHES, ODD, MANY[:60]], ids=["words", "odd", "sixty"])
-def test_pictures_hold_the_names(names: list[str]) -> None:
+def test_pictures_show_the_names(names: list[str]) -> None:
     called = [*map(for_matplotlib, names_in_pictures(names).values())]
     counts = pd.DataFrame({"character": called, "train": 4, "test": 1})
     columns = {"actual": np.array(called[:6]), "predicted": np.array(called[1:7])}
@@ -131,7 +131,7 @@ def test_a_thousand_classes_have_a_bar_each_and_no_label() -> None:
     assert axes.get_xlabel() == "class, in the order of data/classes.csv"
 
 
-def test_the_samples_of_very_many_classes_are_of_the_first_ones() -> None:
+def test_of_very_many_classes_the_first_have_samples() -> None:
     images = np.zeros((1000, 28, 28), np.uint8)
     figure = figures.class_samples(images, np.arange(1000), MANY, "pictures")
     labels = [label.get_text() for axes in figure.axes for label in axes.get_yticklabels()]
@@ -139,13 +139,13 @@ def test_the_samples_of_very_many_classes_are_of_the_first_ones() -> None:
     assert "The first 1 training pictures of 62 of 1,000 classes" in drawn(figure)
 
 
-def test_the_chart_of_very_many_classes_shows_the_shares_of_all() -> None:
+def test_the_chart_of_very_many_classes_normalises_over_all() -> None:
     table = charts.confusion({"mlp": predictions(MANY)})
     assert table["actual"].nunique() <= MOST_CLASSES
     assert set(table["share"].round(2)) == {0.25, 0.75}
 
 
-def test_a_name_is_no_markup() -> None:
+def test_markup_in_a_name_is_escaped() -> None:
     names = [*ODD, "a_b_c", "`code`", "\\", "&amp;", "[x](y)", "#", "~~no~~"]
     table = markdown(["class"], [[tables.plain(name)] for name in names])
     page = MarkdownIt("commonmark").enable("table").render(table)
@@ -158,7 +158,7 @@ def test_a_name_is_no_markup() -> None:
 
 
 @pytest.mark.parametrize("name", ["שלום", "سلام"])
-def test_what_follows_a_name_from_right_to_left_stays_behind_it(name: str) -> None:
+def test_text_after_a_right_to_left_name_stays_after_it(name: str) -> None:
     assert for_matplotlib("leaf") == "leaf"
     for called, place in ((for_matplotlib(name), "last"), (name, "elsewhere")):
         one, seven = (_pixels(f"{called} → {called}: {number}").any(axis=2) for number in (1, 7))
@@ -168,7 +168,7 @@ def test_what_follows_a_name_from_right_to_left_stays_behind_it(name: str) -> No
 
 
 def _pixels(text: str) -> np.ndarray:
-    """(height, width, 3), 0 where nothing is written."""
+    """(height, width, 3), 0 where nothing is drawn."""
     figure = Figure(figsize=(4, 0.5))
     canvas = FigureCanvasAgg(figure)
     figure.text(0.05, 0.3, text)

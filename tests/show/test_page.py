@@ -1,4 +1,4 @@
-"""What `dvc plots show` and `diff` write, opened from disk in a browser that has no network."""
+"""The pages of `dvc plots show` and `diff`, opened from disk in a browser without network."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -39,7 +39,7 @@ def test_every_chart_has_marks_in_each_panel(shown: Visit) -> None:
 
 
 @pytest.mark.parametrize("which", ["shown", "compared"])
-def test_the_page_is_silent_and_needs_no_network(
+def test_the_page_logs_nothing_and_needs_no_network(
     which: str, request: pytest.FixtureRequest
 ) -> None:
     visit = request.getfixturevalue(which)
@@ -55,21 +55,21 @@ def test_a_page_written_elsewhere_draws_its_charts(
     assert page.locator(f"{chart('chain')} .mark-symbol path").count() > 0
 
 
-def test_charts_say_their_title_the_note_and_their_panels(shown: Visit, study: Any) -> None:
+def test_charts_show_title_note_and_panels(shown: Visit, study: Any) -> None:
     place = chart("gains_3-optimizer")
     titles = shown.texts(f"{place} .role-title-text text")
     assert sorted(titles) == ["CNN", "MLP", "Optimizer: gain over the incumbent", "RNN"]
     assert shown.texts(f"{place} .role-title-subtitle text") == [study.note]
 
 
-def test_the_incumbent_is_the_first_row_and_a_collapse_is_told(shown: Visit) -> None:
+def test_the_incumbent_is_the_first_row_and_a_collapse_is_labelled(shown: Visit) -> None:
     place = chart("gains_2-activation")
     rows = shown.texts(f"{place} .role-axis-label text")
     assert rows[rows.index("relu") :][:3] == ["relu", "leaky_relu", "elu"]
     assert shown.texts(f"{place} text").count("collapsed") == 3
 
 
-def test_panels_come_in_the_order_of_the_families(shown: Visit) -> None:
+def test_panels_are_in_the_order_of_the_families(shown: Visit) -> None:
     titles = shown.page.locator(f"{chart('chain')} .cell .role-title-text text")
     places = {
         title.text_content(): (round(box["y"], -1), box["x"])
@@ -85,27 +85,27 @@ def test_charts_use_the_width_of_the_page(shown: Visit) -> None:
         assert 1222 < width <= 1232
 
 
-def test_a_picture_is_named_in_words(shown: Visit) -> None:
+def test_a_picture_has_a_readable_title(shown: Visit) -> None:
     names = shown.page.locator("[id^=plots_pictures_] > p:first-child").all_text_contents()
     assert "Confusion RNN" in names
     assert not [name for name in names if "/" in name or "_" in name or "." in name]
 
 
-def test_the_wheel_over_a_chart_moves_the_page(shown: Visit) -> None:
+def test_the_mouse_wheel_over_a_chart_scrolls_the_page(shown: Visit) -> None:
     box = shown.page.locator(f"{chart('chain')} svg.marks").bounding_box()
     shown.page.mouse.move(box["x"] + 200, box["y"] + 100)
     shown.page.mouse.wheel(0, 300)
     shown.page.wait_for_function("window.scrollY > 0")
 
 
-def test_the_page_begins_with_what_it_is_and_a_link_to_the_report(shown: Visit) -> None:
+def test_the_page_begins_with_a_description_and_a_link_to_the_report(shown: Visit) -> None:
     first, second = (shown.page.locator("body > p").nth(place) for place in (0, 1))
     assert "Which training techniques help" in first.text_content()
     link = second.locator("a").evaluate("(link) => link.href")
     assert link == shown.page.url.replace("dvc_plots/index.html", "plots/report.html")
 
 
-def test_two_revisions_have_a_colour_each_and_the_legend_names_them(compared: Visit) -> None:
+def test_each_of_two_revisions_has_a_colour_and_a_legend_entry(compared: Visit) -> None:
     for name in ("chain", "gains_3-optimizer", "curves_3-optimizer"):
         legend = compared.texts(f"{chart(name)} .role-legend-label text")
         assert legend == ["main", "workspace"]

@@ -1,4 +1,4 @@
-"""`dvc plots` of this repository, on a small study: every plot is filled, in reading order."""
+"""`dvc plots` of this repository, on a small study: all plots have data, in reading order."""
 
 import json
 from collections.abc import Callable
@@ -21,12 +21,12 @@ def plots(repository: Path, dvc: Callable[..., str]) -> Any:
     return json.loads(dvc("plots", "show", "--json", folder=repository))
 
 
-def test_every_plot_is_filled_without_an_error(plots: Any) -> None:
+def test_every_plot_has_data(plots: Any) -> None:
     assert "errors" not in plots
     assert "<DVC_METRIC" not in json.dumps(plots)
 
 
-def test_the_plots_come_in_the_order_of_the_study(plots: Any, pictures: list[Path]) -> None:
+def test_the_plots_are_in_the_order_of_the_study(plots: Any, pictures: list[Path]) -> None:
     charts = [name.removeprefix("plots/charts/") for name in plots["data"] if "charts" in name]
     assert charts == [
         "chain.csv",
@@ -39,12 +39,12 @@ def test_the_plots_come_in_the_order_of_the_study(plots: Any, pictures: list[Pat
     assert drawn == {f"plots/pictures/{path.name}" for path in pictures}
 
 
-def test_the_plots_name_no_technique_and_no_family(study: Study) -> None:
+def test_the_plots_section_names_no_technique_and_no_family(study: Study) -> None:
     section = to_yaml(read_yaml(REPOSITORY / "dvc.yaml")["plots"])
     assert not [name for name in (*study.techniques(), *study.models) if name in section]
 
 
-def test_a_title_is_no_file_name(plots: Any) -> None:
+def test_titles_are_not_file_names(plots: Any) -> None:
     spec = plots["data"]["plots/charts/gains/3-optimizer.csv"][0]["content"]
     assert spec["title"]["text"] == {"expr": "data('rows')[0].title"}
     titles = {row["title"] for row in spec["data"]["values"]}
@@ -57,5 +57,5 @@ def test_a_chart_holds_all_models(plots: Any, study: Study) -> None:
 
 
 @pytest.mark.parametrize("name", ["chain", "confusion", "curves", "gains"])
-def test_the_wheel_is_the_pages(name: str) -> None:
+def test_the_mouse_wheel_is_not_bound_to_charts(name: str) -> None:
     assert '"bind"' not in (REPOSITORY / f".dvc/plots/{name}.json").read_text()

@@ -1,4 +1,4 @@
-"""The report writes every picture, the same bytes each time, or says what is missing."""
+"""The report writes every picture reproducibly, or names the missing file."""
 
 import os
 import shutil
@@ -76,7 +76,7 @@ def test_a_missing_curve_is_named_with_the_stage_that_writes_it(
     assert not (tmp_path / "plots/charts").exists()
 
 
-def test_a_chart_that_is_no_longer_drawn_goes(study: Study, tmp_path: Path) -> None:
+def test_a_chart_that_is_no_longer_drawn_is_deleted(study: Study, tmp_path: Path) -> None:
     shutil.copytree(study.root, tmp_path, ignore=DRAWN, dirs_exist_ok=True)
     stale = tmp_path / "plots/charts/gains/9-gone.csv"
     stale.parent.mkdir(parents=True)
@@ -91,7 +91,7 @@ def test_characters_are_read_as_text(study: Study, tmp_path: Path) -> None:
     assert list(read["character"]) == ["1", "NA"]
 
 
-def test_the_stage_prints_the_result_in_short_and_notes_nothing_on_real_characters(
+def test_the_stage_prints_a_summary_and_no_note_for_real_characters(
     study: Study, tmp_path: Path
 ) -> None:
     shutil.copytree(study.root, tmp_path, ignore=DRAWN, dirs_exist_ok=True)
@@ -101,7 +101,7 @@ def test_the_stage_prints_the_result_in_short_and_notes_nothing_on_real_characte
     lines = " ".join(said.split())
     assert "the released CNN reads " in lines
     assert "Shown to help the final recipe, on fresh repeats" in lines
-    assert "the rest is in plots/report.html and " in lines
+    assert "details: plots/report.html, and " in lines
     assert max(map(len, said.splitlines())) <= 80
     assert "stand-in" not in said
     assert not pd.read_csv(tmp_path / "plots/charts/chain.csv")["note"].any()
@@ -114,8 +114,8 @@ def test_pictures_need_no_training_code(tmp_path: Path) -> None:
     assert not [name for name in loaded if name.startswith("ablation.trial")]
 
 
-def test_whole_pictures_keep_their_light_and_writing_is_ink(study: Study) -> None:
-    """What is bright in a whole picture is bright in the report; EMNIST's strokes are dark."""
+def test_whole_pictures_keep_their_brightness_and_writing_is_dark(study: Study) -> None:
+    """Bright pixels of whole pictures are bright in the report; EMNIST's strokes are dark."""
     drawn = {}
     for conversion in ("as-is", "emnist"):
         shown = replace(study, dataset=replace(study.dataset, conversion=conversion))

@@ -1,4 +1,4 @@
-"""report.html, opened from disk in a browser that has no network."""
+"""report.html, opened from disk in a browser without network access."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def test_every_chart_has_marks_in_each_panel(report: Visit) -> None:
             assert panels.nth(panel).locator(MARKS).count() > 0
 
 
-def test_the_report_is_silent_and_asks_for_nothing_but_itself(report: Visit) -> None:
+def test_the_report_logs_nothing_and_requests_only_itself(report: Visit) -> None:
     assert report.said == []
     assert [url for url in report.asked if not url.startswith("data:")] == [report.page.url]
 
@@ -47,7 +47,7 @@ def test_the_page_is_as_wide_as_the_window(report: Visit, width: int) -> None:
     assert report.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_the_first_ranking_has_the_winner_first_and_no_grid(report: Visit) -> None:
+def test_the_first_ranking_starts_with_the_winner_and_has_no_grid(report: Visit) -> None:
     chart = report.page.locator("[data-name='gains/3-optimizer']")
     first, every = (
         [name for name in chart.nth(place).locator("text").all_text_contents() if "lr=" in name]
@@ -58,7 +58,7 @@ def test_the_first_ranking_has_the_winner_first_and_no_grid(report: Visit) -> No
     assert len(first) < len(every)
 
 
-def test_a_chart_that_is_unfolded_has_the_width_of_the_page(told: Study, visit: Open) -> None:
+def test_a_chart_in_an_expanded_section_has_the_width_of_the_page(told: Study, visit: Open) -> None:
     page = visit(told.root / "plots/report.html").page
     folded = page.locator("details:has(.chart)")
     folded.locator("> summary").click()
@@ -68,7 +68,7 @@ def test_a_chart_that_is_unfolded_has_the_width_of_the_page(told: Study, visit: 
     assert folded.locator("svg.marks").bounding_box()["width"] <= 1232
 
 
-def test_the_contents_lead_to_every_part(report: Visit) -> None:
+def test_the_contents_link_to_every_section(report: Visit) -> None:
     parts = report.page.locator("main > p:has(a[href='#the-question']) a[href^='#']")
     assert parts.count() == report.page.locator("h2").count() == 10
     for place in range(parts.count()):
@@ -76,7 +76,7 @@ def test_the_contents_lead_to_every_part(report: Visit) -> None:
         assert report.page.locator(target).text_content() == parts.nth(place).text_content()
 
 
-def test_no_chart_of_the_committed_study_is_cut(visit: Open) -> None:
+def test_no_chart_of_the_committed_study_is_clipped(visit: Open) -> None:
     page = visit(ROOT / "plots/report.html").page
     page.evaluate(
         "document.querySelectorAll('details:has(.chart)').forEach((part) => part.open = true)"

@@ -1,4 +1,4 @@
-"""README's screenshots: each shows its page, in colours, and says what is missing."""
+"""The README's screenshots: each shows its page, in colour, or names the missing file."""
 
 import io
 from pathlib import Path
@@ -20,7 +20,7 @@ def screenshots(chromium: Any) -> Any:
 
 
 def colours(content: bytes) -> np.ndarray:
-    """Every colour of a picture, once."""
+    """The distinct colours of a picture."""
     pixels = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
     return np.unique(pixels.reshape(-1, 3), axis=0)
 
@@ -39,8 +39,6 @@ def test_the_page_to_draw_on_with_both_models_answers(screenshots: Any, chromium
         assert (found == colour).all(axis=1).any()
 
 
-def test_a_report_that_is_not_there_is_said(
-    screenshots: Any, chromium: Any, tmp_path: Path
-) -> None:
+def test_a_missing_report_is_reported(screenshots: Any, chromium: Any, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"report\.html: no such file; `dvc repro report` makes it"):
         screenshots.report(chromium, tmp_path)

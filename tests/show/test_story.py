@@ -1,4 +1,4 @@
-"""The report is made from the numbers: the same in both forms, and the same bytes each time."""
+"""The report matches the study's files, in both formats, and is reproducible."""
 
 import json
 import re
@@ -29,7 +29,7 @@ def page(told: Study) -> str:
 
 @pytest.fixture
 def other(told: Study, tmp_path: Path) -> Study:
-    """A copy to change."""
+    """A copy for modification."""
     shutil.copytree(told.root, tmp_path / "other")
     return replace(told, root=tmp_path / "other")
 
@@ -44,7 +44,7 @@ def test_the_same_files_give_the_same_bytes(told: Study) -> None:
     assert {path: path.read_bytes() for path in write_report(told)} == first
 
 
-def test_without_look_alikes_nothing_is_said_of_them(other: Study) -> None:
+def test_without_look_alikes_they_are_not_mentioned(other: Study) -> None:
     (other.root / "plots/comparison/ambiguous.csv").unlink()
     plain = replace(other, dataset=replace(TOYS, look_alikes={}, things="pictures"))
     paths = write_report(plain)
@@ -55,14 +55,14 @@ def test_without_look_alikes_nothing_is_said_of_them(other: Study) -> None:
     assert "picture by picture" in told
 
 
-def test_a_picture_of_the_text_is_there(told: Study, text: str) -> None:
+def test_every_picture_of_the_text_exists_and_is_used_once(told: Study, text: str) -> None:
     shown = re.findall(r"!\[.+?\]\((.+?)\)", text)
     written = {f"pictures/{path.name}" for path in (told.root / "plots/pictures").iterdir()}
     assert set(shown) == written
     assert len(shown) == len(written)
 
 
-def test_every_table_stands_in_both_forms(told: Study, text: str, page: str) -> None:
+def test_every_table_is_in_both_formats(told: Study, text: str, page: str) -> None:
     for make in (tables.chain, tables.answer, tables.test, tables.kinds, tables.times):
         table = make(told)
         assert table in text
@@ -71,14 +71,14 @@ def test_every_table_stands_in_both_forms(told: Study, text: str, page: str) -> 
         assert all(cell in words for cell in cells)
 
 
-def test_every_technique_has_a_part_with_its_verdicts(told: Study, text: str) -> None:
+def test_every_technique_has_a_section_with_its_verdicts(told: Study, text: str) -> None:
     parts = re.split(r"^### ", text, flags=re.MULTILINE)[1:]
     assert [part.split("\n")[0].lower() for part in parts] == told.techniques()[1:]
     assert "The CNN adopted `leaky_relu` in place of `relu`: **+0.40 (" in parts[1]
     assert "The CNN kept `on`: the only other setting failed." in parts[3]
 
 
-def test_other_times_change_the_times_alone(other: Study, text: str) -> None:
+def test_other_times_change_only_the_times(other: Study, text: str) -> None:
     change(other, "data/times/mlp/fit.csv", train_seconds="600")
     change(other, "data/times/cnn/test.csv", images_per_second="17")
     markdown, _ = write_report(other)
@@ -87,7 +87,7 @@ def test_other_times_change_the_times_alone(other: Study, text: str) -> None:
     assert changed == ["| prediction, one core", "| fit", "| total"]
 
 
-def test_what_a_temperature_did_is_said_of_each_model(text: str, page: str) -> None:
+def test_the_effect_of_each_temperature_is_described(text: str, page: str) -> None:
     words = re.sub(r"\s+", " ", text)
     assert (
         "On the test characters, a temperature of 1.42 makes the MLP less sure of its answers, and "
@@ -99,14 +99,16 @@ def test_what_a_temperature_did_is_said_of_each_model(text: str, page: str) -> N
     assert "-0.4500 before, -0.4000 after" in page
 
 
-def test_a_stand_in_is_called_one_and_no_other_data_is_spoken_of(text: str, page: str) -> None:
+def test_the_note_of_synthetic_data_is_shown_and_no_other_data_is_mentioned(
+    text: str, page: str
+) -> None:
     body = page[page.index("<body>") : page.index("<script id=")]
     for told in (text, body):
         assert f"{TOYS.note}" in told
         assert not re.search(r"handwrit|emnist", told, re.IGNORECASE)
 
 
-def test_a_chain_that_changed_nothing_is_told_without_a_gap(other: Study) -> None:
+def test_the_report_of_a_chain_without_changes_is_complete(other: Study) -> None:
     for model in other.models:
         folder = f"plots/{model}/leave_one_out"
         change(other, f"{folder}/gains.csv", gain="", low="", high="")
@@ -121,7 +123,7 @@ def test_a_chain_that_changed_nothing_is_told_without_a_gap(other: Study) -> Non
     assert not re.search(r"\bnan\b", body, re.IGNORECASE)
 
 
-def test_who_gains_more_than_the_winner_and_why_it_has_not_won_is_said(other: Study) -> None:
+def test_a_setting_with_a_larger_gain_than_the_winner_is_explained(other: Study) -> None:
     path = other.root / "plots/mlp/activation/candidates.csv"
     table = pd.read_csv(path, dtype=str).set_index("setting", drop=False)
     table.loc["gelu", ["gain", "repeats", "won_grid"]] = ["0.0049", "5", "True"]
@@ -129,18 +131,19 @@ def test_who_gains_more_than_the_winner_and_why_it_has_not_won_is_said(other: St
     write_charts(other)
     said = (
         "- The MLP adopted `leaky_relu` in place of `relu`: **+0.40 (",
-        " points, which makes 84.80 %. `gelu` gained +0.49, but 0.09 points more are within the "
-        "noise, and among equals the simplest wins: the one that `params.yaml` lists first.\n",
+        " points, for an accuracy of 84.80 %. `gelu` gained +0.49, but the difference of 0.09 "
+        "points is within the noise, so the simpler setting wins: the one that `params.yaml` "
+        "lists first.\n",
     )
     text = write_report(other)[0].read_text()
     assert all(part in text for part in said)
     table.loc["gelu", "finding"] = "unsteady"
     table.to_csv(path, index=False)
     text = write_report(other)[0].read_text()
-    assert "`gelu` gained +0.49, but its scores vary too much to show it.\n" in text
+    assert "`gelu` gained +0.49, but its scores vary too much to be sure of it.\n" in text
 
 
-def test_a_setting_that_was_raced_out_is_not_said_to_have_gained_more(other: Study) -> None:
+def test_a_setting_that_racing_stopped_is_not_said_to_have_gained_more(other: Study) -> None:
     path = other.root / "plots/mlp/activation/candidates.csv"
     table = pd.read_csv(path, dtype=str).set_index("setting", drop=False)
     table.loc["gelu", ["gain", "repeats"]] = ["0.0049", "2"]
@@ -149,7 +152,7 @@ def test_a_setting_that_was_raced_out_is_not_said_to_have_gained_more(other: Stu
     assert "gained" not in write_report(other)[0].read_text()
 
 
-def test_a_stage_that_kept_its_incumbent_says_what_became_of_the_others(other: Study) -> None:
+def test_a_stage_that_kept_its_incumbent_explains_why(other: Study) -> None:
     path = other.root / "plots/mlp/dropout/candidates.csv"
     table = pd.read_csv(path, dtype=str)
     texts = []
@@ -190,13 +193,13 @@ def test_no_zero_is_negative(other: Study) -> None:
     assert "-0.00" not in text
 
 
-def test_pictures_of_ones_own_are_not_called_folder(told: Study) -> None:
+def test_own_pictures_are_called_a_folder_of_pictures(told: Study) -> None:
     text = write_report(replace(told, name="folder"))[0].read_text()
-    assert "one after the other on pictures of one's own: 560 training" in text
+    assert "one after the other on a folder of pictures: 560 training" in text
     write_report(told)
 
 
-def test_what_was_computed_apart_is_said_at_the_chain(other: Study, text: str) -> None:
+def test_different_hardware_is_mentioned_at_the_chain(other: Study, text: str) -> None:
     assert "All of it was computed on Abacus, bf16." in text
     change(other, "data/times/mlp/optimizer.csv", computer="Zuse")
     change(other, "data/times/cnn/fit.csv", precision="float32")
@@ -207,7 +210,7 @@ def test_what_was_computed_apart_is_said_at_the_chain(other: Study, text: str) -
     ) in markdown
 
 
-def test_one_repeat_has_gains_and_no_intervals(other: Study) -> None:
+def test_a_single_repeat_has_gains_without_intervals(other: Study) -> None:
     for model in other.models:
         change(other, f"plots/{model}/scheduler/candidates.csv", low="", high="", spread="")
         change(other, f"plots/{model}/leave_one_out/gains.csv", low="", high="")
@@ -215,11 +218,11 @@ def test_one_repeat_has_gains_and_no_intervals(other: Study) -> None:
     chain.assign(low="", high="").to_csv(other.root / "plots/comparison/chain.csv", index=False)
     write_charts(other)
     text = write_report(other)[0].read_text()
-    assert "in place of `constant`: +0.40 points, which makes 84.40 %." in text
+    assert "in place of `constant`: +0.40 points, for an accuracy of 84.40 %." in text
     assert not re.search(r"\bnan\b", text, re.IGNORECASE)
 
 
-def test_data_without_look_alikes_has_no_table_of_them(told: Study) -> None:
+def test_data_without_look_alikes_has_no_table_of_look_alikes(told: Study) -> None:
     plain = replace(told, dataset=replace(TOYS, look_alikes={}))
     markdown, _ = write_report(plain)
     without = markdown.read_text()
@@ -227,7 +230,7 @@ def test_data_without_look_alikes_has_no_table_of_them(told: Study) -> None:
     assert "look-alikes:" not in without
 
 
-def test_one_family_is_not_compared_with_any(other: Study) -> None:
+def test_a_single_family_has_no_comparison(other: Study) -> None:
     alone = replace(other, models=("cnn",))
     for name in ("chain", "models", "ambiguous"):
         table = pd.read_csv(other.root / f"plots/comparison/{name}.csv", dtype=str)
@@ -239,7 +242,7 @@ def test_one_family_is_not_compared_with_any(other: Study) -> None:
     assert "McNemar" not in markdown.read_text()
 
 
-def test_the_library_is_the_one_of_the_page_of_dvc(told: Study, page: str) -> None:
+def test_the_library_is_that_of_dvcs_page(told: Study, page: str) -> None:
     original = (told.root / ".dvc/plots/page.html").read_text()
     library = original[original.index('<script id="vega">') :]
     assert page.endswith(library)

@@ -364,7 +364,7 @@ def test_what_ends_at_chance_does_not_win_over_what_diverged(
     )
 
 
-def test_a_single_repeat_is_said_to_be_too_few(
+def test_a_single_repeat_gives_a_warning(
     toy_study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_params(repeats=1)

@@ -3,7 +3,7 @@ import torch
 from ablation.trial.replay import graphed_on_cuda
 
 
-def test_on_a_cpu_a_function_stays_as_it_is() -> None:
+def test_on_a_cpu_a_function_is_unchanged() -> None:
     def function(rows: torch.Tensor) -> None: ...
 
     assert graphed_on_cuda(torch.Generator())(function) is function

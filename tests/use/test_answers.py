@@ -1,4 +1,4 @@
-"""What the committed models answer, and that one bad picture does not lose the others."""
+"""Predictions of the committed models, also with unreadable pictures among others."""
 
 import io
 from dataclasses import replace
@@ -31,7 +31,7 @@ def saved(image: Image.Image, path: Path) -> Path:
     return path
 
 
-def test_both_models_name_three_characters_the_most_probable_first(
+def test_both_models_give_three_characters_the_most_probable_first(
     models: dict[str, Fitted], tmp_path: Path
 ) -> None:
     (said,) = answer([saved(seven(), tmp_path / "seven.png")], models)
@@ -44,14 +44,16 @@ def test_both_models_name_three_characters_the_most_probable_first(
         assert chances == sorted(chances, reverse=True)
 
 
-def test_an_open_file_will_do(models: dict[str, Fitted]) -> None:
+def test_an_open_file_is_accepted(models: dict[str, Fitted]) -> None:
     content = io.BytesIO()
     seven().save(content, "PNG")
     (said,) = answer([content], models)
     assert said.guesses is not None and said.guesses["cnn"][0].character == "7"
 
 
-def test_a_bad_picture_does_not_lose_the_others(models: dict[str, Fitted], tmp_path: Path) -> None:
+def test_an_unreadable_picture_does_not_affect_the_others(
+    models: dict[str, Fitted], tmp_path: Path
+) -> None:
     good = saved(seven(), tmp_path / "seven.png")
     bad = tmp_path / "bad.png"
     bad.write_text("no picture")
@@ -61,12 +63,12 @@ def test_a_bad_picture_does_not_lose_the_others(models: dict[str, Fitted], tmp_p
     assert set(second.to_dict()) == {"image", "warning", "mlp", "cnn"}
 
 
-def test_bad_pictures_alone_are_answered_too(models: dict[str, Fitted], tmp_path: Path) -> None:
+def test_unreadable_pictures_alone_are_reported(models: dict[str, Fitted], tmp_path: Path) -> None:
     (said,) = answer([tmp_path / "gone.png"], models)
     assert said.error == "no such file"
 
 
-def test_emnists_own_form_is_taken_as_it_is(models: dict[str, Fitted], tmp_path: Path) -> None:
+def test_emnists_own_format_is_not_converted(models: dict[str, Fitted], tmp_path: Path) -> None:
     generator = np.random.default_rng(1)
     images = np.stack([write(CLASSES[n], generator) for n in range(0, 47, 3)])
     paths = [saved(Image.fromarray(image), tmp_path / f"{n}.png") for n, image in enumerate(images)]
@@ -78,12 +80,12 @@ def test_emnists_own_form_is_taken_as_it_is(models: dict[str, Fitted], tmp_path:
 
 
 def as_if(fitted: Fitted, conversion: str) -> Fitted:
-    """The model as if its training characters had gone another way."""
+    """The model as if its training images had been converted differently."""
     return replace(fitted, about=replace(fitted.about, conversion=conversion))
 
 
 @pytest.mark.parametrize("conversion", CONVERSIONS)
-def test_a_model_sees_a_picture_as_its_training_did(
+def test_a_picture_is_converted_as_in_the_models_training(
     conversion: str, models: dict[str, Fitted], tmp_path: Path
 ) -> None:
     for name, turned in (("a", 10), ("b", -10)):
@@ -101,10 +103,10 @@ def test_a_model_sees_a_picture_as_its_training_did(
     assert len(trained) == len(said) == 4
 
 
-def test_models_of_two_conversions_are_each_shown_their_own(
+def test_models_of_two_conversions_each_get_their_own_input(
     models: dict[str, Fitted], tmp_path: Path
 ) -> None:
-    """And several characters are said of the one that looks for them."""
+    """Several characters are reported for the model whose conversion finds writing."""
     whole = as_if(models["mlp"], "as-is")
     both = Image.new("L", (520, 200), 240)
     both.paste(seven(), (0, 0))
@@ -124,7 +126,7 @@ def test_models_of_two_conversions_are_each_shown_their_own(
     assert Image.open(tmp_path / "sheet.png").width == 12 + 2 * one_tile
 
 
-def test_a_model_that_sees_nothing_on_a_picture_leaves_the_answer_to_the_other(
+def test_a_model_that_finds_no_writing_does_not_affect_the_other(
     models: dict[str, Fitted], tmp_path: Path
 ) -> None:
     paths = [saved(Image.new("L", (64, 64), 128), tmp_path / "empty.png")]
@@ -138,7 +140,7 @@ def test_a_model_that_sees_nothing_on_a_picture_leaves_the_answer_to_the_other(
     assert (full.error, full.warning) == (None, None)
 
 
-def test_classes_of_any_name_are_written_below_what_was_seen(
+def test_any_class_name_can_be_drawn_on_the_contact_sheet(
     models: dict[str, Fitted], tmp_path: Path
 ) -> None:
     names = ("あ", "x" * 64, "\n", "名前", *(f"class {number}" for number in range(43)))
@@ -150,9 +152,7 @@ def test_classes_of_any_name_are_written_below_what_was_seen(
     assert [class_name(name) for name in names[:4]] == ["U+3042", "xxxx…xxx", "U+000A", "U+54…24D"]
 
 
-def test_several_characters_are_named_and_each_is_read(
-    models: dict[str, Fitted], tmp_path: Path
-) -> None:
+def test_each_of_several_characters_is_predicted(models: dict[str, Fitted], tmp_path: Path) -> None:
     both = Image.new("L", (520, 200), 240)
     both.paste(seven(), (0, 0))
     both.paste(seven(), (220, 0))
@@ -160,21 +160,19 @@ def test_several_characters_are_named_and_each_is_read(
     assert said.warning == ("2 characters instead of one; from left to right: mlp: 7 7; cnn: 7 7")
 
 
-def test_the_first_frame_that_is_not_empty_is_read(
-    models: dict[str, Fitted], tmp_path: Path
-) -> None:
+def test_the_first_frame_with_writing_is_used(models: dict[str, Fitted], tmp_path: Path) -> None:
     empty = Image.new("L", (300, 200), 240)
     empty.save(tmp_path / "film.gif", save_all=True, append_images=[seven()])
     (said,) = answer([tmp_path / "film.gif"], models)
     assert said.guesses is not None and said.guesses["cnn"][0].character == "7"
 
 
-def test_an_empty_page_is_called_empty(models: dict[str, Fitted], tmp_path: Path) -> None:
+def test_an_empty_page_is_reported_as_empty(models: dict[str, Fitted], tmp_path: Path) -> None:
     (said,) = answer([saved(Image.new("L", (90, 60), 255), tmp_path / "empty.png")], models)
     assert said.error is not None and said.error.startswith("no writing found")
 
 
-def test_a_picture_of_more_than_8_bits_has_the_scale_of_each_models_training(
+def test_a_picture_of_more_than_8_bits_uses_the_levels_of_each_model(
     models: dict[str, Fitted], tmp_path: Path
 ) -> None:
     values = np.full((28, 28), 1000, np.uint16)
@@ -186,7 +184,7 @@ def test_a_picture_of_more_than_8_bits_has_the_scale_of_each_models_training(
         assert set(said.preprocessed["as-is"].images[0].ravel()) == {grey}
 
 
-def test_what_is_doubtful_is_said_beside_the_guesses_and_in_json(
+def test_warnings_are_shown_with_the_guesses_and_in_json(
     models: dict[str, Fitted], tmp_path: Path
 ) -> None:
     ringed = seven()
@@ -196,9 +194,7 @@ def test_what_is_doubtful_is_said_beside_the_guesses_and_in_json(
     assert said.to_dict()["warning"] == "ignored the frame around the writing"
 
 
-def test_the_picture_of_what_was_seen_frames_what_was_read(
-    models: dict[str, Fitted], tmp_path: Path
-) -> None:
+def test_the_contact_sheet_frames_the_writing(models: dict[str, Fitted], tmp_path: Path) -> None:
     said = answer([saved(seven(), tmp_path / "seven.png")], models)
     save_contact_sheet(said, tmp_path / "sheet.png")
     red, green, _ = np.moveaxis(np.asarray(Image.open(tmp_path / "sheet.png")).astype(int), 2, 0)
@@ -211,7 +207,7 @@ def test_the_picture_of_what_was_seen_frames_what_was_read(
         assert ink[-1] < found.max() < ink[-1] + 5
 
 
-def test_every_one_of_several_characters_is_shown(
+def test_the_contact_sheet_shows_each_of_several_characters(
     models: dict[str, Fitted], tmp_path: Path
 ) -> None:
     both = Image.new("L", (520, 200), 240)

@@ -1,4 +1,4 @@
-"""`ablation draw`: the page in a browser, and a server that answers to nobody else."""
+"""`ablation draw`: the page in a browser, and a server that refuses foreign requests."""
 
 import http.client
 import io
@@ -64,7 +64,7 @@ def server(models: dict[str, Fitted]) -> Iterator[Server]:
 
 
 def of_pictures(fitted: Fitted, mean: float) -> Fitted:
-    """A model as if its classes were things on whole pictures of this brightness."""
+    """A model as if it had been trained on whole pictures of this brightness."""
     classes = tuple(f"thing {number}" for number in range(len(CLASSES)))
     about = replace(fitted.about, classes=classes, conversion="as-is", mean=mean)
     return replace(fitted, about=about)
@@ -81,7 +81,7 @@ Ask = Callable[..., tuple[int, bytes]]
 
 @pytest.fixture
 def ask(server: Server) -> Ask:
-    """What is answered to a request: its status and its content."""
+    """Send a request; returns the status and the content of the response."""
 
     def send(
         method: str, path: str, body: bytes | None = None, **headers: str
@@ -102,7 +102,7 @@ def ask(server: Server) -> Ask:
 # --- the server -----------------------------------------------------------------------------------
 
 
-def test_a_drawing_is_answered_as_predict_answers_it(ask: Ask, models: dict[str, Fitted]) -> None:
+def test_a_drawing_gets_the_same_answer_as_predict(ask: Ask, models: dict[str, Fitted]) -> None:
     content = drawing(seven())
     status, said = ask("POST", "/answer", content)
     assert status == 200
@@ -112,9 +112,7 @@ def test_a_drawing_is_answered_as_predict_answers_it(ask: Ask, models: dict[str,
 
 
 @pytest.mark.parametrize(("text", "count"), [("12", 2), ("Hi", 2), ("CAT", 3)])
-def test_characters_that_stand_close_are_said_to_be_several(
-    text: str, count: int, ask: Ask
-) -> None:
+def test_close_characters_are_reported_as_several(text: str, count: int, ask: Ask) -> None:
     page = Image.new("L", (400, 400), 255)
     ImageDraw.Draw(page).text((40, 80), text, font=ImageFont.load_default(size=150))
     _, said = ask("POST", "/answer", drawing(page))
@@ -122,7 +120,7 @@ def test_characters_that_stand_close_are_said_to_be_several(
     assert json.loads(said)["warning"].startswith(expected)
 
 
-def test_an_empty_page_and_a_damaged_drawing_are_said(ask: Ask) -> None:
+def test_an_empty_page_and_a_corrupt_drawing_are_reported(ask: Ask) -> None:
     empty, cut = drawing(Image.new("L", (90, 90), 255)), drawing(seven())[:200]
     for content, said in ((empty, "no writing found"), (cut, "not an image that can be read")):
         status, body = ask("POST", "/answer", content)
@@ -130,7 +128,7 @@ def test_an_empty_page_and_a_damaged_drawing_are_said(ask: Ask) -> None:
         assert json.loads(body)["error"].startswith(said)
 
 
-def test_it_listens_on_this_machine_alone(server: Server) -> None:
+def test_it_listens_on_this_machine_only(server: Server) -> None:
     assert server.socket.getsockname()[0] == "127.0.0.1"
 
 
@@ -169,7 +167,7 @@ def test_foreign_hosts_and_origins_are_refused(
         *("localhost:9000", "127.0.0.1:65535", "[::1]:9000", "LOCALHOST:80"),  # forwarded to it
     ],
 )
-def test_every_name_of_this_machine_is_let_in(host: str, ask: Ask, server: Server) -> None:
+def test_every_name_of_this_machine_is_accepted(host: str, ask: Ask, server: Server) -> None:
     own = host.format(port=server.server_port)
     assert ask("GET", "/", Host=own)[0] == HTTPStatus.OK
     status, _ = ask("POST", "/answer", drawing(seven()), Host=own, Origin=f"http://{own}")
@@ -189,21 +187,21 @@ def test_every_name_of_this_machine_is_let_in(host: str, ask: Ask, server: Serve
         (b"", {}, HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
     ],
 )
-def test_what_is_no_small_drawing_is_refused(
+def test_anything_but_a_small_drawing_is_refused(
     body: bytes | None, headers: dict[str, str], status: int, ask: Ask
 ) -> None:
     assert ask("POST", "/answer", body, **headers)[0] == status
 
 
 @pytest.mark.parametrize("path", ["/answer", "/../../etc/passwd", "/draw.html", "/?"])
-def test_nothing_but_the_page_can_be_got(path: str, ask: Ask) -> None:
+def test_only_the_page_is_served(path: str, ask: Ask) -> None:
     assert ask("GET", path)[0] == HTTPStatus.NOT_FOUND
 
 
-def test_whole_pictures_are_seen_as_drawn_by_those_who_take_them_whole(
+def test_models_of_whole_pictures_get_the_whole_drawing(
     models: dict[str, Fitted],
 ) -> None:
-    """Side by side with what the others see."""
+    """Next to the input of the other models."""
     content = drawing(seven())
     asked = {"mlp": of_pictures(models["mlp"], mean=0.9), "cnn": models["cnn"]}
     with Server(asked, port=0) as server:
@@ -213,7 +211,7 @@ def test_whole_pictures_are_seen_as_drawn_by_those_who_take_them_whole(
 
 
 @pytest.mark.parametrize(("mean", "dark"), [(0.2, True), (0.8, False)])
-def test_nothing_is_said_of_small_letters_where_classes_are_not_emnists(
+def test_merged_letters_are_only_mentioned_for_emnists_classes(
     mean: float, dark: bool, models: dict[str, Fitted]
 ) -> None:
     own = {"cnn": of_pictures(models["cnn"], mean)}
@@ -223,13 +221,13 @@ def test_nothing_is_said_of_small_letters_where_classes_are_not_emnists(
     assert (said["whole"], said["dark"]) == (True, dark)
 
 
-def test_a_class_of_any_name_stays_text(models: dict[str, Fitted]) -> None:
+def test_markup_in_a_class_name_stays_text(models: dict[str, Fitted]) -> None:
     about = models["cnn"].about
     odd = replace(models["cnn"], about=replace(about, classes=("</script><b>", "1")))
     assert b"</script><b>" not in page_for({"cnn": odd})
 
 
-def test_the_command_says_where_the_page_is_and_ctrl_c_ends_it() -> None:
+def test_the_command_prints_the_address_and_ctrl_c_ends_it() -> None:
     command = [sys.executable, "-m", "ablation", "draw", "--port", "0"]
     environment = {"PYTHONPATH": str(ROOT / "src")}
     with subprocess.Popen(command, env=environment, stdout=PIPE, stderr=PIPE, text=True) as run:
@@ -247,7 +245,7 @@ def test_the_command_says_where_the_page_is_and_ctrl_c_ends_it() -> None:
 
 
 class Page:
-    """The page in a browser, and what its console said."""
+    """The page in a browser, and its console messages."""
 
     def __init__(self, page: Any, address: str) -> None:
         self.said: list[str] = []
@@ -276,7 +274,7 @@ class Page:
         self.settle()
 
     def touch(self, strokes: list[list[tuple[float, float]]]) -> None:
-        """The same with a finger."""
+        """Draw strokes by touch."""
         session = self.page.context.new_cdp_session(self.page)
 
         def send(kind: str, at: tuple[float, float] | None) -> None:
@@ -298,7 +296,7 @@ class Page:
         return texts
 
     def first(self) -> set[str]:
-        """What the models read, by their first guesses."""
+        """The first guess of each model."""
         return {self.guesses(model)[0] for model in ("mlp", "cnn")}
 
     @property
@@ -316,7 +314,7 @@ def page(chromium: Any, server: Server) -> Iterator[Page]:
 
 @pytest.mark.browser
 @pytest.mark.parametrize("character", STROKES)
-def test_strokes_of_a_mouse_are_read(character: str, page: Page) -> None:
+def test_mouse_strokes_are_recognised(character: str, page: Page) -> None:
     page.draw(STROKES[character])
     assert page.first() == {character}
     assert len(page.guesses("mlp")) == len(page.guesses("cnn")) == 3
@@ -324,13 +322,13 @@ def test_strokes_of_a_mouse_are_read(character: str, page: Page) -> None:
 
 
 @pytest.mark.browser
-def test_strokes_of_a_finger_are_read(page: Page) -> None:
+def test_touch_strokes_are_recognised(page: Page) -> None:
     page.touch(STROKES["H"])
     assert page.first() == {"H"}
 
 
 @pytest.mark.browser
-def test_answers_change_while_one_draws(page: Page) -> None:
+def test_answers_are_updated_while_drawing(page: Page) -> None:
     page.draw(STROKES["H"][:1])
     before = page.guesses("cnn")
     page.draw(STROKES["H"][1:])
@@ -339,7 +337,7 @@ def test_answers_change_while_one_draws(page: Page) -> None:
 
 @pytest.mark.browser
 @pytest.mark.parametrize("undo", ["z", "Control+z", "Backspace"])
-def test_a_key_takes_the_last_stroke_back(undo: str, page: Page) -> None:
+def test_a_key_undoes_the_last_stroke(undo: str, page: Page) -> None:
     page.draw(STROKES["7"] + [[(0.1, 0.9), (0.9, 0.9)]])
     page.page.keyboard.press(undo)
     page.settle()
@@ -370,25 +368,25 @@ def test_buttons_undo_and_clear(page: Page) -> None:
 
 
 @pytest.mark.browser
-def test_the_page_says_which_characters_exist(page: Page) -> None:
+def test_the_page_lists_the_characters(page: Page) -> None:
     texts = page.page.locator("#count, #classes, #merged").all_text_contents()
-    assert texts[0] == "47 characters exist for the models"
+    assert texts[0] == "47 characters are known to the models"
     assert texts[1].replace(" ", "") == CLASSES
-    assert "c i j k l m o p s u v w x y z are read as their capitals" in texts[2]
+    assert "c i j k l m o p s u v w x y z are recognised as capitals" in texts[2]
 
 
 @pytest.mark.browser
-def test_for_models_of_dark_pictures_one_draws_light_on_dark(
+def test_drawings_are_light_on_dark_for_models_of_dark_pictures(
     chromium: Any, models: dict[str, Fitted]
 ) -> None:
-    """And classes that are words are no characters."""
+    """Classes that are words are not called characters."""
     with serving({"cnn": of_pictures(models["cnn"], mean=0.2)}) as server:
         page = Page(chromium.new_page(), server.address)
         page.draw(STROKES["T"])
         texts = page.page.locator("h1, #count, #classes, #merged").all_text_contents()
-        assert texts[:2] == ["Draw a picture", "47 classes exist for the models"]
+        assert texts[:2] == ["Draw a picture", "47 classes are known to the models"]
         assert texts[2].startswith("thing 0, thing 1, ")
-        assert texts[3] == "They know no others."
+        assert texts[3] == ""
         assert page.guesses("cnn")[0].startswith("thing ")
         script = "() => [...document.querySelector('#seen').getContext('2d')"
         red = page.page.evaluate(
@@ -401,7 +399,7 @@ def test_for_models_of_dark_pictures_one_draws_light_on_dark(
 
 
 @pytest.mark.browser
-def test_a_dot_and_two_characters_are_said(page: Page) -> None:
+def test_a_dot_and_two_characters_are_reported(page: Page) -> None:
     page.draw([[(0.5, 0.5), (0.5, 0.5)]])
     assert page.note.startswith("no writing found")
     page.page.keyboard.press("Escape")
@@ -414,7 +412,7 @@ def test_a_dot_and_two_characters_are_said(page: Page) -> None:
 
 
 @pytest.mark.browser
-def test_the_page_asks_nobody_but_its_own_server(page: Page, server: Server) -> None:
+def test_the_page_only_contacts_its_own_server(page: Page, server: Server) -> None:
     page.draw(STROKES["T"])
     assert {url for url in page.asked if not url.startswith("data:")} == {
         server.address,
@@ -423,7 +421,7 @@ def test_the_page_asks_nobody_but_its_own_server(page: Page, server: Server) -> 
 
 
 @pytest.mark.browser
-def test_an_end_of_the_program_is_said(chromium: Any, models: dict[str, Fitted]) -> None:
+def test_the_page_reports_the_end_of_the_program(chromium: Any, models: dict[str, Fitted]) -> None:
     with Server(models, port=0) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()

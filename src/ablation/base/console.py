@@ -1,4 +1,4 @@
-"""What a person sees while a stage runs: progress, tables, and errors without a traceback."""
+"""Console output of stages: headlines, tables, and errors without a traceback."""
 
 import sys
 from collections.abc import Iterator
@@ -11,21 +11,21 @@ from ablation.base.errors import UserError, explain
 
 LOG_WIDTH = 80
 
-INTERRUPTED = 130  # the exit status that shells give a program that Ctrl-C ends
+INTERRUPTED = 130  # exit status that shells report after Ctrl-C
 
-_is_terminal = sys.stdout is not None and sys.stdout.isatty()  # None: it was closed before
+_is_terminal = sys.stdout is not None and sys.stdout.isatty()  # None: it is closed
 console = Console(width=None if _is_terminal else LOG_WIDTH, highlight=False)
 
 
 def announce(what: str, note: str) -> None:
-    """The headline of a stage, and what has to be said of the data set that it works on."""
+    """Print the headline of a stage, and the note about its data set."""
     console.rule(what)
     if note:
         console.print(note, style="italic")
 
 
 def narrow_table(first: str, *numbers: str, **words: JustifyMethod) -> Table:
-    """A table for 80 columns: a name on the left, then numbers, then columns of words."""
+    """A table that fits 80 columns: names on the left, then numbers, then text."""
     table = Table(first, box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
     for head in numbers:
         table.add_column(head, justify="right", no_wrap=True)
@@ -36,9 +36,9 @@ def narrow_table(first: str, *numbers: str, **words: JustifyMethod) -> Table:
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Mistakes that a person can mend end the program with their message alone.
+    """Exit with a message, without traceback, on errors that the user can fix.
 
-    So does what the system refuses, wherever it does: a missing file, a full disk.
+    These are `UserError`, and errors of the system, such as a missing file or a full disk.
     """
     try:
         yield

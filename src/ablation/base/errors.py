@@ -1,4 +1,4 @@
-"""Errors that the user can fix, and one-line messages for what the system refuses."""
+"""Errors that the user can fix, and one-line messages for errors of the system."""
 
 import errno
 import reprlib
@@ -6,7 +6,7 @@ from pathlib import Path
 
 AGAIN = "run `dvc repro` again, finished trials are kept"
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-# What to do when the system refuses a file; other errors keep the system's message alone.
+# Remedies by error code; other errors have the system's message alone.
 REMEDIES = {
     errno.ENOENT: "run from the repository's root; `dvc repro` writes the inputs of a stage",
     errno.EACCES: "change its permissions (chmod, chown)",
@@ -17,12 +17,12 @@ REMEDIES = {
     errno.EEXIST: "name a folder, or move the file away",
     errno.ENAMETOOLONG: "use a shorter name",
 }
-# Messages of libraries without an exception of their own for it: torch, CUDA, the dynamic loader.
+# Parts of messages of libraries that raise general exceptions: torch, CUDA, the dynamic loader.
 NO_MEMORY = ("allocate memory", "out of memory", "start new thread", "failed to map segment")
 
-# How a file starts that Git LFS has put in place of another one, and what is said of it.
+# The first bytes of a Git LFS pointer file, and the message for one.
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
-NOT_FETCHED = "a pointer of Git LFS, not what it points to; `git lfs pull` fetches that"
+NOT_FETCHED = "a Git LFS pointer instead of the file; run `git lfs pull` to fetch it"
 
 _brief = reprlib.Repr()
 _brief.maxlevel = 4
@@ -35,7 +35,7 @@ class UserError(ValueError):
 
 
 def explain(error: BaseException) -> str | None:
-    """What the system refused and the remedy, on one line; None for any other kind of error."""
+    """Describe an error of the system and its remedy on one line; None for other errors."""
     if isinstance(error, OSError):
         return refused(error)
     said = str(error).strip().partition("\n")[0]
@@ -48,9 +48,9 @@ def explain(error: BaseException) -> str | None:
 
 
 def refused(error: OSError, place: object = None) -> str:
-    """What the system refused, on one line: the file, the reason and the remedy.
+    """Describe an OSError on one line: the file, the reason and the remedy.
 
-    place: how to name the file; by default as in the error.
+    place: the name of the file; by default that in the error.
     """
     named = place if place is not None else error.filename
     why = error.strerror or one_line(error)
@@ -62,7 +62,7 @@ def refused(error: OSError, place: object = None) -> str:
 
 
 def shown(found: object) -> str:
-    """The repr of a value; of a long one, only its two ends."""
+    """The repr of a value, shortened in the middle if it is long."""
     try:
         return _brief.repr(found)
     except ValueError:  # an integer of more digits than Python converts

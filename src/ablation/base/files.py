@@ -144,7 +144,9 @@ def _open_unfinished(path: Path) -> tuple[Path, BinaryIO]:
 
 
 def _not_written(path: Path, what: str) -> UserError:
-    return UserError(f"{path}: not as a stage wrote it ({what}); `dvc repro` makes it again")
+    return UserError(
+        f"{path}: not in the format that a stage writes ({what}); `dvc repro` recreates it"
+    )
 
 
 def _is_missing(value: Any) -> bool:

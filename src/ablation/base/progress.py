@@ -1,4 +1,4 @@
-"""How far something has come: a bar on a terminal, a line now and then in a log."""
+"""Progress reports: a bar on a terminal, occasional lines in a log."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -24,10 +24,10 @@ SECONDS_BETWEEN_LINES = 30
 
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Callable[[int, int], None]]:
-    """Show how much of a total is done; nothing, where there is nothing to do.
+    """Show progress; nothing is shown if the total is 0.
 
     Yields:
-        a function to call with what is done and the total, which may have changed.
+        A function to call with the number of items done and the total, which may change.
     """
     if not total:
         yield lambda _done, _total: None
@@ -44,7 +44,7 @@ def progress(what: str, total: int) -> Iterator[Callable[[int, int], None]]:
 
 
 def track(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
-    """Pass the items on, and show how many of them have been."""
+    """Iterate over items and show progress."""
     with progress(what, total) as update:
         for done, item in enumerate(items, start=1):
             yield item

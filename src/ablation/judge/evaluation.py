@@ -1,9 +1,9 @@
-"""How good fitted models are on the test set, and how two of them differ.
+"""Evaluation of fitted models on the test set, and comparison of two of them.
 
-Every function is pure: arrays or tables in, numbers or the tables of `plots/` out. Characters stand
-for themselves (`"q"`), not for their index; shares and rates are fractions.
+All functions are pure: arrays or tables in, numbers or the tables of `plots/` out. Classes are
+given by name (`"q"`), not by index; shares and rates are fractions.
 
-Libraries that take long to import are imported where they are used: `ablation diff` uses none.
+Slow libraries are imported where they are used, because `ablation diff` needs none of them.
 """
 
 import math
@@ -17,20 +17,20 @@ import scipy.special
 from numpy.typing import ArrayLike, NDArray
 
 CONFIDENCE = 0.95
-PART = (1 + CONFIDENCE) / 2  # of a distribution that lies below an interval's upper end
+PART = (1 + CONFIDENCE) / 2  # quantile of an interval's upper end
 NORMAL = float(scipy.special.ndtri(PART))
 
-FINAL = "final"  # what tables call the final recipe
+FINAL = "final"  # name of the final recipe in tables
 
-# Guo et al., "On Calibration of Modern Neural Networks" (2017), count in fifteen bins.
+# As in Guo et al., "On Calibration of Modern Neural Networks" (2017).
 CALIBRATION_BINS = 15
 
 
 def accuracy_interval(correct: ArrayLike) -> tuple[float, float]:
-    """Wilson's 95 % interval for an accuracy, which stays inside [0, 1] where others do not.
+    """Wilson's 95 % interval for an accuracy, which never exceeds [0, 1].
 
     Args:
-        correct: (n,) bool, whether each prediction was right.
+        correct: (n,) bool, whether each prediction was correct.
 
     Source:
         Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", 1927.
@@ -58,11 +58,11 @@ def class_report(actual: ArrayLike, predicted: ArrayLike, classes: ArrayLike) ->
 
     Args:
         actual, predicted: (n,) characters.
-        classes: (k,) every character that there is, in label order.
+        classes: (k,) all characters, in label order.
 
     Returns:
-        k rows: class, precision, recall, f1, support (number of true characters). A rate without
-        anything to count, such as the precision of a class that was never predicted, is 0.
+        k rows: class, precision, recall, f1, support (number of true characters). Undefined
+        rates, such as the precision of a class that was never predicted, are 0.
 
     Raises:
         ValueError: a character that is not one of the classes.
@@ -71,8 +71,8 @@ def class_report(actual: ArrayLike, predicted: ArrayLike, classes: ArrayLike) ->
 
     truth, guess = _aligned(actual=actual, predicted=predicted)
     labels = np.asarray(classes)
-    if strangers := sorted({*truth.tolist(), *guess.tolist()} - {*labels.tolist()}):
-        raise ValueError(f"characters {strangers} are not among the classes {labels.tolist()}.")
+    if unknown := sorted({*truth.tolist(), *guess.tolist()} - {*labels.tolist()}):
+        raise ValueError(f"characters {unknown} are not among the classes {labels.tolist()}.")
     precision, recall, f1, support = precision_recall_fscore_support(
         truth, guess, labels=labels, zero_division=0
     )
@@ -82,20 +82,20 @@ def class_report(actual: ArrayLike, predicted: ArrayLike, classes: ArrayLike) ->
 
 
 def macro_averages(report: pd.DataFrame) -> dict[str, float]:
-    """Precision, recall and f1 averaged over classes, each class counting the same.
+    """Precision, recall and f1 averaged over classes, with equal weights.
 
     Args:
-        report: what `class_report` returns.
+        report: the result of `class_report`.
     """
     return {name: float(report[name].mean()) for name in ("precision", "recall", "f1")}
 
 
 def most_confused(actual: ArrayLike, predicted: ArrayLike, count: int = 10) -> pd.DataFrame:
-    """The pairs of characters that are taken for each other most often, either way round.
+    """The pairs of characters that are confused most often, in either direction.
 
     Args:
         actual, predicted: (n,) characters.
-        count: number of pairs at most; pairs that never occur are not listed.
+        count: maximum number of pairs; pairs that never occur are not listed.
 
     Returns:
         first, second (`first` sorts before `second`), errors, share_of_errors (of all errors); most
@@ -114,16 +114,16 @@ def most_confused(actual: ArrayLike, predicted: ArrayLike, count: int = 10) -> p
 def look_alike_errors(
     actual: ArrayLike, predicted: ArrayLike, look_alikes: Mapping[str, str]
 ) -> pd.DataFrame:
-    """How many errors are characters that nobody could tell apart out of context.
+    """Count errors between characters that cannot be told apart without context.
 
     Args:
         actual, predicted: (n,) characters.
         look_alikes: name of a group to its characters; no character is in two groups.
 
     Returns:
-        group, errors, share_of_errors (of all errors; 0 where there are none): a row for each
-        group and a last row `all`, their sum. An error counts where both the true and the
-        predicted character are of one group.
+        group, errors, share_of_errors (of all errors; 0 if there are none): one row per
+        group, and their sum in the last row, `all`. An error counts if the true and the predicted
+        character are in the same group.
     """
     truth, guess = _aligned(actual=actual, predicted=predicted)
     wrong = truth != guess
@@ -138,25 +138,25 @@ def look_alike_errors(
 
 
 def reliability_curve(correct: ArrayLike, confidence: ArrayLike) -> pd.DataFrame:
-    """Accuracy against confidence: a calibrated model that says 0.8 is right in 80 % of cases.
+    """Accuracy against confidence; they are equal for a calibrated model.
 
     Args:
-        correct: (n,) bool, whether each prediction was right.
-        confidence: (n,) probability that the model gave to its prediction.
+        correct: (n,) bool, whether each prediction was correct.
+        confidence: (n,) predicted probability of the prediction.
 
     Returns:
-        confidence (mean), accuracy, count of each of `CALIBRATION_BINS` equally wide bins that has
-        any prediction, least confident first.
+        confidence (mean), accuracy and count of each non-empty bin of `CALIBRATION_BINS` equally
+        wide ones, in ascending order of confidence.
     """
     from sklearn.calibration import calibration_curve
 
     right, probability = _aligned(correct=correct, confidence=confidence)
     if not ((probability >= 0) & (probability <= 1)).all():
-        raise ValueError("confidence must lie in [0, 1]: it is the probability of the prediction.")
+        raise ValueError("confidence must be in [0, 1]: it is the probability of the prediction.")
     accuracy, mean_confidence = calibration_curve(
         right.astype(int), probability, n_bins=CALIBRATION_BINS
     )
-    # calibration_curve does not tell its bins' sizes; its edges belong to the bin below, as here.
+    # calibration_curve does not return the counts. Like its bins, these include their upper edge.
     edges = np.linspace(0, 1, CALIBRATION_BINS + 1)
     counts = np.bincount(np.searchsorted(edges[1:-1], probability))
     return pd.DataFrame(
@@ -165,10 +165,10 @@ def reliability_curve(correct: ArrayLike, confidence: ArrayLike) -> pd.DataFrame
 
 
 def calibration_error(curve: pd.DataFrame) -> float:
-    """Expected calibration error: how far confidence is from accuracy, over all predictions.
+    """Expected calibration error: mean absolute difference of confidence and accuracy.
 
     Args:
-        curve: what `reliability_curve` returns.
+        curve: the result of `reliability_curve`.
 
     Source:
         Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, equation 3.
@@ -211,16 +211,16 @@ def probability_scores(
 
 
 def mcnemar(first_correct: ArrayLike, second_correct: ArrayLike) -> float:
-    """McNemar's exact two-sided p that two models are equally often right on the same characters.
+    """McNemar's exact test, two-sided, of whether two models are equally accurate.
 
-    Only characters that one model got right and the other wrong say anything: were the models
-    equal, each of these would be a fair coin.
+    It uses the characters that only one of the models classifies correctly: for equal models, each
+    of these is a fair coin toss.
 
     Args:
         first_correct, second_correct: (n,) bool, on the same characters.
 
     Returns:
-        p in (0, 1]; 1 where the models never disagree.
+        The p-value in (0, 1]; 1 if the models never disagree.
 
     Source:
         McNemar, "Note on the sampling error of the difference between correlated proportions",
@@ -236,7 +236,7 @@ def mcnemar(first_correct: ArrayLike, second_correct: ArrayLike) -> float:
 
 
 def accuracy_difference(first_correct: ArrayLike, second_correct: ArrayLike) -> float:
-    """How much more accurate the second of two models is: second minus first.
+    """Difference in accuracy of two models: second minus first.
 
     Args:
         first_correct, second_correct: (n,) bool, on the same characters.
@@ -245,53 +245,53 @@ def accuracy_difference(first_correct: ArrayLike, second_correct: ArrayLike) -> 
     return (int(second.sum()) - int(first.sum())) / len(first)
 
 
-def fits_of(right: pd.DataFrame, recipe: str) -> list[NDArray[np.bool_]]:
-    """What each fit of a recipe read right, from the table of all fits.
+def fits_of(correct: pd.DataFrame, recipe: str) -> list[NDArray[np.bool_]]:
+    """Correctness of each fit of a recipe, from the table of all fits.
 
     Args:
-        right: one row a test character, one column a fit: the recipe's name and the seed's number,
-            such as `final 1`.
+        correct: one row per test character, one column per fit: the name of the recipe and the
+            number of the seed, such as `final 1`.
         recipe: its name.
     """
-    columns = [name for name in right if name.rpartition(" ")[0] == recipe]
-    return [right[name].to_numpy(dtype=bool) for name in columns]
+    columns = [name for name in correct if name.rpartition(" ")[0] == recipe]
+    return [correct[name].to_numpy(dtype=bool) for name in columns]
 
 
 def recipe_difference(
     first_correct: Sequence[ArrayLike], second_correct: Sequence[ArrayLike]
 ) -> tuple[float, float, float]:
-    """How much more accurate the second of two recipes is, whoever is fitted and tested.
+    """Difference in accuracy of two recipes, for random seeds and test characters.
 
-    Two kinds of luck move the mean over a recipe's fits: that of the seeds and that of the test
-    characters, which all fits share. The squared standard error of the difference is
+    The mean accuracy over a recipe's fits varies with the seeds and with the test characters, which
+    all fits share. The squared standard error of the difference is
 
         F_1 + F_2 + max(C - E_1 - E_2, 0)
 
-    where F is the variance of a recipe's accuracies between its fits over their number, C that of
-    the characters' differences (of the shares of fits that read them) over the number of
-    characters, and E is what F and C both count: the variance that fits and characters leave of
-    right and wrong, over the number of both. Its degrees of freedom are (squared error)^2 over the
-    sum of F^2 / (fits - 1). One fit says nothing about the luck of seeds: then the interval holds
-    that of the characters alone.
+    where F is the variance of a recipe's accuracies between fits, divided by their number; C is the
+    variance between characters of the difference in the share of fits that are correct, divided by
+    the number of characters; and E, included in both F and C, is the residual variance of
+    correctness after removing the effects of fits and characters, divided by the number of both.
+    The degrees of freedom are (squared error)^2 over the sum of F^2 / (fits - 1). With a single
+    fit, the variation of seeds is unknown, and the interval covers that of the characters alone.
 
     Args:
-        first_correct, second_correct: for each fit (n,) bool, on the same characters.
+        first_correct, second_correct: (n,) bool for each fit, on the same characters.
 
     Returns:
-        (difference, low, high): second minus first, and the 95 % interval. It is no narrower than
-        the disagreements that the difference takes allow, one character at least.
+        (difference, low, high): second minus first, and the 95 % interval. The interval is never
+        narrower than that of the fewest disagreements that give this difference, at least one.
 
     Source:
         Dorfman, Berbaum & Metz, "Receiver Operating Characteristic Rating Analysis", Investigative
         Radiology 27, 1992, and Hillis, "A Marginal-Mean ANOVA Approach for Analyzing Multireader
         Multicase Radiological Imaging Data", Statistics in Medicine 33, 2014: readers, here the
-        fits, that are nested in a method and crossed with cases.
+        fits, nested in a method and crossed with cases.
     """
     names = [f"fit {n} correct" for n in range(len(first_correct) + len(second_correct))]
-    everyone = _aligned(**dict(zip(names, [*first_correct, *second_correct], strict=True)))
+    together = _aligned(**dict(zip(names, [*first_correct, *second_correct], strict=True)))
     tables = [
         np.array(some, float)
-        for some in (everyone[: len(first_correct)], everyone[len(first_correct) :])
+        for some in (together[: len(first_correct)], together[len(first_correct) :])
     ]
     characters = tables[0].shape[1]
     first, second = (table.mean(0) for table in tables)
@@ -300,8 +300,8 @@ def recipe_difference(
     of_characters = (second - first).var(ddof=1) / characters if characters > 1 else 0.0
     square = of_fits.sum() + max(of_characters - both.sum(), 0.0)
     fits = np.array([len(table) for table in tables])
-    unsure = (of_fits**2 / np.maximum(fits - 1, 1)).sum()
-    freedom = square**2 / unsure if unsure > 0 else math.inf
+    squares = (of_fits**2 / np.maximum(fits - 1, 1)).sum()
+    freedom = square**2 / squares if squares > 0 else math.inf
     differ = np.clip(abs(difference), 1 / characters, 1 - 1 / characters)
     least = math.sqrt(differ * (1 - differ) / characters / fits.min())
     quantile = scipy.special.stdtrit(freedom, PART) if math.isfinite(freedom) else NORMAL
@@ -310,13 +310,13 @@ def recipe_difference(
 
 
 def agreement(correct: Mapping[str, ArrayLike]) -> pd.DataFrame:
-    """Where all models are right, some of them, or none.
+    """How often all models, some of them, or none are correct.
 
     Args:
-        correct: model to (n,) bool, whether it was right, on the same characters for all.
+        correct: model to (n,) bool, whether it was correct, on the same characters for all.
 
     Returns:
-        outcome, count, share: a row for each set of models that can be right, all first.
+        outcome, count, share: one row for each subset of models that are correct, all first.
     """
     names = list(correct)
     right = np.stack(_aligned(**{f"{name}_correct": each for name, each in correct.items()}))
@@ -328,20 +328,20 @@ def agreement(correct: Mapping[str, ArrayLike]) -> pd.DataFrame:
 
 
 def recalls(reports: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Share of each class's characters that each model recognises.
+    """Recall of each class by each model.
 
     Args:
-        reports: model to what `class_report` returns, for the same classes.
+        reports: model to the result of `class_report`, for the same classes.
 
     Returns:
-        class, then a column for each model, in the order of the reports.
+        class, then one column per model, in the order of the reports.
 
     Raises:
-        ValueError: reports on different classes.
+        ValueError: the reports have different classes.
     """
     classes = [report["class"].tolist() for report in reports.values()]
     if any(each != classes[0] for each in classes):
-        raise ValueError("the reports must list the same classes in the same order.")
+        raise ValueError("the reports must have the same classes in the same order.")
     columns = {model: report["recall"].to_numpy() for model, report in reports.items()}
     return pd.DataFrame({"class": classes[0], **columns})
 
@@ -367,13 +367,15 @@ def _outcome(names: list[str], pattern: tuple[bool, ...]) -> str:
 
 
 def _aligned(**columns: ArrayLike) -> list[NDArray[Any]]:
-    """The columns as arrays, checked to be (n,) with the same n > 0; `*correct` must be bool."""
+    """Convert columns to arrays, and check that they are (n,), n > 0, and `*correct` are bool."""
     arrays = {name: np.asarray(column) for name, column in columns.items()}
     shapes = {name: array.shape for name, array in arrays.items()}
     shape, *others = shapes.values()
     if len(shape) != 1 or shape[0] == 0 or any(other != shape for other in others):
-        raise ValueError(f"need one or more values, as many of each, in flat arrays; got {shapes}.")
+        raise ValueError(
+            f"expected one-dimensional arrays of the same length, not empty; got {shapes}."
+        )
     for name, array in arrays.items():
         if name.endswith("correct") and array.dtype != bool:
-            raise ValueError(f"{name} must be bool, one value a character; got {array.dtype}.")
+            raise ValueError(f"{name} must be bool, one value per character; got {array.dtype}.")
     return list(arrays.values())

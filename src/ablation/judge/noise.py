@@ -1,14 +1,14 @@
-"""How much of a difference between scores can be chance.
+"""Estimates the noise of differences between scores.
 
-All contenders of a stage run on the same repeats, so what moves a repeat up or down moves them all:
-what is left of the table contender x repeat, once both means are taken out, is noise. Every number
-of the study is a *contrast* of such a table, a weighted sum of contenders whose weights add up to
-zero: a gain, a technique's Shapley value, an interaction. Its noise is learnt from the contrast's
-own repeats and from all the other contenders.
+All contenders of a stage run on the same repeats, so a repeat's effect is common to all of them.
+The residuals of the table contender x repeat, without the means of both, are the noise. Every
+result of the study is a *contrast* of such a table, a weighted sum of contenders whose weights add
+up to zero: a gain, a technique's Shapley value, an interaction. Its noise is estimated from the
+contrast's own repeats and from all other contenders.
 
-A score is the share of some characters that are read right, so it moves in steps, and few repeats
-may agree to the last character. No noise counts as less than a step (`step_variance`), and no gain
-as surer than the disagreements that it takes allow (`least_variance`).
+A score is a share of a number of characters, so it is discrete, and the scores of a few repeats may
+be equal. The variance of the noise is therefore at least that of one step (`step_variance`), and
+that of a gain is at least that of the disagreements that it implies (`least_variance`).
 """
 
 import functools
@@ -25,29 +25,29 @@ Bools = NDArray[np.bool_]
 
 CONFIDENCE = 0.95
 
-# What the others tell about a contrast's noise counts as this many degrees of freedom at most, as
-# if contenders' spreads differed by a fifth. Those of the study in git differ by no more than
-# chance makes them; with spreads that differ by 30 % intervals still hold the truth in 95 %.
+# Upper bound on the degrees of freedom of the noise estimated from other contenders. It corresponds
+# to spreads that differ by a fifth between contenders. Those of the committed study differ no more
+# than by chance; with spreads that differ by 30 %, intervals still have a coverage of 95 %.
 TRUST = 24.0
 
-# How often a stage of equally noisy contenders may call one of them out of line.
+# Probability that any of a stage's contenders is called an outlier if all are equally noisy.
 FALSE_ALARMS = 0.001
 
-# Means of the same scores in another order differ by some 1e-17: less than this is no difference.
+# Smaller differences are rounding: means of the same scores in another order differ by about 1e-17.
 SAME = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
 class Noise:
-    """What a table of scores tells about chance; leading axes are separate tables.
+    """The noise of a table of scores; leading axes are separate tables.
 
     Attributes:
         steps: (..., contenders, repeats - 1) each score minus the mean of those before it, scaled
-            to the variance of one score; nan where not run. Independent of the contender's mean.
-        in_line: (..., contenders) whose noise is of a size with the others'; the rest keep their
-            own to themselves.
-        total: (...) squares of the in-line contenders' steps, around each step's mean.
-        freedom: (...) degrees of freedom of `total`; 0 where nothing is known about noise.
+            to the variance of one score; nan if not run. Independent of the contender's mean.
+        in_line: (..., contenders) False for outliers, whose noise is larger than the others'; it
+            is used for their own contrasts only.
+        total: (...) sum of squares of the in-line contenders' steps, around each step's mean.
+        freedom: (...) degrees of freedom of `total`; 0 if the noise is unknown.
         characters: number of characters that a score is a share of.
     """
 
@@ -59,19 +59,19 @@ class Noise:
 
     @property
     def variance(self) -> Floats:
-        """(...) variance of one score that the in-line contenders share; nan where unknown."""
+        """(...) variance of one score of the in-line contenders; nan if unknown."""
         return _ratio(self.total, self.freedom)
 
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """A contrast's mean over the repeats, and how sure it is.
+    """A contrast's mean over the repeats, and its standard error.
 
     Attributes:
         gain: (..., contrasts) in the unit of the scores.
-        error: its standard error; nan where nothing is known about noise.
+        error: its standard error; nan if the noise is unknown.
         freedom: degrees of freedom of the error.
-        least: the standard error that counting characters makes, known for sure.
+        least: lower bound of the standard error, because scores are counts of characters.
     """
 
     gain: Floats
@@ -80,7 +80,7 @@ class Estimate:
     least: Floats | float = 0.0
 
     def interval(self) -> tuple[Floats, Floats]:
-        """Two-sided, at `CONFIDENCE`; nan where the error is."""
+        """Two-sided interval at `CONFIDENCE`; nan if the error is."""
         part = (1 + CONFIDENCE) / 2
         reach = scipy.special.stdtrit(self.freedom, part) * self.error
         reach = np.maximum(reach, scipy.special.ndtri(part) * self.least)
@@ -98,7 +98,7 @@ class Estimate:
         return worse, np.maximum(1 - worse - better, 0.0), better
 
     def _chance_above(self, distance: Floats) -> Floats:
-        """That the error exceeds it, by the wider of the two distributions that `interval` has."""
+        """Tail probability, by the wider of the two distributions that `interval` uses."""
         learnt = scipy.special.stdtr(self.freedom, -distance / np.maximum(self.error, SAME))
         counted = scipy.special.ndtr(-distance / np.maximum(self.least, SAME))
         wider: Floats = np.where(np.abs(counted - 0.5) < np.abs(learnt - 0.5), counted, learnt)
@@ -106,17 +106,17 @@ class Estimate:
 
 
 def measure_noise(scores: Floats, able: Bools | None = None, characters: float = math.inf) -> Noise:
-    """The noise of a table of scores, and who is in line with it.
+    """Estimate the noise of a table of scores, and find outliers.
 
     Args:
         scores: (..., contenders, repeats); nan from the first repeat on that was not run.
-        able: (..., contenders) False for those that failed; they tell nothing about noise.
-        characters: number of characters that a score is a share of; infinite for numbers that
-            are no counts.
+        able: (..., contenders) False for those that failed, which are excluded.
+        characters: number of characters that a score is a share of; infinite for continuous
+            scores.
     """
     steps = _steps(scores)
     able = np.ones(steps.shape[:-1], bool) if able is None else able
-    in_line = able & ~_out_of_line(steps, able, step_variance(characters))
+    in_line = able & ~_outliers(steps, able, step_variance(characters))
     deviations, counts = _deviations(steps, in_line)
     return Noise(
         steps=steps,
@@ -128,17 +128,18 @@ def measure_noise(scores: Floats, able: Bools | None = None, characters: float =
 
 
 def step_variance(characters: float) -> float:
-    """Variance of one score where two of them differ by one character more or less."""
+    """Variance of one score if two scores differ by one character."""
     return 1 / (2 * characters**2)
 
 
 def least_variance(gain: Floats, characters: float, val_to_train: float) -> Floats:
-    """Variance, over the repeats, of one of two scores, as small as their difference allows.
+    """Lower bound of one score's variance over the repeats, given the difference of two scores.
 
-    Contenders whose scores differ by a gain g disagree on a share |g| of the characters or more.
-    Were it no more, the difference of n characters would have the variance |g| (1 - |g|) / n, and
-    one score half of it. Splits share characters, so repeats show n_train / (n_train + n_val) of
-    this. Equal scores may hide one character: |g| counts as 1/n at least.
+    Contenders whose scores differ by a gain g disagree on at least a share |g| of the characters.
+    With exactly this share, the difference over n characters has the variance |g| (1 - |g|) / n, of
+    which each score contributes half. Splits share characters, so repeats show
+    n_train / (n_train + n_val) of it. |g| is taken as at least 1/n, because equal scores may differ
+    by less than one character.
 
     Args:
         gain: (...) difference of two scores.
@@ -157,15 +158,15 @@ def least_variance(gain: Floats, characters: float, val_to_train: float) -> Floa
 def estimate(scores: Floats, weights: Floats, noise: Noise, val_to_train: float) -> Estimate:
     """Contrasts of a table of scores, over repeats that share training data.
 
-    The squares of a contrast's own steps and those that the rest of the table leaves are two
-    estimates of one variance. They are averaged by their degrees of freedom, the rest's cut down
-    towards `TRUST`; a contrast of contenders that are out of line uses its own alone.
+    The contrast's own steps and the rest of the table give two estimates of the same variance. They
+    are averaged with their degrees of freedom as weights, those of the rest limited by `TRUST`. A
+    contrast that includes outliers uses its own steps alone.
 
     Args:
         scores: (..., contenders, repeats); each contrast uses the repeats that all of its
             contenders ran.
         weights: (contrasts, contenders), each row adding up to zero.
-        noise: what `measure_noise` says of the scores.
+        noise: the result of `measure_noise` for the scores.
         val_to_train: size of a repeat's validation part over its training part.
 
     Source:
@@ -198,7 +199,7 @@ def estimate(scores: Floats, weights: Floats, noise: Noise, val_to_train: float)
 
 
 def against_first(contenders: int) -> Floats:
-    """(contenders, contenders) weights of every contender's gain over the first."""
+    """(contenders, contenders) weights of each contender's gain over the first."""
     weights = np.eye(contenders)
     weights[:, 0] -= 1
     return weights
@@ -207,7 +208,7 @@ def against_first(contenders: int) -> Floats:
 def corrected_interval(
     gains: Floats, val_to_train: float, confidence: float
 ) -> tuple[float, float]:
-    """Interval for the mean paired gain of two contenders with nobody else to learn noise from.
+    """Interval for the mean paired gain of two contenders, from their own scores alone.
 
     Args:
         gains: (repeats,) score of one contender minus score of the other, per repeat.
@@ -215,7 +216,7 @@ def corrected_interval(
         confidence: two-sided, in (0, 1).
 
     Returns:
-        (low, high); infinite for a single repeat, which says nothing about noise.
+        (low, high); infinite for a single repeat, of which the noise is unknown.
 
     Source:
         Nadeau & Bengio, "Inference for the Generalization Error", Machine Learning 52, 2003.
@@ -231,16 +232,16 @@ def corrected_interval(
 
 @functools.lru_cache(maxsize=4096)
 def dunnett_bound(rivals: int, freedom: float, risk: float) -> float:
-    """What the best of many equal rivals' gains over one incumbent exceeds with this probability.
+    """Upper quantile of the largest gain over an incumbent if all rivals equal it.
 
     Args:
-        rivals: number of contenders that are compared with the same incumbent; all have run the
-            same number of repeats. For one it is the one-sided quantile of Student's t.
+        rivals: number of contenders compared with the incumbent, all on the same number of
+            repeats. For one, the bound is the one-sided quantile of Student's t.
         freedom: degrees of freedom of the noise, above 0.
         risk: probability that the largest gain exceeds the bound, in (0, 1).
 
     Returns:
-        the bound, in standard errors of a gain.
+        The bound, in standard errors of a gain.
 
     Source:
         Dunnett, "A Multiple Comparison Procedure for Comparing Several Treatments with a Control",
@@ -262,7 +263,7 @@ def dunnett_bound(rivals: int, freedom: float, risk: float) -> float:
     spread_weight = node_weight * np.exp(log_density - log_density.max())
     spread_weight = spread_weight / spread_weight.sum()
 
-    # One comparison is exceeded less often; as many as there are, each at its share, more often.
+    # Lower bound: a single comparison. Upper bound: Bonferroni.
     low = float(scipy.special.stdtrit(freedom, 1 - risk))
     high = float(scipy.special.stdtrit(freedom, 1 - risk / rivals))
     while high - low > 1e-5:
@@ -272,7 +273,7 @@ def dunnett_bound(rivals: int, freedom: float, risk: float) -> float:
 
 
 def dunnett_bounds(rivals: ArrayLike, freedom: ArrayLike, risk: float) -> Floats:
-    """`dunnett_bound` of many; never below 0, and nan where there is no rival or no freedom."""
+    """Vectorised `dunnett_bound`, at least 0; nan without rivals or degrees of freedom."""
     count, free = np.broadcast_arrays(np.asarray(rivals, float), np.asarray(freedom, float))
     pairs, places = np.unique(np.stack([count.ravel(), free.ravel()]), axis=1, return_inverse=True)
     bounds = [
@@ -292,44 +293,44 @@ def _steps(scores: Floats) -> Floats:
 
 
 def _deviations(steps: Floats, among: Bools) -> tuple[Floats, NDArray[np.int_]]:
-    """Steps minus their mean over contenders, 0 where not run; (..., steps) number of them."""
+    """Steps minus their mean over contenders, 0 if not run; and (..., steps) their number."""
     used = among[..., None] & ~np.isnan(steps)
     counts = used.sum(-2)
     means = np.where(used, steps, 0).sum(-2) / np.maximum(counts, 1)
     return np.where(used, steps - means[..., None, :], 0.0), counts
 
 
-def _out_of_line(steps: Floats, able: Bools, step: float) -> Bools:
-    """Whose noise is too large to be of one kind with the others', which is a step at least.
+def _outliers(steps: Floats, able: Bools, step: float) -> Bools:
+    """Find contenders whose noise is larger than the others', which is at least `step`.
 
-    The worst contender is taken out, then the worst of the rest, and so on while a majority stays;
-    all up to the last that stood out count, lest two of a kind hide each other.
+    The noisiest contender is removed, then the noisiest of the rest, and so on while a majority
+    remains. All up to the last significant one are outliers, so that two cannot mask each other.
 
     Source:
         Rosner, "Percentage Points for a Generalized ESD Many-Outlier Procedure", 1983.
     """
-    kept, out = able.copy(), np.zeros_like(able)
+    kept, outliers = able.copy(), np.zeros_like(able)
     majority = able.sum(-1, keepdims=True) / 2
     for _ in range((able.shape[-1] - 1) // 2):
-        chance = _chance_of_noise(steps, kept, step)
+        chance = _noise_p_value(steps, kept, step)
         worst = chance.argmin(-1)[..., None]
         least = np.take_along_axis(chance, worst, -1)
         taken = (least < 1) & (kept.sum(-1, keepdims=True) - 1 > majority)
         np.put_along_axis(kept, worst, np.take_along_axis(kept, worst, -1) & ~taken, -1)
-        stood_out = taken & (least < FALSE_ALARMS / able.shape[-1])
-        out = np.where(stood_out, able & ~kept, out)
-    return out
+        significant = taken & (least < FALSE_ALARMS / able.shape[-1])
+        outliers = np.where(significant, able & ~kept, outliers)
+    return outliers
 
 
-def _chance_of_noise(steps: Floats, among: Bools, step: float = 0.0) -> Floats:
-    """(..., contenders) p that noise as large is of one kind with the others'; 1 where unknown.
+def _noise_p_value(steps: Floats, among: Bools, step: float = 0.0) -> Floats:
+    """(..., contenders) p-value of each one's noise being the others'; 1 if unknown.
 
-    step: the variance that the others have at least.
+    step: lower bound of the others' variance.
     """
     deviations, counts = _deviations(steps, among)
     squares = deviations**2
     present = among[..., None] & ~np.isnan(steps) & (counts > 1)[..., None, :]
-    # What the squares lose when a contender goes is its distance from the mean of the others.
+    # Decrease of the sum of squares when the contender is removed.
     loss = (squares * _ratio(counts, np.maximum(counts - 1, 1))[..., None, :]).sum(-1)
     freedom = present.sum(-1)
     rest = np.maximum(squares.sum((-1, -2))[..., None] - loss, 0)
@@ -341,13 +342,13 @@ def _chance_of_noise(steps: Floats, among: Bools, step: float = 0.0) -> Floats:
 
 
 def _weighed(weights: Floats, table: Floats) -> Floats:
-    """(..., contrasts, columns) sums of the table's rows; nan where a row that counts is nan."""
+    """(..., contrasts, columns) weighted sums of rows; nan if a row with weight is nan."""
     missing = (weights != 0).astype(float) @ np.isnan(table)
     return np.where(missing > 0, np.nan, weights @ np.nan_to_num(table))
 
 
 def _ratio(above: Any, below: Any) -> Floats:
-    """The quotient; infinite or nan where `below` is 0."""
+    """The quotient; infinite or nan if `below` is 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         quotient: Floats = np.divide(above, below, dtype=float)
     return quotient

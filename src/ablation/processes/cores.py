@@ -1,4 +1,4 @@
-"""How many cores this process may use: those it is bound to, or what a container's quota grants."""
+"""The number of cores available to this process, by its affinity and its container's quota."""
 
 import math
 import os
@@ -9,19 +9,19 @@ PROCESS = Path("/proc/self")
 
 
 def cores() -> int:
-    """Cores that this process may use, at least 1; a quota of a part of one counts as one more."""
+    """Number of cores available to this process, at least 1; fractional quotas are rounded up."""
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max(1, math.ceil(min(bound or 1, quota())))
 
 
 def quota(process: Path = PROCESS) -> float:
-    """Cores' worth of processor time that control groups grant a process; inf without a limit.
+    """CPU quota of a process in cores, as set by its control groups; inf without a limit.
 
-    A limit holds for all groups below it, so the least counts: a container's is often above the
-    process' own group, where joblib and dask do not look.
+    A limit applies to all groups below it, so the smallest one counts. A container's limit is often
+    set above the process's own group, where joblib and dask do not look.
 
     Args:
-        process: its folder in /proc, which only Linux has.
+        process: its folder in /proc, which exists on Linux only.
 
     Source:
         cgroups(7), cgroup_namespaces(7), /proc/pid/mountinfo in proc(5).
@@ -35,7 +35,7 @@ def quota(process: Path = PROCESS) -> float:
 
 
 def _folders(groups: list[str], mounts: list[str]) -> Iterator[Path]:
-    """Of the control groups of processor time, of either version: the process' own to the root."""
+    """The CPU control groups (v1 or v2) from the process's own up to the root."""
     own: dict[str, Path] = {}
     for line in groups:
         _, controllers, path = line.split(":", 2)
@@ -48,7 +48,7 @@ def _folders(groups: list[str], mounts: list[str]) -> Iterator[Path]:
         root, place = before.split()[3:5]
         kind, _, options = after.split()
         if kind in own and (kind == "cgroup2" or "cpu" in options.split(",")):
-            # A container may see no more than its own group, as the root of all.
+            # A container may see its own group as the root.
             below = own[kind].relative_to(root) if own[kind].is_relative_to(root) else Path()
             yield from (Path(place, part) for part in (below, *below.parents))
 
@@ -60,5 +60,5 @@ def _granted(group: Path) -> float:
         else:
             limit, period = ((group / f"cpu.cfs_{of}_us").read_text() for of in ("quota", "period"))
         return int(limit) / int(period) if int(limit) > 0 else math.inf
-    except (OSError, ValueError):  # the uppermost group has no limit, and others may have "max"
+    except (OSError, ValueError):  # the root group has no limit, and others may have "max"
         return math.inf

@@ -1,18 +1,18 @@
-"""Python processes that start with libraries imported, forked from one that has imported them.
+"""Forks Python processes from a server that has already imported the libraries.
 
-A stage imports pandas, and its workers import torch and scikit-learn: seconds, in each of some
-thirty stages. One fork server for each `dvc repro` imports them once. It imports libraries alone:
-the project's own code is read anew by each process, so none runs older code than the files hold.
+Importing pandas in a stage, and torch and scikit-learn in its workers, takes seconds in each of
+some thirty stages. One fork server per `dvc repro` imports them once. It imports libraries only:
+each process imports the project's own code itself, so none runs outdated code.
 
-As a script, this file runs another one as a stage of dvc: `python fork_server.py stages/fit.py`.
-It needs neither site-packages nor the project for that, so that it starts in a few milliseconds.
+As a script, this file runs another one as a DVC stage: `python fork_server.py stages/fit.py`. It
+needs neither site-packages nor the project for that, so it starts in a few milliseconds.
 
-multiprocessing has a fork server too, but that one ends with the process that started it, which
-would be the first stage. This one serves a process above it, its owner: a dvc and all its stages.
+The fork server of multiprocessing ends with the process that started it, which would be the first
+stage. This one ends with its owner, an ancestor process: dvc, for all of its stages.
 
-Lifetimes: the server ends with its owner, a forked process with its server and with the process
-that asked for it, however these end. The server's address is an abstract socket, which leaves no
-file behind, and only processes of the same user get an answer.
+Lifetimes: the server ends with its owner; a forked process ends with its server and with the
+process that requested it, however these end. The server listens on an abstract socket, which leaves
+no file behind, and only serves processes of the same user.
 """
 
 import atexit
@@ -42,45 +42,44 @@ LIBRARIES = (
     *("torch", "safetensors.numpy", "sklearn.model_selection", "scipy.stats"),
     *("PIL.Image", "seaborn"),
 )
-# Libraries read them when they are imported. A process has one core, and a process with threads
-# must not fork.
+# Read by libraries at import. Each process has one core, and a process with threads must not fork.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-# Names the server to those that it has forked, and to the stages of a test.
+# Name of the server's socket, for forked processes and for the stages of tests.
 SERVER_VARIABLE = "ABLATION_FORK_SERVER"
-STAGE_VARIABLE = "DVC_STAGE"  # dvc gives it to what it starts, and does not have it itself
+STAGE_VARIABLE = "DVC_STAGE"  # set by dvc for its child processes, but not for itself
 LARGEST_MESSAGE = 2**20
 PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15  # of prctl(2)
 STANDARD_STREAMS = (0, 1, 2)
 
 
 class Process(Protocol):
-    """What `subprocess.Popen` and `ForkedProcess` have in common."""
+    """The common interface of `subprocess.Popen` and `ForkedProcess`."""
 
     pid: int
 
     def wait(self) -> int:
-        """Wait for its end; its exit status, or a signal's negative number."""
+        """Wait for it to end; returns its exit status, or the negative number of a signal."""
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill it."""
 
 
 class ForkedProcess:
-    """A process that a fork server has forked for this one."""
+    """A process forked by a fork server on request of this one."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self.pid = int(self._receive()["pid"])
 
     def wait(self) -> int:
-        """Wait for its end; its exit status, or a signal's negative number."""
+        """Wait for it to end; returns its exit status, or the negative number of a signal."""
         try:
             return int(self._receive()["status"])
         except EOFError:  # the server was killed, and its children with it
             return -signal.SIGKILL
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill it."""
         self._connection.close()
 
     def send_signal(self, number: int) -> None:
@@ -103,16 +102,16 @@ def start_python(
     interruptible: bool = True,
     search_path: Sequence[str] = (),
 ) -> Process:
-    """Start `python ARGUMENTS`, in this process's folder and environment.
+    """Start `python ARGUMENTS` in this process's folder and environment.
 
-    It ends with this process, and is forked from this process's fork server. Where the system has
-    no means for one, it is a process of its own that imports everything again.
+    The process is forked from this process's fork server, and ends with this process. On systems
+    without support for a fork server, a new interpreter is started instead.
 
     Args:
         arguments: a script and its arguments, or `-m`, a module and its arguments.
         streams: file descriptors of its standard input, output and error.
         interruptible: whether Ctrl-C reaches it.
-        search_path: where it looks for modules, instead of PYTHONPATH.
+        search_path: replaces PYTHONPATH.
     """
     environment = dict(os.environ)
     if search_path:
@@ -133,13 +132,14 @@ def start_python(
 
 
 def start_server(owner: int, libraries: Iterable[str] = LIBRARIES) -> str:
-    """Start a fork server that lives as long as a process; the name of its socket.
+    """Start a fork server that ends with its owner; returns the name of its socket.
 
-    The socket can be connected to at once. If the process has a server already, that one is named.
+    The socket accepts connections immediately. If the owner already has a server, its name is
+    returned.
 
     Raises:
-        OSError: the system has no abstract sockets or no descriptors of processes, or the process
-            has ended.
+        OSError: the system lacks abstract sockets or process file descriptors, or the owner has
+            ended.
     """
     name = _name_of_server(owner)
     owned = os.pidfd_open(owner)
@@ -151,7 +151,7 @@ def start_server(owner: int, libraries: Iterable[str] = LIBRARIES) -> str:
             return name
         listener.listen(128)
         given = (listener.fileno(), owned)
-        # In the process group of its starter, so that Ctrl-C reaches what it forks.
+        # In this process group, so that Ctrl-C reaches the forked processes.
         subprocess.Popen(
             [sys.executable, "-P", __file__, "--serve", *map(str, given), *libraries],
             env=_without_python_path() | ONE_THREAD,
@@ -166,10 +166,10 @@ def start_server(owner: int, libraries: Iterable[str] = LIBRARIES) -> str:
 
 
 def _connect() -> socket.socket:
-    """A connection to this process's fork server, which is started if there is none.
+    """Connect to this process's fork server, which is started if there is none.
 
     Raises:
-        OSError: there is none, and none can be started.
+        OSError: no server can be started.
     """
     if name := os.environ.get(SERVER_VARIABLE):
         with contextlib.suppress(ConnectionRefusedError):
@@ -201,8 +201,7 @@ def _ask(
 
 
 def _name_of_server(owner: int) -> str:
-    """A name that no other process has: numbers of processes are given again, and containers may
-    share a network, but nothing else."""
+    """A unique name: process ids are reused, and containers may share a network namespace only."""
     started = _status_of(owner)[19]
     container = Path("/proc/self/ns/pid").readlink()
     return f"ablation-{os.getuid()}-{owner}-{started}-{container}-{sys.executable}"[:107]
@@ -219,12 +218,12 @@ def _without_python_path() -> dict[str, str]:
 
 
 class _Server:
-    """The server's own process. It has one thread, and never asks anything of a GPU."""
+    """The server process. It has one thread and never uses a GPU, so that it can fork safely."""
 
     def __init__(self, listener: socket.socket, owner: int, libraries: Iterable[str]) -> None:
         self._listener = listener
         self._owner = owner
-        self._ahead = deque(libraries)
+        self._unimported = deque(libraries)
         self._children: dict[int, socket.socket] = {}
         self._wake, waker = socket.socketpair()
         self._waker = waker
@@ -237,9 +236,9 @@ class _Server:
             self._selector.register(waited_for, selectors.EVENT_READ)
 
     def serve(self) -> NoReturn:
-        """Fork on request until the owner ends; import a library whenever nobody asks."""
+        """Fork on request until the owner ends; import libraries while there are no requests."""
         while True:
-            for key, _ in self._selector.select(0 if self._ahead else None):
+            for key, _ in self._selector.select(0 if self._unimported else None):
                 if key.fileobj == self._owner:
                     os._exit(0)  # the kernel kills the children
                 elif key.fileobj is self._listener:
@@ -248,10 +247,10 @@ class _Server:
                     self._wake.recv(LARGEST_MESSAGE)
                     self._reap()
                 elif isinstance(key.fileobj, socket.socket):
-                    self._hear(key.fileobj)
-            if self._ahead and not _import(self._ahead.popleft()):
-                # Where memory is refused, OpenBLAS would ask for it forever.
-                self._ahead.clear()
+                    self._handle(key.fileobj)
+            if self._unimported and not _import(self._unimported.popleft()):
+                # After a failed allocation, OpenBLAS would retry forever.
+                self._unimported.clear()
 
     def _accept(self) -> None:
         connection, _ = self._listener.accept()
@@ -260,13 +259,13 @@ class _Server:
         else:
             connection.close()
 
-    def _hear(self, connection: socket.socket) -> None:
+    def _handle(self, connection: socket.socket) -> None:
         child = next((pid for pid, each in self._children.items() if each is connection), None)
         try:
             message, streams, *_ = socket.recv_fds(connection, LARGEST_MESSAGE, 3)
         except ConnectionError:
             message, streams = b"", []
-        if not message:  # whoever asked has gone
+        if not message:  # the client has gone
             self._selector.unregister(connection)
             connection.close()
             if child:
@@ -285,14 +284,14 @@ class _Server:
             try:
                 self._close()
                 _end_with_parent(server)
-                _become(request, streams)
+                _set_up(request, streams)
                 status = _run(request["arguments"])
             except BaseException:
                 traceback.print_exc()
                 status = 1
             _leave(status)
         self._children[child] = connection
-        self._tell(connection, {"pid": child})
+        self._reply(connection, {"pid": child})
 
     def _reap(self) -> None:
         with contextlib.suppress(ChildProcessError):
@@ -301,16 +300,16 @@ class _Server:
                 if not child:
                     return
                 if connection := self._children.pop(child, None):
-                    self._tell(connection, {"status": os.waitstatus_to_exitcode(status)})
+                    self._reply(connection, {"status": os.waitstatus_to_exitcode(status)})
                     self._selector.unregister(connection)
                     connection.close()
 
-    def _tell(self, connection: socket.socket, message: dict[str, int]) -> None:
-        with contextlib.suppress(OSError):  # that whoever asked has gone is heard next
+    def _reply(self, connection: socket.socket, message: dict[str, int]) -> None:
+        with contextlib.suppress(OSError):  # the client has gone, which is noticed next
             connection.send(json.dumps(message).encode())
 
     def _close(self) -> None:
-        """In a child: nothing of the server's."""
+        """Release the server's resources, in a child."""
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.environ[SERVER_VARIABLE] = self._listener.getsockname()[1:].decode()
@@ -321,7 +320,7 @@ class _Server:
 
 
 def _import(library: str) -> bool:
-    """Import a library if it is installed; whether it could be. Who needs it meets the error."""
+    """Import a library if it is installed; returns False if the import failed."""
     try:
         importlib.import_module(library)
     except ModuleNotFoundError:
@@ -341,8 +340,8 @@ def _prctl(option: int, value: int | bytes) -> None:
     ctypes.CDLL(None).prctl(option, value)
 
 
-def _become(request: dict[str, Any], streams: list[int]) -> None:
-    """Take over what a process that Python starts afresh would have from its parent."""
+def _set_up(request: dict[str, Any], streams: list[int]) -> None:
+    """Set up the state that a new interpreter would inherit from its parent."""
     if request["interruptible"]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     for standard, stream in zip(STANDARD_STREAMS, streams, strict=True):
@@ -352,7 +351,7 @@ def _become(request: dict[str, Any], streams: list[int]) -> None:
     os.environ.clear()
     os.environ.update(request["environment"] | ONE_THREAD | {SERVER_VARIABLE: name})
     os.chdir(request["folder"])
-    # What `top` and `ps -o comm` show: the script, or the last part of the module's name.
+    # The name shown by `top` and `ps -o comm`: the script, or the last part of the module's name.
     script = next(each for each in request["arguments"] if each != "-m")
     _prctl(PR_SET_NAME, Path(script.removesuffix(".py").replace(".", "/")).name.encode())
     sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
@@ -371,7 +370,7 @@ def _become(request: dict[str, Any], streams: list[int]) -> None:
 
 
 def _run(arguments: list[str]) -> int:
-    """What `python ARGUMENTS` does, and its exit status."""
+    """Run `python ARGUMENTS`; returns its exit status."""
     try:
         if arguments[0] == "-m":
             sys.argv = arguments[1:]
@@ -390,7 +389,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _leave(status: int) -> NoReturn:
-    """End, as Python does, but without taking everything apart first."""
+    """Exit like Python, but without destroying all objects first."""
     finishers = (
         *(threading._shutdown, atexit._run_exitfuncs),  # type: ignore[attr-defined]
         *(sys.stdout.flush, sys.stderr.flush),
@@ -402,9 +401,9 @@ def _leave(status: int) -> NoReturn:
 
 
 def _dvc_above() -> int:
-    """The process of the dvc that runs this one as a stage.
+    """The id of the dvc process that runs this one as a stage.
 
-    A shell may stand between the two, which has dvc's variable as well.
+    There may be a shell between the two, which has dvc's variable as well.
 
     Raises:
         ProcessLookupError: dvc has ended.
@@ -412,14 +411,14 @@ def _dvc_above() -> int:
     process = os.getppid()
     while _is_part_of_a_stage(process):
         process = int(_status_of(process)[1])
-    # dvc and its stages are of one session; the process that adopts orphans is of another.
+    # dvc and its stages are in the same session; the process that adopts orphans is not.
     if process == 0 or os.getsid(process) != os.getsid(0):
         raise ProcessLookupError("dvc has ended")
     return process
 
 
 def _status_of(process: int) -> list[str]:
-    """The fields of proc_pid_stat(5) from the third on. (psutil is in site-packages.)"""
+    """The fields of proc_pid_stat(5) from the third on (without psutil, to start quickly)."""
     return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
 
 
@@ -432,7 +431,7 @@ def _is_part_of_a_stage(process: int) -> bool:
 
 
 def _run_stage(arguments: list[str]) -> int:
-    """Run a script as a stage of dvc, and return its exit status."""
+    """Run a script as a DVC stage; returns its exit status."""
     if SERVER_VARIABLE not in os.environ:
         if STAGE_VARIABLE not in os.environ:
             os.execv(sys.executable, [sys.executable, *arguments])
@@ -440,16 +439,16 @@ def _run_stage(arguments: list[str]) -> int:
             os.environ[SERVER_VARIABLE] = start_server(_dvc_above())
         except ProcessLookupError:
             return 1
-        except (OSError, AttributeError):  # an old kernel, or no Linux
+        except (OSError, AttributeError):  # an old kernel, or not Linux
             os.execv(sys.executable, [sys.executable, *arguments])
     process = start_python(arguments)
 
-    def pass_on(number: int, _frame: object) -> None:
-        # A terminal sends Ctrl-C to the whole group; what is in another one is told here.
+    def forward(number: int, _frame: object) -> None:
+        # A terminal sends Ctrl-C to its process group only.
         if isinstance(process, ForkedProcess) and os.getpgid(process.pid) != os.getpgrp():
             process.send_signal(number)
 
-    signal.signal(signal.SIGINT, pass_on)
+    signal.signal(signal.SIGINT, forward)
     status = process.wait()
     return status if status >= 0 else 128 - status
 

@@ -1,4 +1,4 @@
-"""Worker processes that run jobs for this one, and end with it, however it ends."""
+"""A pool of worker processes, which end with this process, however it ends."""
 
 import os
 import signal
@@ -19,28 +19,28 @@ from ablation.processes.fork_server import Process, start_python
 
 Job = partial[Any]
 WORKER = ("-m", "ablation.processes.pool")  # arguments of Python
-# What a job returns, or an error to raise where it was asked for.
+# The return value of a job, or the error to raise in the process that submitted it.
 Outcome = tuple[Any, Exception | None]
 
 
 @dataclass(frozen=True)
 class _Worker:
-    """A process, and the pipe through which it gets its jobs and returns their outcomes."""
+    """A process, and the pipe for its jobs and their outcomes."""
 
     process: Process
     pipe: Connection
 
 
-# A worker imports the project once, so it is kept for the next pool of this process.
+# Kept for the next pool of this process, because starting a worker is slow.
 _idle: list[_Worker] = []
 _largest_worker = 0  # bytes
 
 
 class WorkerPool:
-    """Runs jobs side by side; a pool of one worker runs them in this process.
+    """Runs jobs in parallel; a pool of one worker runs them in this process.
 
-    Outcomes come back through pipes: shared memory may be missing, and a process that is killed
-    leaves its own behind. multiprocessing's pools need it, and wait forever for a killed worker.
+    Uses pipes only: shared memory may be unavailable, and that of a killed process is not released.
+    The pools of multiprocessing need it, and wait forever for a killed worker.
     """
 
     def __init__(self, workers: int) -> None:
@@ -58,12 +58,12 @@ class WorkerPool:
 
     @property
     def running(self) -> int:
-        """Number of submitted jobs whose outcome has not been asked for."""
+        """Number of submitted jobs whose outcome has not been returned."""
         return len(self._busy) + len(self._own)
 
     @property
     def has_idle_worker(self) -> bool:
-        """Whether a job that is submitted now starts at once."""
+        """Whether a job submitted now would start immediately."""
         return self.running < self._workers
 
     def submit(self, job: Job) -> None:
@@ -73,15 +73,15 @@ class WorkerPool:
             return
         worker = _start_worker()
         self._busy[worker.pipe] = worker
-        with suppress(ConnectionError):  # it was killed: next_outcome says so
+        with suppress(ConnectionError):  # it was killed, which next_outcome reports
             worker.pipe.send(job)
 
     def next_outcome(self) -> Any:
-        """Wait for a job to finish; what it returned.
+        """Wait for any job to finish; returns its return value.
 
         Raises:
-            UserError: raised by the job, or a worker was killed, or the machine refused something.
-            RuntimeError: anything else that the job raised, with the traceback.
+            UserError: raised by the job, or a worker was killed, or the system raised an error.
+            RuntimeError: any other error of the job, with the traceback.
         """
         if self._own:
             return self._own.pop()()
@@ -92,10 +92,10 @@ class WorkerPool:
 
 
 def run_jobs(jobs: Iterator[Job], workers: int) -> Iterator[Any]:
-    """Run jobs on so many workers; yields what they return, as they finish.
+    """Run jobs on a number of workers; yields their return values as they finish.
 
     Raises:
-        UserError, RuntimeError: as `WorkerPool.next_outcome` says.
+        UserError, RuntimeError: see `WorkerPool.next_outcome`.
     """
     with WorkerPool(workers) as pool:
         while True:
@@ -107,12 +107,12 @@ def run_jobs(jobs: Iterator[Job], workers: int) -> Iterator[Any]:
 
 
 def peak_memory() -> int:
-    """Bytes of memory that the largest of this process and its workers have had in use."""
+    """Peak memory in bytes of the largest process: this one or one of its workers."""
     return max(_own_peak(), _largest_worker)
 
 
 def _own_peak() -> int:
-    if sys.platform == "linux":  # getrusage also counts what the process was before: dvc, a shell
+    if sys.platform == "linux":  # getrusage includes the program before exec: dvc, a shell
         _, _, value = Path("/proc/self/status").read_text().partition("VmHWM:")
         return int(value.split()[0]) * 1024
     return getrusage(RUSAGE_SELF).ru_maxrss
@@ -121,11 +121,11 @@ def _own_peak() -> int:
 def _start_worker() -> _Worker:
     while _idle:
         worker = _idle.pop()
-        if not worker.pipe.poll():  # idle workers send nothing: it has ended
+        if not worker.pipe.poll():  # a readable pipe means that an idle worker has ended
             return worker
     ours, theirs = socket.socketpair()
     with theirs:
-        # A job may be of any module that this process can import.
+        # Jobs may be from any module that this process can import.
         search_path = [path or str(Path.cwd()) for path in sys.path]
         process = start_python(
             WORKER, (theirs.fileno(), 1, 2), interruptible=False, search_path=search_path
@@ -154,18 +154,18 @@ def _how_it_ended(status: int) -> str:
 
 
 def serve() -> None:
-    """Run jobs from standard input until whoever sends them has ended."""
+    """Run jobs from standard input until the parent process ends."""
     pipe = Connection(os.dup(0))
     while True:
         try:
             job = pipe.recv()
         except (EOFError, ConnectionError):
             return
-        except Exception:  # the job names code that this process cannot import
+        except Exception:  # the job refers to code that cannot be imported here
             job = partial(_raise, RuntimeError(traceback.format_exc()))
         try:
             pipe.send((*outcome_of(job), _own_peak()))
-        except ConnectionError:  # the process that sends jobs has ended
+        except ConnectionError:  # the parent process has ended
             return
 
 
@@ -174,7 +174,7 @@ def _raise(error: Exception) -> None:
 
 
 def outcome_of(job: Callable[[], Any]) -> Outcome:
-    """Run a job; an error becomes one that a person can read."""
+    """Run a job; errors are converted to ones with a readable message."""
     try:
         return job(), None
     except UserError as error:

@@ -1,4 +1,4 @@
-"""What every stage's script runs in."""
+"""The context in which every stage runs."""
 
 import subprocess
 import sys
@@ -12,23 +12,23 @@ from ablation.processes.pool import peak_memory
 
 @contextmanager
 def stage_process() -> Iterator[None]:
-    """End without a traceback where a person can mend what is wrong; report the memory in use."""
+    """Exit without traceback on errors that the user can fix; report peak memory."""
     try:
         with plain_errors():
             yield
             console.print(f"peak memory: {peak_memory() / 1e9:.2f} GB in the largest process")
     except KeyboardInterrupt:
-        print("interrupted; finished trials are kept, `dvc repro` goes on", file=sys.stderr)
-        _say_what_git_misses()
+        print("interrupted; finished trials are kept, `dvc repro` resumes", file=sys.stderr)
+        _explain_deleted_files()
         sys.exit(INTERRUPTED)
     except SystemExit as end:
         if end.code:
-            _say_what_git_misses()
+            _explain_deleted_files()
         raise
 
 
-def _say_what_git_misses() -> None:
-    """DVC deletes what a stage writes before it runs, so that git shows it as deleted."""
+def _explain_deleted_files() -> None:
+    """Explain why git shows outputs as deleted: DVC removes them before a stage runs."""
     listed = ["git", "ls-files", "--deleted"]
     try:
         deleted = subprocess.run(listed, capture_output=True, text=True, check=True).stdout
@@ -36,8 +36,8 @@ def _say_what_git_misses() -> None:
         return  # no git, or no repository
     if count := len(deleted.splitlines()):
         print(
-            f"git shows {counted(count, 'file')} as deleted, since dvc takes away what a "
-            "stage writes before it runs: `dvc repro` writes them again, and "
-            "`git checkout -- $(git ls-files --deleted)` brings back what was committed",
+            f"git shows {counted(count, 'file')} as deleted, because DVC removes a stage's outputs "
+            "before it runs: `dvc repro` recreates them, and `git checkout -- $(git ls-files "
+            "--deleted)` restores the committed versions",
             file=sys.stderr,
         )

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 # Dask's own.
 SCHEDULER_VARIABLE = "DASK_SCHEDULER_ADDRESS"
 CONNECT_SECONDS = 10
-LOOK_SECONDS = 1.0  # polling interval for the list of workers
+POLL_SECONDS = 1.0  # polling interval for the list of workers
 ALLOWED_FAILURES = 3  # workers that may die with the same trial; Dask's default
-PATIENCE = 3600.0  # seconds to wait for a worker, after one has left with a trial
+PATIENCE = 3600.0  # seconds to wait for a worker, after one has left while running a trial
 OR_HERE = f"or unset {SCHEDULER_VARIABLE} to train on this machine"
 
 
@@ -51,7 +51,7 @@ def one_kind(address: str, hardware: Hardware) -> Hardware:
         workers = _Workers(client, address, hardware, mixed=True)
         while not (environments := workers.introduce()):
             workers.available()
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
     own = Computer.here(hardware.device).arithmetic
     computers = {each.computer.arithmetic: each.computer for each in environments.values()}
     count = Counter(each.computer.arithmetic for each in environments.values())
@@ -72,8 +72,8 @@ def _connected(address: str) -> "Iterator[Client]":
         if name.startswith("distributed"):  # errors are reported here
             logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
-        # A client that cannot connect leaves threads and tracebacks behind, so this is asked first.
-        # In a thread: this one may run an event loop already, as in a notebook.
+        # Checked first, because a client that cannot connect leaves threads and tracebacks behind.
+        # In a thread, because this one may already run an event loop, as in a notebook.
         with ThreadPoolExecutor(1) as thread:
             thread.submit(asyncio.run, _reach(address)).result()
         client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
@@ -135,7 +135,7 @@ class _Workers:
 
     def available(self) -> set[str]:
         """Addresses of the usable workers; new ones check themselves with their first job."""
-        if time.monotonic() - self.looked >= LOOK_SECONDS:
+        if time.monotonic() - self.looked >= POLL_SECONDS:
             self.look()
         mine = {worker: self.present[worker] for worker in self.present.keys() - self.others}
         available = {worker for worker, status in mine.items() if status == "running"}
@@ -144,7 +144,7 @@ class _Workers:
         elif self.waiting_since is None:
             self.waiting_since = time.monotonic()
             why = ", ".join(f"{worker} is {status}" for worker, status in sorted(mine.items()))
-            said = f" ({why}; memory ran short there)" if "paused" in mine.values() else ""
+            said = f" ({why}; it is low on memory)" if "paused" in mine.values() else ""
             if passed_over := self.present.keys() & self.others:
                 said += f" ({len(passed_over)} of another kind than {self.wanted.computer.name})"
             console.print(f"no worker at {self.address}{said}: waiting for one", style="italic")
@@ -190,8 +190,8 @@ class _Workers:
                 refused.append(f"{worker} on {host}: {', '.join(mismatches)}")
         if refused:
             raise UserError(
-                "these workers would not compute what this machine computes; bring them up to "
-                "date and start them again, or stop them:\n  " + "\n  ".join(refused)
+                "these workers would give other results than this machine; update and restart "
+                "them, or stop them:\n  " + "\n  ".join(refused)
             )
         return environments
 
@@ -313,10 +313,10 @@ class ClusterExecutor:
         if len(died) > ALLOWED_FAILURES:
             raise UserError(
                 f"{len(died)} workers died one after the other with the same trial "
-                f"({', '.join(died)}), probably because memory ran out there (their logs say "
-                f"more); start fewer of them on a machine and {AGAIN}"
+                f"({', '.join(died)}), probably because memory ran out there (see their "
+                f"logs); start fewer workers per machine, and {AGAIN}"
             )
-        console.print(f"worker {worker} has left with a trial that it had begun", style="italic")
+        console.print(f"worker {worker} left while running a trial", style="italic")
         self._waiting.append(job)
 
     def _give_up_on_lost_workers(self) -> None:
@@ -331,14 +331,14 @@ class ClusterExecutor:
             return
         raise UserError(
             f"no worker at {self._address} for {PATIENCE / 60:.0f} minutes; {', '.join(left)} "
-            f"left with a trial, as happens where memory runs out (their logs say more); start "
-            f"others, fewer on a machine, and {AGAIN}"
+            f"left while running a trial, probably because memory ran out there (see their logs); "
+            f"start fewer workers per machine, and {AGAIN}"
         )
 
     def _wait(self) -> tuple[TrainingJob, bytes] | None:
-        """The next result, if one comes before it is time to look which workers are there."""
+        """The next result, or None if none arrives before the next poll of the workers."""
         try:
-            future = self._done.get(timeout=LOOK_SECONDS)
+            future = self._done.get(timeout=POLL_SECONDS)
         except Empty:
             return None
         if future not in self._running:
@@ -357,7 +357,7 @@ class ClusterExecutor:
         return None
 
     def _answer(self, future: "Future[Any]", worker: str) -> bytes | Refusal | None:
-        """What a worker returns; None where it has died.
+        """The value that a worker returned; None if the worker died.
 
         Raises:
             UserError, RuntimeError: the job raised it, or the worker cannot run it.
@@ -366,7 +366,7 @@ class ClusterExecutor:
 
         while True:
             try:
-                answer, failed = future.result(timeout=LOOK_SECONDS)
+                answer, failed = future.result(timeout=POLL_SECONDS)
                 break
             except TimeoutError:
                 self._workers.look()

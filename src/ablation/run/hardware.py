@@ -156,7 +156,7 @@ def gpu_name() -> str:
 
 @cache
 def _processor() -> dict[str, str]:
-    """The fields of the first processor in /proc/cpuinfo; empty on other systems than Linux."""
+    """The fields of the first processor in /proc/cpuinfo; empty on systems other than Linux."""
     information = Path("/proc/cpuinfo")
     first = information.read_text().partition("\n\n")[0] if information.exists() else ""
     pairs = (line.partition(":") for line in first.splitlines())

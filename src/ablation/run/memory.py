@@ -1,4 +1,4 @@
-"""Finished work, remembered under a hash of everything that determines it."""
+"""A cache of results, keyed by a hash of everything that determines them."""
 
 import hashlib
 import json
@@ -17,24 +17,24 @@ log = logging.getLogger(__name__)
 
 
 def folder() -> Path:
-    """Where things are remembered: $ABLATION_CACHE or the repository's .cache/trials.
+    """The cache folder: $ABLATION_CACHE or the repository's .cache/trials.
 
     Deleting it is always safe.
 
     Raises:
-        UserError: a file stands there.
+        UserError: the path is a file.
     """
     place = Path(os.environ.get(FOLDER_VARIABLE) or repository() / ".cache/trials").absolute()
     if place.is_file():
         raise UserError(
-            f"{place}: a file, but trials are remembered in a folder; name one in "
-            f"{FOLDER_VARIABLE}, or move the file away"
+            f"{place}: a file, but trials are cached in a folder; set {FOLDER_VARIABLE} to "
+            "another path, or move the file away"
         )
     return place
 
 
 def key(**determinants: Any) -> str:
-    """Name of a piece of work: the hash of what determines it and of the code that does it.
+    """The key of a result: a hash of its determinants and of the code that computes it.
 
     Args:
         determinants: JSON-like values.
@@ -44,13 +44,13 @@ def key(**determinants: Any) -> str:
 
 
 def remember(key: str, payload: bytes, place: Path | None = None) -> None:
-    """Keep a payload: a reader, or a second study that writes the same, sees all of it or none.
+    """Store a payload atomically; several studies may write the same one at once.
 
     Args:
-        place: the folder; for a worker, whose environment may be older than the study's.
+        place: the folder; for workers, whose environment may be older than the study's.
 
     Raises:
-        UserError: there is no room in the folder, or it may not be written.
+        UserError: the disk is full, or the folder is not writable.
     """
     place = place or folder()
     with whole_file(place / key) as file:
@@ -60,21 +60,21 @@ def remember(key: str, payload: bytes, place: Path | None = None) -> None:
 
 
 def remembers(key: str) -> bool:
-    """Whether a payload was kept under this name; whether it is sound, `recall` knows."""
+    """Whether a payload is stored under this key; only `recall` verifies it."""
     return (folder() / key).is_file()
 
 
 def recall(key: str, place: Path | None = None) -> bytes | None:
-    """The payload, or None if it was never kept or is not what was kept (said in the log)."""
+    """The payload, or None if it is missing, or unreadable or corrupt, which is logged."""
     path = (place or folder()) / key
     try:
         digest, _, payload = path.read_bytes().partition(b"\n")
     except FileNotFoundError:
         return None
     except OSError as error:
-        log.warning("%s: cannot be read (%s); trained again", path, error.strerror)
+        log.warning("%s: cannot be read (%s); training again", path, error.strerror)
         return None
     if hashlib.sha256(payload).hexdigest().encode() != digest:
-        log.warning("%s: damaged, so it is not trusted; trained again", path)
+        log.warning("%s: corrupt; training again", path)
         return None
     return payload

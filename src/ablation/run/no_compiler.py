@@ -1,7 +1,7 @@
-"""Training without torch's compiler, which nothing here uses.
+"""Avoids importing torch's compiler, which is not used here.
 
-Torch's optimizers import it all the same, to keep it away from themselves. That takes two seconds
-and 140 MB, in every worker of every stage.
+Torch's optimizers import it to exempt themselves from compilation, which takes two seconds and
+140 MB in each worker of each stage.
 """
 
 import sys
@@ -13,10 +13,12 @@ NAME = "torch._dynamo"
 
 
 class _Absent(ModuleType):
-    """What an optimizer asks of the compiler; whoever asks for more gets the real one."""
+    """The part of the compiler that optimizers use; other attributes import the real module."""
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") and name != "__path__":  # who merely looks through all modules
+        if (
+            name.startswith("__") and name != "__path__"
+        ):  # inspection of all modules, as by `inspect`
             raise AttributeError(name)
         if sys.modules.get(NAME) is self:
             del sys.modules[NAME]
@@ -24,14 +26,14 @@ class _Absent(ModuleType):
 
     @staticmethod
     def disable(function: Any, *_: object, **__: object) -> Any:
-        """The function itself: it is not compiled anyway."""
+        """Return the function, which is not compiled anyway."""
         return function
 
     @staticmethod
     def graph_break() -> None:
-        """Nothing is compiled that would have to be broken off."""
+        """Do nothing: there is no graph."""
 
 
 def leave_compiler_out() -> None:
-    """Spare this process the import, unless it has happened. No number changes."""
+    """Prevent the import in this process, unless it has happened. Results do not change."""
     sys.modules.setdefault(NAME, _Absent(NAME))

@@ -1,8 +1,7 @@
 """The tables behind the charts of `dvc plots show`, one function each: tables in, a table out.
 
-A table says all that its template in .dvc/plots draws: each family's panel, the colours, the words
-and the place of every mark. What lies far outside a panel stands at its edge, with its true value
-beside it.
+Each table holds everything that its template in .dvc/plots draws: panels, colours, text and
+coordinates. Marks far outside a panel are drawn at its edge, labelled with their true value.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -25,11 +24,11 @@ from ablation.show.style import (
 )
 
 MOST_LINES = 8
-FAR = 5  # times the distance that the nearer ones have: out of the panel
-LEAST = 0.001  # a tenth of a point: no panel is narrower
-NEAR = 0.015  # a gain of so few points is never far out
-EDGE = 0.06  # of a panel's width: how far beside the others stands what is far outside
-LABEL_GAP = 0.055  # of a panel's height; the lines' names do not touch
+FAR = 5  # larger multiples of the typical distance are off scale
+LEAST = 0.001  # minimum reach of a panel to either side of 0
+NEAR = 0.015  # smaller gains are always drawn to scale
+EDGE = 0.06  # of a panel's width: distance of off-scale marks from the others
+LABEL_GAP = 0.055  # of a panel's height: minimum distance between the labels of lines
 
 
 def chain(stages: pd.DataFrame) -> pd.DataFrame:
@@ -61,19 +60,19 @@ def chain(stages: pd.DataFrame) -> pd.DataFrame:
 
 
 def gains(candidates: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Every contender's gain over the incumbent, which is the first row.
+    """The gain of each contender over the incumbent, which is the first row.
 
     Args:
-        candidates: model to its table of a stage, as in candidates.csv.
+        candidates: model to the candidates.csv of one stage.
     """
     return _panels({model: _contenders(table) for model, table in candidates.items()})
 
 
 def leave_one_out(worth: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """What every technique is worth in the final recipe; one that was not tested says so.
+    """The gain of each technique in the final recipe; untested techniques are labelled as such.
 
     Args:
-        worth: model to its table, as in leave_one_out/gains.csv.
+        worth: model to its leave_one_out/gains.csv.
     """
     return _panels({model: _techniques(table) for model, table in worth.items()})
 
@@ -81,37 +80,37 @@ def leave_one_out(worth: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 def curves(
     candidates: Mapping[str, pd.DataFrame], epochs: Mapping[str, pd.DataFrame]
 ) -> pd.DataFrame:
-    """Validation accuracy against epoch: the winner, the incumbent, the best of each candidate.
+    """Validation accuracy per epoch: the winner, the incumbent, the best of each candidate.
 
     Args:
-        candidates: model to its table of a stage, as in candidates.csv.
-        epochs: model to its table of the same stage, as in curves.csv.
+        candidates: model to the candidates.csv of one stage.
+        epochs: model to the curves.csv of the same stage.
     """
-    shown = {model: told_apart(table) for model, table in candidates.items()}
+    shown = {model: drawn_rows(table) for model, table in candidates.items()}
     names = pd.concat(table[1:] for table in shown.values())["candidate"].unique()
     colours = {name: LINES[place % len(LINES)] for place, name in enumerate(names)}
     return _panels({model: _lines(shown[model], epochs[model], colours) for model in shown})
 
 
 def confusion(predictions: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """What each true class was taken for, as shares of it; no row for what never happened.
+    """Confusion matrices, normalised over each true class; cells without predictions are omitted.
 
-    Of very many classes, those with the most errors.
+    If there are very many classes, only those with the most errors are included.
 
     Args:
-        predictions: model to a table with columns actual and predicted, one row a test character.
+        predictions: model to a table with columns actual and predicted, one row per test character.
     """
     return _panels({model: _pairs(table) for model, table in predictions.items()})
 
 
 def hardest(predictions: pd.DataFrame, classes: Sequence[str]) -> list[str]:
-    """The classes with the most errors, as many as a picture has room for, in their own order.
+    """The classes with the most errors, at most `MOST_CLASSES`, in label order.
 
-    An error counts for the true class and for the one that it was taken for.
+    An error counts for both the true and the predicted class.
 
     Args:
         predictions: columns actual and predicted.
-        classes: all of them.
+        classes: all classes, in label order.
     """
     wrong = predictions[predictions["actual"] != predictions["predicted"]]
     errors = pd.concat([wrong["actual"], wrong["predicted"]]).value_counts()
@@ -120,10 +119,11 @@ def hardest(predictions: pd.DataFrame, classes: Sequence[str]) -> list[str]:
     return [name for name in classes if name in kept]
 
 
-def told_apart(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of candidates.csv whose curves are drawn; the incumbent is the first.
+def drawn_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of candidates.csv whose curves are drawn.
 
-    The winner, and the best setting of each candidate, as far as so many lines can be told apart.
+    The incumbent (the first row), the winner, and the best setting of each candidate; at most
+    `MOST_LINES`, so that the lines remain distinguishable.
     """
     needed = (table.index == 0) | (table["role"] == "winner")
     best = table.sort_values(["won_grid", "accuracy"], ascending=False).drop_duplicates("candidate")
@@ -132,13 +132,13 @@ def told_apart(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def file_names(techniques: Sequence[str]) -> list[str]:
-    """Names that sort in the order of the chain: 0-baseline, 1-scheduler."""
+    """File names that sort in the order of the chain: 0-baseline, 1-scheduler."""
     digits = len(str(len(techniques) - 1))
     return [f"{place:0{digits}}-{technique}" for place, technique in enumerate(techniques)]
 
 
 def _panels(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """One table, a panel a family; what has no colour of its own is drawn in its family's."""
+    """Concatenate tables, one panel per family; rows without a colour get their family's."""
     colours = family_colours(tables)
     return pd.concat(
         pd.DataFrame(
@@ -158,7 +158,7 @@ def _contenders(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _sizes(table: pd.DataFrame) -> pd.Series:
-    """How large each network is in words; empty where all are of one size."""
+    """The size of each network as text; empty if all have the same size."""
     sizes = table["parameters"].map(lambda count: f"{short(count)} parameters")
     return sizes if sizes.nunique() > 1 else pd.Series("", table.index)
 
@@ -178,13 +178,13 @@ def _techniques(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _placed(table: pd.DataFrame) -> pd.DataFrame:
-    """Where every gain and its interval are drawn, and what stands beside them.
+    """Coordinates and labels of gains and their intervals.
 
-    What has no interval gets one of no length, and what has no gain stands at 0.
+    Missing intervals get length 0, and missing gains are placed at 0.
     """
-    broken = _broken(table)
-    left, right = _window(table[broken == ""])
-    outside = (broken != "") | (table["gain"] < left)
+    failure = _failures(table)
+    left, right = _window(table[failure == ""])
+    outside = (failure != "") | (table["gain"] < left)
     edge = left - EDGE * (right - left)
     at = table["gain"].fillna(0).clip(left, right).mask(outside, edge)
     said = [gain_text(row.gain, row.low, row.high) for row in table.itertuples()]
@@ -196,13 +196,13 @@ def _placed(table: pd.DataFrame) -> pd.DataFrame:
             "at": at,
             "start": table["low"].clip(left, right).mask(outside).fillna(at),
             "end": table["high"].clip(left, right).mask(outside).fillna(at),
-            "said": broken.where(broken != "", pd.Series(said, table.index)),
+            "said": failure.where(failure != "", pd.Series(said, table.index)),
         }
     )
 
 
 def _window(table: pd.DataFrame) -> tuple[float, float]:
-    """From where to where gains are drawn: far enough for most of them and their intervals."""
+    """The range of gains to draw, which holds most of them and their intervals."""
     reach = max(_reach(table["gain"].abs(), table["gain"].max()), NEAR)
     near = table[table["gain"] >= -reach]
     left = near[["gain", "low"]].min(axis=None)
@@ -211,13 +211,13 @@ def _window(table: pd.DataFrame) -> tuple[float, float]:
 
 
 def _reach(distances: pd.Series, best: float = 0.0) -> float:
-    """How far is far: a multiple of what a quarter of the distances keep to, or of the best."""
+    """The largest distance drawn to scale: a multiple of the lower quartile, or of the best."""
     quarter = distances[distances > 0].quantile(0.25, "lower")
     return FAR * float(np.nanmax([quarter, best, LEAST]))
 
 
-def _broken(table: pd.DataFrame) -> pd.Series:
-    """What went wrong with a row's trainings in a word; empty where nothing did."""
+def _failures(table: pd.DataFrame) -> pd.Series:
+    """`collapsed` or `diverged` for each row; empty if its training succeeded."""
     words = pd.Series("", table.index)
     for word in ("collapsed", "diverged"):
         if word in table:
@@ -237,10 +237,10 @@ def _remarks(row: dict[Hashable, Any]) -> str:
 
 
 def _lines(shown: pd.DataFrame, epochs: pd.DataFrame, colours: Mapping[str, str]) -> pd.DataFrame:
-    """The epochs of the rows shown, from where they come near; the last one names its line."""
+    """The curves of rows, from where they enter the panel; the last epoch has the label."""
     bottom, top = _heights(shown, epochs["validation_accuracy"])
     ends = shown["accuracy"].clip(bottom, top)
-    words = _broken(shown)
+    words = _failures(shown)
     lines = shown.assign(
         name=shown["setting"],
         colour=shown["candidate"].map(colours).mask(shown.index == 0, INK),
@@ -263,8 +263,8 @@ def _lines(shown: pd.DataFrame, epochs: pd.DataFrame, colours: Mapping[str, str]
 
 
 def _heights(shown: pd.DataFrame, accuracies: pd.Series) -> tuple[float, float]:
-    """The part of the curves that is drawn: where they end, and three times as much below."""
-    scores = shown["accuracy"][_broken(shown) == ""]
+    """The range of accuracies to draw: that of the final ones, and three times as much below."""
+    scores = shown["accuracy"][_failures(shown) == ""]
     behind = scores.max() - scores
     depth = behind[behind <= _reach(behind)].max()
     top = accuracies.max()
@@ -272,7 +272,7 @@ def _heights(shown: pd.DataFrame, accuracies: pd.Series) -> tuple[float, float]:
 
 
 def _spread(places: pd.Series, gap: float) -> pd.Series:
-    """The same places, each moved down until it is at least a gap below the one above it."""
+    """Move places down until each is at least a gap below the one above it."""
     spread = places.sort_values(ascending=False)
     for above, below in pairwise(spread.index):
         spread[below] = min(spread[below], spread[above] - gap)

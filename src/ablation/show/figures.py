@@ -1,7 +1,7 @@
 """Figures of a study, one function each: tables and arrays in, a matplotlib Figure out.
 
-Sized to be read at README width (about 900 pixels), in the one look of style.py. Tables of several
-models come in the order of params.yaml, which is the order of their colours.
+Sized for the width of a README, about 900 pixels, in the style of style.py. Models are in the order
+of params.yaml, which determines their colours.
 """
 
 from collections.abc import Sequence
@@ -40,15 +40,15 @@ from ablation.show.style import (
     untested_text,
 )  # fmt: skip
 
-SAMPLE_BLOCKS = 3  # side by side: a sheet of 47 rows would be a strip
+SAMPLE_BLOCKS = 3  # columns of classes
 MISTAKES_IN_ROW = 6
 
 
 def class_distribution(counts: pd.DataFrame, things: str = "characters") -> Figure:
-    """How many training and test characters every class has.
+    """Number of training and test characters in each class.
 
     Args:
-        counts: columns character, train, test; one row a class, drawn in this order.
+        counts: columns character, train, test; one row per class, in display order.
         things: what the images are called.
     """
     figure = canvas(height=2.9)
@@ -75,12 +75,12 @@ def class_distribution(counts: pd.DataFrame, things: str = "characters") -> Figu
 def class_samples(
     images: np.ndarray, labels: np.ndarray, classes: Sequence[str], things: str = "characters"
 ) -> Figure:
-    """Some samples of every class, a row for each class; of very many classes, of the first ones.
+    """Samples of each class, one row per class; of very many classes, only the first ones.
 
     Args:
-        images: (n, height, width), white on black; what is bright is drawn as ink.
+        images: (n, height, width), white on black; bright pixels are drawn dark.
         labels: (n,) indices into the classes, ascending.
-        classes: (k,) the name of every class, in label order.
+        classes: (k,) class names, in label order.
         things: what the images are called.
     """
     each = int(np.bincount(labels).max())
@@ -108,7 +108,7 @@ def class_samples(
 
 
 def training_curves(curves: dict[str, pd.DataFrame]) -> Figure:
-    """Loss and accuracy against epoch, training and validation, of one recipe for each model.
+    """Training and validation loss and accuracy per epoch, of one recipe for each model.
 
     Args:
         curves: model to a table with columns epoch, train_loss, validation_loss, train_accuracy and
@@ -138,13 +138,14 @@ def training_curves(curves: dict[str, pd.DataFrame]) -> Figure:
 def confusion_matrix(
     model: str, colour: str, predictions: pd.DataFrame, names: Sequence[str]
 ) -> Figure:
-    """Which characters are taken for which: each row the shares of one true class.
+    """Confusion matrix, normalised over each true class.
 
     Args:
-        model: which family predicted.
+        model: the family.
         colour: its colour.
-        predictions: columns actual and predicted, one row a test character.
-        names: every class, in the order to draw; of very many, those with the most errors are.
+        predictions: columns actual and predicted, one row per test character.
+        names: all classes, in display order; of very many, only those with the most errors are
+            drawn.
     """
     drawn = hardest(predictions, names)
     shares = pd.crosstab(predictions["actual"], predictions["predicted"], normalize="index")
@@ -182,7 +183,7 @@ def confusion_matrix(
 def first_predictions(
     shown: dict[str, dict[str, np.ndarray]], things: str = "characters"
 ) -> Figure:
-    """The first test characters with each model's prediction: right in blue, wrong in red.
+    """The first test characters with each model's prediction: correct in blue, wrong in red.
 
     Args:
         shown: model to images (n, height, width), as for `class_samples`, and to actual, predicted
@@ -196,7 +197,7 @@ def first_predictions(
         for column in ("actual", "predicted")
         for name in each[column]
     )
-    # Points between two lines, their size, what parts a guess from its confidence; inches a line.
+    # Line spacing and font size in points, separator of guess and confidence, inches per line.
     step, size, comma, line_height = (28, 8.5, "\n", 0.48) if words else (16, 10, ", ", 0.32)
     figure = canvas(height=(2.2 if words else 2.1) + line_height * len(shown))
     for place, axes in enumerate(figure.subplots(1, len(first["images"]))):
@@ -206,25 +207,25 @@ def first_predictions(
         for line, (model, answers) in enumerate(shown.items()):
             guess, confidence = answers["predicted"][place], answers["confidence"][place]
             axes.annotate(
-                f"{family_title(model)}: {guess}{comma}{_surely(confidence)}", (0.5, 0),
+                f"{family_title(model)}: {guess}{comma}{_confidence_text(confidence)}", (0.5, 0),
                 (0, -6 - step * line), xycoords="axes fraction",
                 textcoords="offset points", ha="center", va="top", fontsize=size, fontweight="bold",
                 color=RIGHT if guess == truth else WRONG,
             )  # fmt: skip
     figure.suptitle(
         f"The first {len(first['images'])} test {things}, with each model's confidence: "
-        "right in blue, wrong in red"
+        "correct in blue, wrong in red"
     )
     return figure
 
 
 def worst_mistakes(model: str, shown: dict[str, np.ndarray]) -> Figure:
-    """The mistakes that a model was surest of: what it is, what it was taken for, how surely.
+    """The most confident mistakes of a model: true class, predicted class and confidence.
 
     Args:
-        model: which family predicted.
+        model: the family.
         shown: images (n, height, width), as for `class_samples`, and actual, predicted and
-            confidence, (n,) each, the surest mistake first; n may be 0.
+            confidence, (n,) each, in descending order of confidence; n may be 0.
     """
     rows = max(1, -(-len(shown["images"]) // MISTAKES_IN_ROW))
     figure = canvas(height=0.4 + 1.95 * rows)
@@ -239,11 +240,11 @@ def worst_mistakes(model: str, shown: dict[str, np.ndarray]) -> Figure:
         _picture(axes, image)
         axes.set_title(f"true: {truth}", fontsize=8.5 if words else 10, pad=3)
         axes.annotate(
-            f"taken for {guess}\n{percent(confidence)} sure", (0.5, 0), (0, -4),
+            f"predicted: {guess}\n{percent(confidence)}", (0.5, 0), (0, -4),
             xycoords="axes fraction", textcoords="offset points", ha="center", va="top",
             fontsize=8 if words else 9, color=WRONG,
         )  # fmt: skip
-    told = "the mistakes that it was surest of" if len(shown["images"]) else "no mistake at all"
+    told = "its most confident mistakes" if len(shown["images"]) else "no mistakes"
     figure.suptitle(f"{family_title(model)}: {told}")
     return figure
 
@@ -251,12 +252,12 @@ def worst_mistakes(model: str, shown: dict[str, np.ndarray]) -> Figure:
 def accuracy_chain(chain: pd.DataFrame) -> Figure:
     """Validation accuracy after every stage, with each winner, its verdict and its gain.
 
-    The bar around a point is the interval of the gain over the recipe the stage started from, whose
-    accuracy is the short tick. A hollow point is a stage that kept its incumbent.
+    The bar around a point is the interval of the gain over the recipe that the stage started from;
+    the tick is that recipe's accuracy. Stages that kept the incumbent have hollow points.
 
     Args:
         chain: columns model, technique, winner, verdict, accuracy, gain, low, high;
-            rows in the order of the stages. Gain and interval are NaN where nothing was tested.
+            rows in the order of the stages. Gain and interval are NaN if nothing was tested.
     """
     figure = canvas(height=0.6 + 0.36 * len(chain) + 0.3 * chain["model"].nunique())
     colours = family_colours(chain["model"].unique())
@@ -281,18 +282,18 @@ def accuracy_chain(chain: pd.DataFrame) -> Figure:
         axes.xaxis.set_major_formatter(in_percent())
         axes.set_title(f"{family_title(model)}: validation accuracy along the chain", loc="left")
     axes.set_xlabel(
-        "validation accuracy; bar: 95 % interval of the gain over where the stage started (tick)\n"
+        "validation accuracy; bar: 95 % interval of the gain over the start of the stage (tick)\n"
         "filled: adopted, hollow: the incumbent was kept"
     )
     return figure
 
 
 def leave_one_out(gains: dict[str, pd.DataFrame]) -> Figure:
-    """What each technique is worth in the final recipe, best first, all changes below the line.
+    """The gain of each technique in the final recipe, best first; all changes below the line.
 
     Args:
         gains: model to a table with columns technique, baseline_setting, final_setting, gain,
-            low, high and failed, the three numbers NaN where the setting is the baseline's or the
+            low, high and failed, the three numbers NaN if the setting is the baseline's or the
             recipe fails without the technique; the row "all" is the final recipe against the
             baseline recipe.
     """
@@ -323,7 +324,7 @@ def leave_one_out(gains: dict[str, pd.DataFrame]) -> Figure:
             f"{family_title(model)}: gain of each technique in the final recipe", loc="left"
         )
     axes.set_xlabel(
-        "gain in validation accuracy, points; bar: 95 % interval, on repeats no stage selected on\n"
+        "gain in validation accuracy, points; bar: 95 % interval, on fresh repeats\n"
         "unchanged: the setting is the baseline's, so there is nothing to test"
     )
     return figure
@@ -334,10 +335,10 @@ def shares(
     shapley: dict[str, pd.DataFrame],
     interactions: dict[str, pd.DataFrame],
 ) -> Figure:
-    """The techniques' shares (Shapley values), which add up to the whole, and their interactions.
+    """Shapley values of the techniques, which add up to the total gain, and interactions.
 
     Args:
-        gains: model to the table of `leave_one_out`, for the settings and the whole.
+        gains: model to the table of `leave_one_out`, for the settings and the total gain.
         shapley: model to a table with columns technique, gain, low and high.
         interactions: model to a table with columns first, second, gain, low and high.
     """
@@ -353,18 +354,18 @@ def shares(
     beyond = "; x: beyond the sum of both" if any(map(len, interactions.values())) else ""
     axes.set_xlabel(
         "gain in validation accuracy, points; line: 95 % interval, on fresh repeats\n"
-        f"share: mean gain over orders of putting the techniques in{beyond}"
+        f"share: mean gain over the orders of adding the techniques{beyond}"
     )
     return figure
 
 
 def comparison(models: pd.DataFrame, classes: pd.DataFrame, pairs: pd.DataFrame) -> Figure:
-    """The families on the test set: accuracy with intervals, size, seeds, and recall of each class.
+    """The families on the test set: accuracy, mean over seeds, size, and recall of each class.
 
     Args:
         models: columns model, accuracy, low, high, parameters, seeds_mean and seeds_spread.
         classes: column class, and one with the recall of each model, named as the model.
-        pairs: as `pair_texts` takes it.
+        pairs: see `pair_texts`.
     """
     figure = canvas(height=4.9 + 0.25 * len(models) + 0.2 * len(pairs))
     top, bottom = figure.subfigures(2, 1, squeeze=False, height_ratios=[1, 1.25]).ravel()
@@ -387,7 +388,7 @@ def comparison(models: pd.DataFrame, classes: pd.DataFrame, pairs: pd.DataFrame)
 def reliability(
     curves: dict[str, pd.DataFrame], errors: dict[str, float], things: str = "characters"
 ) -> Figure:
-    """How often a model is right when it says it is sure, and how often it says so.
+    """Accuracy against confidence, and how often each confidence occurs.
 
     Args:
         curves: model to a table with columns confidence, accuracy (means of a bin) and count.
@@ -404,11 +405,11 @@ def reliability(
         right.plot(table["confidence"], table["accuracy"], "o-", color=colour, label=label)
         often.plot(table["confidence"], table["count"], "o-", color=colour)
     right.set(ylabel="test accuracy", ylim=(0, 1.02))
-    right.set_title("Is a confident prediction a right one?", loc="left")
+    right.set_title("Are confident predictions correct?", loc="left")
     right.legend(loc="upper left")
     right.yaxis.set_major_formatter(in_percent())
     often.set(ylabel=f"test {things}", yscale="log")
-    often.set_title("How often is it that confident?", loc="left")
+    often.set_title("How often is each confidence predicted?", loc="left")
     for axes in (right, often):
         axes.set(xlabel="confidence of the prediction", xlim=(0, 1.02))
         axes.xaxis.set_major_formatter(in_percent())
@@ -416,14 +417,14 @@ def reliability(
 
 
 def add_note(figure: Figure, note: str) -> Figure:
-    """Say under a figure what its reader must know of the data; nothing if the note is empty."""
+    """Add a note about the data below a figure, unless it is empty."""
     if note:
         figure.supxlabel(note, fontsize=8.5, color=WRONG, style="italic")
     return figure
 
 
 def pair_texts(pairs: pd.DataFrame) -> list[str]:
-    """A line for every two families: how much more accurate the second is, and how surely.
+    """One line per pair of families: the gain of the second over the first, with its interval.
 
     Args:
         pairs: columns first, second; gain (second minus first), low and high of their recipes over
@@ -439,7 +440,7 @@ def pair_texts(pairs: pd.DataFrame) -> list[str]:
 
 
 def _row(images: np.ndarray, length: int) -> np.ndarray:
-    """Images side by side in one, with room for as many as the length says."""
+    """Concatenate images horizontally, padded to `length` images."""
     count, height, width = images.shape
     row = np.zeros((height, length * width), dtype=images.dtype)
     row[:, : count * width] = images.transpose(1, 0, 2).reshape(height, count * width)
@@ -453,7 +454,7 @@ def _picture(axes: Axes, image: np.ndarray) -> None:
     axes.set_yticks([])
 
 
-def _surely(confidence: float) -> str:
+def _confidence_text(confidence: float) -> str:
     """0.9871 -> 98.7 %"""
     return f"{100 * confidence:.1f} %"
 
@@ -465,7 +466,7 @@ def _share_rows(
     shapley: pd.DataFrame,
     interactions: pd.DataFrame,
 ) -> None:
-    """A bar a share, each from where the one before ended; the whole; a point an interaction."""
+    """A waterfall of the shares, the total gain, and a point for each interaction."""
     settings = gains.set_index("technique")
     whole = settings.loc[["all"]].rename_axis("technique").reset_index()
     pairs = [f"{row.first} x {row.second}" for row in interactions.itertuples()]
@@ -498,20 +499,20 @@ def _share_rows(
 
 
 def _ranked(table: pd.DataFrame) -> pd.DataFrame:
-    """Largest gain first, the row "all" last."""
+    """In descending order of gain, the row "all" last."""
     is_all = table["technique"] == "all"
     return pd.concat([table[~is_all].sort_values("gain", ascending=False), table[is_all]])
 
 
 def _worst_pairs(predictions: pd.DataFrame) -> pd.DataFrame:
-    """The ten mistakes made most often: actual, predicted, errors."""
+    """The ten most frequent mistakes: actual, predicted, errors."""
     wrong = predictions[predictions["actual"] != predictions["predicted"]]
     pairs = wrong.groupby(["actual", "predicted"]).size().rename("errors").reset_index()
     return pairs.nlargest(10, "errors")
 
 
 def _call_out(axes: Axes, pairs: pd.DataFrame, names: list[str]) -> None:
-    """A frame around each pair in the matrix, and the list of them beside it."""
+    """Outline pairs in the matrix, and list them beside it."""
     for pair in pairs[pairs[["actual", "predicted"]].isin(names).all(axis=1)].itertuples():
         corner = names.index(pair.predicted), names.index(pair.actual)
         axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=WRONG, linewidth=1.3))

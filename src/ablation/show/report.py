@@ -1,4 +1,4 @@
-"""The report: reads the numbers that the stages wrote, writes every picture and chart's table."""
+"""Writes every picture, and the table of every chart, from the results of the stages."""
 
 import shutil
 from collections.abc import Mapping
@@ -20,14 +20,14 @@ DPI = 150  # a nine-inch figure is 1350 pixels: sharp at the 900 a README gives 
 def write_pictures(study: Study) -> list[Path]:
     """Draw every picture of the study into `plots/pictures` under its root.
 
-    Every file is read before the first picture is written. The bytes depend on nothing but the
-    study's files and the versions of the plotting libraries.
+    Every file is read before the first picture is written. The bytes depend only on the study's
+    files and the versions of the plotting libraries.
 
     Args:
         study: the files to draw from.
 
     Returns:
-        The pictures' paths, in the order in which a reader wants them.
+        The pictures' paths, in reading order.
 
     Raises:
         UserError: a file of the study is missing; names it and the stage that writes it.
@@ -37,7 +37,7 @@ def write_pictures(study: Study) -> list[Path]:
     for name, figure in drawn.items():
         noted = figures.add_note(figure, study.note)
         with whole_file(folder / f"{name}.png") as file:
-            # matplotlib would write its version into the file: the same picture, other bytes.
+            # Without matplotlib's version, so that equal pictures have equal bytes.
             noted.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
     return [folder / f"{name}.png" for name in drawn]
 
@@ -45,8 +45,8 @@ def write_pictures(study: Study) -> list[Path]:
 def write_charts(study: Study) -> list[Path]:
     """Write the tables that `dvc plots show` draws into `plots/charts` under the study's root.
 
-    The techniques' files are numbered, so that DVC shows them in the order of the chain. What an
-    earlier chain has left there goes.
+    The techniques' files are numbered, so that DVC shows them in the order of the chain. Tables
+    of an earlier study are deleted.
 
     Args:
         study: the files to draw from.
@@ -66,14 +66,14 @@ def write_charts(study: Study) -> list[Path]:
 
 
 def _charts(study: Study) -> dict[str, tuple[str, pd.DataFrame]]:
-    """Every chart's name, title and table."""
+    """Name of each chart to its title and table."""
     stages = study.chain()
     worth = study.tables("leave_one_out/gains.csv")
     predictions = study.tables("test/predictions.csv")
     drawn = {
         "chain": ("Validation accuracy along the chain", charts.chain(stages)),
         "leave_one_out": (
-            "What each technique is worth in the final recipe",
+            "Gain of each technique in the final recipe",
             charts.leave_one_out(worth),
         ),
         "confusion": (_confusion_title(study), charts.confusion(predictions)),
@@ -91,22 +91,22 @@ def _charts(study: Study) -> dict[str, tuple[str, pd.DataFrame]]:
 
 
 def _drawings(study: Study) -> dict[str, Figure]:
-    """Every picture's name and figure; classes are called as the pictures' font can."""
-    names = style.names_in_pictures(study.classes())
-    called = {name: style.for_matplotlib(other) for name, other in names.items()}
-    return {**_of_data(study, called), **_of_chain(study), **_of_tests(study, called)}
+    """Name of each picture to its figure; classes have names that the font can draw."""
+    displayed = style.names_in_pictures(study.classes())
+    names = {name: style.for_matplotlib(other) for name, other in displayed.items()}
+    return {**_of_data(study, names), **_of_chain(study), **_of_tests(study, names)}
 
 
-def _of_data(study: Study, called: dict[str, str]) -> dict[str, Figure]:
+def _of_data(study: Study, names: dict[str, str]) -> dict[str, Figure]:
     counts = study.table("plots/data/class_counts.csv")
     samples = study.arrays("data/prepared/samples.npz")
     things = study.dataset.things
     return {
         "class_distribution": figures.class_distribution(
-            counts.assign(character=counts["character"].map(called)), things
+            counts.assign(character=counts["character"].map(names)), things
         ),
         "class_samples": figures.class_samples(
-            _as_ink(study, samples["images"]), samples["labels"], [*called.values()], things
+            _as_ink(study, samples["images"]), samples["labels"], [*names.values()], things
         ),
     }
 
@@ -127,7 +127,7 @@ def _of_chain(study: Study) -> dict[str, Figure]:
     }
 
 
-def _of_tests(study: Study, called: dict[str, str]) -> dict[str, Figure]:
+def _of_tests(study: Study, names: dict[str, str]) -> dict[str, Figure]:
     recalls = study.table("plots/comparison/classes.csv")
     details = study.tables("test/details.csv")
     colours = style.family_colours(study.models)
@@ -136,24 +136,24 @@ def _of_tests(study: Study, called: dict[str, str]) -> dict[str, Figure]:
         f"confusion_{model}": figures.confusion_matrix(
             model,
             colours[model],
-            table.assign(**{side: table[side].map(called) for side in ("actual", "predicted")}),
-            [*called.values()],
+            table.assign(**{side: table[side].map(names) for side in ("actual", "predicted")}),
+            [*names.values()],
         )
         for model, table in study.tables("test/predictions.csv").items()
     }
     worst = {
-        f"worst_{model}": figures.worst_mistakes(model, _shown(study, model, "worst", called))
+        f"worst_{model}": figures.worst_mistakes(model, _shown(study, model, "worst", names))
         for model in study.models
     }
     return {
         "comparison": figures.comparison(
             study.table("plots/comparison/models.csv"),
-            recalls.assign(**{"class": recalls["class"].map(called)}),
+            recalls.assign(**{"class": recalls["class"].map(names)}),
             study.table("plots/comparison/pairs.csv"),
         ),
         **confusions,
         "first_predictions": figures.first_predictions(
-            {model: _shown(study, model, "first_six", called) for model in study.models}, things
+            {model: _shown(study, model, "first_six", names) for model in study.models}, things
         ),
         **worst,
         "reliability": figures.reliability(
@@ -170,15 +170,15 @@ def _confusion_title(study: Study) -> str:
     return f"Confusion matrix on the test set{part}"
 
 
-def _shown(study: Study, model: str, name: str, called: Mapping[str, str]) -> dict[str, np.ndarray]:
-    """Some predictions with their images."""
+def _shown(study: Study, model: str, name: str, names: Mapping[str, str]) -> dict[str, np.ndarray]:
+    """Predictions with their images."""
     arrays = study.arrays(f"data/evaluated/{model}/{name}.npz")
     arrays["images"] = _as_ink(study, arrays["images"])
     for column in ("actual", "predicted"):
-        arrays[column] = np.array([called[str(each)] for each in arrays[column]])
+        arrays[column] = np.array([names[str(each)] for each in arrays[column]])
     return arrays
 
 
 def _as_ink(study: Study, images: np.ndarray) -> np.ndarray:
-    """Images for the figures, which draw what is bright as ink: a whole picture keeps its light."""
+    """Invert whole pictures, because the figures draw bright pixels dark."""
     return 255 - images if study.dataset.of_whole_pictures else images

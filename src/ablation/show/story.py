@@ -1,8 +1,8 @@
-"""The study as a story: one text with two readers, a code host's Markdown and a browser's page.
+"""Renders the report of a study as Markdown for code hosts, and as a page for browsers.
 
 `report.md.jinja` is the text. Its numbers, tables, charts and pictures all come from the files of
-the study. The page has the look, the scripts and the library of .dvc/plots/page.html, and needs no
-network.
+the study. The page uses the styles, the scripts and the library of .dvc/plots/page.html, and works
+offline.
 """
 
 import csv
@@ -30,25 +30,25 @@ from ablation.show.tables import gain_with_interval
 REPORT = Path("plots/report")
 PAGE = Path(".dvc/plots/page.html")
 TEMPLATES = Path(".dvc/plots")
-TEMPLATE_OF = {"leave_one_out": "gains"}  # the others have the name of their file or folder
-LEAST_SAID = 0.00005  # of a difference, which has two digits in percentage points
+TEMPLATE_OF = {"leave_one_out": "gains"}  # others are named after their file or folder
+LEAST_VISIBLE = 0.00005  # smallest difference that two digits of percentage points show
 LIBRARY = '<script id="vega">'
 STORY = Path(__file__).with_name("report.md.jinja")
 STYLE = Path(__file__).with_name("report.css")
-TOLD = (
+TABLES = (
     tables.answer, tables.chain, tables.shares, tables.test, tables.pairs, tables.agreement,
     tables.calibration, tables.confused, tables.names_in_pictures, tables.times,
 )  # fmt: skip
-TOLD_OF_LOOK_ALIKES = (tables.look_alikes, tables.kinds)
+LOOK_ALIKE_TABLES = (tables.look_alikes, tables.kinds)
 
 
 def write_report(study: Study) -> list[Path]:
     """Write `plots/report.md` and `plots/report.html` under the study's root.
 
-    Needs what `write_pictures` and `write_charts` have written.
+    Requires the output of `write_pictures` and `write_charts`.
 
     Args:
-        study: the files to tell of.
+        study: the files to report on.
 
     Returns:
         Both paths.
@@ -58,10 +58,10 @@ def write_report(study: Study) -> list[Path]:
     """
     facts = _facts(study)
     page = _in_page(study, _markup(_render(facts, _Browser(study))))
-    told = {".md": _render(facts), ".html": page}
-    for suffix, text in told.items():
+    rendered = {".md": _render(facts), ".html": page}
+    for suffix, text in rendered.items():
         write_bytes(text.encode(), study.root / REPORT.with_suffix(suffix))
-    return [study.root / REPORT.with_suffix(suffix) for suffix in told]
+    return [study.root / REPORT.with_suffix(suffix) for suffix in rendered]
 
 
 def _facts(study: Study) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def _facts(study: Study) -> dict[str, Any]:
     names = dict(zip(stages, file_names(stages), strict=True))
     models = study.table("plots/comparison/models.csv")
     budgets = {model: study.winner_curves(model)["epoch"].max() for model in study.models}
-    told = TOLD + (TOLD_OF_LOOK_ALIKES if study.dataset.look_alikes else ())
+    shown = TABLES + (LOOK_ALIKE_TABLES if study.dataset.look_alikes else ())
     return {
         "note": study.note,
         "dataset": study.title,
@@ -84,7 +84,7 @@ def _facts(study: Study) -> dict[str, Any]:
         "models": study.models,
         "families": tables.titles(study),
         "answer": answer(study),
-        "tables": {make.__name__: make(study) for make in told},
+        "tables": {make.__name__: make(study) for make in shown},
         "stages": [_stage(study, technique, names[technique]) for technique in stages[1:]],
         "budgets": listed(
             [
@@ -102,7 +102,7 @@ def _facts(study: Study) -> dict[str, Any]:
 
 
 def _stage(study: Study, technique: str, name: str) -> dict[str, Any]:
-    """What one stage tried and concluded, for the story."""
+    """What one stage tried and concluded."""
     candidates = study.tables(f"{technique}/candidates.csv")
     best, every = (
         {family_title(model): ranking(study, technique, model) for model in study.models}
@@ -130,8 +130,8 @@ def _concluded(model: str, candidates: pd.DataFrame, row: pd.Series) -> str:
     if row["verdict"] == "adopted":
         before = candidates.loc[0, "setting"]
         return (
-            f"{said} in place of `{before}`: {gain_with_interval(row)} points, which makes "
-            f"{percent(row['accuracy'])}.{_why_not_the_best(candidates)}"
+            f"{said} in place of `{before}`: {gain_with_interval(row)} points, for an "
+            f"accuracy of {percent(row['accuracy'])}.{_why_not_the_best(candidates)}"
         )
     others = candidates[1:]
     if others.empty:
@@ -140,28 +140,28 @@ def _concluded(model: str, candidates: pd.DataFrame, row: pd.Series) -> str:
         return f"{said}: {'the only other setting' if len(others) == 1 else 'all others'} failed."
     if (others["finding"] == "better").any():
         return (
-            f"{said}: no other setting that ran to the end gained more than the best of so many "
-            "shows by chance."
+            f"{said}: no other setting that ran to the end gained more than the best of as many "
+            "equal settings would by chance."
         )
     return f"{said}: no other setting was better beyond the noise."
 
 
 def _why_not_the_best(candidates: pd.DataFrame) -> str:
-    """Why a setting that gained more than the winner has not won; empty where there is none."""
+    """Why a setting with a larger gain did not win; empty if there is none."""
     winner = candidates[candidates["role"] == "winner"].iloc[0]
     finished = candidates["repeats"] == candidates["repeats"].max()
     able = candidates[finished & candidates["won_grid"].astype(bool) & ~tables.failed(candidates)]
-    ahead = able[able["gain"] - winner["gain"] > LEAST_SAID]
+    ahead = able[able["gain"] - winner["gain"] > LEAST_VISIBLE]
     if ahead.empty:
         return ""
     best = ahead.loc[ahead["gain"].idxmax()]
     said = f" `{best['setting']}` gained {points(best['gain'])}"
     if best["finding"] == "unsteady":
-        return f"{said}, but its scores vary too much to show it."
+        return f"{said}, but its scores vary too much to be sure of it."
     more = 100 * (best["gain"] - winner["gain"])
     return (
-        f"{said}, but {more:.2f} points more are within the noise, and among equals the simplest "
-        "wins: the one that `params.yaml` lists first."
+        f"{said}, but the difference of {more:.2f} points is within the noise, so the simpler "
+        "setting wins: the one that `params.yaml` lists first."
     )
 
 
@@ -182,7 +182,7 @@ def _capital(text: str) -> str:
 
 
 class _Browser:
-    """HTML inside the Markdown: charts that can be pointed at, pictures that are in the page."""
+    """Interactive charts and embedded pictures, as HTML inside the Markdown."""
 
     def __init__(self, study: Study) -> None:
         self.study = study
@@ -195,11 +195,11 @@ class _Browser:
         return f'<p><img alt="{html.escape(said)}" src="{source}"></p>'
 
     def chart(self, name: str, of_each: str = "") -> str:
-        """A chart of plots/charts in its template, which DVC fills in the same way.
+        """A chart of plots/charts in its template, filled in as DVC does.
 
         Args:
             name: of its table.
-            of_each: of another table; the chart then has the settings of this one alone, ranked.
+            of_each: name of another table; the chart then shows only its settings, ranked.
         """
         rows = self._rows(name)
         if of_each:
@@ -209,7 +209,7 @@ class _Browser:
         spec = json.loads((self.study.root / TEMPLATES / f"{template}.json").read_text())
         spec["data"]["values"] = [row | {"rev": "workspace"} for row in rows]
         if spec["description"] in self.described:
-            del spec["description"]  # the page has explained such a chart
+            del spec["description"]  # each description is shown once
         else:
             self.described.add(spec["description"])
         self.drawn += 1
@@ -224,7 +224,7 @@ class _Browser:
 
 
 def _ranked(rows: list[dict[str, str]]) -> list[dict[str, str]]:
-    """The rows of a chart of gains, numbered from the largest gain down."""
+    """The rows of a chart of gains, numbered by descending gain."""
     ranked = sorted(rows, key=lambda row: -float(row["at"]))
     return [row | {"row": str(place)} for place, row in enumerate(ranked)]
 
@@ -234,26 +234,26 @@ def _host_picture(name: str, said: str) -> str:
 
 
 def _render(facts: dict[str, Any], browser: _Browser | None = None) -> str:
-    """The story as Markdown: for a browser, or for a code host, which runs no scripts."""
+    """The report as Markdown: for a browser, or for a code host, which runs no scripts."""
     environment = Environment(
         loader=FileSystemLoader(STORY.parent), undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False,
     )  # fmt: skip
-    means: dict[str, Any] = {"html": False, "picture": _host_picture, "counted": counted}
+    functions: dict[str, Any] = {"html": False, "picture": _host_picture, "counted": counted}
     if browser:
-        means |= {"html": True, "picture": browser.picture, "chart": browser.chart}
-    text = environment.get_template(STORY.name).render(facts | means, folded=_folded)
+        functions |= {"html": True, "picture": browser.picture, "chart": browser.chart}
+    text = environment.get_template(STORY.name).render(facts | functions, folded=_folded)
     return re.sub(r"\n{3,}", "\n\n", text)
 
 
 def _folded(summary: str, caller: Callable[[], str]) -> str:
-    """What is shown on demand; code hosts know this, too."""
+    """A section that is collapsed at first; code hosts support it, too."""
     inside = caller().strip()
     return f"<details>\n<summary>{html.escape(summary)}</summary>\n\n{inside}\n\n</details>\n"
 
 
 def _markup(text: str) -> str:
-    """The story as HTML; its headings have the names that code hosts give them."""
+    """The report as HTML; its headings have the same anchors as on code hosts."""
     body = MarkdownIt("commonmark").enable("table").render(text)
     body = re.sub(r"<table>.*?</table>", r'<div class="table">\g<0></div>', body, flags=re.DOTALL)
     return re.sub(r"<h2>(.+?)</h2>", lambda found: _heading(found[1]), body)
@@ -264,7 +264,7 @@ def _heading(title: str) -> str:
 
 
 def _in_page(study: Study, body: str) -> str:
-    """The page of `dvc plots show`, its look, scripts and library, with the story as its body."""
+    """The page of `dvc plots show` with the report as its body."""
     page = (study.root / PAGE).read_text()
     head = page[: page.index("<body>")].replace("{refresh_tag}\n", "\n")
     library = page[page.index(LIBRARY) :]

@@ -1,4 +1,4 @@
-"""The files of one study, as pictures, tables and the report read them."""
+"""The files of one study, as read by the report."""
 
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -12,24 +12,24 @@ from ablation.base.files import read_csv, read_json
 from ablation.data.datasets import Dataset
 from ablation.labels import ChainStage
 
-# Columns of characters and of labels: `1` is not a number there.
+# Columns of class names and labels, which are text even if they look like numbers.
 TEXT = (
     *("character", "class", "actual", "predicted", "first", "second"),
     *("candidate", "setting", "winner", "baseline_setting", "final_setting"),
 )
-TITLES = {"folder": "pictures of one's own"}
+TITLES = {"folder": "a folder of pictures"}
 TESTED = ("test", "test_over_baseline", "first_six", "worst")
 
 
 @dataclass(frozen=True)
 class Study:
-    """The files of one study, read when something needs them.
+    """The files of one study, read on access.
 
     Args:
         root: folder that holds metrics/, plots/ and data/.
-        models: its families, in the order of params.yaml.
-        name: what params.yaml calls its data set.
-        dataset: what is known of this data set.
+        models: the model families, in the order of params.yaml.
+        name: of its data set, as in params.yaml.
+        dataset: its entry in `DATASETS`.
     """
 
     root: Path
@@ -39,21 +39,21 @@ class Study:
 
     @property
     def note(self) -> str:
-        """What must stand beside every number made from stand-ins; empty for real characters."""
+        """A disclaimer to show with all results of synthetic data; otherwise empty."""
         return self.dataset.note
 
     @property
     def things(self) -> str:
-        """What the images are called: characters, or pictures."""
+        """What the images are called: `characters` or `pictures`."""
         return self.dataset.things
 
     @property
     def title(self) -> str:
-        """What a text calls the data set: its name, if that is the name of one."""
+        """What the report calls the data set."""
         return TITLES.get(self.name, self.name)
 
     def table(self, name: str) -> pd.DataFrame:
-        """A CSV file under `root`, its characters and names of settings as text."""
+        """A CSV file under `root`, with names of classes and settings as text."""
         return read_csv(self._file(name), text=TEXT)
 
     def numbers(self, name: str) -> dict[str, Any]:
@@ -66,7 +66,7 @@ class Study:
             return dict(arrays)
 
     def tables(self, name: str) -> dict[str, pd.DataFrame]:
-        """The same CSV file of every family: those of plots/<model>/."""
+        """Model family to its CSV file of this name in plots/<model>/."""
         return {model: self.table(f"plots/{model}/{name}") for model in self.models}
 
     def chain(self) -> pd.DataFrame:
@@ -115,7 +115,7 @@ class Study:
         if not path.is_file():
             raise UserError(
                 f"{name}: not found under {self.root.resolve()}; `dvc repro {self._writer(name)}` "
-                "writes it, and `dvc repro` writes whatever is missing"
+                "creates it, and `dvc repro` creates everything that is missing"
             )
         return path
 

@@ -1,7 +1,7 @@
-"""The one look of a study: colours, words and the canvas that its figures and charts share.
+"""Colours, labels and layout shared by all figures and charts.
 
-A model family has one colour everywhere, by its place in params.yaml. All colours can be told
-apart by colour-blind people, and no family has the blue and red that mean right and wrong.
+A model family has the same colour everywhere, by its position in params.yaml. All colours can be
+distinguished by colour-blind people, and no family has the blue and red for correct and wrong.
 """
 
 import unicodedata
@@ -20,32 +20,32 @@ from matplotlib.ticker import FuncFormatter
 from ablation.base.formatting import points, shortened
 
 FAMILIES = ("#6a51a3", "#e08214", "#009e73", "#cc79a7", "#56b4e9", "#8c510a")
-# Okabe & Ito's palette, its yellow darkened to be seen as a line on white; black is the incumbent.
+# Okabe & Ito's palette with a darker yellow, for lines on white. Black is the incumbent.
 LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#9a8c00")
 RIGHT, WRONG = "#0072b2", "#c1272d"
 PARTS = {"train": "#525b66", "test": "#b4bcc6"}
 INK, QUIET = "#30353b", "#7a828c"
 EDGE, GRID, SHADE = "#c8cdd3", "#e7eaee", "#f3f5f7"
-DARKEST = "#26202b"  # where every character of a class is
+DARKEST = "#26202b"  # end of the confusion matrix's colour map
 WIDTH = 9.0  # inches; 900 pixels at the report's resolution and a README's scale
 FONT = "DejaVu Sans"  # comes with matplotlib, so pictures are the same everywhere
-MOST_CLASSES = 62  # that have a place and a name of their own in a picture
-LEFT_TO_RIGHT = "\u200e"  # a mark that is not seen
+MOST_CLASSES = 62  # in one picture
+LEFT_TO_RIGHT = "\u200e"  # an invisible Unicode mark
 LONGEST_NAME = 14  # characters of a class's name in a picture
 
 
 def family_colours(models: Iterable[str]) -> dict[str, str]:
-    """The colour of every family, by its place; the colours start again after the last one."""
+    """The colour of each family, by its position; colours repeat if there are more families."""
     return {model: FAMILIES[place % len(FAMILIES)] for place, model in enumerate(models)}
 
 
 def family_title(model: str) -> str:
-    """A family's name as people read it: mlp -> MLP"""
+    """The display name of a family: mlp -> MLP"""
     return model.upper()
 
 
 def canvas(height: float) -> Figure:
-    """A figure in the one style of this study; the font is the one that comes with matplotlib."""
+    """An empty figure in the style of this study, with the font that comes with matplotlib."""
     sns.set_theme(
         style="whitegrid",
         font=FONT,
@@ -74,31 +74,31 @@ def canvas(height: float) -> Figure:
 
 
 def names_in_pictures(classes: Sequence[str]) -> dict[str, str]:
-    """What pictures call each class; no two alike.
+    """Class name to its distinct display name in pictures.
 
-    Its own name, if the font has all of it and it is not too long; a long one without its middle. A
-    character that the font lacks is called as in Unicode's tables, U+3042; a word with such
-    characters, or one that can be taken for another, by its place in data/classes.csv: class 17.
+    Long names are shortened in the middle. A character that the font lacks is shown as its code
+    point, such as U+3042; a word with such characters, or one whose shortened name is ambiguous, as
+    its index in data/classes.csv, such as class 17.
     """
     known = FT2Font(findfont(FONT)).get_charmap()
     short = {name: shortened(name, LONGEST_NAME) for name in classes}
     times = Counter(short.values())
-    called: dict[str, str] = {}
+    displayed: dict[str, str] = {}
     for place, name in enumerate(classes):
         drawable = all(ord(character) in known for character in name)
         candidate = short[name] if drawable and times[short[name]] == 1 else f"class {place}"
         if not drawable and len(name) == 1:
             candidate = f"U+{ord(name):04X}"
-        while candidate in called.values():
+        while candidate in displayed.values():
             candidate += "*"
-        called[name] = candidate
-    return called
+        displayed[name] = candidate
+    return displayed
 
 
 def for_matplotlib(name: str) -> str:
-    """A name that matplotlib draws as it is: no formula, and nothing beside it changes places.
+    """Escape a name, so that matplotlib draws it literally and keeps the text order around it.
 
-    A name from right to left would turn what follows it: `שלום: 1` would begin with the number.
+    Text after a right-to-left name would be reordered: `שלום: 1` would begin with the number.
     """
     name = name.replace("$", r"\$")
     turns = any(unicodedata.bidirectional(character) in ("R", "AL") for character in name)
@@ -106,19 +106,19 @@ def for_matplotlib(name: str) -> str:
 
 
 def are_words(names: Iterable[str]) -> bool:
-    """Whether names are too wide to stand side by side."""
+    """Whether any name is too wide for horizontal labels."""
     return any(len(name.strip(LEFT_TO_RIGHT)) > 2 for name in names)
 
 
 def stacked(figure: Figure, rows: int, *, sharex: bool = False) -> list[Axes]:
-    """Panels below each other."""
+    """Axes below each other."""
     return list(figure.subplots(rows, 1, squeeze=False, sharex=sharex).ravel())
 
 
 def interval_points(
     axes: Axes, colour: str, centre: pd.Series, low: pd.Series, high: pd.Series, filled: pd.Series
 ) -> None:
-    """One point a row, from the top down, with its interval; nothing where there is no number."""
+    """Draw one point per row, from top to bottom, with its interval; missing values are skipped."""
     for place, (middle, left, right, full) in enumerate(
         zip(centre, low, high, filled, strict=True)
     ):
@@ -134,7 +134,7 @@ def interval_points(
 def row_labels(
     axes: Axes, names: Sequence[str], headlines: Sequence[str], details: Sequence[str]
 ) -> None:
-    """Names left of the rows; right of them a line of numbers above a quiet line of settings."""
+    """Label rows: names on the left; on the right, headlines above details in a lighter colour."""
     places = range(len(names))
     axes.set_yticks(list(places), labels=list(names))
     axes.set_ylim(len(names) - 0.45, -0.55)
@@ -161,7 +161,7 @@ def in_points() -> FuncFormatter:
 
 
 def gain_text(gain: float, low: float, high: float) -> str:
-    """A gain with its interval: +0.31 points [+0.10, +0.52]; empty where nothing was tested."""
+    """A gain with its interval: +0.31 points [+0.10, +0.52]; empty if it was not tested."""
     if not np.isfinite(gain):
         return ""
     if not np.isfinite([low, high]).all():
@@ -170,7 +170,7 @@ def gain_text(gain: float, low: float, high: float) -> str:
 
 
 def untested_text(failed: bool) -> str:
-    """Why there is no gain: without the technique the training fails, or nothing had changed."""
+    """Why a technique has no gain: training fails without it, or its setting is unchanged."""
     return "fails without it" if failed else "unchanged"
 
 

@@ -1,4 +1,4 @@
-"""The tables of a study in Markdown, one function each: for the report and for the pages of docs/.
+"""The tables of a study in Markdown, one function each, for the report and docs/.
 
 Gains are percentage points with 95 % intervals, bold where the whole interval lies above zero.
 """
@@ -15,7 +15,7 @@ import pandas as pd
 from ablation.base.formatting import markdown, percent, points, short
 from ablation.judge.evaluation import look_alike_errors
 from ablation.show import style
-from ablation.show.charts import told_apart
+from ablation.show.charts import drawn_rows
 from ablation.show.study import Study
 from ablation.show.style import family_title
 
@@ -23,11 +23,11 @@ MINUTE = 60
 
 
 def answer(study: Study) -> str:
-    """What each technique is worth in the end, for every family.
+    """The gain of each technique in the final recipe, for each family.
 
-    A technique that the chain changed: what leave-one-out found. One that stayed as it was in the
-    baseline: the best of the other settings, as its stage found it. Last the stages that come after
-    what leave-one-out takes apart, each with what itself found.
+    For techniques that the chain changed, the result of leave-one-out; for the others, the best
+    alternative to the baseline's setting, as measured by its stage. Stages after those covered by
+    leave-one-out come last, with their own results.
     """
     worth = {model: worth_of(study, model) for model in study.models}
     techniques = next(iter(worth.values())).index
@@ -45,18 +45,18 @@ def answer(study: Study) -> str:
 
 
 def later_stages(study: Study) -> list[str]:
-    """The techniques that are first asked after leave-one-out; none where it comes last."""
-    taken_apart = worth_of(study, study.models[0]).index
-    return [name for name in study.techniques() if name not in taken_apart]
+    """The techniques that leave-one-out does not cover, since they are tried after it."""
+    covered = worth_of(study, study.models[0]).index
+    return [name for name in study.techniques() if name not in covered]
 
 
 def worth_of(study: Study, model: str) -> pd.DataFrame:
-    """A row a technique, and a last row `all`: the final recipe's gain over one without it."""
+    """The leave-one-out gain of each technique, and of all changes in the last row, `all`."""
     return study.table(f"plots/{model}/leave_one_out/gains.csv").set_index("technique")
 
 
 def shares(study: Study) -> str:
-    """The share of each changed technique in the whole gain, and what pairs do beyond their own."""
+    """Shapley values of the changed techniques, the total gain, and pairwise interactions."""
     columns = {}
     kinds: list[dict[str, None]] = [{}, {}, {}]
     for model in study.models:
@@ -77,7 +77,7 @@ def shares(study: Study) -> str:
 
 
 def chain(study: Study) -> str:
-    """What every stage concluded, for every family."""
+    """The winner and the verdict of each stage, for each family."""
     concluded = {model: chain_of(study, model) for model in study.models}
     techniques = next(iter(concluded.values())).index
     rows = [
@@ -89,24 +89,24 @@ def chain(study: Study) -> str:
 
 
 def chain_of(study: Study, model: str) -> pd.DataFrame:
-    """What the stages of one family concluded, by technique."""
+    """The rows of chain.csv for one family, indexed by stage."""
     together = study.chain()
     return together[together["model"] == model].set_index("stage")
 
 
 def best_of_each(study: Study, technique: str, model: str) -> str:
     """A stage's ranking of the incumbent, the winner and the best setting of each candidate."""
-    shown = told_apart(_candidates(study, technique, model))
+    shown = drawn_rows(_candidates(study, technique, model))
     return _ranking(shown, _seconds(study, technique, model))
 
 
 def every_setting(study: Study, technique: str, model: str) -> str:
-    """A stage's ranking of all settings, every point of a grid for itself."""
+    """A stage's ranking of all settings, including every point of a grid."""
     return _ranking(_candidates(study, technique, model), _seconds(study, technique, model))
 
 
 def test(study: Study) -> str:
-    """What each released model did on the test set, and what it costs."""
+    """The test results of each released model, and its cost."""
     models = study.table("plots/comparison/models.csv").set_index("model")
     times = pd.DataFrame(
         {model: study.table(f"data/times/{model}/test.csv").iloc[0] for model in models.index}
@@ -121,7 +121,7 @@ def test(study: Study) -> str:
         "final recipe over the baseline recipe": [
             gain_with_interval(over_baseline(study, model)) for model in models.index
         ],
-        "right within two guesses": map(percent, models["top2"]),
+        "top-2 accuracy": map(percent, models["top2"]),
         "macro precision": map(percent, models["precision"]),
         "macro recall": map(percent, models["recall"]),
         "macro F1": map(percent, models["f1"]),
@@ -154,13 +154,13 @@ def _before_and_after(row: pd.Series, name: str, form: Callable[[float], str]) -
 
 
 def over_baseline(study: Study, model: str) -> pd.Series:
-    """How much more of the test characters the final recipe reads than the baseline, all seeds."""
+    """Gain in test accuracy of the final recipe over the baseline recipe, over all seeds."""
     numbers = study.numbers(f"metrics/{model}/test_over_baseline.json")
     return pd.Series(numbers).reindex(["gain", "low", "high"])
 
 
 def pairs(study: Study) -> str:
-    """Every two families on the same test characters: their recipes, and their released models."""
+    """Each pair of families on the same test characters: recipes, and released models."""
     table = study.table("plots/comparison/pairs.csv")
     rows = [
         [
@@ -171,12 +171,12 @@ def pairs(study: Study) -> str:
         ]
         for _, row in table.iterrows()
     ]
-    heads = ["pair", "final recipes, over all seeds", "released models", "McNemar's p of these"]
+    heads = ["pair", "final recipes, over all seeds", "released models", "their McNemar p"]
     return markdown(heads, rows)
 
 
 def agreement(study: Study) -> str:
-    """How often all models are right, some of them, or none."""
+    """How often all models, some of them, or none are correct."""
     table = study.table("plots/comparison/agreement.csv")
     name = re.compile(rf"\b({'|'.join(map(re.escape, study.models))})\b")
     rows = [
@@ -191,7 +191,7 @@ def agreement(study: Study) -> str:
 
 
 def look_alikes(study: Study) -> str:
-    """How many of each model's errors are between characters of one shape."""
+    """The share of each model's errors that are between look-alikes."""
     table = study.table("plots/comparison/ambiguous.csv")
     shares = table.pivot(index="group", columns="model", values="share_of_errors")
     groups = [*dict.fromkeys(table["group"])]
@@ -204,7 +204,7 @@ def look_alikes(study: Study) -> str:
 
 
 def kinds(study: Study) -> str:
-    """How many errors are between look-alikes, between the cases of a letter, and all else."""
+    """Number of errors between look-alikes, between the cases of a letter, and others."""
     columns = [
         kinds_of_errors(predictions, study.dataset.look_alikes)
         for predictions in study.tables("test/predictions.csv").values()
@@ -214,10 +214,10 @@ def kinds(study: Study) -> str:
 
 
 def kinds_of_errors(predictions: pd.DataFrame, look_alikes: Mapping[str, str]) -> dict[str, int]:
-    """The errors of one model by what makes them hard; a look-alike is not counted as a case.
+    """Number of one model's errors by kind; errors between look-alikes count only as such.
 
     Args:
-        predictions: columns actual and predicted, one row a test character.
+        predictions: columns actual and predicted, one row per test character.
         look_alikes: name of a group to its characters; no character is in two groups.
     """
     cases = {
@@ -234,13 +234,13 @@ def kinds_of_errors(predictions: pd.DataFrame, look_alikes: Mapping[str, str]) -
     return {
         "between look-alikes": alike,
         "between upper and lower case of one letter": case,
-        "all else: the shapes differ": errors - alike - case,
+        "others: the shapes differ": errors - alike - case,
         "all": errors,
     }
 
 
 def confused(study: Study) -> str:
-    """The pairs of classes that each model takes for each other most often."""
+    """The pairs of classes that each model confuses most often."""
     columns = [
         [f"{plain(row.first)} / {plain(row.second)}: {row.errors}" for row in tuples(table)]
         for table in study.tables("test/confused.csv").values()
@@ -249,9 +249,9 @@ def confused(study: Study) -> str:
 
 
 def times(study: Study) -> str:
-    """How many trainings every stage made, their time on one core or GPU, and what computed them.
+    """Number and time of each stage's trainings, and the hardware that they ran on.
 
-    A training that an earlier stage has made, the incumbent's, is counted there alone.
+    The trainings of an incumbent are counted in the stage that ran them.
     """
     stages = [*chain_of(study, study.models[0]).index, "leave_one_out", "fit"]
     made = {stage: [_new_times(study, model, stage) for model in study.models] for stage in stages}
@@ -265,24 +265,24 @@ def times(study: Study) -> str:
 
 
 def names_in_pictures(study: Study) -> str:
-    """What stands in pictures for the names of classes that they cannot show as they are."""
-    called = style.names_in_pictures(study.classes())
-    rows = [[plain(other), plain(name)] for name, other in called.items() if other != name]
+    """The display names in pictures of classes whose names cannot be drawn."""
+    displayed = style.names_in_pictures(study.classes())
+    rows = [[plain(other), plain(name)] for name, other in displayed.items() if other != name]
     return markdown(["in pictures", "class"], rows) if rows else ""
 
 
 def plain(name: str) -> str:
-    """A name in Markdown, of which no character is markup."""
+    """Escape a name for Markdown."""
     return re.sub(r"([\\`*_\[\]#~$])", r"\\\1", html.escape(name, quote=False))
 
 
 def titles(study: Study) -> list[str]:
-    """What a table calls the families."""
+    """Display names of the families."""
     return [*map(family_title, study.models)]
 
 
 def gain_with_interval(row: pd.Series) -> str:
-    """`+0.31 (+0.10 to +0.52)` in percentage points; bold where all of it is above zero."""
+    """`+0.31 (+0.10 to +0.52)` in percentage points; bold if the whole interval is above 0."""
     if pd.isna(row["gain"]):
         return "not tested"
     if pd.isna(row["low"]):
@@ -292,12 +292,12 @@ def gain_with_interval(row: pd.Series) -> str:
 
 
 def bounds(low: float, high: float, say: Callable[[float], str]) -> str:
-    """`84.49 to 86.14 %`, `-0.10 to +0.20`: the unit is said once."""
+    """`84.49 to 86.14 %`, `-0.10 to +0.20`: the unit is given once."""
     return f"{say(low).removesuffix(' %')} to {say(high)}"
 
 
 def tuples(table: pd.DataFrame) -> Iterable[Any]:
-    """The rows of a table, each with its columns as attributes."""
+    """The rows of a table as named tuples."""
     rows: Iterable[Any] = table.itertuples(index=False)
     return rows
 
@@ -318,7 +318,7 @@ def _later_cell(row: pd.Series) -> str:
 
 
 def _best_of_the_others(study: Study, model: str, technique: str) -> str:
-    """The setting that came nearest to the one that stayed, as the last stage found it."""
+    """The best alternative to the setting that stayed, as measured by its last stage."""
     table = _candidates(study, study.last_stage(model, technique), model)
     others = table[(table["role"] != "winner") & ~failed(table)]
     if others.empty:
@@ -333,7 +333,7 @@ def _candidates(study: Study, technique: str, model: str) -> pd.DataFrame:
 
 
 def failed(candidates: pd.DataFrame) -> pd.Series:
-    """Which settings diverged or collapsed."""
+    """Whether each setting diverged or collapsed."""
     marks = candidates.reindex(columns=["diverged", "collapsed"], fill_value=False)
     return marks.astype(bool).any(axis=1)
 
@@ -346,13 +346,13 @@ def _chain_cells(row: pd.Series) -> tuple[str, str]:
 
 
 def _seconds(study: Study, technique: str, model: str) -> pd.Series:
-    """Setting to what one training of it took: the mean over its repeats."""
+    """Setting to the mean time of one training, in seconds."""
     times = study.table(f"data/times/{model}/{technique}.csv")
     return times.groupby("setting")["train_seconds"].mean()
 
 
 def _ranking(candidates: pd.DataFrame, seconds: pd.Series) -> str:
-    """Best first, by gain over the incumbent; what failed comes last."""
+    """Settings by descending gain over the incumbent; those that failed come last."""
     place = candidates["gain"].where(candidates.index > 0, 0.0).mask(failed(candidates))
     ranked = candidates.loc[place.sort_values(ascending=False, kind="stable").index]
     rows = [
@@ -371,15 +371,15 @@ def _ranking(candidates: pd.DataFrame, seconds: pd.Series) -> str:
 
 
 def _gain_cell(row: pd.Series, *, incumbent: bool) -> str:
-    broken = [word for word in ("diverged", "collapsed") if row.get(word, False)]
-    if broken or incumbent:
-        return broken[0] if broken else ""
+    failed_as = [word for word in ("diverged", "collapsed") if row.get(word, False)]
+    if failed_as or incumbent:
+        return failed_as[0] if failed_as else ""
     finding = row.get("finding", "")
     return gain_with_interval(row) + (f", {finding}" if finding else "")
 
 
 def _with_spread(models: pd.DataFrame, which: str) -> list[str]:
-    """`85.06 %, 0.14`: mean and spread over the seeds; a single seed has no spread."""
+    """`85.06 %, 0.14`: mean and standard deviation over the seeds, if there are several."""
     numbers = zip(models[f"{which}_mean"], models[f"{which}_spread"], strict=True)
     return [
         percent(mean) + ("" if pd.isna(spread) else f", {100 * spread:.2f}")
@@ -403,6 +403,6 @@ def _time_cells(table: pd.DataFrame) -> tuple[str, str]:
 
 
 def _computed_on(tables: Sequence[pd.DataFrame]) -> str:
-    """`AMD EPYC (Zen 5), bf16`; several where a stage was not computed in one place."""
+    """`AMD EPYC (Zen 5), bf16`; several if a stage ran on different hardware."""
     together = pd.concat(tables)
     return "; ".join((together["computer"] + ", " + together["precision"]).unique())
