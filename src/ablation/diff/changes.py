@@ -16,6 +16,7 @@ from ablation.diff.revisions import Revision
 from ablation.judge.evaluation import FINAL, fits_of, recipe_difference
 from ablation.judge.noise import Estimate, Floats, estimate, measure_noise
 from ablation.judge.selection import SURE
+from ablation.labels import technique_of
 from ablation.trial.recipe import BASELINE
 
 LEAVE_ONE_OUT, TEST = "leave_one_out", "test"
@@ -262,14 +263,8 @@ def _is_within(scores: Floats, row: Floats) -> bool:
 
 
 def _trained(side: Revision, model: str, stage: str) -> str:
-    """All that params.yaml and the chain say of how the winner of a stage is trained.
-
-    Leave-one-out takes the recipe from before the stages that it does not take apart.
-    """
+    """All that params.yaml and the chain say of how the winner of a stage is trained."""
     params = side.params
-    if stage == LEAVE_ONE_OUT:
-        taken_apart = side.table(f"plots/{model}/{stage}/gains.csv")["technique"]
-        stage = [name for name in side.stages(model) if name in {*taken_apart}][-1]
     return repr(
         (
             side.recipe(model, stage)[0],
@@ -309,14 +304,15 @@ def _compare_tests(before: Revision, after: Revision, model: str) -> Change:
 
 
 def _changed(side: Revision, model: str) -> str:
-    """The stages of the chain that have adopted a setting."""
-    files = {stage: f"metrics/{model}/{stage}.json" for stage in side.stages(model)}
-    adopted = [
-        stage
-        for stage, file in files.items()
-        if side.has(file) and read_json(side.root / file).get("verdict") == "adopted"
-    ]
-    return " + ".join(adopted) or BASELINE
+    """The techniques of the final recipe that are not as in the baseline, in the chain's order."""
+    stages = [BASELINE, *side.stages(model)]
+    first, last = (side.settings(model, stages[place]) for place in (0, -1))
+    spec = side.params["models"].get(model) or {}
+    sizes = {key: value for key, value in spec.items() if key != "epochs"}
+    for recipe in (first, last):  # one without sizes has those of params.yaml
+        recipe.setdefault("architecture", sizes)
+    asked = dict.fromkeys([*map(technique_of, stages[1:]), *last])
+    return " + ".join(name for name in asked if last.get(name) != first.get(name)) or BASELINE
 
 
 def _apart(before: Revision, after: Revision, model: str, stage: str) -> tuple[str, ...]:
