@@ -320,7 +320,7 @@ class Params(Checked):
         if repeats and repeats > most:
             raise PydanticCustomError(
                 "sum",
-                "worth.repeats: {repeats} exceeds the {most} of validation.repeats; use a smaller one",
+                "worth.repeats: {repeats} exceeds the {most} of validation.repeats; use fewer",
                 {"repeats": repeats, "most": most},
             )
         return self
