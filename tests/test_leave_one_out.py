@@ -76,7 +76,7 @@ def study(toy: Characters, tmp_path_factory: pytest.TempPathFactory) -> Study:
     content["baseline"] = BASELINE
     (folder / "params.yaml").write_text(to_yaml(content))
     (folder / "final.yaml").write_text(to_yaml(FINAL))
-    chain = pd.DataFrame({"technique": ["baseline", *CHAIN]}).reindex(columns=CHAIN_COLUMNS)
+    chain = pd.DataFrame({"stage": ["baseline", *CHAIN]}).reindex(columns=CHAIN_COLUMNS)
     write_csv(chain, folder / "chain.csv")
     return Study(folder, run_stage(folder))
 
@@ -113,7 +113,7 @@ def test_shares_add_up_to_the_gain_of_all(study: Study) -> None:
 
 def test_it_says_for_how_long_it_trained_and_what_it_remembered(study: Study) -> None:
     count = len(study.table("trials"))
-    assert "every training took 2 epochs" in study.said
+    assert "trained for 2 epochs, as the final recipe" in study.said
     assert re.search(rf"mlp: {count} trials trained in \d+ s, 0 remembered", study.said)
     again = run_stage(study.folder)
     assert re.search(rf"mlp: 0 trials trained in \d+ s, {count} remembered", again)

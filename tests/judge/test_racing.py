@@ -165,3 +165,23 @@ def test_leader_goes_on_where_the_incumbent_diverged() -> None:
 def test_nobody_is_stopped_after_the_last_repeat() -> None:
     last = [contender(c.setting, np.tile(c.scores[:1], 5)) for c in (OLD, FAR, GOOD)]
     assert race(*last) == [False, False]
+
+
+def race_again(incumbent: Contender, *contenders: Contender, simpler: int) -> list[bool]:
+    return raced_out(incumbent, contenders, 0.25, risk=0.2, simpler=simpler)
+
+
+def test_on_equal_terms_a_simpler_setting_goes_on_that_gains_nothing() -> None:
+    same = contender("same", [0.8003, 0.8017, 0.802])
+    assert race(OLD, same) == [True]
+    assert race_again(OLD, same, simpler=1) == [False]
+
+
+def test_on_equal_terms_a_setting_that_is_less_simple_than_an_equal_incumbent_is_out() -> None:
+    high, low = contender("high", HIGH), contender("low", LOW)
+    assert race_again(high, low, simpler=0) == [True]
+    assert race_again(high, low, simpler=1) == [False]
+
+
+def test_on_equal_terms_far_behind_is_out() -> None:
+    assert race_again(OLD, FAR, simpler=1) == [True]

@@ -30,6 +30,7 @@ def study(racing: bool = True, **techniques: list[object]) -> Params:
     content["data"]["dataset"] = "glyphs"
     content["validation"] = {"scheme": "shuffle", "fraction": 0.25, "repeats": REPEATS}
     content["selection"]["racing"] = racing
+    content["worth"]["repeats"] = REPEATS
     content["training"] |= {"batch_size": 25, "precision": "float32", "workers": 1}
     content["fit"]["seeds"] = 2
     content["models"] = {"mlp": {"hidden": [16, 12, 8], "epochs": 2}}
@@ -49,7 +50,7 @@ def pipeline(**reasons: tuple[Reason, ...]) -> list[Stage]:
             "leave_one_out": f"stages/leave_one_out.py --model mlp --recipe {recipe}",
             "fit": f"stages/fit.py --model mlp --recipe {recipe}",
         }
-        technique = f"stages/technique.py --model mlp --technique {name} --incumbent {recipe}"
+        technique = f"stages/technique.py --model mlp --stage {name} --incumbent {recipe}"
         command = tuple(commands.get(name, technique).split())
         after = frozenset({before} if before else ())
         stages.append(Stage(name, command, after, reasons.get(name, ())))
@@ -73,9 +74,9 @@ def train(params: Params, runner: TrialRunner, techniques: Iterable[str] = CHAIN
     """Run the chain's trials, of winners that keep the incumbent, and write their recipes."""
     repeats, baseline = repeats_for(params), params.baseline
     for technique in techniques:
-        entries = list_entries(params, "mlp", technique, baseline)
+        contest = list_entries(params, "mlp", technique, baseline)
         racing = params.selection.racing
-        run_entries(runner, params, "mlp", entries, repeats, racing=racing)
+        run_entries(runner, params, "mlp", contest, repeats, racing=racing)
     for name in CHAIN:
         save_recipe(baseline, Path(f"data/recipes/mlp/{name}.yaml"), runner.digest)
 
@@ -146,8 +147,8 @@ def test_a_new_candidate_costs_its_own_trials_and_perhaps_what_follows(runner: T
 def test_what_racing_has_stopped_is_not_trained_again(runner: TrialRunner) -> None:
     """A contender that learns nothing is out after the first look, whatever else is missing."""
     params = study(optimizer=[{"name": "sgd", "lr": [0.000001, 0.03]}])
-    entries = list_entries(params, "mlp", "optimizer", params.baseline)
-    results = run_entries(runner, params, "mlp", entries, repeats_for(params), racing=True)
+    contest = list_entries(params, "mlp", "optimizer", params.baseline)
+    results = run_entries(runner, params, "mlp", contest, repeats_for(params), racing=True)
     stopped = len(results["sgd lr=1e-06"])
     assert stopped < REPEATS
     stages = [

@@ -128,7 +128,7 @@ def _stages(root: Path, model: str, rng: np.random.Generator) -> list[dict[str, 
         [won] = [row for row in candidates if row["role"] == "winner"]
         score, adopted = won["accuracy"], winner != BASELINE[technique]
         chain.append({
-            "technique": technique, "winner": winner, "verdict": "adopted" if adopted else "kept",
+            "stage": technique, "winner": winner, "verdict": "adopted" if adopted else "kept",
             "accuracy": score, "gain": won["gain"], "low": won["low"], "high": won["high"],
         })  # fmt: skip
         _csv(root / f"plots/{model}/{technique}/chain.csv", chain)

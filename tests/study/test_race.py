@@ -40,7 +40,12 @@ REPEAT = make_repeats(1, "shuffle", 0.25, 1)[0]
 METRICS = ["accuracy", "gain", "low", "high", "verdict", "winner"]
 
 
-def write_params(budget: int = 2, repeats: int = 4, **techniques: Any) -> Params:
+def write_params(
+    budget: int = 2,
+    repeats: int = 4,
+    multiples: dict[str, list[float]] | None = None,
+    **techniques: Any,
+) -> Params:
     """A study of the toy, in the working folder."""
     content = read_yaml(ROOT / "params.yaml")
     content["data"]["dataset"] = "glyphs"
@@ -49,6 +54,8 @@ def write_params(budget: int = 2, repeats: int = 4, **techniques: Any) -> Params
     content["training"] |= {"batch_size": 25, "precision": "float32", "workers": 1}
     content["models"]["mlp"] = {"hidden": [16, 12, 8], "epochs": budget}
     content["baseline"]["optimizer"] = {"name": "sgd", "lr": 0.03}
+    content["worth"]["repeats"] = repeats
+    content["learning_rate_multiples"] = multiples or {}
     content["techniques"] |= techniques
     Path("params.yaml").write_text(to_yaml(content))
     return load_params()
