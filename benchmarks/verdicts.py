@@ -530,10 +530,10 @@ and how much less the winner truly gains on average, in SE.
 How often a chain ends with a technique, by its true gain over the baseline's setting in percentage
 points: after its first stage, and if a later round asks again for the baseline's setting and the
 present one (`backward`) or for all settings (`again`). The technique has one candidate, or four of
-the same gain; {STUDY_REPEATS} repeats, and a noise of {STUDY_NOISE} points, the median of the stages
-of the study in git. The noise of the later round is its own: the recipe around the technique is
-another one by then. Where nothing has changed since, its trials are remembered and its verdict stays.
-{chains:,} chains a number.
+the same gain; {STUDY_REPEATS} repeats, and a noise of {STUDY_NOISE} points, the median of the
+stages of the study in git. The noise of the later round is its own: the recipe around the technique
+is another one by then. Where nothing has changed since, its trials are remembered and its verdict
+stays. {chains:,} chains a number.
 
 {_markdown(rounds_table(chains), "the technique ...")}
 """

@@ -262,7 +262,9 @@ def test_where_only_the_rate_differs_the_rate_is_what_is_put_back() -> None:
 
 def test_a_rate_that_another_technique_has_moved_is_a_changed_optimizer() -> None:
     """Though its own stage was never asked: else no recipe of leave-one-out were the final one."""
-    final = FINAL.having("dropout", 0.2).having("architecture", SIZES["mlp"](hidden=(9, 8, 7)))
+    final = FINAL.having("dropout", 0.2).having(
+        "architecture", SIZES["mlp"].model_validate({"hidden": [9, 8, 7]})
+    )
     baseline = AT_RATES.full("mlp", AT_RATES.baseline)
     told, changed = changed_techniques(["scheduler", "dropout", "architecture"], final, baseline)
     assert told == ["scheduler", "dropout", "architecture", "optimizer"]
