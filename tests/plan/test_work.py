@@ -16,7 +16,7 @@ from ablation.run.runner import TrialRunner
 from ablation.study.entries import list_entries
 from ablation.study.inputs import TRAINING_CHARACTERS, fit_repeats, make_trial, repeats_for
 from ablation.study.race import run_entries
-from ablation.trial.recipe import TECHNIQUES, save_recipe
+from ablation.trial.recipe import TECHNIQUES, Sgd, save_recipe
 
 ROOT = Path(__file__).parents[2]
 REPEATS = 4
@@ -25,12 +25,13 @@ CHAIN = ("baseline", "dropout", "smoothing")
 NAMES = ("prepare", *CHAIN, "leave_one_out", "fit")
 
 
-def study(racing: bool = True, **techniques: list[object]) -> Params:
+def study(racing: bool = True, rates: bool = False, **techniques: list[object]) -> Params:
     content = read_yaml(ROOT / "params.yaml")
     content["data"]["dataset"] = "glyphs"
     content["validation"] = {"scheme": "shuffle", "fraction": 0.25, "repeats": REPEATS}
     content["selection"]["racing"] = racing
     content["worth"]["repeats"] = REPEATS
+    content["learning_rate_multiples"] = {"dropout": [1.0, 100.0]} if rates else {}
     content["training"] |= {"batch_size": 25, "precision": "float32", "workers": 1}
     content["fit"]["seeds"] = 2
     content["models"] = {"mlp": {"hidden": [16, 12, 8], "epochs": 2}}
@@ -196,6 +197,31 @@ def test_recipes_of_other_characters_are_not_the_winners_of_the_last_time(
     edited = pipeline(dropout=("parameters",), smoothing=("parameters",))
     works = by_name(list_work(edited, params, runner, False))
     assert works["smoothing"].sized
+
+
+def test_the_rates_of_leave_one_out_are_counted_and_known_once_they_have_run(
+    runner: TrialRunner,
+) -> None:
+    """The baseline's rate is far too low."""
+    params = study(rates=True)
+    slow = params.baseline.having("optimizer", Sgd(name="sgd", lr=0.0003))
+    params = params.model_copy(update={"baseline": slow})
+    train(params, runner, [])
+    final = slow.having("dropout", 0.6).having("smoothing", 0.1)
+    save_recipe(final, Path("data/recipes/mlp/smoothing.yaml"), runner.digest)
+
+    def trainings() -> Trainings:
+        works = list_work(pipeline(leave_one_out=("code",)), params, runner, False)
+        return by_name(works)["leave_one_out"].trainings
+
+    every = trainings()
+    # Two rates of the dropout that is put back, and the four recipes of two techniques.
+    assert len(every.most) == (2 + 2**2) * REPEATS
+    list(runner.run(every.most))
+    left = trainings()
+    assert [trial.recipe.optimizer.lr for trial in left.most] == [0.03] * REPEATS
+    list(runner.run(left.most))
+    assert sizes(trainings()) == (0, 0)
 
 
 def test_remembered_fits_are_told_from_trials(runner: TrialRunner) -> None:
