@@ -184,7 +184,15 @@ class _Planner:
             most = [trial for entry in asked for trial in trials[entry]]
         changed = Trainings(tuple(each for each in most if each in early), tuple(most))
         needed = Trainings(tuple(least), (*missing, *added))
+        if start.standing == "unknown" and name.contest != "first":
+            needed = changed = Trainings(tuple(least), self._asked_again(model, start, name))
         return self._conclude(stage, state, start, remembered, needed, changed)
+
+    def _asked_again(self, model: str, start: Start, name: ChainStage) -> tuple[Trial, ...]:
+        """The trials of a later round if every technique has changed, but for the incumbent's."""
+        recipe, _ = self._all_changed(model, start)
+        _, *others = list_entries(self._params, model, name.name, recipe).entries
+        return tuple(trial for entry in others for trial in self._trials(model, entry.recipe))
 
     def _entrants(self, stage: Stage, model: str, name: ChainStage) -> tuple[Start, Contest]:
         if name.technique == BASELINE:
