@@ -172,15 +172,20 @@ def race_again(incumbent: Contender, *contenders: Contender, simpler: int) -> li
 
 
 def test_on_equal_terms_a_simpler_setting_goes_on_that_gains_nothing() -> None:
-    same = contender("same", [0.8003, 0.8017, 0.802])
-    assert race(OLD, same) == [True]
-    assert race_again(OLD, same, simpler=1) == [False]
+    same = [contender(f"{n}", 0.8 + 0.002 * np.roll([0, 1, -1], n)) for n in range(3)]
+    old = contender("old", [0.802, 0.802, 0.802])
+    assert race(old, *same) == [True, True, True]
+    assert race_again(old, *same, simpler=3) == [False, False, False]
 
 
 def test_on_equal_terms_a_setting_that_is_less_simple_than_an_equal_incumbent_is_out() -> None:
-    high, low = contender("high", HIGH), contender("low", LOW)
-    assert race_again(high, low, simpler=0) == [True]
-    assert race_again(high, low, simpler=1) == [False]
+    high, old, low = (
+        contender("high", HIGH),
+        contender("old", OLD.scores[:3]),
+        contender("low", LOW),
+    )
+    assert race_again(high, old, low, simpler=0) == [True, True]
+    assert race_again(high, old, low, simpler=2) == [True, False]
 
 
 def test_on_equal_terms_far_behind_is_out() -> None:

@@ -217,10 +217,11 @@ def test_a_failed_incumbent_is_left_and_a_failed_setting_does_not_win() -> None:
 
 
 def test_a_noisy_setting_wins_only_with_proof_of_its_own() -> None:
+    steady = [level(f"{n}", 0.79, n) for n in (2, 3)]  # these tell what the noise is
     shaky = contender("shaky", [0.90, 0.72, 0.89, 0.70, 0.80])  # its mean is 0.802
-    assert judge_again(L1, shaky, simpler=1).winner is L1
+    assert judge_again(L1, shaky, *steady, simpler=1).winner is L1
     proven = contender("proven", [0.95, 0.92, 0.97, 0.93, 0.90])
-    assert judge_again(L1, proven, simpler=1).winner is proven
+    assert judge_again(L1, proven, *steady, simpler=1).winner is proven
 
 
 def test_what_was_stopped_early_does_not_win() -> None:

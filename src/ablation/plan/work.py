@@ -292,8 +292,11 @@ class _Planner:
         """The baseline with the first other setting of each technique, and these techniques."""
         recipe, explored = self._params.full(model, self._params.baseline), []
         for technique in start.chain:
-            if others := list_entries(self._params, model, technique, recipe).entries[1:]:
-                recipe = others[0].recipe
+            now = recipe.setting(technique)
+            entries = list_entries(self._params, model, technique, recipe).entries
+            settings = (entry.recipe.setting(technique) for entry in entries)
+            if (other := next((each for each in settings if each != now), None)) is not None:
+                recipe = recipe.having(technique, other)
                 explored.append(technique)
         return recipe, explored
 
