@@ -14,11 +14,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
-from itertools import count, pairwise
+from itertools import count
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,10 +35,10 @@ from ablation.params import Params, load_params
 from ablation.run.hardware import Hardware
 from ablation.run.memory import FOLDER_VARIABLE
 from ablation.run.runner import Finished, TrialRunner
-from ablation.study.entries import Entry, list_entries
+from ablation.study.entries import Contest, Entry, list_entries
 from ablation.study.inputs import make_trial
 from ablation.study.race import run_entries
-from ablation.trial.recipe import CHAIN
+from ablation.trial.recipe import TECHNIQUES
 from ablation.trial.trials import Curves, Result, Trial
 
 NAPS = Path(__file__).with_name("naps.py")
@@ -149,7 +149,7 @@ class SimulatedRunner:
 
 
 def simulate_stage(
-    params: Params, entries: list[Entry], repeats: int, workers: int, seed: int
+    params: Params, entries: Sequence[Entry], repeats: int, workers: int, seed: int
 ) -> dict[str, float]:
     """A stage with racing; the true gains have a standard deviation of one standard error.
 
@@ -171,7 +171,8 @@ def simulate_stage(
     runner = SimulatedRunner(workers, dict(zip(flat, lengths.ravel(), strict=True)), scores)
     started = time.perf_counter()
     console.quiet = True
-    results = run_entries(cast(TrialRunner, runner), params, "mlp", entries, made, racing=True)
+    contest = Contest(tuple(entries))
+    results = run_entries(cast(TrialRunner, runner), params, "mlp", contest, made, racing=True)
     console.quiet = False
     decided = time.perf_counter() - started
     needed = [
@@ -199,7 +200,7 @@ def simulate_large(params: Params, workers: int) -> dict[str, Any]:
 def simulate_chain(params: Params, workers: int) -> dict[str, Any]:
     """All stages of the MLP's chain in params.yaml, one after the other, as DVC runs them."""
     sizes = [
-        list_entries(params, "mlp", technique, params.baseline) for _, technique in pairwise(CHAIN)
+        list_entries(params, "mlp", technique, params.baseline).entries for technique in TECHNIQUES
     ]
     repeats = params.validation.repeats
     stages = [

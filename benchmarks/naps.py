@@ -27,7 +27,7 @@ from ablation.run.hardware import Hardware
 from ablation.run.job import TrainingJob
 from ablation.run.memory import FOLDER_VARIABLE
 from ablation.run.runner import TrialRunner
-from ablation.study.entries import Entry
+from ablation.study.entries import Contest, Entry
 from ablation.study.race import run_entries
 from ablation.trial.families import MlpSpec
 from ablation.trial.trials import Curves, Result
@@ -63,7 +63,7 @@ def measure(workers: int, address: str, hundredths: int, folder: Path) -> dict[s
 
     def stage(some: list[Entry], repeats: list[Repeat]) -> float:
         started = time.perf_counter()
-        run_entries(runner, params, "mlp", some, repeats, racing=False)
+        run_entries(runner, params, "mlp", Contest(tuple(some)), repeats, racing=False)
         return time.perf_counter() - started
 
     stage(entries[:workers], make_repeats(1, "shuffle", 0.15, 1))

@@ -28,30 +28,36 @@ from ablation.study.inputs import (
     validation_characters,
 )
 from ablation.study.race import make_contenders, run_entries
-from ablation.trial.recipe import CHAIN, load_recipe
+from ablation.trial.recipe import load_recipe
 
 RECIPES, METRICS, PLOTS = Path("data/recipes"), Path("metrics"), Path("plots")
 
 
-def compare(params: Params, model: str, before: str, technique: str) -> dict[str, Any]:
+def compare(params: Params, model: str, before: str, stage: str) -> dict[str, Any]:
     """One row: a stage's trials and winner with racing, as committed, and without."""
-    raced = read_json(METRICS / model / f"{technique}.json")
-    trials = read_csv(PLOTS / model / technique / "trials.csv")
+    raced = read_json(METRICS / model / f"{stage}.json")
+    trials = read_csv(PLOTS / model / stage / "trials.csv")
     incumbent = load_recipe(RECIPES / model / f"{before}.yaml")
-    entries, repeats = list_entries(params, model, technique, incumbent), repeats_for(params)
+    contest, repeats = list_entries(params, model, stage, incumbent), repeats_for(params)
     runner = make_runner(params)
-    results = run_entries(runner, params, model, entries, repeats, racing=False)
+    results = run_entries(runner, params, model, contest, repeats, racing=False)
     characters = validation_characters(runner, repeats[0])
     first, *others = make_contenders(
-        entries, results, len(repeats), len(runner.classes), runner.largest, characters
+        contest.entries, results, len(repeats), len(runner.classes), runner.largest, characters
     )
     rule = params.selection
     verdict = judge_stage(
-        first, others, val_to_train(repeats[0]), rule.risk, rule.equal_within, characters
+        first,
+        others,
+        val_to_train(repeats[0]),
+        rule.risk,
+        rule.equal_within,
+        characters,
+        contest.simpler,
     )
     return {
         "model": model,
-        "technique": technique,
+        "stage": stage,
         "trials_with": len(trials),
         "trials_without": sum(map(len, results.values())),
         "winner_with": raced["winner"],
@@ -71,7 +77,7 @@ def show(content: dict[str, Any]) -> None:
     for row in rows:
         cells = (row[name] for name in ("trials_with", "trials_without"))
         winners = (row[name] for name in ("winner_with", "winner_without"))
-        table.add_row(f"{row['model']} {row['technique']}", *map(str, cells), *winners)
+        table.add_row(f"{row['model']} {row['stage']}", *map(str, cells), *winners)
     console.print(table)
 
 
@@ -79,8 +85,9 @@ def main() -> None:
     if not TRAINING_CHARACTERS.exists():
         raise UserError(f"{TRAINING_CHARACTERS}: no such file; `dvc repro prepare` makes it")
     params = load_params()
-    stages = product(params.families, pairwise(CHAIN))
-    rows = [compare(params, model, before, technique) for model, (before, technique) in stages]
+    chain = read_csv(PLOTS / "comparison/chain.csv", ["stage"])["stage"].unique()
+    stages = product(params.families, pairwise(chain))
+    rows = [compare(params, model, before, stage) for model, (before, stage) in stages]
     content = {
         "machine": machine(make_runner(params).hardware.device),
         "dataset": params.data.dataset,

@@ -48,6 +48,20 @@ FEW = 50  # stages simulated character by character
 CHARACTERS = (40, 100, 400)
 FEW_REPEATS = (2, 3, 5)
 
+# Of a stage of the study in git, in percentage points: the median of its stages (`measure_noise`).
+STUDY_NOISE, STUDY_REPEATS = 0.2, 5
+# True gains of a technique in points: when its stage asks first, and at the end of the chain.
+ROUNDS = {
+    "useless": (0.0, 0.0),
+    "helps by 0.1": (0.1, 0.1),
+    "helps by 0.25": (0.25, 0.25),
+    "helps by 0.5": (0.5, 0.5),
+    "helps by 1": (1.0, 1.0),
+    "helped by 0.5, is useless in the end": (0.5, 0.0),
+    "helped by 0.5, harms by 0.25 in the end": (0.5, -0.25),
+    "was useless, helps by 0.5 in the end": (0.0, 0.5),
+}
+
 Rule = Callable[[Floats, NDArray[np.int_]], NDArray[np.intp]]
 Spreads = Callable[[np.random.Generator, tuple[int, int]], Floats]
 
@@ -135,9 +149,15 @@ def standard_error(repeats: int) -> float:
     return math.sqrt(2 * (VALIDATION + (1 - VALIDATION) / repeats))
 
 
-def this_rule(scores: Floats, grids: NDArray[np.int_]) -> NDArray[np.intp]:
-    """Winners of (stages, contenders, repeats) scores by the current rule."""
-    return decide(scores, np.zeros(scores.shape[:2], bool), grids, VAL_TO_TRAIN, RISK)
+def this_rule(
+    scores: Floats, grids: NDArray[np.int_], simpler: int | None = None
+) -> NDArray[np.intp]:
+    """Winners of (stages, contenders, repeats) scores by the current rule.
+
+    simpler: as in `decide`, for a later round.
+    """
+    failed = np.zeros(scores.shape[:2], bool)
+    return decide(scores, failed, grids, VAL_TO_TRAIN, RISK, simpler=simpler)
 
 
 def former_rule(scores: Floats, grids: NDArray[np.int_]) -> NDArray[np.intp]:
@@ -271,9 +291,17 @@ def neighbours_width(spread: float, repeats: int, stages: int, seed: int = 3) ->
 
 
 def race(
-    candidates: int, grid: int, spread: float, repeats: int, stages: int, seed: int = 4
+    candidates: int,
+    grid: int,
+    spread: float,
+    repeats: int,
+    stages: int,
+    seed: int = 4,
+    simpler: int | None = None,
 ) -> dict[str, float]:
     """Effects of racing on stages whose true gains have this spread, in standard errors.
+
+    simpler: as in `decide`, for a later round.
 
     Returns:
         saved: share of the candidates' trials. stopped: share of stages that stop the contender
@@ -286,8 +314,8 @@ def race(
     for _ in range(stages // BATCH):
         gains = spread * random.standard_normal((BATCH, candidates * grid))
         scores = simulate(BATCH, gains, repeats, "differing by 30 %", random)
-        raced = run_race(scores, grids)
-        winner, raced_winner = this_rule(scores, grids), this_rule(raced, grids)
+        raced = run_race(scores, grids, simpler)
+        winner, raced_winner = (this_rule(each, grids, simpler) for each in (scores, raced))
         stage = np.arange(BATCH)
         truth = np.concatenate([np.zeros((BATCH, 1)), gains], axis=1)
         totals += [
@@ -302,15 +330,54 @@ def race(
     return dict(zip(names, shares.tolist(), strict=True))
 
 
-def run_race(scores: Floats, grids: NDArray[np.int_]) -> Floats:
+def run_race(scores: Floats, grids: NDArray[np.int_], simpler: int | None = None) -> Floats:
     """The scores, with nan for every trial that racing skips."""
     raced = np.full_like(scores, math.nan)
     failed = np.zeros(scores.shape[:2], bool)
     out = failed
     for repeat in range(scores.shape[-1]):
         raced[..., repeat] = np.where(out, math.nan, scores[..., repeat])
-        out = out_of_reach(raced, failed, grids, VAL_TO_TRAIN, RISK)
+        out = out_of_reach(raced, failed, grids, VAL_TO_TRAIN, RISK, simpler=simpler)
     return raced
+
+
+def later_rounds(
+    first: float, last: float, candidates: int, stages: int, seed: int = 6
+) -> tuple[float, float, float]:
+    """How often a chain ends with a technique, whose candidates all have the same gain.
+
+    Its first stage compares them with the baseline's setting. A later round has noise of its own,
+    since the recipe around it has changed.
+
+    Args:
+        first, last: true gain over the baseline's setting, in percentage points, when the first
+            stage asks and in the later round.
+        stages: number of chains, a multiple of `BATCH`.
+
+    Returns:
+        after the first stage, and after a later round that is `backward` or `again`.
+    """
+    random = np.random.default_rng(seed)
+    one = STUDY_NOISE * math.sqrt(2 * (1 / STUDY_REPEATS + VAL_TO_TRAIN))  # SE of a gain
+    before, after = (np.full(candidates, gain / one) for gain in (first, last))
+
+    def draw(gains: Floats) -> Floats:
+        return simulate(BATCH, gains, STUDY_REPEATS, "differing by 30 %", random)
+
+    grids, counts = np.arange(1 + candidates), np.zeros(3)
+    for _ in range(stages // BATCH):
+        won = this_rule(draw(before), grids)
+        backward = won.copy()
+        # The incumbent comes first, and then the baseline's setting, which is the simpler one.
+        backward[(won > 0) & (this_rule(draw(-after[:1]), grids[:2], simpler=1) == 1)] = 0
+        scores, again = draw(after), won.copy()
+        for place in np.unique(won):
+            ours = won == place
+            order = [place, *(each for each in range(1 + candidates) if each != place)]
+            again[ours] = np.take(order, this_rule(scores[ours][:, order], grids, int(place)))
+        counts += [(each > 0).sum() for each in (won, backward, again)]
+    one_round, with_backward, with_again = (counts / stages).tolist()
+    return one_round, with_backward, with_again
 
 
 def verdict_table(rule: Rule, stages: int) -> pd.DataFrame:
@@ -376,6 +443,17 @@ def racing_table(stages: int) -> pd.DataFrame:
     return pd.DataFrame(rows, index=[f"{repeats} repeats" for repeats in REPEATS]).T
 
 
+def rounds_table(stages: int) -> pd.DataFrame:
+    """How often a chain ends with a technique: a row for each history of its gain."""
+    rows = {
+        name: [share for count in (1, 4) for share in later_rounds(*gains, count, stages)]
+        for name, gains in ROUNDS.items()
+    }
+    rounds = ("one round", "then backward", "then again")
+    columns = [f"{said}: {each}" for said in ("1 candidate", "4") for each in rounds]
+    return pd.DataFrame(rows, index=columns).T
+
+
 def _markdown(table: pd.DataFrame, corner: str) -> str:
     rows = (
         [str(name), *(cell if isinstance(cell, str) else f"{100 * cell:.1f} %" for cell in cells)]
@@ -386,7 +464,7 @@ def _markdown(table: pd.DataFrame, corner: str) -> str:
 
 def main() -> None:
     """Run all simulations, and write the results next to this file."""
-    stages, intervals, races, few_stages = 40_000, 20_000, 4_000, 4_000
+    stages, intervals, races, few_stages, chains = 40_000, 20_000, 4_000, 4_000, 20_000
     former, this = verdict_table(former_rule, stages), verdict_table(this_rule, stages)
     both = former.map(lambda x: f"{100 * x:.1f}") + " / " + this.map(lambda x: f"{100 * x:.1f} %")
     grids = {
@@ -445,6 +523,18 @@ stages that end with another winner, most of them since fewer trials are there t
 and how much less the winner truly gains on average, in SE.
 
 {_markdown(racing_table(races), "stage")}
+
+## A second round
+
+How often a chain ends with a technique, by its true gain over the baseline's setting in percentage
+points: after its first stage, and if a later round asks again for the baseline's setting and the
+present one (`backward`) or for all settings (`again`). The technique has one candidate, or four of
+the same gain; {STUDY_REPEATS} repeats, and a noise of {STUDY_NOISE} points, the median of the
+stages of the study in git. The noise of the later round is its own: the recipe around the technique
+is another one by then. Where nothing has changed since, its trials are remembered and its verdict
+stays. {chains:,} chains a number.
+
+{_markdown(rounds_table(chains), "the technique ...")}
 """
     Path(__file__).with_suffix(".md").write_text(text)
     print(text)

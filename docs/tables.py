@@ -203,6 +203,12 @@ def verdicts(study: Study) -> str:
     return found.strip().split("\n\n", maxsplit=1)[0]
 
 
+def rounds(study: Study) -> str:
+    """The last table of benchmarks/verdicts.md: what a second round does to the risk."""
+    text = (study.root / "benchmarks/verdicts.md").read_text()
+    return text.rstrip().rpartition("\n\n")[-1]
+
+
 def coverage(study: Study) -> str:
     """How often the intervals hold the truth in worlds of real characters."""
     content = benchmark(study, "coverage")
@@ -259,6 +265,7 @@ TABLES: dict[str, Callable[[Study], str]] = {
     "real_trials": real_trials,
     "simulated": simulated,
     "verdicts": verdicts,
+    "rounds": rounds,
     "coverage": coverage,
     "scenes": scenes,
 }

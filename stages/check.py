@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ablation.base.checked import read_yaml
+from ablation.base.checked import ParamsError, read_yaml
 from ablation.base.console import console
 from ablation.base.errors import UserError
 from ablation.base.files import repository, write_bytes
+from ablation.labels import ChainStage
 from ablation.params import PARAMS, load_params
 from ablation.processes.fork_server import start_python
 from ablation.processes.stage import stage_process
@@ -83,11 +84,23 @@ def check_techniques(stages: dict[str, Any]) -> None:
     """Check that params.yaml has all techniques; DVC would fail on a missing one hours later.
 
     Raises:
-        UserError: a technique has a stage, but no list of candidates.
+        ParamsError: the name of a stage does not contain a technique.
+        UserError: a technique has a stage, but no list of candidates, or there are no multiples.
     """
-    listed = read_yaml(PARAMS)["techniques"]
+    content = read_yaml(PARAMS)
+    listed = content["techniques"]
     variables = [given for stage in stages.values() for given in stage.get("vars") or []]
-    techniques = [given["technique"] for given in variables if "technique" in given]
+    techniques = {given["technique"]: given for given in variables if "technique" in given}
+    for name in (given["stage"] for given in variables if "stage" in given):
+        try:
+            ChainStage.named(str(name))
+        except ParamsError as error:
+            raise ParamsError(f"{PIPELINE}: stages: {error}") from None
+    if "learning_rate_multiples" not in content:
+        raise UserError(
+            f"{PARAMS}: learning_rate_multiples: missing; write `learning_rate_multiples: {{}}` to "
+            "try every setting at the incumbent's learning rate"
+        )
     if missing := [technique for technique in techniques if technique not in listed]:
         raise UserError(
             f"{PARAMS}: techniques: {', '.join(missing)} missing, but {PIPELINE} has a "

@@ -24,7 +24,7 @@ from ablation.base.files import write_csv, write_json
 from ablation.base.formatting import counted, points
 from ablation.base.progress import progress
 from ablation.data.splits import val_to_train
-from ablation.judge.selection import as_table, find_champions, has_collapsed
+from ablation.judge.selection import has_collapsed
 from ablation.judge.worth import Changed, Part, Worth, list_trials, weigh_techniques
 from ablation.labels import at_rate, label
 from ablation.params import Params, load_params
@@ -32,7 +32,7 @@ from ablation.processes.stage import stage_process
 from ablation.run.hardware import Hardware
 from ablation.run.runner import TrialRunner
 from ablation.study.committed import computed_elsewhere
-from ablation.study.entries import put_back, rates_to_try
+from ablation.study.entries import best_multiple, changed_techniques, put_back, rates_to_try
 from ablation.study.inputs import (
     make_runner,
     make_trial,
@@ -42,7 +42,8 @@ from ablation.study.inputs import (
     techniques_of,
     validation_characters,
 )
-from ablation.study.race import make_contenders, run_entries
+from ablation.study.race import Results, make_contenders, run_entries
+from ablation.study.tables import times_table as times_of_entries
 from ablation.trial.families import FAMILIES
 from ablation.trial.recipe import BASELINE, Recipe
 from ablation.trial.trials import Result, Trial
@@ -61,8 +62,8 @@ def main() -> None:
     announce(f"leave one out of the {model}", params.dataset.note)
     final = params.full(model, read_recipe(arguments.recipe, params, model))
     baseline = params.full(model, params.baseline)
-    chain = techniques_of(read_chain(arguments.chain))
-    changed = [each for each in chain if final.setting(each) != baseline.setting(each)]
+    asked = techniques_of(read_chain(arguments.chain))
+    chain, changed = changed_techniques(asked, final, baseline)
 
     repeats = repeats_for(params, "leave-one-out")[: params.worth.repeats]
     pairs, seed = params.worth.order_pairs, params.seed
@@ -70,7 +71,7 @@ def main() -> None:
     runner = make_runner(params)
     if remark := computed_elsewhere(model, "leave_one_out", runner.hardware):
         console.print(remark, style="italic")
-    rates = choose_rates(runner, params, model, changed, final, baseline)
+    rates, choosing = choose_rates(runner, params, model, changed, final, baseline)
     results = run_trials(
         runner,
         {
@@ -102,8 +103,11 @@ def main() -> None:
     }
     for file, table in tables.items():
         write_csv(table, Path("plots", model, "leave_one_out", f"{file}.csv"))
-    times = times_table(results, changed, runner.hardware)
-    write_csv(times, Path("data/times", model, "leave_one_out.csv"))
+    times = [
+        times_table(results, changed, runner.hardware),
+        times_of_entries(choosing, runner.hardware),
+    ]
+    write_csv(pd.concat(times), Path("data/times", model, "leave_one_out.csv"))
     write_json(metrics(tables["gains"]), Path("metrics", model, "leave_one_out.json"))
     show(tables)
     epochs = counted(params.spec(model, final).epochs, "epoch")
@@ -125,13 +129,17 @@ def choose_rates(
     changed: list[str],
     final: Recipe,
     baseline: Recipe,
-) -> dict[str, float]:
-    """Technique to the multiple of the learning rate at which it is best when put back alone.
+) -> tuple[dict[str, float], Results]:
+    """The learning rates of techniques that need their own when they are put back.
 
-    One repeat of selection is enough for a choice between rates that lie factors apart.
+    Returns:
+        technique to the multiple of the rate at which it is best when it is put back alone, and
+        the results of all rates. One repeat of selection is enough for a choice between rates that
+        lie factors apart.
     """
     repeats = repeats_for(params)[:1]
-    multiples = {}
+    multiples: dict[str, float] = {}
+    tried: Results = {}
     for technique in changed:
         contest = rates_to_try(params, technique, final, baseline)
         if len(contest.entries) == 1:
@@ -142,10 +150,9 @@ def choose_rates(
         characters = validation_characters(runner, repeats[0])
         size = (len(runner.classes), runner.largest, characters)
         contenders = make_contenders(contest.entries, results, len(repeats), *size)
-        best = find_champions(*as_table(contenders)).argmax()
-        rate, first = (contest.entries[place].recipe.optimizer.lr for place in (best, 0))
-        multiples[technique] = rate / first
-    return multiples
+        multiples[technique] = best_multiple(contest, contenders)
+        tried |= {f"{technique}: {setting}": ran for setting, ran in results.items()}
+    return multiples, tried
 
 
 def run_trials(runner: TrialRunner, trials: dict[Run, Trial]) -> dict[Run, Result]:

@@ -20,9 +20,18 @@ import pytest
 from ablation.base.checked import read_yaml, to_yaml
 from ablation.processes import fork_server
 from ablation.processes.fork_server import LIBRARIES, SERVER_VARIABLE, STAGE_VARIABLE
-from ablation.trial.recipe import TECHNIQUES
+from ablation.trial.recipe import BASELINE, TECHNIQUES
 
 ROOT = Path(__file__).parents[1]
+# The stages of the chain, in the order of dvc.yaml.
+CHAIN = (
+    BASELINE,
+    *(
+        given["stage"]
+        for stage in read_yaml(ROOT / "dvc.yaml")["stages"].values()
+        for given in stage.get("vars", [])
+    ),
+)
 LAUNCHER = (f"{STAGE_VARIABLE}=a test", sys.executable, "-S", fork_server.__file__)
 # What dvc and dask import when they run, which the tests' server imports as well.
 COMMANDS = (
@@ -46,11 +55,16 @@ TINY: Changes = {
     "validation": {"fraction": 0.25, "repeats": 2},
     "training": {"batch_size": 64, "precision": "float32", "device": "cpu", "workers": 2},
     "fit": {"seeds": 2},
+    "worth": {"repeats": 2},
     "models": {
         "mlp": {"hidden": [32, 24, 16], "epochs": 2},
         "cnn": {"channels": [4, 6], "dense": [16], "epochs": 1},
     },
     "baseline": {"optimizer": {"name": "adam", "lr": 0.003}, "dropout": 0.5},
+    "learning_rate_multiples": {
+        **{technique: [1.0] for technique in TECHNIQUES if technique != "optimizer"},
+        "batchnorm": [0.5, 1.0],
+    },
     "techniques": {
         **{technique: [] for technique in TECHNIQUES},
         "optimizer": [{"name": "sgd", "lr": 0.1}, {"name": "adam", "lr": [0.003, 0.01]}],

@@ -401,6 +401,7 @@ def sound(toy: Characters, tmp_path_factory: pytest.TempPathFactory) -> Path:
     content = read_yaml(ROOT / "params.yaml")
     content["data"]["dataset"] = "glyphs"
     content["validation"] = {"scheme": "shuffle", "fraction": 0.25, "repeats": 2}
+    content["worth"]["repeats"] = 2
     content["training"] |= {"batch_size": 25, "precision": "float32", "device": "cpu", "workers": 1}
     content["models"] = {
         "mlp": {"hidden": [16, 12, 8], "epochs": 1},
@@ -410,7 +411,7 @@ def sound(toy: Characters, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "recipe.yaml").write_text(to_yaml(content["baseline"]))
     shutil.copy(ROOT / "dvc.yaml", folder)
     params = load_params(folder / "params.yaml")
-    row = {"technique": "baseline", "winner": "baseline", "verdict": "kept", "accuracy": 0.5}
+    row = {"stage": "baseline", "winner": "baseline", "verdict": "kept", "accuracy": 0.5}
     write_csv(pd.DataFrame([row], columns=CHAIN_COLUMNS), folder / "chain.csv")
     write_csv(pd.DataFrame({"train_seconds": [1.0]}), folder / "times.csv")
     won = pd.DataFrame({"setting": ["relu"], "role": "winner", "temperature": 0.9})
@@ -438,12 +439,12 @@ def folder(sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 COMMANDS = {
     "check": "",
-    "technique": "--model mlp --technique dropout --incumbent recipe.yaml --chain chain.csv",
+    "technique": "--model mlp --stage dropout --incumbent recipe.yaml --chain chain.csv",
     "leave_one_out": "--model mlp --recipe recipe.yaml --chain chain.csv",
     "fit": "--model mlp --recipe recipe.yaml --trials stage --baseline-trials stage",
     "evaluate": "--model mlp --released mlp/1.safetensors --seeds mlp --baseline mlp "
     "--times times.csv",
-    "compare": "--last epochs",
+    "compare": "--last averaging_again",
     "prepare": "",
     "report": "",
 }
@@ -505,10 +506,8 @@ def write(name: str, text: str = "") -> Path:
     return Path(name)
 
 
-def write_chain(*techniques: str) -> None:
-    write_csv(
-        pd.DataFrame({"technique": techniques}).reindex(columns=CHAIN_COLUMNS), Path("chain.csv")
-    )
+def write_chain(*stages: str) -> None:
+    write_csv(pd.DataFrame({"stage": stages}).reindex(columns=CHAIN_COLUMNS), Path("chain.csv"))
 
 
 NOT_WRITTEN = "not in the format that a stage writes"
@@ -575,14 +574,19 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
     ),
     "a chain that is another table": (
         "technique",
-        lambda: write("chain.csv", "technique,winner\nbaseline,baseline\n"),
+        lambda: write("chain.csv", "stage,winner\nbaseline,baseline\n"),
         f"chain.csv: {NOT_WRITTEN} (a table without verdict, accuracy, gain, low, high); {AGAIN}",
     ),
-    "a chain of unknown techniques": (
+    "a chain of unknown stages": (
         "leave_one_out",
         lambda: write_chain("baseline", "droput"),
-        "chain.csv: techniques baseline, droput: should be the baseline and then others, each "
-        "once; `dvc repro` makes it again",
+        f"chain.csv: stage: 'droput' is not one of ~ (did you mean 'dropout'?); ~; {AGAIN}",
+    ),
+    "a chain with a stage twice": (
+        "leave_one_out",
+        lambda: write_chain("baseline", "dropout", "dropout"),
+        "chain.csv: stages baseline, dropout, dropout: should be the baseline and then others, "
+        f"each once; {AGAIN}",
     ),
     "a chain that has been there": (
         "technique",
@@ -784,12 +788,12 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
     "no results to compare": (
         "compare",
         lambda: None,
-        f"plots/mlp/epochs/chain.csv: {MISSING}",
+        f"plots/mlp/averaging_again/chain.csv: {MISSING}",
     ),
     "results that are no JSON": (
         "compare",
         lambda: (
-            write("plots/mlp/epochs/chain.csv", "technique\nbaseline\n"),
+            write("plots/mlp/averaging_again/chain.csv", "stage\nbaseline\n"),
             write("metrics/mlp/test.json", "{"),
         ),
         f"metrics/mlp/test.json: {NOT_WRITTEN} (~); {AGAIN}",
@@ -797,7 +801,7 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
     "results that lack a number": (
         "compare",
         lambda: (
-            write("plots/mlp/epochs/chain.csv", "technique\nbaseline\n"),
+            write("plots/mlp/averaging_again/chain.csv", "stage\nbaseline\n"),
             write("metrics/mlp/test.json", '{"accuracy": 0.5, "recall": 0.5, "f1": 0.5}'),
         ),
         f"metrics/mlp/test.json: {NOT_WRITTEN} (without precision); {AGAIN}",
@@ -851,7 +855,7 @@ def test_an_unusable_file_is_a_one_line_error(
         ),
         (
             "technique",
-            "--model mlp --technique dropout --incumbent recipe.yaml --chain data",
+            "--model mlp --stage dropout --incumbent recipe.yaml --chain data",
             f"data: Is a directory; {ROOM}",
         ),
         (
@@ -874,6 +878,7 @@ def test_an_unusable_file_is_a_one_line_error(
             "--model mlp --recipe recipe.yaml --chain none.csv",
             f"none.csv: {MISSING}",
         ),
+        ("compare", "--last droput", f"plots/mlp/droput/chain.csv: {MISSING}"),
     ],
 )
 def test_a_command_line_with_unknown_names(
@@ -885,17 +890,18 @@ def test_a_command_line_with_unknown_names(
 @pytest.mark.parametrize(
     ("stage", "options", "said"),
     [
-        ("technique", "--model rnn --technique dropout", "argument --model: invalid choice: 'rnn'"),
-        ("technique", "--model mlp --technique droput", "argument --technique: invalid choice"),
-        ("technique", "--technique dropout", "the following arguments are required: --model"),
+        ("technique", "--model rnn --stage dropout", "argument --model: invalid choice: 'rnn'"),
+        ("technique", "--model mlp --stage droput", "argument --stage: 'droput' is not one of"),
+        ("technique", "--model mlp --stage baseline_again", "'baseline_again' is not one of"),
+        ("technique", "--stage dropout", "the following arguments are required: --model"),
         (
             "technique",
-            "--model mlp --technique dropout --incumbent recipe.yaml",
-            "every technique but the baseline needs --incumbent and --chain",
+            "--model mlp --stage dropout --incumbent recipe.yaml",
+            "every stage but the baseline needs --incumbent and --chain",
         ),
         (
             "technique",
-            "--model mlp --technique baseline --incumbent recipe.yaml --chain chain.csv",
+            "--model mlp --stage baseline --incumbent recipe.yaml --chain chain.csv",
             "the baseline is the first: it takes neither --incumbent nor --chain",
         ),
         ("leave_one_out", "--model mlp --recipe recipe.yaml", "are required: --chain"),
@@ -905,7 +911,6 @@ def test_a_command_line_with_unknown_names(
             "the following arguments are required: --recipe, --trials, --baseline-trials",
         ),
         ("evaluate", "--model mlp", "required: --released, --seeds, --baseline, --times"),
-        ("compare", "--last droput", "argument --last: invalid choice: 'droput'"),
     ],
 )
 def test_an_invalid_command_line(
@@ -947,7 +952,7 @@ def test_families_tested_on_different_characters(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for model, actual in (("mlp", "01"), ("cnn", "10")):
-        write(f"plots/{model}/epochs/chain.csv", "technique\nbaseline\n")
+        write(f"plots/{model}/averaging_again/chain.csv", "stage\nbaseline\n")
         write(f"metrics/{model}/test.json", '{"accuracy": 0, "recall": 0, "f1": 0, "precision": 0}')
         write(
             f"plots/{model}/test/details.csv", "top2,seeds_mean,seeds_spread,parameters\n1,1,1,1\n"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ablation.run.hardware import has_gpu
+from ablation.trial.recipe import CHAIN
 from tests.clones import warm_python
 
 ROOT = Path(__file__).parents[1]
@@ -16,6 +17,9 @@ CNN = next(
     for line in (ROOT / "params.yaml").read_text().splitlines(keepends=True)
     if line.startswith("  cnn: {")
 )
+MULTIPLES = re.findall(
+    r"^learning_rate_multiples:\n(?:  .+\n)+", (ROOT / "params.yaml").read_text(), re.MULTILINE
+)[0]
 REPORT_ON_CNN = "".join(
     f"      - {folder}/cnn\n" for folder in ("data/evaluated", "data/times", "metrics", "plots")
 )
@@ -43,7 +47,7 @@ def test_the_projects_own_files_are_valid(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "data/prepared/checked.txt").exists()
     _, runs, time, *_ = result.stdout.splitlines()
-    assert re.fullmatch(r"34 of 34 stages run: \d+ to \d+ trainings, 0 remembered", runs)
+    assert re.fullmatch(r"64 of 64 stages run: \d+ to \d+ trainings, 0 remembered", runs)
     assert re.match(r"about \d+ (s|min|h|days) on this machine, \d+ at a time", time)
     assert "validation.repeats" not in result.stdout
 
@@ -55,6 +59,16 @@ def test_the_projects_own_files_are_valid(tmp_path: Path) -> None:
             {"params.yaml": ("  batchnorm:\n  - false\n  - true\n", "")},
             "params.yaml: techniques: batchnorm missing, but dvc.yaml has a stage for it; write "
             "`batchnorm: []` to explore nothing",
+        ),
+        (
+            {"params.yaml": (MULTIPLES, "")},
+            "params.yaml: learning_rate_multiples: missing; write `learning_rate_multiples: {}` to "
+            "try every setting at the incumbent's learning rate",
+        ),
+        (
+            {"dvc.yaml": ("stage: dropout_again,", "stage: droput_again,")},
+            f"dvc.yaml: stages: 'droput_again' is not one of {', '.join(CHAIN)}; a technique that "
+            "is asked again has _again or _backward after its name, and perhaps a number",
         ),
         (
             {"params.yaml": (CNN, "")},
@@ -118,7 +132,14 @@ def test_an_error_of_the_plan_does_not_fail_the_stage(tmp_path: Path) -> None:
 
 
 def test_a_single_repeat_gives_a_warning(tmp_path: Path) -> None:
-    result = check(tmp_path, {"params.yaml": ("  repeats: 5", "  repeats: 1")})
+    text = (ROOT / "params.yaml").read_text()
+    rule = text[text.index("validation:") : text.index("selection:")]
+    worth = text[text.index("worth:") : text.index("models:")]
+    changes = [(old, re.sub(r"repeats: \d", "repeats: 1", old)) for old in (rule, worth)]
+    changed = text
+    for old, new in changes:
+        changed = changed.replace(old, new)
+    result = check(tmp_path, {"params.yaml": (text, changed)})
     assert result.returncode == 0
     assert (
         "params.yaml: validation.repeats: 1: a single repeat does not show the noise"

@@ -295,7 +295,7 @@ def test_a_training_is_counted_once_in_the_stage_that_ran_it(tmp_path: Path) -> 
         table = pd.DataFrame(rows).assign(computer="a" if stage == "baseline" else "b")
         write_csv(table, tmp_path / f"data/times/mlp/{stage}.csv")
     shutil.copy(tmp_path / "data/times/mlp/leave_one_out.csv", tmp_path / "data/times/mlp/fit.csv")
-    chain = {"model": "mlp", "technique": ["baseline", "scheduler"]}
+    chain = {"model": "mlp", "stage": ["baseline", "scheduler"]}
     write_csv(pd.DataFrame(chain), tmp_path / "plots/comparison/chain.csv")
     assert tables.TABLES["times"](study_of("mlp", tmp_path)).splitlines()[2:] == [
         "| baseline | 1 | 1.0 | a, bf16 |",

@@ -13,6 +13,7 @@ from dvc.dependency import ParamsDependency  # type: ignore[import-untyped]
 from dvc.repo import Repo  # type: ignore[import-untyped]
 
 from ablation.base.checked import read_yaml
+from ablation.labels import ChainStage
 from ablation.params import load_params
 from ablation.trial.recipe import BASELINE, TECHNIQUES
 
@@ -69,7 +70,7 @@ def variables(name: str) -> list[dict[str, str]]:
 
 def walk_chain() -> list[str]:
     """The chain, by following dvc.yaml's `after` while it is linear."""
-    follows = {each["after"]: each["technique"] for each in variables("after")}
+    follows = {each["after"]: each["stage"] for each in variables("after")}
     chain = [BASELINE]
     for _ in follows:
         if chain[-1] in follows:
@@ -169,21 +170,38 @@ def names_test_set(path: Path) -> bool:
 
 
 def test_the_chain_is_linear_and_has_every_technique() -> None:
-    assert sorted(CHAIN) == sorted([BASELINE, *TECHNIQUES])
-    assert len(variables("after")) == len(TECHNIQUES)
+    assert len(variables("after")) == len(CHAIN) - 1
+    assert [each["last"] for each in variables("last")] == [CHAIN[-1]]
+    first = [name for name in CHAIN if ChainStage.named(name).contest == "first"]
+    assert sorted(first) == sorted([BASELINE, *TECHNIQUES])
 
 
-def test_the_chain_ends_with_the_number_of_epochs() -> None:
-    assert [each["last"] for each in variables("last")] == [CHAIN[-2]]
-    assert CHAIN[-1] == "epochs"
+def test_a_stage_explores_the_technique_that_its_name_says() -> None:
+    for each in variables("after"):
+        assert ChainStage.named(each["stage"]).technique == each["technique"]
+
+
+def test_a_technique_is_asked_again_only_after_its_first_stage() -> None:
+    for place, name in enumerate(CHAIN):
+        technique = ChainStage.named(name).technique
+        assert name == technique or technique in CHAIN[:place]
+
+
+def test_what_no_longer_helps_goes_before_the_longest_trainings() -> None:
+    before = [ChainStage.named(name) for name in CHAIN[: CHAIN.index("epochs")]]
+    first, backward = (
+        [stage.technique for stage in before if stage.contest == contest]
+        for contest in ("first", "backward")
+    )
+    assert backward == first[1:]
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_each_technique_starts_from_the_one_before(model: str, stages: dict[str, Stage]) -> None:
+def test_each_stage_starts_from_the_one_before(model: str, stages: dict[str, Stage]) -> None:
     assert "--incumbent" not in stages[f"baseline@{model}"].command
-    for before, technique in pairwise(CHAIN):
-        stage, incumbent = stages[f"{technique}@{model}"], stages[f"{before}@{model}"]
-        assert stage.option("--technique") == technique
+    for before, name in pairwise(CHAIN):
+        stage, incumbent = stages[f"{name}@{model}"], stages[f"{before}@{model}"]
+        assert stage.option("--stage") == name
         assert stage.option("--model") == model
         assert stage.option("--incumbent") == f"data/recipes/{model}/{before}.yaml"
         assert stage.option("--chain") == f"plots/{model}/{before}/chain.csv"
@@ -193,12 +211,11 @@ def test_each_technique_starts_from_the_one_before(model: str, stages: dict[str,
 
 
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize(("after", "last"), [("leave_one_out", CHAIN[-2]), ("fit", CHAIN[-1])])
-def test_the_final_recipe_is_that_of_the_last_technique(
-    after: str, last: str, model: str, stages: dict[str, Stage]
+@pytest.mark.parametrize("after", ["leave_one_out", "fit"])
+def test_leave_one_out_and_fit_use_the_recipe_of_the_last_stage(
+    after: str, model: str, stages: dict[str, Stage]
 ) -> None:
-    """Leave-one-out uses the study's epochs; the fit uses those chosen last."""
-    recipe = f"data/recipes/{model}/{last}.yaml"
+    recipe = f"data/recipes/{model}/{CHAIN[-1]}.yaml"
     assert stages[f"{after}@{model}"].option("--recipe") == recipe
     assert recipe in stages[f"{after}@{model}"].deps
 
@@ -247,12 +264,13 @@ def test_every_file_on_a_command_line_is_a_dependency(stages: dict[str, Stage]) 
 
 
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("technique", TECHNIQUES)
-def test_a_technique_depends_only_on_its_own_candidates(
-    technique: str, model: str, stages: dict[str, Stage]
+@pytest.mark.parametrize("name", CHAIN[1:])
+def test_a_stage_depends_only_on_its_own_candidates(
+    name: str, model: str, stages: dict[str, Stage]
 ) -> None:
-    params = stages[f"{technique}@{model}"].params
-    mine = {f"techniques.{technique}", f"models.{model}"}
+    """And on the baseline, whose setting a later round compares with."""
+    params = stages[f"{name}@{model}"].params
+    mine = {f"techniques.{ChainStage.named(name).technique}", f"models.{model}", "baseline"}
     assert {p for p in params if p.startswith(("techniques", "models", "baseline"))} == mine
 
 

@@ -36,6 +36,7 @@ SMALL = {
     "training": TINY["training"] | {"batch_size": 16, "workers": 1},
     "baseline": {"optimizer": {"name": "adam", "lr": 0.01}, "dropout": 0.0},
     "fit": {"seeds": 1},
+    "worth": TINY["worth"],
     "techniques": {technique: [] for technique in TECHNIQUES},
 }
 # What the engine makes of the baseline in a step, and, in a project with the pages' edits, of more.
@@ -160,13 +161,13 @@ def test_a_new_technique_has_its_stage_and_its_rows(model: str, studied: Clone) 
         read_csv(plots / name)
         for name in ("clipping/chain.csv", "leave_one_out/gains.csv", "clipping/candidates.csv")
     )
-    first, *between = chain["technique"]
-    assert gains["technique"].tolist() == [*between, "all"]
+    first, *between = chain["stage"]
     assert (first, sorted(between[:-1]), between[-1]) == (
         "baseline",
         sorted(TECHNIQUES[:-1]),
         "clipping",
     )
+    assert gains["technique"].tolist() == [*between, "epochs", "all"]
     assert set(candidates["setting"]) == {"none", "1", "5"}
     assert (studied.path / f"metrics/{model}/clipping.json").exists()
     for charts in ("gains", "curves"):

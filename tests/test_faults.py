@@ -11,7 +11,7 @@ import pytest
 
 from tests.clones import Clone, in_a_namespace, processes_of, shared_memory_of, wait_for
 
-BASELINE = ("--model", "mlp", "--technique", "baseline")
+BASELINE = ("--model", "mlp", "--stage", "baseline")
 STAGE = ("env", "PYTHONPATH=src", "python", "stages/technique.py", *BASELINE)
 REPRO = ("dvc", "repro", "--single-item", "baseline@mlp")
 KEPT = "run `dvc repro` again, finished trials are kept"

@@ -12,7 +12,11 @@ import pytest
 from ablation.base.checked import read_yaml, to_yaml
 from ablation.base.files import read_csv, write_csv
 from ablation.data.characters import Characters
-from ablation.study.inputs import CHAIN_COLUMNS
+from ablation.params import load_params
+from ablation.study.entries import rates_to_try
+from ablation.study.inputs import CHAIN_COLUMNS, make_runner, repeats_for
+from ablation.study.race import run_entries
+from ablation.trial.recipe import load_recipe
 from tests.clones import warm_python
 
 ROOT = Path(__file__).parents[1]
@@ -73,10 +77,12 @@ def study(toy: Characters, tmp_path_factory: pytest.TempPathFactory) -> Study:
     content["training"] |= {"batch_size": 25, "precision": "float32", "workers": 1}
     content["models"]["mlp"] = {"hidden": [16, 12, 8], "epochs": 2}
     content["worth"] = {"order_pairs": 1}
+    multiples = {"scheduler": [0.3, 1.0, 3.0], "batchnorm": [0.5, 1.0], "activation": [0.5, 1.0]}
+    content["learning_rate_multiples"] = multiples
     content["baseline"] = BASELINE
     (folder / "params.yaml").write_text(to_yaml(content))
     (folder / "final.yaml").write_text(to_yaml(FINAL))
-    chain = pd.DataFrame({"technique": ["baseline", *CHAIN]}).reindex(columns=CHAIN_COLUMNS)
+    chain = pd.DataFrame({"stage": ["baseline", *CHAIN]}).reindex(columns=CHAIN_COLUMNS)
     write_csv(chain, folder / "chain.csv")
     return Study(folder, run_stage(folder))
 
@@ -100,8 +106,31 @@ def test_the_tables_hold_what_ran_and_nothing_else(study: Study) -> None:
     assert len(trials) == REPEATS * (len(everywhere) + 6)
     assert trials["score"].notna().all()
     times = read_csv(study.folder / "data/times/mlp/leave_one_out.csv")
-    assert list(times["setting"]) == list(trials["recipe"])
-    assert list(times["repeat"]) == list(trials["repeat"])
+    assert list(times["setting"])[: len(trials)] == list(trials["recipe"])
+    assert list(times["repeat"])[: len(trials)] == list(trials["repeat"])
+    chosen = times[len(trials) :].groupby("setting", sort=False)["repeat"].apply(list)
+    rates = [f"scheduler: constant lr={rate}" for rate in (0.03, 0.009, 0.09)]
+    assert list(chosen.index) == [*rates, *(f"batchnorm: on lr={rate}" for rate in (0.03, 0.015))]
+    assert set(map(tuple, chosen)) == {(0, 1)}
+
+
+def test_the_rate_of_what_is_put_back_is_said(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the best one on the repeats that stages selected on."""
+    monkeypatch.chdir(study.folder)
+    monkeypatch.setenv("ABLATION_CACHE", str(study.folder / "memory"))
+    params = load_params()
+    final = params.full("mlp", load_recipe(Path("final.yaml")))
+    contest = rates_to_try(params, "scheduler", final, params.full("mlp", params.baseline))
+    ran = run_entries(
+        make_runner(params), params, "mlp", contest, repeats_for(params), racing=False
+    )
+    best = max(ran, key=lambda setting: sum(result.score for result in ran[setting]))
+    gains = study.table("gains").set_index("technique")
+    settings = gains[["baseline_setting", "final_setting"]]
+    assert tuple(settings.loc["scheduler"]) == (best, "cosine lr=0.03")
+    assert tuple(settings.loc["dropout"]) == ("none", "0.1")
 
 
 def test_shares_add_up_to_the_gain_of_all(study: Study) -> None:
@@ -113,7 +142,7 @@ def test_shares_add_up_to_the_gain_of_all(study: Study) -> None:
 
 def test_it_prints_the_epochs_and_the_number_of_cached_trials(study: Study) -> None:
     count = len(study.table("trials"))
-    assert "every training took 2 epochs" in study.said
+    assert "trained for 2 epochs, as the final recipe" in study.said
     assert re.search(rf"mlp: {count} trials trained in \d+ s, 0 remembered", study.said)
     again = run_stage(study.folder)
     assert re.search(rf"mlp: 0 trials trained in \d+ s, {count} remembered", again)

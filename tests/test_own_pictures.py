@@ -33,6 +33,7 @@ PICTURES = "my pictures"
 SMALL: Changes = {
     "data": {"dataset": "folder", "raw": PICTURES, "test_fraction": 0.2},
     "validation": {"fraction": 0.25, "repeats": 2},
+    "worth": {"repeats": 2},
     "training": TINY["training"] | {"batch_size": 16, "workers": 1},
     "fit": {"seeds": 1},
     "baseline": {"optimizer": {"name": "adam", "lr": 0.01}, "dropout": 0.0},

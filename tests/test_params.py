@@ -119,7 +119,7 @@ def test_an_unknown_name(place: Place, value: str, said: str, tmp_path: Path) ->
         (
             ("selektion",),
             "'selektion' is not one of seed, data, validation, selection, training, fit, worth, "
-            "models, baseline, techniques (did you mean 'selection'?)",
+            "models, baseline, techniques, learning_rate_multiples (did you mean 'selection'?)",
         ),
     ],
 )
@@ -445,3 +445,58 @@ def test_a_recipe_that_lacks_a_technique(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text("activation: relu\n")
     with pytest.raises(ParamsError, match=r"recipe\.yaml: dropout: missing; add it"):
         load_recipe(tmp_path / "recipe.yaml")
+
+
+MULTIPLES = "learning_rate_multiples"
+
+
+@pytest.mark.parametrize(
+    ("technique", "multiples", "said"),
+    [
+        ("scheduler", [], ".scheduler: []: should have at least 1 entries"),
+        ("scheduler", [0.3, 1.0, 0.3], ".scheduler: a multiple is given twice; keep one"),
+        (
+            "scheduler",
+            [0.3, 3.0],
+            ".scheduler: [0.3, 3.0]: should include 1.0, the incumbent's own rate; add it",
+        ),
+        (
+            "optimizer",
+            [1.0],
+            ".optimizer: its candidates list their learning rates under `techniques`; remove it",
+        ),
+        ("schedular", [1.0], ": 'schedular' is not one of ~ (did you mean 'scheduler'?)"),
+        ("scheduler", [1.0, 0.0], ".scheduler[1]: 0.0: ~"),
+        ("scheduler", [1.0, 1e9], ".scheduler[1]: 1000000000.0: ~ 1000"),
+        ("scheduler", ["1.0"], ".scheduler[0]: '1.0': ~"),
+        ("scheduler", 3.0, ".scheduler: 3.0: ~"),
+    ],
+)
+def test_multiples_that_make_no_sense(
+    technique: str, multiples: object, said: str, tmp_path: Path
+) -> None:
+    found = complaint((MULTIPLES, technique), multiples, tmp_path)
+    start, _, end = said.partition("~")
+    assert found.startswith(MULTIPLES + start) and found.endswith(end)
+
+
+@pytest.mark.parametrize("value", [MISSING, {}])
+def test_without_multiples_there_is_the_incumbents_rate_alone(
+    value: object, tmp_path: Path
+) -> None:
+    params = load(changed((MULTIPLES,), value), tmp_path)
+    assert {params.rate_multiples(technique) for technique in Recipe.model_fields} == {(1.0,)}
+
+
+def test_an_optimizer_has_no_multiples_beside_its_list(tmp_path: Path) -> None:
+    params = load(changed((MULTIPLES, "scheduler"), [1.0, 2.0]), tmp_path)
+    assert params.rate_multiples("scheduler") == (1.0, 2.0)
+    assert params.rate_multiples("optimizer") == (1.0,)
+
+
+def test_leave_one_out_has_at_most_the_repeats_of_the_study(tmp_path: Path) -> None:
+    said = "worth.repeats: 6 exceeds the 5 of validation.repeats; use fewer"
+    assert complaint(("worth", "repeats"), 6, tmp_path) == said
+    for repeats in (1, 5):
+        assert load(changed(("worth", "repeats"), repeats), tmp_path).worth.repeats == repeats
+    assert load(changed(("worth", "repeats"), MISSING), tmp_path).worth.repeats is None

@@ -39,13 +39,19 @@ class ChainStage:
             ParamsError: it is not a technique, with or without a suffix.
         """
         found = STAGE.fullmatch(name)
-        technique, suffix = (found["technique"], found["contest"]) if found else (name, "")
+        technique, suffix = technique_of(name), found["contest"] if found else ""
         if technique not in CHAIN or (technique == BASELINE and suffix):
             raise ParamsError(
                 f"{one_of(name, CHAIN)}; a technique that is asked again has _again or _backward "
                 "after its name, and perhaps a number"
             )
         return cls(name, technique, CONTESTS[suffix or ""])
+
+
+def technique_of(stage: str) -> str:
+    """The technique that a stage asks for, which only another version of this code may know."""
+    found = STAGE.fullmatch(stage)
+    return found["technique"] if found else stage
 
 
 def label(setting: Any, without: Iterable[str] = ()) -> str:

@@ -18,7 +18,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from ablation.base.checked import MOST, Checked, Count, ParamsError, Rate, load, one_of
+from ablation.base.checked import MOST, Checked, Count, ParamsError, load, one_of
 from ablation.base.formatting import counted
 from ablation.data.datasets import DATASETS, FOLDER, Dataset, own_pictures
 from ablation.labels import label
@@ -34,6 +34,7 @@ MOST_SEEDS = 1000
 MOST_ORDER_PAIRS = 100
 MOST_SETTINGS = 1000
 MOST_MULTIPLES = 20
+LARGEST_MULTIPLE = 1000
 MOST_WORKERS = 1024
 MOST_NAMED = 10  # classes listed in a message
 # 64 bits, all that a generator takes.
@@ -213,9 +214,11 @@ def _with_distinct_labels(candidates: Entries) -> Entries:
     return candidates
 
 
-def _without_duplicates(multiples: tuple[float, ...]) -> tuple[float, ...]:
+def _with_own_rate_once(multiples: tuple[float, ...]) -> tuple[float, ...]:
     if len({*multiples}) < len(multiples):
         raise PydanticCustomError("twice", "a multiple is given twice; keep one")
+    if 1.0 not in multiples:
+        raise PydanticCustomError("none", "should include 1.0, the incumbent's own rate; add it")
     return multiples
 
 
@@ -261,9 +264,9 @@ Techniques = create_model(
 
 
 Multiples = Annotated[
-    tuple[Rate, ...],
+    tuple[Annotated[float, Field(ge=1 / LARGEST_MULTIPLE, le=LARGEST_MULTIPLE)], ...],
     Field(strict=False, min_length=1, max_length=MOST_MULTIPLES),
-    AfterValidator(_without_duplicates),
+    AfterValidator(_with_own_rate_once),
 ]
 RateMultiples = create_model(  # type: ignore[call-overload]
     "RateMultiples",
@@ -323,7 +326,7 @@ class Params(Checked):
         if repeats and repeats > most:
             raise PydanticCustomError(
                 "sum",
-                "worth.repeats: {repeats} exceeds the {most} of validation.repeats",
+                "worth.repeats: {repeats} exceeds the {most} of validation.repeats; use fewer",
                 {"repeats": repeats, "most": most},
             )
         return self

@@ -165,3 +165,28 @@ def test_the_leader_continues_if_the_incumbent_diverged() -> None:
 def test_no_entry_is_stopped_after_the_last_repeat() -> None:
     last = [contender(c.setting, np.tile(c.scores[:1], 5)) for c in (OLD, FAR, GOOD)]
     assert race(*last) == [False, False]
+
+
+def race_again(incumbent: Contender, *contenders: Contender, simpler: int) -> list[bool]:
+    return raced_out(incumbent, contenders, 0.25, risk=0.2, simpler=simpler)
+
+
+def test_on_equal_terms_a_simpler_setting_goes_on_that_gains_nothing() -> None:
+    same = [contender(f"{n}", 0.8 + 0.002 * np.roll([0, 1, -1], n)) for n in range(3)]
+    old = contender("old", [0.802, 0.802, 0.802])
+    assert race(old, *same) == [True, True, True]
+    assert race_again(old, *same, simpler=3) == [False, False, False]
+
+
+def test_on_equal_terms_a_setting_that_is_less_simple_than_an_equal_incumbent_is_out() -> None:
+    high, old, low = (
+        contender("high", HIGH),
+        contender("old", OLD.scores[:3]),
+        contender("low", LOW),
+    )
+    assert race_again(high, old, low, simpler=0) == [True, True]
+    assert race_again(high, old, low, simpler=2) == [True, False]
+
+
+def test_on_equal_terms_far_behind_is_out() -> None:
+    assert race_again(OLD, FAR, simpler=1) == [True]

@@ -19,6 +19,7 @@ from ablation.judge.selection import (
     find_champions,
     has_collapsed,
     judge_stage,
+    simplicity,
     tolerance,
 )
 
@@ -147,6 +148,112 @@ def test_winner_is_never_worse_than_the_incumbent() -> None:
         adopted += verdict.verdict == "adopted"
         assert verdict.winner.scores.mean() >= old.scores.mean()
     assert adopted > 25
+
+
+# --- on equal terms ------------------------------------------------------------------------------
+
+
+def judge_again(incumbent: Contender, *others: Contender, simpler: int) -> Verdict:
+    return judge_stage(incumbent, others, 0.25, 0.2, 0.01, simpler=simpler)
+
+
+STEPS = 0.001 * np.array([0, 1, -1, 2, -2])  # standard error of a gain below: about 0.0015
+
+
+def level(setting: str, mean: float, turn: int, candidate: str | None = None) -> Contender:
+    return contender(setting, mean + np.roll(STEPS, turn), candidate=candidate)
+
+
+NONE, L1 = level("none", 0.80, 0), level("l1", 0.8005, 1)
+
+
+def test_what_no_longer_helps_goes() -> None:
+    verdict = judge_again(L1, NONE, simpler=1)
+    assert (verdict.winner, verdict.verdict) == (NONE, "adopted")
+    assert row(verdict, "none").gain == pytest.approx(-0.0005)
+
+
+def test_what_helps_stays() -> None:
+    useful = level("useful", 0.805, 1)
+    verdict = judge_again(useful, NONE, simpler=1)
+    assert (verdict.winner, verdict.verdict) == (useful, "kept")
+
+
+def test_what_was_rejected_too_early_comes_in() -> None:
+    useful = level("useful", 0.805, 1)
+    assert judge_again(NONE, useful, simpler=0).winner is useful
+
+
+def test_of_equals_the_simplest_wins_whoever_the_incumbent_is() -> None:
+    one, two, three = (level(name, 0.81, n) for n, name in enumerate(("one", "two", "three")))
+    assert judge_again(one, two, three, simpler=0).winner is one
+    assert judge_again(two, one, three, simpler=1).winner is one
+    assert judge_again(three, one, two, simpler=2).winner is one
+
+
+def test_an_incumbent_in_the_middle_wins_over_what_is_less_simple() -> None:
+    bad, more = level("bad", 0.79, 1), level("more", 0.8003, 2)
+    assert judge_again(NONE, bad, more, simpler=1).winner is NONE
+
+
+def test_exact_ties_go_to_the_simplest() -> None:
+    same = contender("same", NONE.scores)
+    assert judge_again(same, NONE, simpler=1).winner is NONE
+    assert judge_again(NONE, same, simpler=0).winner is NONE
+
+
+def test_on_one_repeat_the_highest_wins_and_of_ties_the_simplest() -> None:
+    low, high, same = (contender(n, [s]) for n, s in (("low", 0.7), ("high", 0.8), ("same", 0.8)))
+    assert judge_again(high, low, simpler=1).winner is high
+    assert judge_again(low, high, simpler=0).winner is high
+    assert judge_again(same, high, simpler=1).winner is high
+
+
+def test_a_failed_incumbent_is_left_and_a_failed_setting_does_not_win() -> None:
+    gone = contender("gone", [0.9, 0.9, 0.9, 0.9, 0.0], diverged=True)
+    assert judge_again(gone, NONE, simpler=1).winner is NONE
+    assert judge_again(gone, NONE, simpler=0).winner is NONE
+    assert judge_again(L1, gone, simpler=1).winner is L1
+
+
+def test_a_noisy_setting_wins_only_with_proof_of_its_own() -> None:
+    steady = [level(f"{n}", 0.79, n) for n in (2, 3)]  # these tell what the noise is
+    shaky = contender("shaky", [0.90, 0.72, 0.89, 0.70, 0.80])  # its mean is 0.802
+    assert judge_again(L1, shaky, *steady, simpler=1).winner is L1
+    proven = contender("proven", [0.95, 0.92, 0.97, 0.93, 0.90])
+    assert judge_again(L1, proven, *steady, simpler=1).winner is proven
+
+
+def test_what_was_stopped_early_does_not_win() -> None:
+    stopped = contender("stopped", [0.81, 0.81, NAN, NAN, NAN])
+    assert judge_again(L1, stopped, NONE, simpler=2).winner is NONE
+
+
+def test_the_best_rate_stands_for_a_setting() -> None:
+    """Without its better rate, the simpler setting would be behind."""
+    slow, right = level("none lr=1", 0.79, 2, "none"), level("none lr=2", 0.8003, 3, "none")
+    assert judge_again(L1, slow, simpler=1).winner is L1
+    assert judge_again(L1, slow, right, simpler=2).winner is right
+
+
+def test_simplicity_is_the_order_given_with_the_incumbent_in_its_place() -> None:
+    assert simplicity(4, 2).argsort().tolist() == [1, 2, 0, 3]
+    assert (
+        simplicity(3, None).argsort().tolist() == simplicity(3, 0).argsort().tolist() == [0, 1, 2]
+    )
+
+
+def test_many_stages_at_once_are_decided_on_equal_terms_as_one_by_one() -> None:
+    random = np.random.default_rng(0)
+    scores = random.normal(size=(80, 5, 6)) + 0.7 * random.normal(size=(80, 5, 1))
+    failed = random.uniform(size=(80, 5)) < 0.1
+    grids = np.array([0, 1, 1, 2, 0])
+    apart = [
+        int(decide(*stage, grids, 0.25, 0.2, simpler=2))
+        for stage in zip(scores, failed, strict=True)
+    ]
+    assert decide(scores, failed, grids, 0.25, 0.2, simpler=2).tolist() == apart
+    assert {*apart} == {*range(5)}
 
 
 # --- the simplest of equals ----------------------------------------------------------------------

@@ -12,6 +12,7 @@ from verdicts import (
     coverage,
     coverage_of_counts,
     former_rule,
+    later_rounds,
     neighbours_width,
     race,
     simulate,
@@ -115,6 +116,34 @@ def test_racing_in_a_large_stage_costs_no_gain() -> None:
 
 def test_racing_keeps_the_risk() -> None:
     assert race(4, 1, spread=0.0, repeats=5, stages=4_000)["leaves"] < 0.225
+
+
+@pytest.mark.parametrize("simpler", [0, 2, 4])
+@pytest.mark.parametrize("repeats", [3, 5])
+def test_racing_on_equal_terms_hardly_ever_stops_the_winner(repeats: int, simpler: int) -> None:
+    found = race(4, 1, spread=1.0, repeats=repeats, stages=2_000, simpler=simpler)
+    assert found["saved"] > 0.05
+    assert found["stopped"] < 0.01
+
+
+def test_a_setting_that_is_equal_and_less_simple_comes_in_as_often_as_the_risk_says() -> None:
+    scores = simulate(STAGES, np.zeros(1), 5, "equal", np.random.default_rng(8))
+    assert (this_rule(scores, np.arange(2), simpler=0) == 1).mean() == pytest.approx(0.2, abs=0.015)
+    assert (this_rule(scores, np.arange(2), simpler=1) == 0).mean() == pytest.approx(0.2, abs=0.015)
+
+
+def test_a_later_round_takes_out_what_is_useless_and_brings_in_what_was_early() -> None:
+    one, backward, again = later_rounds(0.0, 0.0, 1, STAGES)
+    assert backward < 0.3 * one < again
+    one, backward, again = later_rounds(0.5, 0.0, 1, STAGES)
+    assert one > 0.95 and max(backward, again) < 0.25
+    one, backward, again = later_rounds(0.0, 0.5, 1, STAGES)
+    assert backward <= one < 0.25 and again > 0.95
+
+
+def test_a_later_round_hardly_loses_what_helps_clearly() -> None:
+    one, backward, again = later_rounds(1.0, 1.0, 4, STAGES)
+    assert min(one, backward, again) > 0.99
 
 
 def test_table_has_a_column_for_each_number_of_repeats() -> None:

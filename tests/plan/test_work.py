@@ -16,7 +16,7 @@ from ablation.run.runner import TrialRunner
 from ablation.study.entries import list_entries
 from ablation.study.inputs import TRAINING_CHARACTERS, fit_repeats, make_trial, repeats_for
 from ablation.study.race import run_entries
-from ablation.trial.recipe import TECHNIQUES, save_recipe
+from ablation.trial.recipe import TECHNIQUES, Sgd, save_recipe
 
 ROOT = Path(__file__).parents[2]
 REPEATS = 4
@@ -25,11 +25,13 @@ CHAIN = ("baseline", "dropout", "smoothing")
 NAMES = ("prepare", *CHAIN, "leave_one_out", "fit")
 
 
-def study(racing: bool = True, **techniques: list[object]) -> Params:
+def study(racing: bool = True, rates: bool = False, **techniques: list[object]) -> Params:
     content = read_yaml(ROOT / "params.yaml")
     content["data"]["dataset"] = "glyphs"
     content["validation"] = {"scheme": "shuffle", "fraction": 0.25, "repeats": REPEATS}
     content["selection"]["racing"] = racing
+    content["worth"]["repeats"] = REPEATS
+    content["learning_rate_multiples"] = {"dropout": [1.0, 100.0]} if rates else {}
     content["training"] |= {"batch_size": 25, "precision": "float32", "workers": 1}
     content["fit"]["seeds"] = 2
     content["models"] = {"mlp": {"hidden": [16, 12, 8], "epochs": 2}}
@@ -49,7 +51,7 @@ def pipeline(**reasons: tuple[Reason, ...]) -> list[Stage]:
             "leave_one_out": f"stages/leave_one_out.py --model mlp --recipe {recipe}",
             "fit": f"stages/fit.py --model mlp --recipe {recipe}",
         }
-        technique = f"stages/technique.py --model mlp --technique {name} --incumbent {recipe}"
+        technique = f"stages/technique.py --model mlp --stage {name} --incumbent {recipe}"
         command = tuple(commands.get(name, technique).split())
         after = frozenset({before} if before else ())
         stages.append(Stage(name, command, after, reasons.get(name, ())))
@@ -73,9 +75,9 @@ def train(params: Params, runner: TrialRunner, techniques: Iterable[str] = CHAIN
     """Run the trials of a chain whose incumbents always win, and write the recipes."""
     repeats, baseline = repeats_for(params), params.baseline
     for technique in techniques:
-        entries = list_entries(params, "mlp", technique, baseline)
+        contest = list_entries(params, "mlp", technique, baseline)
         racing = params.selection.racing
-        run_entries(runner, params, "mlp", entries, repeats, racing=racing)
+        run_entries(runner, params, "mlp", contest, repeats, racing=racing)
     for name in CHAIN:
         save_recipe(baseline, Path(f"data/recipes/mlp/{name}.yaml"), runner.digest)
 
@@ -97,6 +99,17 @@ def test_a_new_study_trains_everything_and_has_no_known_winner(runner: TrialRunn
     }
     unknown = {name for name, work in works.items() if work.sized}
     assert unknown == {"smoothing", "leave_one_out", "fit"}
+
+
+def test_a_later_round_whose_start_is_unknown_trains_nothing_or_what_a_change_would_ask(
+    runner: TrialRunner,
+) -> None:
+    command = "stages/technique.py --model mlp --stage dropout_backward --incumbent"
+    words = (*command.split(), "data/recipes/mlp/smoothing.yaml")
+    again = Stage("dropout_backward", words, frozenset({"smoothing"}), ("new",))
+    works = by_name(list_work([*ALL_NEW[:4], again], study(), runner, False))
+    assert sizes(works["dropout_backward"].trainings) == (0, 4)
+    assert works["dropout_backward"].sized
 
 
 def test_without_racing_every_trial_runs(runner: TrialRunner) -> None:
@@ -146,8 +159,8 @@ def test_a_new_candidate_costs_its_own_trials_and_possibly_later_ones(runner: Tr
 def test_entries_stopped_by_racing_are_not_trained_again(runner: TrialRunner) -> None:
     """A contender that learns nothing is stopped at the first look, whatever else is missing."""
     params = study(optimizer=[{"name": "sgd", "lr": [0.000001, 0.03]}])
-    entries = list_entries(params, "mlp", "optimizer", params.baseline)
-    results = run_entries(runner, params, "mlp", entries, repeats_for(params), racing=True)
+    contest = list_entries(params, "mlp", "optimizer", params.baseline)
+    results = run_entries(runner, params, "mlp", contest, repeats_for(params), racing=True)
     stopped = len(results["sgd lr=1e-06"])
     assert stopped < REPEATS
     stages = [
@@ -195,6 +208,31 @@ def test_recipes_of_other_characters_are_not_used_as_winners(
     edited = pipeline(dropout=("parameters",), smoothing=("parameters",))
     works = by_name(list_work(edited, params, runner, False))
     assert works["smoothing"].sized
+
+
+def test_the_rates_of_leave_one_out_are_counted_and_known_once_they_have_run(
+    runner: TrialRunner,
+) -> None:
+    """The baseline's rate is far too low."""
+    params = study(rates=True)
+    slow = params.baseline.having("optimizer", Sgd(name="sgd", lr=0.0003))
+    params = params.model_copy(update={"baseline": slow})
+    train(params, runner, [])
+    final = slow.having("dropout", 0.6).having("smoothing", 0.1)
+    save_recipe(final, Path("data/recipes/mlp/smoothing.yaml"), runner.digest)
+
+    def trainings() -> Trainings:
+        works = list_work(pipeline(leave_one_out=("code",)), params, runner, False)
+        return by_name(works)["leave_one_out"].trainings
+
+    every = trainings()
+    # Two rates of the dropout that is put back, and the four recipes of two techniques.
+    assert len(every.most) == (2 + 2**2) * REPEATS
+    list(runner.run(every.most))
+    left = trainings()
+    assert [trial.recipe.optimizer.lr for trial in left.most] == [0.03] * REPEATS
+    list(runner.run(left.most))
+    assert sizes(trainings()) == (0, 0)
 
 
 def test_cached_fits_are_distinguished_from_trials(runner: TrialRunner) -> None:

@@ -128,7 +128,7 @@ def _stages(root: Path, model: str, rng: np.random.Generator) -> list[dict[str, 
         [won] = [row for row in candidates if row["role"] == "winner"]
         score, adopted = won["accuracy"], winner != BASELINE[technique]
         chain.append({
-            "technique": technique, "winner": winner, "verdict": "adopted" if adopted else "kept",
+            "stage": technique, "winner": winner, "verdict": "adopted" if adopted else "kept",
             "accuracy": score, "gain": won["gain"], "low": won["low"], "high": won["high"],
         })  # fmt: skip
         _csv(root / f"plots/{model}/{technique}/chain.csv", chain)
@@ -274,6 +274,41 @@ def write_study(root: Path, classes: Sequence[str], each: int, seed: int = 0) ->
             ("mlp", "cnn", 0.05, 3e-12), ("mlp", "rnn", 0.02, 0.01), ("cnn", "rnn", -0.03, 0.2),
         ]
     ])  # fmt: skip
+
+
+def add_round(study: Study, stage: str, tried: dict[str, list[dict[str, Any]]]) -> None:
+    """A later stage of the chain.
+
+    tried: model to its settings, the incumbent first: each has a setting, a role and perhaps more
+        of a row of candidates.csv.
+    """
+    path = study.root / "plots/comparison/chain.csv"
+    rows = [pd.read_csv(path, dtype=str)]
+    for model, settings in tried.items():
+        plain = {
+            "accuracy": 0.85, "spread": 0.003, "parameters": 575_663, "repeats": 5,
+            "diverged": False, "collapsed": False, "won_grid": True, "grid_edge": False,
+            "raced_out": False, "finding": "within the noise",
+        }  # fmt: skip
+        incumbent = {"gain": 0, "low": None, "high": None, "finding": ""}
+        first, *others = settings
+        table: list[dict[str, Any]] = [
+            {"candidate": each["setting"], **plain, **each} for each in (incumbent | first, *others)
+        ]
+        _csv(study.root / f"plots/{model}/{stage}/candidates.csv", table)
+        curves = {"train_loss": 1, "validation_loss": 1, "train_accuracy": 0.9}
+        epochs = [{"setting": row["setting"], "epoch": n} for row in table for n in (1, 2)]
+        _csv(
+            study.root / f"plots/{model}/{stage}/curves.csv",
+            [each | curves | {"validation_accuracy": 0.85} for each in epochs],
+        )
+        _times(study.root, model, stage, [row["setting"] for row in table])
+        [won] = [row for row in table if row["role"] == "winner"]
+        numbers = {k: won[k] for k in ("accuracy", "gain", "low", "high") if won is not table[0]}
+        verdict = {"verdict": "kept" if won is table[0] else "adopted", "winner": won["setting"]}
+        row = {"model": model, "stage": stage, "accuracy": 0.85} | numbers | verdict
+        rows.append(pd.DataFrame([row]))
+    pd.concat(rows).to_csv(path, index=False)
 
 
 @pytest.fixture(scope="session")

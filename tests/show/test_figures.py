@@ -19,7 +19,7 @@ IMAGES = np.zeros((2, 28, 28), dtype=np.uint8)
 CHAIN = pd.DataFrame(
     {
         "model": "mlp",
-        "technique": ["baseline", "optimizer", "dropout"],
+        "stage": ["baseline", "optimizer", "dropout"],
         "winner": ["baseline", "rmsprop lr=0.0003", "0.2"],
         "verdict": ["kept", "adopted", "kept"],
         "accuracy": [0.80, 0.82, 0.82],

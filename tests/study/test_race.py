@@ -18,7 +18,7 @@ from ablation.base.files import write_csv
 from ablation.base.formatting import short
 from ablation.data.splits import Repeat, make_repeats
 from ablation.params import Params, load_params
-from ablation.study.entries import Entry, list_entries
+from ablation.study.entries import Contest, Entry, list_entries
 from ablation.study.inputs import CHAIN_COLUMNS, fit_repeats, make_runner, make_trial, repeats_for
 from ablation.study.race import Results, make_contenders, run_entries
 from ablation.study.tables import curves_table, times_table, trials_table
@@ -27,7 +27,7 @@ from ablation.trial.recipe import Adam, Sgd, save_recipe
 from tests.clones import warm_python
 
 ROOT = Path(__file__).parents[2]
-TRIALS = ["candidate", "setting", "repeat", "score", "temperature", "diverged", "raced_out"]
+TRIALS = ["candidate", "setting", "repeat", "score", "diverged", "raced_out"]
 CURVES = ["setting", "epoch", "train_loss", "validation_loss", "train_accuracy"]
 CANDIDATES = [
     *("candidate", "setting", "role", "accuracy", "spread", "parameters"),
@@ -40,7 +40,12 @@ REPEAT = make_repeats(1, "shuffle", 0.25, 1)[0]
 METRICS = ["accuracy", "gain", "low", "high", "verdict", "winner"]
 
 
-def write_params(budget: int = 2, repeats: int = 4, **techniques: Any) -> Params:
+def write_params(
+    budget: int = 2,
+    repeats: int = 4,
+    multiples: dict[str, list[float]] | None = None,
+    **techniques: Any,
+) -> Params:
     """A study of the toy, in the working folder."""
     content = read_yaml(ROOT / "params.yaml")
     content["data"]["dataset"] = "glyphs"
@@ -49,6 +54,8 @@ def write_params(budget: int = 2, repeats: int = 4, **techniques: Any) -> Params
     content["training"] |= {"batch_size": 25, "precision": "float32", "workers": 1}
     content["models"]["mlp"] = {"hidden": [16, 12, 8], "epochs": budget}
     content["baseline"]["optimizer"] = {"name": "sgd", "lr": 0.03}
+    content["worth"]["repeats"] = repeats
+    content["learning_rate_multiples"] = multiples or {}
     content["techniques"] |= techniques
     Path("params.yaml").write_text(to_yaml(content))
     return load_params()
@@ -62,13 +69,17 @@ def params(toy_study: Path) -> Params:
     return write_params(repeats=REPEATS, optimizer=optimizers)
 
 
+Entries = tuple[Entry, ...]
+
+
 @pytest.fixture
-def entries(params: Params) -> list[Entry]:
+def entries(params: Params) -> Entries:
     return list_entries(params, "mlp", "optimizer", params.baseline).entries
 
 
-def run(params: Params, entries: list[Entry], repeats: list[Repeat], *, racing: bool) -> Results:
-    return run_entries(make_runner(params), params, "mlp", entries, repeats, racing=racing)
+def run(params: Params, entries: Entries, repeats: list[Repeat], *, racing: bool) -> Results:
+    contest = Contest(entries)
+    return run_entries(make_runner(params), params, "mlp", contest, repeats, racing=racing)
 
 
 def scores(results: Results) -> dict[str, list[float]]:
@@ -81,13 +92,13 @@ def run_stage(*options: str, stdout: int = subprocess.DEVNULL) -> subprocess.Pop
     return subprocess.Popen(command, env=env, stdout=stdout, start_new_session=True)
 
 
-def test_the_incumbent_comes_first_and_once(params: Params, entries: list[Entry]) -> None:
+def test_the_incumbent_comes_first_and_once(params: Params, entries: Entries) -> None:
     labels = [entry.setting for entry in entries]
     assert labels == ["sgd lr=0.03", "sgd lr=1e-06", "sgd lr=0.01", "adam lr=0.01"]
     assert entries[0].recipe == params.baseline
 
 
-def test_an_incumbent_takes_its_place_in_its_grid(entries: list[Entry]) -> None:
+def test_an_incumbent_takes_its_place_in_its_grid(entries: Entries) -> None:
     places = [(entry.candidate, entry.learning_rate) for entry in entries]
     assert places == [("sgd", 0.03), ("sgd", 1e-06), ("sgd", 0.01), ("adam lr=0.01", None)]
 
@@ -100,7 +111,7 @@ def test_an_incumbent_that_is_no_candidate_stands_alone(params: Params) -> None:
 
 
 def test_entries_differ_from_the_incumbent_in_one_technique(
-    params: Params, entries: list[Entry]
+    params: Params, entries: Entries
 ) -> None:
     for entry in entries:
         assert entry.recipe.having("optimizer", params.baseline.optimizer) == params.baseline
@@ -137,9 +148,8 @@ def test_only_learning_rates_have_a_place(toy_study: Path) -> None:
 def test_a_setting_that_stands_twice_is_run_once(toy_study: Path) -> None:
     grids = [{"name": "sgd", "lr": [0.1, 0.1]}, {"name": "sgd", "lr": 0.1}]
     params = write_params(optimizer=grids)
-    labels = [
-        entry.setting for entry in list_entries(params, "mlp", "optimizer", params.baseline).entries
-    ]
+    entries = list_entries(params, "mlp", "optimizer", params.baseline).entries
+    labels = [entry.setting for entry in entries]
     assert labels == ["sgd lr=0.03", "sgd lr=0.1"]
 
 
@@ -150,7 +160,7 @@ def test_no_purpose_shares_a_seed_with_another(params: Params) -> None:
 
 
 def test_racing_stops_what_cannot_win_and_changes_no_score(
-    params: Params, entries: list[Entry], toy_study: Path
+    params: Params, entries: Entries, toy_study: Path
 ) -> None:
     repeats = repeats_for(params)
     raced = scores(run(params, entries, repeats, racing=True))
@@ -162,7 +172,7 @@ def test_racing_stops_what_cannot_win_and_changes_no_score(
     assert {path: path.stat().st_mtime_ns for path in written} == written
 
 
-def test_a_split_that_cannot_be_made_is_said(params: Params, entries: list[Entry]) -> None:
+def test_a_split_that_cannot_be_made_is_said(params: Params, entries: Entries) -> None:
     tiny = make_repeats(1, "shuffle", 0.001, 3)
     with pytest.raises(UserError, match=r"params\.yaml: validation\.fraction: 0\.001 leaves the"):
         run(params, entries, tiny, racing=False)
@@ -171,38 +181,28 @@ def test_a_split_that_cannot_be_made_is_said(params: Params, entries: list[Entry
 def test_racing_lets_the_incumbent_run_to_the_end(params: Params) -> None:
     slow = params.baseline.having("optimizer", Sgd(name="sgd", lr=1e-6))
     entries = list_entries(params, "mlp", "optimizer", slow).entries
-    raced = run_entries(
-        make_runner(params), params, "mlp", entries, repeats_for(params), racing=True
-    )
+    raced = run(params, entries, repeats_for(params), racing=True)
     assert entries[0].setting == "sgd lr=1e-06"
     assert len(raced["sgd lr=1e-06"]) == len(raced["sgd lr=0.03"]) == REPEATS
 
 
 def test_entries_of_one_recipe_share_its_trials(params: Params, toy_study: Path) -> None:
-    twins = [Entry(name, name, params.baseline) for name in ("one", "other")]
-    results = run_entries(
-        make_runner(params), params, "mlp", twins, repeats_for(params), racing=False
-    )
+    twins = tuple(Entry(name, name, params.baseline) for name in ("one", "other"))
+    results = run(params, twins, repeats_for(params), racing=False)
     assert len(list((toy_study / "memory").iterdir())) == REPEATS
     assert results["one"] == results["other"]
 
 
-def test_the_judge_sees_nan_where_a_setting_was_stopped(
-    params: Params, entries: list[Entry]
-) -> None:
-    results = run_entries(
-        make_runner(params), params, "mlp", entries, repeats_for(params), racing=True
-    )
+def test_the_judge_sees_nan_where_a_setting_was_stopped(params: Params, entries: Entries) -> None:
+    results = run(params, entries, repeats_for(params), racing=True)
     first, slow, *_ = make_contenders(entries, results, REPEATS, 4)
     assert not np.isnan(first.scores).any()
     assert np.isnan(slow.scores[len(results[slow.setting]) :]).all()
     assert slow.scores[0] == results[slow.setting][0].score
 
 
-def test_the_tables_have_the_columns_of_the_contract(params: Params, entries: list[Entry]) -> None:
-    results = run_entries(
-        make_runner(params), params, "mlp", entries, repeats_for(params), racing=True
-    )
+def test_the_tables_have_the_columns_of_the_contract(params: Params, entries: Entries) -> None:
+    results = run(params, entries, repeats_for(params), racing=True)
     trials = trials_table(make_contenders(entries, results, REPEATS, 4), results)
     curves = curves_table(results)
     assert list(trials.columns) == TRIALS
@@ -213,12 +213,8 @@ def test_the_tables_have_the_columns_of_the_contract(params: Params, entries: li
     assert len(trials) == sum(len(runs) for runs in results.values())
 
 
-def test_curves_are_means_over_the_repeats_of_a_setting(
-    params: Params, entries: list[Entry]
-) -> None:
-    results = run_entries(
-        make_runner(params), params, "mlp", entries[:1], repeats_for(params), racing=False
-    )
+def test_curves_are_means_over_the_repeats_of_a_setting(params: Params, entries: Entries) -> None:
+    results = run(params, entries[:1], repeats_for(params), racing=False)
     table = curves_table(results)
     assert table["epoch"].tolist() == [1, 2]
     assert set(table["setting"]) == {"sgd lr=0.03"}
@@ -229,42 +225,27 @@ def test_curves_are_means_over_the_repeats_of_a_setting(
 def test_a_stage_writes_what_the_contract_says(params: Params, toy_study: Path) -> None:
     slow = params.baseline.having("optimizer", Sgd(name="sgd", lr=1e-6))
     save_recipe(slow, toy_study / "before.yaml", "")
-    columns = "technique,winner,verdict,accuracy,gain,low,high"
+    columns = "stage,winner,verdict,accuracy,gain,low,high"
     (toy_study / "chain.csv").write_text(f"{columns}\nbaseline,baseline,kept,0.5,,,\n")
     start = ["--incumbent", "before.yaml", "--chain", "chain.csv"]
-    assert run_stage("--technique", "optimizer", *start).wait() == 0
+    assert run_stage("--stage", "optimizer", *start).wait() == 0
     plots = toy_study / "plots/mlp/optimizer"
     assert list(pd.read_csv(plots / "candidates.csv").columns) == CANDIDATES
     assert list(pd.read_csv(plots / "trials.csv").columns) == TRIALS
-    assert pd.read_csv(plots / "chain.csv")["technique"].tolist() == ["baseline", "optimizer"]
+    assert pd.read_csv(plots / "chain.csv")["stage"].tolist() == ["baseline", "optimizer"]
     metrics = json.loads((toy_study / "metrics/mlp/optimizer.json").read_text())
     assert list(metrics) == METRICS
 
 
 def test_parameters_and_seconds_stand_beside_each_score(toy_study: Path) -> None:
     write_params()
-    printed, _ = run_stage("--technique", "baseline", stdout=subprocess.PIPE).communicate()
+    printed, _ = run_stage("--stage", "baseline", stdout=subprocess.PIPE).communicate()
     candidates = pd.read_csv(toy_study / "plots/mlp/baseline/candidates.csv")
     lines = [line.split() for line in printed.decode().splitlines()]
     head, row = (words for words in lines if words[:1] in (["setting"], ["baseline"]))
     assert head[-3:] == ["params", "s", "finding"]
     assert short(candidates["parameters"].item()) in " ".join(row)
     assert candidates["parameters"].item() > 28 * 28 * 16
-
-
-def test_a_stage_says_if_its_committed_numbers_come_from_another_machine(toy_study: Path) -> None:
-    write_params(budget=1, repeats=2)
-    times = toy_study / "data/times/mlp/baseline.csv"
-    times.parent.mkdir(parents=True)
-    times.write_text("computer,precision\nAbacus,float32\n")
-    identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
-    for command in (["init"], ["add", "data/times"], ["commit", "--message", "A baseline"]):
-        subprocess.run(["git", *identity, *command], check=True, capture_output=True)
-    printed, _ = run_stage("--technique", "baseline", stdout=subprocess.PIPE).communicate()
-    said = printed.decode()
-    assert said.index("The numbers in git were computed on Abacus in float32;") < said.index(
-        "to do"
-    )
 
 
 def test_a_stage_that_finds_everything_remembered_starts_no_training_library(
@@ -275,9 +256,9 @@ def test_a_stage_that_finds_everything_remembered_starts_no_training_library(
     chosen = chosen.replace("precision: float32", "precision: auto")
     Path("params.yaml").write_text(chosen.replace("device: auto", "device: cpu"))
     command = [sys.executable, "-X", "importtime", str(ROOT / "stages/technique.py")]
-    command += ["--model", "mlp", "--technique", "baseline"]
+    command += ["--model", "mlp", "--stage", "baseline"]
     env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
-    assert run_stage("--technique", "baseline").wait() == 0
+    assert run_stage("--stage", "baseline").wait() == 0
     run = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
     imported = {line.rpartition("|")[2].strip() for line in run.stderr.splitlines()}
     assert "pandas" in imported
@@ -286,19 +267,18 @@ def test_a_stage_that_finds_everything_remembered_starts_no_training_library(
 
 def test_an_incumbent_that_stays_has_no_gain(toy_study: Path) -> None:
     write_params()
-    assert run_stage("--technique", "baseline").wait() == 0
+    assert run_stage("--stage", "baseline").wait() == 0
     metrics = json.loads((toy_study / "metrics/mlp/baseline.json").read_text())
     assert list(metrics) == ["accuracy", "verdict", "winner"]
 
 
 def test_a_technique_that_is_not_listed_is_not_explored(toy_study: Path) -> None:
     params = write_params(dropout=[])
-    assert [
-        entry.setting for entry in list_entries(params, "mlp", "dropout", params.baseline).entries
-    ] == ["0.2"]
+    (only,) = list_entries(params, "mlp", "dropout", params.baseline).entries
+    assert only.setting == "0.2"
 
 
-def test_times_stand_apart_and_say_what_computed_them(params: Params, entries: list[Entry]) -> None:
+def test_times_stand_apart_and_say_what_computed_them(params: Params, entries: Entries) -> None:
     runner = make_runner(params)
     results = run(params, entries[:1], repeats_for(params), racing=False)
     times = times_table(results, runner.hardware)
@@ -308,7 +288,7 @@ def test_times_stand_apart_and_say_what_computed_them(params: Params, entries: l
 
 
 def test_racing_gives_the_same_results_for_any_number_of_workers(
-    params: Params, entries: list[Entry], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    params: Params, entries: Entries, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     one = run(params, entries, repeats_for(params), racing=True)
     monkeypatch.setenv("ABLATION_CACHE", str(tmp_path / "another"))
@@ -320,7 +300,7 @@ def test_racing_gives_the_same_results_for_any_number_of_workers(
     assert any(len(runs) < REPEATS for runs in one.values())
 
 
-def test_a_setting_that_ends_at_chance_is_collapsed(params: Params, entries: list[Entry]) -> None:
+def test_a_setting_that_ends_at_chance_is_collapsed(params: Params, entries: Entries) -> None:
     results = run(params, entries[:2], repeats_for(params), racing=False)
     guessing = {setting: runs[:1] for setting, runs in results.items()}
     guessing[entries[1].setting] = [replace(results[entries[1].setting][0], score=0.25)]
@@ -343,7 +323,7 @@ def test_what_ends_at_chance_does_not_win_over_what_diverged(
     save_recipe(wild, Path("before.yaml"), "")
     write_csv(pd.DataFrame([["baseline"] * 7], columns=CHAIN_COLUMNS), Path("chain.csv"))
     technique = importlib.import_module("stages.technique")
-    options = "--model mlp --technique optimizer --incumbent before.yaml --chain chain.csv"
+    options = "--model mlp --stage optimizer --incumbent before.yaml --chain chain.csv"
     monkeypatch.setattr(sys, "argv", ["technique.py", *options.split()])
     if winner is None:
         said = (
@@ -364,11 +344,11 @@ def test_what_ends_at_chance_does_not_win_over_what_diverged(
     )
 
 
-def test_a_single_repeat_gives_a_warning(
+def test_a_single_repeat_is_said_to_be_too_few(
     toy_study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_params(repeats=1)
-    options = ["--model", "mlp", "--technique", "baseline"]
+    options = ["--model", "mlp", "--stage", "baseline"]
     monkeypatch.setattr(sys, "argv", ["technique.py", *options])
     importlib.import_module("stages.technique").main()
     said = " ".join(capsys.readouterr().out.split())

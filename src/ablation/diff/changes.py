@@ -16,6 +16,7 @@ from ablation.diff.revisions import Revision
 from ablation.judge.evaluation import FINAL, fits_of, recipe_difference
 from ablation.judge.noise import Estimate, Floats, estimate, measure_noise
 from ablation.judge.selection import SURE
+from ablation.labels import technique_of
 from ablation.trial.recipe import BASELINE
 
 LEAVE_ONE_OUT, TEST = "leave_one_out", "test"
@@ -267,14 +268,8 @@ def _repeats(scores: Floats, row: Floats) -> bool:
 
 
 def _training(side: Revision, model: str, stage: str) -> str:
-    """Recipe and training settings of a stage's winner.
-
-    Leave-one-out starts from the recipe of the last stage whose technique it leaves out.
-    """
+    """Recipe and training settings of a stage's winner."""
     params = side.params
-    if stage == LEAVE_ONE_OUT:
-        left_out = side.table(f"plots/{model}/{stage}/gains.csv")["technique"]
-        stage = [name for name in side.stages(model) if name in {*left_out}][-1]
     return repr(
         (
             side.recipe(model, stage)[0],
@@ -291,7 +286,7 @@ def _compare_tests(before: Revision, after: Revision, model: str) -> Change:
     characters = [side.table(f"plots/{model}/test/predictions.csv") for side in sides]
     fits = [fits_of(table, FINAL) for table in tables]
     outcomes = [
-        Outcome(_adopted(side, model), float(np.mean(each))) if each else None
+        Outcome(_changed(side, model), float(np.mean(each))) if each else None
         for side, each in zip(sides, fits, strict=True)
     ]
     mismatches = _mismatches(before, after, model, "fit") if None not in outcomes else ()
@@ -313,15 +308,16 @@ def _compare_tests(before: Revision, after: Revision, model: str) -> Change:
     return Change(model, TEST, outcomes[0], outcomes[1], *numbers, count, finding, mismatches)
 
 
-def _adopted(side: Revision, model: str) -> str:
-    """The stages of the chain that adopted a setting."""
-    files = {stage: f"metrics/{model}/{stage}.json" for stage in side.stages(model)}
-    adopted = [
-        stage
-        for stage, file in files.items()
-        if side.has(file) and read_json(side.root / file).get("verdict") == "adopted"
-    ]
-    return " + ".join(adopted) or BASELINE
+def _changed(side: Revision, model: str) -> str:
+    """The techniques of the final recipe that are not as in the baseline, in the chain's order."""
+    stages = [BASELINE, *side.stages(model)]
+    first, last = (side.settings(model, stages[place]) for place in (0, -1))
+    spec = side.params["models"].get(model) or {}
+    sizes = {key: value for key, value in spec.items() if key != "epochs"}
+    for recipe in (first, last):  # one without sizes has those of params.yaml
+        recipe.setdefault("architecture", sizes)
+    asked = dict.fromkeys([*map(technique_of, stages[1:]), *last])
+    return " + ".join(name for name in asked if last.get(name) != first.get(name)) or BASELINE
 
 
 def _mismatches(before: Revision, after: Revision, model: str, stage: str) -> tuple[str, ...]:

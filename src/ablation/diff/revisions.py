@@ -83,6 +83,11 @@ class Revision:
         notes = [line for line in lines if line.startswith("#")]
         return "\n".join(line for line in lines if line not in notes), "\n".join(notes)
 
+    def settings(self, model: str, stage: str) -> dict[str, Any]:
+        """The recipe that a stage chose; another version of this code may have checked it."""
+        path = self.root / "data/recipes" / model / f"{stage}.yaml"
+        return dict(read_yaml(path)) if path.is_file() else {}
+
     @property
     def repeats(self) -> tuple[Any, ...]:
         """Everything that determines the repeats: equal if two studies ran the same repeats."""

@@ -6,20 +6,27 @@ it will be judged when it runs. From the first stage on that has to train, winne
 comes after it is counted twice: with the winner that it had before, and with another one.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from ablation.base.errors import UserError
-from ablation.data.splits import val_to_train
+from ablation.data.splits import Repeat, val_to_train
 from ablation.judge.selection import judge_stage
 from ablation.judge.worth import list_trials
 from ablation.labels import ChainStage
 from ablation.params import Params
 from ablation.plan.pipeline import Stage
 from ablation.run.runner import TrialRunner
-from ablation.study.entries import Contest, list_entries, put_back, rates_to_try
+from ablation.study.entries import (
+    Contest,
+    best_multiple,
+    changed_techniques,
+    list_entries,
+    put_back,
+    rates_to_try,
+)
 from ablation.study.inputs import (
     fit_repeats,
     make_trial,
@@ -146,11 +153,12 @@ class _Planner:
             return Work(stage, state)
 
         first, *others = entries
+        repeats = repeats_for(self._params)
         trials = {entry: self._trials(model, entry.recipe) for entry in entries}
         remembered = sum(map(self._remembers, {each for some in trials.values() for each in some}))
         # New candidates change little of what racing stops, so it is judged without them.
         new = [entry for entry in others if not any(map(self._remembers, trials[entry]))]
-        results, missing = self._recall(model, contest.without(new))
+        results, missing = self._recall(model, contest.without(new), repeats)
         added = [trial for entry in new for trial in trials[entry]]
         if not others:
             winner: Start | None = start
@@ -170,13 +178,21 @@ class _Planner:
         )
         least = [*(each for each in missing if each in late), *(e for e in added if e in early)]
         if start.standing == "known":
-            most = self._recall(model, contest)[1] if new else missing
+            most = self._recall(model, contest, repeats)[1] if new else missing
         else:
             asked = entries if name.technique == BASELINE else others
             most = [trial for entry in asked for trial in trials[entry]]
         changed = Trainings(tuple(each for each in most if each in early), tuple(most))
         needed = Trainings(tuple(least), (*missing, *added))
+        if start.standing == "unknown" and name.contest != "first":
+            needed = changed = Trainings(tuple(least), self._asked_again(model, start, name))
         return self._conclude(stage, state, start, remembered, needed, changed)
+
+    def _asked_again(self, model: str, start: Start, name: ChainStage) -> tuple[Trial, ...]:
+        """The trials of a later round if every technique has changed, but for the incumbent's."""
+        recipe, _ = self._all_changed(model, start)
+        _, *others = list_entries(self._params, model, name.name, recipe).entries
+        return tuple(trial for entry in others for trial in self._trials(model, entry.recipe))
 
     def _entrants(self, stage: Stage, model: str, name: ChainStage) -> tuple[Start, Contest]:
         if name.technique == BASELINE:
@@ -199,22 +215,24 @@ class _Planner:
         rule = self._params
         return max(FIRST_LOOK, rounds) if rule.selection.racing else rule.validation.repeats
 
-    def _recall(self, model: str, contest: Contest) -> tuple[Results, list[Trial]]:
+    def _recall(
+        self, model: str, contest: Contest, repeats: Sequence[Repeat]
+    ) -> tuple[Results, list[Trial]]:
         if self._runner is None:
             trials = [
-                trial for entry in contest.entries for trial in self._trials(model, entry.recipe)
+                make_trial(self._params, model, entry.recipe, repeat)
+                for entry in contest.entries
+                for repeat in repeats
             ]
             return {}, list(dict.fromkeys(trials))
         racing = self._params.selection.racing
-        repeats = repeats_for(self._params)
         return recall_entries(self._runner, self._params, model, contest, repeats, racing=racing)
 
     def _judge(self, start: Start, contest: Contest, results: Results) -> Start | None:
         """What comes out of a stage of which everything is remembered; None if it is an error."""
         assert self._runner
         rule, repeats = self._params.selection, repeats_for(self._params)
-        characters = validation_characters(self._runner, repeats[0])
-        size = (len(self._runner.classes), self._runner.largest, characters)
+        size = self._size(repeats)
         first, *others = make_contenders(contest.entries, results, len(repeats), *size)
         try:
             verdict = judge_stage(
@@ -223,13 +241,19 @@ class _Planner:
                 val_to_train(repeats[0]),
                 rule.risk,
                 rule.equal_within,
-                characters,
+                size[-1],
                 contest.simpler,
             )
         except UserError:
             return None
         recipes = {entry.setting: entry.recipe for entry in contest.entries}
         return replace(start, recipe=recipes[verdict.winner.setting])
+
+    def _size(self, repeats: Sequence[Repeat]) -> tuple[int, float, float]:
+        """Classes, the largest one's share, and characters, as `make_contenders` takes them."""
+        assert self._runner
+        characters = validation_characters(self._runner, repeats[0])
+        return len(self._runner.classes), self._runner.largest, characters
 
     def _last_winner(self, stage: Stage, file: Path) -> Recipe | None:
         """What the stage chose the last time that it ran, on these characters."""
@@ -255,7 +279,7 @@ class _Planner:
         params, model = self._params, stage.option("model")
         start = self._start(stage, "recipe")
         baseline, final = params.full(model, params.baseline), params.full(model, start.recipe)
-        changed = [each for each in start.chain if final.setting(each) != baseline.setting(each)]
+        _, changed = changed_techniques(start.chain, final, baseline)
         trials = self._worth_trials(model, final, changed)
         # Halfway between nothing and everything is what a chain needs that changed half of it.
         least = self._worth_trials(model, baseline, [])
@@ -268,8 +292,11 @@ class _Planner:
         """The baseline with the first other setting of each technique, and these techniques."""
         recipe, explored = self._params.full(model, self._params.baseline), []
         for technique in start.chain:
-            if others := list_entries(self._params, model, technique, recipe).entries[1:]:
-                recipe = others[0].recipe
+            now = recipe.setting(technique)
+            entries = list_entries(self._params, model, technique, recipe).entries
+            settings = (entry.recipe.setting(technique) for entry in entries)
+            if (other := next((each for each in settings if each != now), None)) is not None:
+                recipe = recipe.having(technique, other)
                 explored.append(technique)
         return recipe, explored
 
@@ -278,20 +305,38 @@ class _Planner:
         repeats = repeats_for(params, "leave-one-out")[: params.worth.repeats]
         needed = list_trials(changed, len(repeats), params.worth.order_pairs, params.seed)
         baseline = params.full(model, params.baseline)
-        contests = [rates_to_try(params, technique, final, baseline) for technique in changed]
-        choosing = (
-            make_trial(params, model, entry.recipe, repeat)
-            for contest in contests
-            if len(contest.entries) > 1
-            for entry in contest.entries
-            for repeat in repeats_for(params)[:1]
-        )
+        choosing: list[Trial] = []
+        rates: dict[str, float] = {}  # as far as they are known; the others change no count
+        for technique in changed:
+            contest = rates_to_try(params, technique, final, baseline)
+            if len(contest.entries) > 1:
+                ran, best = self._choose_rate(model, contest)
+                choosing += ran
+                rates |= {technique: best} if best else {}
         trials = (
-            make_trial(params, model, put_back(final, kept, baseline, {}), repeats[index])
+            make_trial(params, model, put_back(final, kept, baseline, rates), repeats[index])
             for kept, ran in needed.items()
             for index in ran
         )
         return tuple(dict.fromkeys((*choosing, *trials)))
+
+    def _choose_rate(self, model: str, contest: Contest) -> tuple[list[Trial], float | None]:
+        """The trials that a choice of rates needs, at most, and the multiple that is best.
+
+        None where some of them are missing.
+        """
+        repeats = repeats_for(self._params)[: self._params.worth.repeats]
+        results, missing = self._recall(model, contest, repeats)
+        every = (
+            make_trial(self._params, model, entry.recipe, repeat)
+            for entry in contest.entries
+            for repeat in repeats
+        )
+        ran = [trial for trial in every if trial in missing or self._remembers(trial)]
+        if missing or not self._runner:
+            return ran, None
+        contenders = make_contenders(contest.entries, results, len(repeats), *self._size(repeats))
+        return ran, best_multiple(contest, contenders)
 
     def _fit(self, stage: Stage, state: State) -> Work:
         params, model = self._params, stage.option("model")
@@ -314,7 +359,7 @@ class _Planner:
         anew: Trainings,
         work: Literal["validate", "fit"],
     ) -> Work:
-        """No racing spares any of these."""
+        """No racing spares any of these but where rates are chosen."""
         missing = tuple(trial for trial in trials if not self._remembers(trial, work))
         needed = anew if start.standing == "unknown" else Trainings(missing, missing)
         changed = needed if start.standing == "known" else anew

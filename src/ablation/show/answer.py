@@ -108,9 +108,7 @@ def group_techniques(study: Study, model: str) -> dict[Group, list[str]]:
             won = chain.loc[stage]
             groups["chosen later"].append(f"{name} `{won['winner']}` ({points(won['gain'])})")
         elif len(candidates) > 1:
-            stays = chain.loc[stage, "winner"]
-            others = candidates[candidates["setting"] != stays]
-            groups["kept"].append(f"{name} ({found_of(others)})")
+            groups["kept"].append(f"{name} ({found_of(tables.others_of(candidates))})")
         else:
             groups["not tried"].append(name)
     return groups

@@ -20,6 +20,7 @@ from markdown_it import MarkdownIt
 
 from ablation.base.files import write_bytes
 from ablation.base.formatting import counted, percent, points
+from ablation.labels import ChainStage
 from ablation.show import tables
 from ablation.show.answer import answer, computed_alike, fits_of_each, listed
 from ablation.show.charts import file_names
@@ -111,7 +112,12 @@ def _stage(study: Study, technique: str, name: str) -> dict[str, Any]:
     return {
         "title": _capital(technique).replace("_", " "),
         "sentences": [
-            _concluded(model, table, tables.chain_of(study, model).loc[technique])
+            _concluded(
+                model,
+                table,
+                tables.chain_of(study, model).loc[technique],
+                again=ChainStage.named(technique).contest != "first",
+            )
             for model, table in candidates.items()
         ],
         "gains": f"gains/{name}",
@@ -125,19 +131,22 @@ def _stage(study: Study, technique: str, name: str) -> dict[str, Any]:
     }
 
 
-def _concluded(model: str, candidates: pd.DataFrame, row: pd.Series) -> str:
+def _concluded(model: str, candidates: pd.DataFrame, row: pd.Series, *, again: bool) -> str:
+    """What a stage has concluded; `again`: it compared all settings on equal terms."""
     said = f"The {family_title(model)} {row['verdict']} `{row['winner']}`"
     if row["verdict"] == "adopted":
         before = candidates.loc[0, "setting"]
         return (
             f"{said} in place of `{before}`: {gain_with_interval(row)} points, for an "
-            f"accuracy of {percent(row['accuracy'])}.{_why_not_the_best(candidates)}"
+            f"accuracy of {percent(row['accuracy'])}.{_why_not_the_best(candidates, again)}"
         )
     others = candidates[1:]
     if others.empty:
         return f"{said}: nothing else was tried."
     if tables.failed(others).all():
         return f"{said}: {'the only other setting' if len(others) == 1 else 'all others'} failed."
+    if again:
+        return f"{said}: among the settings within the noise of the best, it is the simplest."
     if (others["finding"] == "better").any():
         return (
             f"{said}: no other setting that ran to the end gained more than the best of as many "
@@ -146,23 +155,24 @@ def _concluded(model: str, candidates: pd.DataFrame, row: pd.Series) -> str:
     return f"{said}: no other setting was better beyond the noise."
 
 
-def _why_not_the_best(candidates: pd.DataFrame) -> str:
+def _why_not_the_best(candidates: pd.DataFrame, again: bool) -> str:
     """Why a setting with a larger gain did not win; empty if there is none."""
     winner = candidates[candidates["role"] == "winner"].iloc[0]
     finished = candidates["repeats"] == candidates["repeats"].max()
     able = candidates[finished & candidates["won_grid"].astype(bool) & ~tables.failed(candidates)]
+    able = able.assign(gain=able["gain"].fillna(0.0))  # the incumbent's
     ahead = able[able["gain"] - winner["gain"] > LEAST_VISIBLE]
     if ahead.empty:
         return ""
     best = ahead.loc[ahead["gain"].idxmax()]
+    more = f"{100 * (best['gain'] - winner['gain']):.2f} points more are within the noise"
+    if best["role"] == "incumbent":
+        return f" The {more}, so the simplest wins."
     said = f" `{best['setting']}` gained {points(best['gain'])}"
     if best["finding"] == "unsteady":
         return f"{said}, but its scores vary too much to be sure of it."
-    more = 100 * (best["gain"] - winner["gain"])
-    return (
-        f"{said}, but the difference of {more:.2f} points is within the noise, so the simpler "
-        "setting wins: the one that `params.yaml` lists first."
-    )
+    first = "" if again else ": the one that `params.yaml` lists first"
+    return f"{said}, but {more}, so the simplest wins{first}."
 
 
 def _calibrated(row: pd.Series) -> str:

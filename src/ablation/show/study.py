@@ -72,12 +72,16 @@ class Study:
     def chain(self) -> pd.DataFrame:
         """What every stage concluded, for every family, as in plots/comparison/chain.csv.
 
-        Later rounds in which no family had anything to try are left out.
+        A technique that is asked again where no family has anything to try is left out.
         """
         every = self.table("plots/comparison/chain.csv")
-        again = [s for s in every["stage"].unique() if ChainStage.named(s).contest != "first"]
-        tried = {s for s in again if any(self._tried(model, s) for model in self.models)}
-        return every[~every["stage"].isin({*again} - tried)]
+        asked, idle = set(), set()
+        for stage in every["stage"].unique():
+            technique = ChainStage.named(stage).technique
+            if technique in asked and not any(self._tried(model, stage) for model in self.models):
+                idle.add(stage)
+            asked.add(technique)
+        return every[~every["stage"].isin(idle)]
 
     def _tried(self, model: str, stage: str) -> bool:
         return len(self.table(f"plots/{model}/{stage}/candidates.csv")) > 1

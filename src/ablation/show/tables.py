@@ -20,6 +20,8 @@ from ablation.show.study import Study
 from ablation.show.style import family_title
 
 MINUTE = 60
+# What is found of an incumbent, by what is found of the setting that takes its place.
+MIRRORED = {"better": "worse", "worse": "better"}
 
 
 def answer(study: Study) -> str:
@@ -320,12 +322,33 @@ def _later_cell(row: pd.Series) -> str:
 def _best_of_the_others(study: Study, model: str, technique: str) -> str:
     """The best alternative to the setting that stayed, as measured by its last stage."""
     table = _candidates(study, study.last_stage(model, technique), model)
-    others = table[(table["role"] != "winner") & ~failed(table)]
+    others = others_of(table)
+    others = others[~failed(others)]
     if others.empty:
         return "nothing else was tried" if len(table) == 1 else "all others failed"
     finished = others[others["repeats"] == table["repeats"].max()]
     best = others.loc[(others if finished.empty else finished)["gain"].idxmax()]
     return f"`{best['setting']}`: {gain_with_interval(best)}"
+
+
+def others_of(candidates: pd.DataFrame) -> pd.DataFrame:
+    """The settings of a stage that have not won.
+
+    An incumbent that was left is as much worse than the winner as that one is better.
+
+    Args:
+        candidates: as in candidates.csv.
+    """
+    won = candidates[candidates["role"] == "winner"].iloc[0]
+    mirrored = {
+        "gain": -won["gain"],
+        "low": -won["high"],
+        "high": -won["low"],
+        "finding": MIRRORED.get(won["finding"], won["finding"]),
+    }
+    left = candidates["role"] == "incumbent"
+    table = candidates.assign(**{key: candidates[key].mask(left, v) for key, v in mirrored.items()})
+    return table[table["role"] != "winner"]
 
 
 def _candidates(study: Study, technique: str, model: str) -> pd.DataFrame:

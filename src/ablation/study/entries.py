@@ -1,14 +1,17 @@
 """The recipes that take part in a stage."""
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from typing import Any
 
+from ablation.judge.selection import Contender, as_table, find_champions
 from ablation.labels import ChainStage, at_rate, label
 from ablation.params import Candidate, Params
-from ablation.trial.recipe import BASELINE, Recipe
+from ablation.trial.recipe import BASELINE, TECHNIQUES, Recipe
+
+LARGEST_RATE = 100.0  # that a recipe may have (`ablation.base.checked.Rate`)
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,8 @@ def list_entries(params: Params, model: str, name: str, incumbent: Recipe) -> Co
     """The incumbent, then every grid point of the stage's candidates, each setting once.
 
     Each setting is tried at the multiples of the incumbent's learning rate that params.yaml names
-    for the technique. An incumbent that is also in the list takes its place in that candidate's
-    grid.
+    for the technique, as far as a recipe may have such a rate. An incumbent that is also in the
+    list takes its place in that candidate's grid.
 
     Raises:
         ParamsError: no stage can have this name.
@@ -66,7 +69,7 @@ def list_entries(params: Params, model: str, name: str, incumbent: Recipe) -> Co
     listed: dict[str, Entry] = {}
     for candidate in _candidates(params, model, stage, incumbent):
         for setting in candidate.settings:
-            for recipe in map(incumbent.having(technique, setting).at_rate, multiples):
+            for recipe in _at_rates(incumbent.having(technique, setting), multiples):
                 own, rate = label(recipe.setting(technique)), recipe.optimizer.lr
                 if own_rates:
                     own = at_rate(own, rate)
@@ -82,6 +85,10 @@ def list_entries(params: Params, model: str, name: str, incumbent: Recipe) -> Co
     if stage.contest == "first":
         return Contest(entries)
     return Contest(entries, settings.index(setting) if setting in settings else len(listed))
+
+
+def _at_rates(recipe: Recipe, multiples: Iterable[float]) -> list[Recipe]:
+    return [each for each in map(recipe.at_rate, multiples) if each.optimizer.lr <= LARGEST_RATE]
 
 
 def _candidates(
@@ -106,6 +113,24 @@ def _candidates(
     if baseline == present:
         return ()
     return tuple(each for each in listed if {baseline, present} & {*each.settings})
+
+
+def changed_techniques(
+    chain: Iterable[str], final: Recipe, baseline: Recipe
+) -> tuple[list[str], list[str]]:
+    """What leave-one-out tells of, and what of it has changed.
+
+    Args:
+        chain: the techniques that the chain has asked.
+        final, baseline: with explicit sizes.
+
+    Returns:
+        the techniques of the chain, and the optimizer if another technique's stage has changed its
+        learning rate; those of them whose final setting is not the baseline's.
+    """
+    differ = [each for each in TECHNIQUES if final.setting(each) != baseline.setting(each)]
+    told = [*dict.fromkeys((*chain, *differ))]
+    return told, [each for each in told if each in differ]
 
 
 def put_back(
@@ -133,7 +158,8 @@ def rates_to_try(params: Params, technique: str, final: Recipe, baseline: Recipe
     """The learning rates at which a technique is tried when it is put back in the final recipe.
 
     An optimizer is tried at the rates that its candidate lists. Where only its rate differs from
-    the baseline's, the rate is what is put back.
+    the baseline's, the rate is what is put back. The first one is the rate that the recipe has
+    without a multiple; all are compared on equal terms, so that racing keeps the best.
     """
     recipe = final.having(technique, baseline.setting(technique))
     multiples = params.rate_multiples(technique)
@@ -148,7 +174,7 @@ def rates_to_try(params: Params, technique: str, final: Recipe, baseline: Recipe
             multiples,
         )
     name = label(recipe.setting(technique))
-    tried = {rate.optimizer.lr: rate for rate in map(recipe.at_rate, multiples)}
+    tried = {rate.optimizer.lr: rate for rate in _at_rates(recipe, multiples)}
     first = tried.pop(recipe.optimizer.lr, recipe)
     recipes = (first, *tried.values())
     return Contest(
@@ -160,5 +186,16 @@ def rates_to_try(params: Params, technique: str, final: Recipe, baseline: Recipe
                 each.optimizer.lr,
             )
             for each in recipes
-        )
+        ),
+        simpler=0,
     )
+
+
+def best_multiple(contest: Contest, contenders: Sequence[Contender]) -> float:
+    """The multiple of the first entry's learning rate at which a setting is best.
+
+    1 where it fails at every rate.
+    """
+    best = int(find_champions(*as_table(contenders)).argmax())
+    rate, first = (contest.entries[place].recipe.optimizer.lr for place in (best, 0))
+    return rate / first

@@ -1,0 +1,105 @@
+"""Which stages of the chain a study tells of, and what became of a technique in the end."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from ablation.show import tables
+from ablation.show.answer import group_techniques
+from ablation.show.report import write_charts
+from ablation.show.story import write_report
+from ablation.show.study import Study
+from tests.show.conftest import add_round
+
+STAYS = [{"setting": "0.2", "role": "winner"}]
+LEFT = {"setting": "l1=1e-06", "role": "incumbent"}
+BACK = {"setting": "l2=0.0001", "role": "winner", "gain": -0.001, "low": -0.003, "high": 0.001}
+
+
+@pytest.fixture
+def other(told: Study, tmp_path: Path) -> Study:
+    """A copy to change."""
+    shutil.copytree(told.root, tmp_path / "other")
+    return replace(told, root=tmp_path / "other")
+
+
+def of_each(study: Study, settings: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    return dict.fromkeys(study.models, settings)
+
+
+def test_a_later_round_in_which_no_family_tried_anything_is_left_out(other: Study) -> None:
+    before = other.stages()
+    add_round(other, "dropout_backward", of_each(other, STAYS))
+    assert other.stages() == before
+    assert set(other.chain()["stage"]) == set(before)
+
+
+def test_a_first_round_in_which_nothing_was_tried_is_told(other: Study) -> None:
+    add_round(other, "epochs", of_each(other, [{"setting": "1x", "role": "winner"}]))
+    assert other.stages()[-1] == "epochs"
+
+
+def test_a_later_round_of_one_family_is_told_of_all(other: Study) -> None:
+    tried = [{"setting": "0.2", "role": "winner"}, {"setting": "0.1", "role": "candidate"}]
+    add_round(other, "dropout_again", of_each(other, STAYS) | {"cnn": tried})
+    assert other.stages()[-1] == "dropout_again"
+    assert len(other.chain()) == len(other.models) * len(other.stages())
+
+
+def test_a_technique_that_is_asked_twice_is_named_once(other: Study) -> None:
+    before = other.techniques()
+    add_round(other, "regularization_again", of_each(other, [LEFT, BACK]))
+    assert other.techniques() == before
+    assert other.last_stage("mlp", "regularization") == "regularization_again"
+    assert other.last_stage("mlp", "dropout") == "dropout"
+
+
+def test_curves_of_the_final_recipe_are_those_of_the_last_stage(other: Study) -> None:
+    add_round(other, "dropout_backward", of_each(other, STAYS))
+    assert set(other.winner_curves("mlp")["epoch"]) == {1, 2}
+
+
+def test_an_incumbent_that_was_left_is_as_much_worse_as_the_winner_is_better() -> None:
+    rows = [
+        LEFT | {"gain": 0.0, "low": None, "high": None, "finding": None},
+        BACK | {"gain": 0.004, "low": 0.001, "high": 0.007, "finding": "better"},
+    ]
+    (found,) = tables.others_of(pd.DataFrame(rows)).to_dict("records")
+    assert (found["setting"], found["finding"]) == ("l1=1e-06", "worse")
+    assert (found["gain"], found["low"], found["high"]) == (-0.004, -0.007, -0.001)
+
+
+def test_what_a_later_round_took_out_is_kept_as_in_the_baseline(other: Study) -> None:
+    add_round(other, "regularization_backward", of_each(other, [LEFT, BACK]))
+    path = other.root / "plots/mlp/leave_one_out/gains.csv"
+    worth = pd.read_csv(path, dtype=str).set_index("technique", drop=False)
+    settings = ["baseline_setting", "final_setting"]
+    worth.loc["regularization", [*settings, "gain", "low", "high"]] = ["l2=0.0001"] * 2 + [""] * 3
+    worth.to_csv(path, index=False)
+    kept = group_techniques(other, "mlp")["kept"]
+    assert "regularization (`l1=1e-06`: within the noise, +0.10)" in kept
+    assert "`l2=0.0001` stays; `l1=1e-06`: +0.10 (-0.10 to +0.30)" in tables.answer(other)
+
+
+def test_the_report_tells_a_later_round_as_what_it_is(other: Study) -> None:
+    add_round(other, "regularization_backward", of_each(other, [LEFT, BACK]))
+    stays = [{"setting": "0.2", "role": "winner"}, {"setting": "0.1", "role": "candidate"}]
+    add_round(other, "dropout_again", of_each(other, [s | {"gain": -0.01} for s in stays]))
+    add_round(other, "activation_backward", of_each(other, STAYS))
+    write_charts(other)
+    text = write_report(other)[0].read_text()
+    assert "### Regularization backward" in text and "### Dropout again" in text
+    assert "### Activation backward" not in text
+    assert (
+        "The MLP adopted `l2=0.0001` in place of `l1=1e-06`: -0.10 (-0.30 to +0.10) points, which "
+        "makes 85.00 %. The 0.10 points more are within the noise, and among equals the simplest "
+        "wins."
+    ) in text
+    assert (
+        "The CNN kept `0.2`: among the settings within the noise of the best, it is the simplest."
+    ) in text
+    assert "| dropout_again |" in text
