@@ -95,9 +95,8 @@ def test_the_report_tells_a_later_round_as_what_it_is(other: Study) -> None:
     assert "### Regularization backward" in text and "### Dropout again" in text
     assert "### Activation backward" not in text
     assert (
-        "The MLP adopted `l2=0.0001` in place of `l1=1e-06`: -0.10 (-0.30 to +0.10) points, which "
-        "makes 85.00 %. The 0.10 points more are within the noise, and among equals the simplest "
-        "wins."
+        "The MLP adopted `l2=0.0001` in place of `l1=1e-06`: -0.10 (-0.30 to +0.10) points, for "
+        "an accuracy of 85.00 %. The 0.10 points more are within the noise, so the simplest wins."
     ) in text
     assert (
         "The CNN kept `0.2`: among the settings within the noise of the best, it is the simplest."
