@@ -104,12 +104,13 @@ def test_a_new_study_trains_everything_and_has_no_known_winner(runner: TrialRunn
 def test_a_later_round_whose_start_is_unknown_trains_nothing_or_what_a_change_would_ask(
     runner: TrialRunner,
 ) -> None:
-    command = "stages/technique.py --model mlp --stage dropout_backward --incumbent"
+    command = "stages/technique.py --model mlp --stage dropout_again --incumbent"
     words = (*command.split(), "data/recipes/mlp/smoothing.yaml")
-    again = Stage("dropout_backward", words, frozenset({"smoothing"}), ("new",))
+    again = Stage("dropout_again", words, frozenset({"smoothing"}), ("new",))
     works = by_name(list_work([*ALL_NEW[:4], again], study(), runner, False))
-    assert sizes(works["dropout_backward"].trainings) == (0, 4)
-    assert works["dropout_backward"].sized
+    # If both have changed: 0.9 beside the other smoothing. 0.2 beside it is `smoothing`'s own.
+    assert sizes(works["dropout_again"].trainings) == (0, 4)
+    assert works["dropout_again"].sized
 
 
 def test_without_racing_every_trial_runs(runner: TrialRunner) -> None:

@@ -23,7 +23,7 @@ from ablation.judge.noise import (
     estimate,
     measure_noise,
 )
-from ablation.judge.selection import Contender, as_table, simplicity, tolerance
+from ablation.judge.selection import Contender, as_table, rivals_of, simplicity, tolerance
 
 # How likely a contender may still be to catch up when it is stopped, all looks of a stage together.
 # Measured in benchmarks/verdicts.md: fewer than 1 % of stages stop the contender that would win.
@@ -93,7 +93,9 @@ def out_of_reach(
     if 1 < done < repeats:
         ahead = Outlook(scores, measure_noise(scores, ~failed, characters), done, val_to_train)
         order = simplicity(scores.shape[-2], simpler)
-        chance = _chance_to_keep_up(ahead, live, grids, order, risk)
+        among = 1 if simpler is None else rivals_of(failed, grids)
+        slack = tolerance(ahead.noise, repeats, val_to_train, risk, among)
+        chance = _chance_to_keep_up(ahead, live, grids, order, slack)
         if simpler is None:
             leave = _chance_to_leave(ahead, live, failed, risk)[..., None]
             chance = np.minimum(chance, leave)
@@ -140,14 +142,18 @@ class Outlook:
 
 
 def _chance_to_keep_up(
-    ahead: Outlook, live: Bools, grids: NDArray[np.int_], order: Floats, risk: float
+    ahead: Outlook, live: Bools, grids: NDArray[np.int_], order: Floats, slack: Floats
 ) -> Floats:
-    """(..., contenders) chance to end close enough to the rival for whom this is least likely."""
+    """(..., contenders) chance to end close enough to the rival for whom this is least likely.
+
+    slack: (..., contenders) how far each may end behind one that is less simple, or (..., 1).
+    """
     place = np.arange(ahead.contenders)
     one = np.eye(ahead.contenders)
     pairs = (one[:, None, :] - one).reshape(-1, ahead.contenders)
     simpler_or_same = ((order[:, None] > order) | (grids[:, None] == grids)).ravel()
-    slack = tolerance(ahead.noise, ahead.repeats, ahead.val_to_train, risk)[..., None]
+    if slack.shape[-1] > 1:
+        slack = np.repeat(slack, ahead.contenders, axis=-1)
     least = np.where(simpler_or_same, -SAME, -slack)
     chance = ahead.chance(ahead.estimate(pairs), least)
     chance = chance.reshape(*chance.shape[:-1], ahead.contenders, ahead.contenders)

@@ -296,9 +296,13 @@ def decide(
     knows no noise: the highest mean wins.
 
     On equal terms (`simpler`) the incumbent is one of the champions, at its place in the order of
-    simplicity, and no gain has to be proven: the winner is the first champion that is no further
-    behind the best than one comparison allows. One whose noise is out of line takes part only if it
-    passes the bound.
+    simplicity, and no gain has to be proven. The winner is the first champion that is no further
+    behind the best than the best of so many others would be ahead of it with probability `risk`,
+    were all equal (multiple comparisons with the best; every point of another grid counts). One
+    whose noise is out of line takes part only if it passes the bound.
+
+    Source:
+        Hsu, Multiple Comparisons: Theory and Methods, 1996, chapter 4.
 
     Args:
         scores: (..., contenders, repeats), incumbent first, then the simplest; nan where raced out.
@@ -325,16 +329,17 @@ def decide(
     rivals = (~failed[..., 1:]).sum(-1)[..., None]
     bound = np.nan_to_num(dunnett_bounds(rivals, freedom, risk) * gains.error)
     proven = able & ((gain > bound + SAME) | lost[..., None])
-    slack = tolerance(noise, scores.shape[-1], val_to_train, risk)
     if simpler is not None:
+        among = rivals_of(failed, grids)
+        slack = tolerance(noise, scores.shape[-1], val_to_train, risk, among)
         eligible = champions & (noise.in_line | proven)
         eligible[..., 0] |= champions[..., 0]
         best = np.where(eligible, gain, -np.inf).max(-1, keepdims=True)
         order = np.argsort(simplicity(scores.shape[-2], simpler))
-        close = eligible & (gain >= best - slack[..., None] - SAME)
+        close = eligible & (gain >= best - slack - SAME)
         return np.where(close.any(-1), order[close[..., order].argmax(-1)], 0)
     best = np.where(proven, gain, -np.inf).max(-1)
-    enough = best - slack
+    enough = best - tolerance(noise, scores.shape[-1], val_to_train, risk)[..., 0]
     # The bound is wider than the tolerance in all but freak tables; nothing rests on that here.
     enough = np.where(lost, enough, np.maximum(enough, 0.0))[..., None]
     winner = (able & (noise.in_line | proven) & (gain >= enough - SAME)).argmax(-1)
@@ -351,12 +356,23 @@ def simplicity(contenders: int, simpler: int | None) -> Floats:
     return order
 
 
-def tolerance(noise: Noise, repeats: int, val_to_train: float, risk: float) -> Floats:
-    """(...) how far behind the best counts as equal to it, after so many repeats; 0 if unknown."""
-    variance = np.maximum(noise.variance, step_variance(noise.characters))
+def rivals_of(failed: Bools, grids: NDArray[np.int_]) -> NDArray[np.int_]:
+    """(..., contenders) how many others, not of its own grid, each is compared with."""
+    able = ~failed[..., None, :]
+    others: NDArray[np.int_] = (able & (grids[:, None] != grids)).sum(-1)
+    return others
+
+
+def tolerance(
+    noise: Noise, repeats: int, val_to_train: float, risk: float, rivals: ArrayLike = 1
+) -> Floats:
+    """(..., rivals) how far behind the best of so many others counts as equal to it.
+
+    After so many repeats; 0 where that is unknown.
+    """
+    variance = np.maximum(noise.variance, step_variance(noise.characters))[..., None]
     error = np.sqrt(2 * variance * (1 / repeats + val_to_train))
-    errors: Floats = np.maximum(scipy.special.stdtrit(noise.freedom, 1 - risk), 0.0)
-    return np.nan_to_num(errors * error)
+    return np.nan_to_num(dunnett_bounds(rivals, noise.freedom[..., None], risk) * error)
 
 
 def find_champions(scores: Floats, failed: Bools, grids: NDArray[np.int_]) -> Bools:
