@@ -121,9 +121,11 @@ def test_racing_keeps_the_risk() -> None:
 @pytest.mark.parametrize("simpler", [0, 2, 4])
 @pytest.mark.parametrize("repeats", [3, 5])
 def test_racing_on_equal_terms_hardly_ever_stops_the_winner(repeats: int, simpler: int) -> None:
+    """Where it does, what wins instead is as good."""
     found = race(4, 1, spread=1.0, repeats=repeats, stages=2_000, simpler=simpler)
     assert found["saved"] > 0.05
-    assert found["stopped"] < 0.01
+    assert found["stopped"] < 0.03
+    assert found["loss"] < 0.02
 
 
 @pytest.mark.parametrize("count", [1, 4])
