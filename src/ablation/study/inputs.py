@@ -49,11 +49,11 @@ def read_chain(path: Path, stage: str | None = None) -> pd.DataFrame:
     try:
         stages = [ChainStage.named(name) for name in named]
     except ParamsError as error:
-        raise UserError(f"{path}: stage: {error}; `dvc repro` makes it again") from None
+        raise UserError(f"{path}: stage: {error}; `dvc repro` recreates it") from None
     if stages[0].technique != BASELINE or len({*named}) < len(named):
         raise UserError(
             f"{path}: stages {', '.join(named)}: should be the baseline and then others, each "
-            "once; `dvc repro` makes it again"
+            "once; `dvc repro` recreates it"
         )
     if stage in named:
         raise UserError(f"{path}: has {stage} already; name the file of the stage before it")
