@@ -870,7 +870,7 @@ def test_an_unusable_file_is_a_one_line_error(
         ),
         (
             "fit",
-            "--model mlp --recipe mlp/1.safetensors",
+            "--model mlp --recipe mlp/1.safetensors --trials stage --baseline-trials stage",
             "mlp/1.safetensors: invalid YAML: 'utf-8' codec can't decode byte",
         ),
         (
