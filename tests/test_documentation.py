@@ -32,6 +32,7 @@ from ablation.show.tables import kinds_of_errors
 from ablation.trial.families import FAMILIES
 from ablation.trial.recipe import TECHNIQUES
 from tests.clones import warm_python
+from tests.committed import when_run
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -280,6 +281,7 @@ def test_set_param_names_a_key_of_params_yaml() -> None:
     assert named <= set(names_of(read_yaml(ROOT / PARAMS)))
 
 
+@when_run("report")
 @pytest.mark.parametrize("page", tables.pages(), ids=lambda page: page.name)
 def test_tables_match_the_committed_study(page: Path) -> None:
     text = page.read_text()

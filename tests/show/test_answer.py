@@ -12,8 +12,7 @@ from ablation.base.formatting import percent, points
 from ablation.show import tables
 from ablation.show.answer import SENTENCES, answer, found_of, group_techniques, listed
 from ablation.show.study import Study
-
-ROOT = Path(__file__).parents[2]
+from tests.committed import ROOT, when_run
 
 
 @pytest.fixture
@@ -50,7 +49,7 @@ def end_with_epochs(study: Study, verdict: str) -> None:
         change(study, f"plots/{model}/epochs/candidates.csv", setting=["4x", "1x", "2x"])
 
 
-@pytest.mark.parametrize("folder", [None, ROOT])
+@pytest.mark.parametrize("folder", [None, pytest.param(ROOT, marks=when_run("report"))])
 def test_every_technique_is_in_one_group(told: Study, folder: Path | None) -> None:
     study = replace(told, root=folder, models=("mlp", "cnn")) if folder else told
     for model in study.models:
@@ -59,14 +58,16 @@ def test_every_technique_is_in_one_group(told: Study, folder: Path | None) -> No
         assert sorted(names) == sorted(study.techniques())
 
 
-def test_what_the_cnn_of_the_study_in_git_cannot_do_without_is_not_called_useless(
-    told: Study,
+def test_a_baseline_setting_that_the_others_lose_to_is_kept_and_not_called_useless(
+    other: Study,
 ) -> None:
-    """Without batchnorm it loses 3.84 points: leave-one-out had nothing to put back."""
-    groups = group_techniques(replace(told, root=ROOT), "cnn")
-    assert "batchnorm (`off`: worse, -3.84)" in groups["kept"]
-    assert not any("batchnorm" in each for each in groups["not shown"])
-    assert "batchnorm (`off`: failed)" in group_techniques(replace(told, root=ROOT), "mlp")["kept"]
+    """Leave-one-out has nothing to put back."""
+    path = "plots/cnn/dropout/candidates.csv"
+    change(other, path, role=["winner", "candidate", "candidate"], finding=["", "worse", "worse"])
+    set_worth(other, "dropout", gain="", low="", high="")
+    groups = group_techniques(other, "cnn")
+    assert "dropout (both worse)" in groups["kept"]
+    assert not any("dropout" in each for each in groups["not shown"])
 
 
 def test_what_leave_one_out_shows_helps_and_the_largest_gain_comes_first(other: Study) -> None:
