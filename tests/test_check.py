@@ -47,7 +47,7 @@ def test_the_projects_own_files_are_valid(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "data/prepared/checked.txt").exists()
     _, runs, time, *_ = result.stdout.splitlines()
-    assert re.fullmatch(r"64 of 64 stages run: \d+ to \d+ trainings, 0 remembered", runs)
+    assert re.fullmatch(r"(\d+) of \1 stages run: \d+ to \d+ trainings, 0 remembered", runs)
     assert re.match(r"about \d+ (s|min|h|days) on this machine, \d+ at a time", time)
     assert "validation.repeats" not in result.stdout
 
@@ -66,9 +66,10 @@ def test_the_projects_own_files_are_valid(tmp_path: Path) -> None:
             "try every setting at the incumbent's learning rate",
         ),
         (
-            {"dvc.yaml": ("stage: dropout_again,", "stage: droput_again,")},
-            f"dvc.yaml: stages: 'droput_again' is not one of {', '.join(CHAIN)}; a technique that "
-            "is asked again has _again or _backward after its name, and perhaps a number",
+            {"dvc.yaml": ("stage: smoothing_again,", "stage: droput_again,")},
+            f"dvc.yaml: stages: 'droput_again' is not one of {', '.join(CHAIN)} (did you mean "
+            "'dropout'?); a technique that is asked again has _again or _backward after its name, "
+            "and perhaps a number",
         ),
         (
             {"params.yaml": (CNN, "")},
@@ -101,10 +102,7 @@ def test_a_technique_with_an_empty_list_is_not_explored(tmp_path: Path) -> None:
 
 
 def test_a_batch_larger_than_the_training_part_is_refused_before_any_work(tmp_path: Path) -> None:
-    text = (ROOT / "params.yaml").read_text()
-    old = text[text.index("dataset: emnist-mini") : text.index("batch_size: 128") + 15]
-    new = old.replace("emnist-mini", "glyphs").replace("128", "8192")
-    result = check(tmp_path, {"params.yaml": (old, new)})
+    result = check(tmp_path, {"params.yaml": ("  repeats: 4", "  repeats: 1")})
     assert result.stderr == (
         "error: params.yaml: training.batch_size: 8192 exceeds the 4794 training characters of a "
         "trial; use at most 4794\n"
@@ -132,14 +130,7 @@ def test_an_error_of_the_plan_does_not_fail_the_stage(tmp_path: Path) -> None:
 
 
 def test_a_single_repeat_gives_a_warning(tmp_path: Path) -> None:
-    text = (ROOT / "params.yaml").read_text()
-    rule = text[text.index("validation:") : text.index("selection:")]
-    worth = text[text.index("worth:") : text.index("models:")]
-    changes = [(old, re.sub(r"repeats: \d", "repeats: 1", old)) for old in (rule, worth)]
-    changed = text
-    for old, new in changes:
-        changed = changed.replace(old, new)
-    result = check(tmp_path, {"params.yaml": (text, changed)})
+    result = check(tmp_path, {"params.yaml": ("  repeats: 4", "  repeats: 1")})
     assert result.returncode == 0
     assert (
         "params.yaml: validation.repeats: 1: a single repeat does not show the noise"

@@ -55,6 +55,8 @@ PLACEHOLDERS = {
     "<t>": "scheduler",
     "<technique>": "scheduler",
     "<before>": "baseline",
+    "<last>": "averaging_again",
+    "<stage>": "scheduler",
     "<first>-<second>": "mlp-cnn",
 }
 ONE_STAGE = """

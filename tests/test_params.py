@@ -492,12 +492,3 @@ def test_an_optimizer_has_no_multiples_beside_its_list(tmp_path: Path) -> None:
     params = load(changed((MULTIPLES, "scheduler"), [1.0, 2.0]), tmp_path)
     assert params.rate_multiples("scheduler") == (1.0, 2.0)
     assert params.rate_multiples("optimizer") == (1.0,)
-
-
-def test_leave_one_out_has_at_most_the_repeats_of_the_study(tmp_path: Path) -> None:
-    most = FILE["validation"]["repeats"]
-    said = f"worth.repeats: {most + 1} exceeds the {most} of validation.repeats; use fewer"
-    assert complaint(("worth", "repeats"), most + 1, tmp_path) == said
-    for repeats in (1, most):
-        assert load(changed(("worth", "repeats"), repeats), tmp_path).worth.repeats == repeats
-    assert load(changed(("worth", "repeats"), MISSING), tmp_path).worth.repeats is None

@@ -321,17 +321,6 @@ class Params(Checked):
         return multiples
 
     @model_validator(mode="after")
-    def _has_repeats_for_leave_one_out(self) -> "Params":
-        most, repeats = self.validation.repeats, self.worth.repeats
-        if repeats and repeats > most:
-            raise PydanticCustomError(
-                "sum",
-                "worth.repeats: {repeats} exceeds the {most} of validation.repeats; use fewer",
-                {"repeats": repeats, "most": most},
-            )
-        return self
-
-    @model_validator(mode="after")
     def _trains_for_at_most_so_many_epochs(self) -> "Params":
         times = [setting for each in self.candidates("epochs", "") for setting in each.settings]
         for model in self.families:

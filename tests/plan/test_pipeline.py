@@ -1,6 +1,7 @@
 """The plan of the tiny study, by real DVC."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,8 @@ def test_a_study_that_ran_has_nothing_to_do(done: Clone) -> None:
 def test_a_fresh_clone_trains_nothing(done: Clone, tmp_path: Path) -> None:
     clone = done.clone(tmp_path / "clone")
     *_, what, time = plan(clone).splitlines()
-    assert what == "2 of 64 stages run: nothing is trained, if the characters are as before"
+    said = r"2 of \d+ stages run: nothing is trained, if the characters are as before"
+    assert re.fullmatch(said, what)
     assert time.startswith("about ")
 
 

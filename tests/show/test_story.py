@@ -73,7 +73,7 @@ def test_every_table_is_in_both_formats(told: Study, text: str, page: str) -> No
 
 def test_every_technique_has_a_section_with_its_verdicts(told: Study, text: str) -> None:
     parts = re.split(r"^### ", text, flags=re.MULTILINE)[1:]
-    assert [part.split("\n")[0].lower() for part in parts] == told.techniques()[1:]
+    assert [part.split("\n")[0].lower() for part in parts] == told.stages()[1:]
     assert "The CNN adopted `leaky_relu` in place of `relu`: **+0.40 (" in parts[1]
     assert "The CNN kept `on`: the only other setting failed." in parts[3]
 
@@ -131,9 +131,8 @@ def test_a_setting_with_a_larger_gain_than_the_winner_is_explained(other: Study)
     write_charts(other)
     said = (
         "- The MLP adopted `leaky_relu` in place of `relu`: **+0.40 (",
-        " points, for an accuracy of 84.80 %. `gelu` gained +0.49, but the difference of 0.09 "
-        "points is within the noise, so the simpler setting wins: the one that `params.yaml` "
-        "lists first.\n",
+        " points, for an accuracy of 84.80 %. `gelu` gained +0.49, but 0.09 points more are "
+        "within the noise, so the simplest wins: the one that `params.yaml` lists first.\n",
     )
     text = write_report(other)[0].read_text()
     assert all(part in text for part in said)

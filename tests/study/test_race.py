@@ -27,7 +27,7 @@ from ablation.trial.recipe import Adam, Sgd, save_recipe
 from tests.clones import warm_python
 
 ROOT = Path(__file__).parents[2]
-TRIALS = ["candidate", "setting", "repeat", "score", "diverged", "raced_out"]
+TRIALS = ["candidate", "setting", "repeat", "score", "temperature", "diverged", "raced_out"]
 CURVES = ["setting", "epoch", "train_loss", "validation_loss", "train_accuracy"]
 CANDIDATES = [
     *("candidate", "setting", "role", "accuracy", "spread", "parameters"),
