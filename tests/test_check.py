@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from ablation.base.checked import read_yaml
 from ablation.run.hardware import has_gpu
 from ablation.trial.recipe import CHAIN
+from tests.clones import CHAIN as STAGES
 from tests.clones import warm_python
 
 ROOT = Path(__file__).parents[1]
@@ -20,6 +22,7 @@ CNN = next(
 MULTIPLES = re.findall(
     r"^learning_rate_multiples:\n(?:  .+\n)+", (ROOT / "params.yaml").read_text(), re.MULTILINE
 )[0]
+PIPELINE = {name: read_yaml(ROOT / "dvc.yaml")["stages"][name] for name in ("compare", "report")}
 REPORT_ON_CNN = "".join(
     f"      - {folder}/cnn\n" for folder in ("data/evaluated", "data/times", "metrics", "plots")
 )
@@ -73,8 +76,8 @@ def test_the_projects_own_files_are_valid(tmp_path: Path) -> None:
         ),
         (
             {"params.yaml": (CNN, "")},
-            "dvc.yaml: stages.compare.deps: the files of cnn, mlp, but the models of params.yaml "
-            "are mlp; list the files of these only",
+            "dvc.yaml: stages.compare.deps: data/times/cnn/test.csv does not exist, and no stage "
+            "makes it without its model in params.yaml; delete the lines of this model's files",
         ),
         pytest.param(
             {"params.yaml": ("  device: auto", "  device: cuda")},
@@ -83,8 +86,8 @@ def test_the_projects_own_files_are_valid(tmp_path: Path) -> None:
         ),
         (
             {"dvc.yaml": (REPORT_ON_CNN, "")},
-            "dvc.yaml: stages.report.deps: the files of mlp, but the models of params.yaml are "
-            "cnn, mlp; list the files of these only",
+            "dvc.yaml: stages.report.deps: cnn missing, but it is in the models of params.yaml; "
+            "list its files like those of the other models",
         ),
     ],
 )
@@ -94,6 +97,15 @@ def test_errors_that_dvc_would_find_late_are_reported_first(
     result = check(tmp_path, edits)
     assert result.stderr == f"error: {said}\n"
     assert list((tmp_path / "data").iterdir()) == [tmp_path / "data/raw"]
+
+
+def test_a_family_that_was_studied_before_is_switched_off_in_params_alone(tmp_path: Path) -> None:
+    deps = [dep for stage in PIPELINE.values() for dep in stage["deps"] if "/cnn" in dep]
+    assert len(deps) == 8
+    for dep in deps:
+        (tmp_path / dep.replace("${last}", STAGES[-1])).mkdir(parents=True, exist_ok=True)
+    result = check(tmp_path, {"params.yaml": (CNN, "")})
+    assert result.returncode == 0, result.stderr
 
 
 def test_a_technique_with_an_empty_list_is_not_explored(tmp_path: Path) -> None:
