@@ -71,8 +71,7 @@ def test_the_projects_own_files_are_valid(tmp_path: Path) -> None:
         (
             {"dvc.yaml": ("stage: smoothing_again,", "stage: droput_again,")},
             f"dvc.yaml: stages: 'droput_again' is not one of {', '.join(CHAIN)} (did you mean "
-            "'dropout'?); a technique that is asked again has _again or _backward after its name, "
-            "and perhaps a number",
+            "'dropout'?); in later rounds, append _again or _backward, optionally with a number",
         ),
         (
             {"params.yaml": (CNN, "")},
@@ -155,7 +154,7 @@ def test_own_pictures_are_counted_and_an_unknown_size_is_reported(tmp_path: Path
     edits = {"params.yaml": (dataset, "dataset: folder\n  test_fraction: 0.2")}
     said = check(tmp_path, edits)
     assert said.returncode == 0, said.stderr
-    assert "how long it takes is not known before the pictures are read" in said.stdout
+    assert "the time is unknown until the pictures are read" in said.stdout
     assert " on this machine, " not in said.stdout
     for name in ("oak", "elm"):
         (tmp_path / "data/raw" / name).mkdir()

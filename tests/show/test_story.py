@@ -199,13 +199,13 @@ def test_own_pictures_are_called_a_folder_of_pictures(told: Study) -> None:
 
 
 def test_different_hardware_is_mentioned_at_the_chain(other: Study, text: str) -> None:
-    assert "All of it was computed on Abacus, bf16." in text
+    assert "All stages were computed on Abacus, bf16." in text
     change(other, "data/times/mlp/optimizer.csv", computer="Zuse")
     change(other, "data/times/cnn/fit.csv", precision="float32")
     markdown = write_report(other)[0].read_text()
     assert (
-        "Not all of it was computed alike: optimizer of the MLP on Zuse, bf16 and fit of the CNN "
-        "on Abacus, float32, and the rest on Abacus, bf16."
+        "The stages were computed on different hardware or in different precisions: optimizer of "
+        "the MLP on Zuse, bf16 and fit of the CNN on Abacus, float32, and the rest on Abacus, bf16."
     ) in markdown
 
 

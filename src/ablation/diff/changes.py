@@ -15,7 +15,7 @@ from ablation.base.files import read_json
 from ablation.diff.revisions import Revision
 from ablation.judge.evaluation import FINAL, fits_of, recipe_difference
 from ablation.judge.noise import Estimate, Floats, estimate, measure_noise
-from ablation.judge.selection import SURE
+from ablation.judge.selection import CONFIDENCE
 from ablation.labels import technique_of
 from ablation.trial.recipe import BASELINE
 
@@ -166,9 +166,9 @@ def judge_difference(
     low, high = (float(end[0]) for end in difference.interval())
     worse, equal, better = (float(p[0]) for p in difference.chances(equal_within))
     cases: dict[Finding, bool] = {
-        "practically equal": equal >= SURE,
-        "better": low > 0 or better >= SURE,
-        "worse": high < 0 or worse >= SURE,
+        "practically equal": equal >= CONFIDENCE,
+        "better": low > 0 or better >= CONFIDENCE,
+        "worse": high < 0 or worse >= CONFIDENCE,
         "within the noise": True,
     }
     return next(finding for finding, holds in cases.items() if holds)

@@ -22,7 +22,7 @@ from ablation.base.files import write_bytes
 from ablation.base.formatting import counted, percent, points
 from ablation.labels import ChainStage
 from ablation.show import tables
-from ablation.show.answer import answer, computed_alike, fits_of_each, listed
+from ablation.show.answer import answer, computed_alike, count_seeds, join
 from ablation.show.charts import file_names
 from ablation.show.study import Study
 from ablation.show.style import family_title
@@ -87,18 +87,18 @@ def _facts(study: Study) -> dict[str, Any]:
         "answer": answer(study),
         "tables": {make.__name__: make(study) for make in shown},
         "stages": [_stage(study, technique, names[technique]) for technique in stages[1:]],
-        "budgets": listed(
+        "budgets": join(
             [
                 f"{counted(epochs, 'epoch')} for the {family_title(model)}"
                 for model, epochs in budgets.items()
             ]
         ),
         "alike": [*study.dataset.look_alikes],
-        "seeds": fits_of_each(study),
+        "seeds": count_seeds(study),
         "computed": computed_alike(study),
         "calibrated": "; ".join(_calibrated(row) for _, row in models.iterrows()),
         "title": family_title,
-        "names": listed,
+        "names": join,
     }
 
 
@@ -125,7 +125,7 @@ def _stage(study: Study, technique: str, name: str) -> dict[str, Any]:
         "best": best,
         "every": every,
         "has_more": best != every,
-        "counts": listed(
+        "counts": join(
             [f"{len(table)} for the {family_title(model)}" for model, table in candidates.items()]
         ),
     }
