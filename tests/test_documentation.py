@@ -57,7 +57,6 @@ PLACEHOLDERS = {
     "<technique>": "scheduler",
     "<before>": "baseline",
     "<last>": "averaging_again",
-    "<stage>": "scheduler",
     "<first>-<second>": "mlp-cnn",
 }
 ONE_STAGE = """
