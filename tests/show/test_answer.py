@@ -16,10 +16,10 @@ from tests.committed import ROOT, when_run
 
 
 @pytest.fixture
-def other(told: Study, tmp_path: Path) -> Study:
+def other(reported: Study, tmp_path: Path) -> Study:
     """A copy to change."""
-    shutil.copytree(told.root, tmp_path / "other")
-    return replace(told, root=tmp_path / "other")
+    shutil.copytree(reported.root, tmp_path / "other")
+    return replace(reported, root=tmp_path / "other")
 
 
 def change(study: Study, name: str, **columns: object) -> None:
@@ -50,8 +50,8 @@ def end_with_epochs(study: Study, verdict: str) -> None:
 
 
 @pytest.mark.parametrize("folder", [None, pytest.param(ROOT, marks=when_run("report"))])
-def test_every_technique_is_in_one_group(told: Study, folder: Path | None) -> None:
-    study = replace(told, root=folder, models=("mlp", "cnn")) if folder else told
+def test_every_technique_is_in_one_group(reported: Study, folder: Path | None) -> None:
+    study = replace(reported, root=folder, models=("mlp", "cnn")) if folder else reported
     for model in study.models:
         groups = group_techniques(study, model).values()
         names = [each.split(" ")[0] for group in groups for each in group]
@@ -148,19 +148,19 @@ def test_findings_of_settings_are_summarized(found: list[str], said: str) -> Non
     assert summarize(pd.DataFrame(rows)) == said
 
 
-def test_accuracies_and_gains_are_those_of_the_files(told: Study) -> None:
-    accuracies, gained, ahead, *_ = answer(told)
-    for model in told.models:
-        test = told.numbers(f"metrics/{model}/test.json")
+def test_accuracies_and_gains_are_those_of_the_files(reported: Study) -> None:
+    accuracies, gained, ahead, *_ = answer(reported)
+    for model in reported.models:
+        test = reported.numbers(f"metrics/{model}/test.json")
         interval = f"({percent(test['low'])[:-2]} to {percent(test['high'])})"
         assert f"{percent(test['accuracy'])} {interval} for the {model.upper()}" in accuracies
         assert f"**+2.00 (+1.30 to +2.80)** in the {model.upper()}" in gained
     assert "Each recipe was fitted with 3 seeds" in gained
-    pairs = told.table("plots/comparison/pairs.csv").set_index(["first", "second"])
+    pairs = reported.table("plots/comparison/pairs.csv").set_index(["first", "second"])
     assert "the final recipe of the CNN gains " in ahead
     assert f"{points(pairs.loc[('mlp', 'cnn'), 'gain'])} (" in ahead
     assert f"{points(-pairs.loc[('cnn', 'rnn'), 'gain'])} (" in ahead
-    assert ahead.count(" over that of the ") == len(told.models) - 1
+    assert ahead.count(" over that of the ") == len(reported.models) - 1
 
 
 def test_gains_over_the_baseline_and_over_a_family_are_separate_sentences(
@@ -179,7 +179,7 @@ def test_with_a_single_seed_the_interval_does_not_cover_seeds(other: Study) -> N
     assert "but not for that of seeds." in answer(other)[1]
 
 
-def test_a_single_family_is_compared_with_no_other(told: Study, other: Study) -> None:
+def test_a_single_family_is_compared_with_no_other(reported: Study, other: Study) -> None:
     path = other.root / "plots/comparison/models.csv"
     pd.read_csv(path, dtype=str)[:1].to_csv(path, index=False)
     said = answer(replace(other, models=("mlp",)))
@@ -187,8 +187,8 @@ def test_a_single_family_is_compared_with_no_other(told: Study, other: Study) ->
     assert all(" CNN" not in each for each in said)
 
 
-def test_every_group_has_a_sentence_with_one_placeholder(told: Study) -> None:
-    assert list(group_techniques(told, "mlp")) == list(SENTENCES)
+def test_every_group_has_a_sentence_with_one_placeholder(reported: Study) -> None:
+    assert list(group_techniques(reported, "mlp")) == list(SENTENCES)
     assert all(sentence.count("{}") == 1 for sentence in SENTENCES.values())
 
 

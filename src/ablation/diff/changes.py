@@ -148,7 +148,7 @@ def list_candidates(here: Revision, there: Revision) -> list[Candidate]:
 def judge_difference(
     difference: Estimate, equal_within: float, mismatches: tuple[str, ...], *, same_recipe: bool
 ) -> Finding:
-    """What the difference between two winners shows.
+    """The conclusion from the difference between two winners.
 
     `computed differently`: the winners have the same recipe, so only the conditions differ.
     `better`, `worse`, `practically equal`, `within the noise`: as for a candidate of a stage.
@@ -309,15 +309,15 @@ def _compare_tests(before: Revision, after: Revision, model: str) -> Change:
 
 
 def _changed(side: Revision, model: str) -> str:
-    """The techniques of the final recipe that are not as in the baseline, in the chain's order."""
+    """The techniques whose setting in the final recipe is not the baseline's, in chain order."""
     stages = [BASELINE, *side.stages(model)]
-    first, last = (side.settings(model, stages[place]) for place in (0, -1))
+    first, last = (side.settings(model, stages[index]) for index in (0, -1))
     spec = side.params["models"].get(model) or {}
     sizes = {key: value for key, value in spec.items() if key != "epochs"}
-    for recipe in (first, last):  # one without sizes has those of params.yaml
+    for recipe in (first, last):  # a recipe without sizes has those of params.yaml
         recipe.setdefault("architecture", sizes)
-    asked = dict.fromkeys([*map(technique_of, stages[1:]), *last])
-    return " + ".join(name for name in asked if last.get(name) != first.get(name)) or BASELINE
+    names = dict.fromkeys([*map(technique_of, stages[1:]), *last])
+    return " + ".join(name for name in names if last.get(name) != first.get(name)) or BASELINE
 
 
 def _mismatches(before: Revision, after: Revision, model: str, stage: str) -> tuple[str, ...]:

@@ -103,7 +103,7 @@ def _facts(study: Study) -> dict[str, Any]:
 
 
 def _stage(study: Study, technique: str, name: str) -> dict[str, Any]:
-    """What one stage tried and concluded."""
+    """The template variables of one stage's section."""
     candidates = study.tables(f"{technique}/candidates.csv")
     best, every = (
         {family_title(model): ranking(study, technique, model) for model in study.models}
@@ -132,7 +132,7 @@ def _stage(study: Study, technique: str, name: str) -> dict[str, Any]:
 
 
 def _concluded(model: str, candidates: pd.DataFrame, row: pd.Series, *, again: bool) -> str:
-    """What a stage has concluded; `again`: it compared all settings on equal terms."""
+    """The conclusion of a stage; `again`: it compared all settings on equal terms."""
     said = f"The {family_title(model)} {row['verdict']} `{row['winner']}`"
     if row["verdict"] == "adopted":
         before = candidates.loc[0, "setting"]
@@ -176,7 +176,7 @@ def _why_not_the_best(candidates: pd.DataFrame, again: bool) -> str:
 
 
 def _calibrated(row: pd.Series) -> str:
-    """What a temperature did to a model, as a person sees its numbers."""
+    """The effect of a model's temperature on its calibration error, as displayed."""
     surer = "surer" if row["temperature"] < 1 else "less sure"
     before, after = (percent(row[f"calibration_error{which}"]) for which in ("_before", ""))
     verb = "falls" if row["calibration_error"] < row["calibration_error_before"] else "rises"
