@@ -30,8 +30,7 @@ from ablation.params import PARAMS, Data, Params
 from ablation.show.study import Study
 from ablation.show.tables import kinds_of_errors
 from ablation.trial.families import FAMILIES
-from ablation.trial.recipe import TECHNIQUES
-from tests.clones import warm_python
+from tests.clones import CHAIN, warm_python
 from tests.committed import when_run
 
 ROOT = Path(__file__).parents[1]
@@ -131,13 +130,13 @@ def study_outputs() -> set[str]:
     """Every output of every stage, for every family."""
     text = (ROOT / "dvc.yaml").read_text().replace("${stage}", "<t>")
     stages = YAML(typ="safe").load(text)["stages"].values()
-    listed = [out for stage in stages for out in stage.get("outs", []) + stage.get("metrics", [])]
+    listed = [out for each in stages for out in each.get("outs", []) + each.get("metrics", [])]
     names = {out if isinstance(out, str) else next(iter(out)) for out in listed}
     return {
-        name.replace("${item.model}", model).replace("<t>", technique)
+        name.replace("${item.model}", model).replace("<t>", stage)
         for name in names
         for model in FAMILIES
-        for technique in TECHNIQUES
+        for stage in CHAIN
     }
 
 
