@@ -27,6 +27,7 @@ ACROSS = 36  # target size of a window in pixels, within `SIDES`
 LEAST_SIDE = 160  # smaller pictures are enlarged
 LEAST_DEPTH = 0.1  # minimum darkening by ink, relative to the background
 NOISES = 10  # minimum darkening by ink, in standard deviations of the noise
+MOST = 0.75  # maximum share of ink; what covers more of a picture is its background
 ALIKE = 0.92  # minimum overlap of two windows' results for them to be trusted
 HARDLY_ALIKE = 0.6  # with less overlap, it is not writing
 STROKE = 0.15  # of the writing's longer side: the widest pen
@@ -292,6 +293,8 @@ def _ink_below(level: Callable[[int], Level], side: int, light: bool, window: fl
             return None
         full = float(np.median(depths[depths > 0.8 * depths.max()]))
         mask = possible & (depth > full / 2)
+        if np.count_nonzero(mask) > MOST * mask.size:
+            return None
         labels, parts = measure(mask, depth, full)
         lines = rules(labels, parts)
         if lines.any():
@@ -313,7 +316,7 @@ def _ink_below(level: Callable[[int], Level], side: int, light: bool, window: fl
 
 
 def _overlap(one: np.ndarray, other: np.ndarray) -> float:
-    return float((one & other).sum() / (one | other).sum())
+    return np.count_nonzero(one & other) / np.count_nonzero(one | other)
 
 
 def _closely(picture: np.ndarray, ink: Ink) -> tuple[np.ndarray, dict[int, Box], np.ndarray]:

@@ -104,17 +104,16 @@ def _part(
     full: float,
 ) -> Part:
     left, top, width, height, area = stats.tolist()
-    reach = 2 + round(max(labels.shape) * EDGE)
-    rows = slice(max(0, top - reach), top + height + reach)
-    columns = slice(max(0, left - reach), left + width + reach)
-    around = labels[rows, columns]
-    mask = (around == number).astype(np.uint8)
+    mask = (labels[top : top + height, left : left + width] == number).astype(np.uint8)
     contours, _ = cv2.findContours(
-        mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE, offset=(columns.start, rows.start)
+        mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE, offset=(left, top)
     )
     outline, *holes = sorted(contours, key=cv2.contourArea, reverse=True)
     hull = cv2.convexHull(outline)  # passes through pixel centres: half a pixel is added around it
     whole = cv2.contourArea(hull) + cv2.arcLength(hull, True) / 2 + 1
+    reach = 2 + round(max(labels.shape) * EDGE)
+    rows = slice(max(0, top - reach), top + height + reach)
+    around = (rows, slice(max(0, left - reach), left + width + reach))
     padded = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT)
     return Part(
         number,
@@ -122,21 +121,22 @@ def _part(
         area,
         float(cv2.distanceTransform(padded, cv2.DIST_L2, 3).max()),
         area / whole,
-        _step(mask, around, depth[rows, columns], reach - 2) / full,
+        _step(number, labels[around], depth[around], reach - 2) / full,
         tuple(covers.tolist()),
         outline,
         holes,
     )
 
 
-def _step(mask: np.ndarray, around: np.ndarray, depth: np.ndarray, reach: int) -> float:
+def _step(number: int, labels: np.ndarray, depth: np.ndarray, reach: int) -> float:
     """Difference in depth between the inner and outer side of a part's edge."""
+    mask = (labels == number).astype(np.uint8)
     square = np.ones((2 * reach + 1,) * 2, np.uint8)
-    inner = (mask > 0) & (cv2.erode(mask, square) == 0)
-    outer = (around == 0) & (cv2.dilate(mask, square) > 0)
+    inner = mask - cv2.erode(mask, square)
+    outer = (labels == 0) & cv2.dilate(mask, square)
     if not inner.any() or not outer.any():
         return 0.0
-    return float(depth[inner].mean() - depth[outer].mean())
+    return cv2.mean(depth, inner)[0] - cv2.mean(depth, outer)[0]
 
 
 def rules(labels: np.ndarray, parts: Sequence[Part]) -> np.ndarray:
