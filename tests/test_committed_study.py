@@ -17,13 +17,18 @@ RAW = ROOT.parent / "shared/emnist"
 
 # Grids that end at their best rate, and why they may.
 WIDE_ENOUGH = {
+    **{
+        ("mlp", f"{scheduler} lr=0.01"): "adam lr=0.03 lost 0.8 points in the study of version 1.3"
+        for scheduler in ("step", "cosine")
+    },
+    **{
+        ("cnn", f"{scheduler} lr=0.01"): "adam lr=0.03 was no better in the study of version 1.3"
+        for scheduler in ("step", "cosine", "onecycle")
+    },
     ("mlp", "adamw lr=0.003"): "a rate of 0.001 lost 0.2 points in the study of version 1.3",
     ("mlp", "rmsprop lr=0.003"): "a rate of 0.001 was no better in the study of version 1.3",
     ("mlp", "adagrad lr=0.1"): "a rate of 0.03 was raced out in the study of version 1.3",
     ("cnn", "sgd lr=0.3"): "a rate of 1.0 scored 4 % and 44 % in a first look",
-    ("cnn", "adamw lr=0.03"): "all of adamw was raced out",
-    ("cnn", "adagrad lr=0.1"): "all of adagrad was raced out",
-    ("cnn", "adadelta lr=10"): "all of adadelta was raced out",
 }
 
 
@@ -35,7 +40,8 @@ def test_no_grid_was_too_narrow(model: str) -> None:
         if not path.exists():
             continue  # not a stage of the chain
         table = read_csv(path, text=["setting"])
-        edges = table.loc[table["grid_edge"].astype(bool), "setting"]
+        narrow = table["grid_edge"].astype(bool) & ~table["raced_out"].astype(bool)
+        edges = table.loc[narrow, "setting"]
         at_edge = {(model, setting) for setting in edges}
         assert at_edge <= WIDE_ENOUGH.keys(), f"{stage}: widen the grid in params.yaml"
 
@@ -65,6 +71,7 @@ def test_every_seed_was_fitted_and_the_first_is_released(model: str) -> None:
     assert (ROOT / f"data/models/{model}-seeds/1.safetensors").read_bytes() == released
 
 
+@when_run("compare")
 def test_every_metric_fits_a_terminal() -> None:
     command = warm_python("-m", "dvc", "metrics", "show")
     shown = subprocess.check_output(command, cwd=ROOT, text=True).splitlines()
