@@ -113,7 +113,10 @@ def test_a_technique_with_an_empty_list_is_not_explored(tmp_path: Path) -> None:
 
 
 def test_a_batch_larger_than_the_training_part_is_refused_before_any_work(tmp_path: Path) -> None:
-    result = check(tmp_path, {"params.yaml": ("  repeats: 4", "  repeats: 1")})
+    text = (ROOT / "params.yaml").read_text()
+    old = text[text.index("dataset: emnist-mini") : text.index("batch_size: 128") + 15]
+    new = old.replace("emnist-mini", "glyphs").replace("128", "8192")
+    result = check(tmp_path, {"params.yaml": (old, new)})
     assert result.stderr == (
         "error: params.yaml: training.batch_size: 8192 exceeds the 4794 training characters of a "
         "trial; use at most 4794\n"

@@ -121,7 +121,7 @@ def test_an_unknown_name(place: Place, value: str, said: str, tmp_path: Path) ->
         (
             ("selektion",),
             "'selektion' is not one of seed, data, validation, selection, training, fit, worth, "
-            "models, baseline, techniques, learning_rate_multiples (did you mean 'selection'?)",
+            "models, baseline, learning_rate_multiples, techniques (did you mean 'selection'?)",
         ),
     ],
 )

@@ -314,8 +314,8 @@ class Params(Checked):
     worth: Worth
     models: Models  # type: ignore[valid-type]
     baseline: Recipe
-    techniques: Techniques  # type: ignore[valid-type]
     learning_rate_multiples: RateMultiples = RateMultiples()  # type: ignore[valid-type]
+    techniques: Techniques  # type: ignore[valid-type]
 
     @field_validator("models")
     @classmethod

@@ -78,8 +78,8 @@ class Study:
         explored, idle = set(), set()
         for stage in every["stage"].unique():
             technique = ChainStage.named(stage).technique
-            tried = any(self._tried(model, stage) for model in self.models)
-            if technique in explored and not tried:
+            again = technique in explored
+            if again and not any(self._tried(model, stage) for model in self.models):
                 idle.add(stage)
             explored.add(technique)
         return every[~every["stage"].isin(idle)]
