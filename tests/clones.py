@@ -94,7 +94,7 @@ def _server() -> str:
 
 
 # Seconds, of any command; a limit against hanging, far above what a busy machine needs.
-LONGEST_RUN = 800
+LONGEST_RUN = 1200
 
 
 @dataclass(frozen=True)
