@@ -87,7 +87,8 @@ def _in_order(stages: dict[str, Any]) -> list[Stage]:
         for name, stage in stages.items()
     }
     made = [out for stage in stages.values() for out in stage.outs]
-    edited = _edited_code() if any(dep.status() for dep in stages["code"].deps) else set()
+    sources = stages["code"].deps if "code" in stages else []
+    edited = _edited_code() if any(dep.hash_info and dep.status() for dep in sources) else set()
     return [
         Stage(
             name,
