@@ -25,7 +25,7 @@ from ablation.run.memory import FOLDER_VARIABLE
 
 ROUNDS = 5
 LAUNCHER = "src/ablation/processes/fork_server.py"
-BASELINE = ("stages/technique.py", "--model", "mlp", "--technique", "baseline")
+BASELINE = ("stages/technique.py", "--model", "mlp", "--stage", "baseline")
 TIMES = "data/times/mlp/baseline.csv"
 
 

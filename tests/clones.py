@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ import psutil
 import pytest
 
 from ablation.base.checked import read_yaml, to_yaml
+from ablation.labels import ChainStage
 from ablation.processes import fork_server
 from ablation.processes.fork_server import LIBRARIES, SERVER_VARIABLE, STAGE_VARIABLE
 from ablation.trial.recipe import BASELINE, TECHNIQUES
@@ -32,6 +34,11 @@ CHAIN = (
         for stage in read_yaml(ROOT / "dvc.yaml")["stages"].values()
         for given in stage.get("vars", [])
     ),
+)
+# A tiny study has two of the later rounds; the others take as long, and show nothing new.
+TINY_ROUNDS = ("dropout_backward", CHAIN[-1])
+TINY_CHAIN = tuple(
+    name for name in CHAIN if ChainStage.named(name).contest == "first" or name in TINY_ROUNDS
 )
 LAUNCHER = (f"{STAGE_VARIABLE}=a test", sys.executable, "-S", fork_server.__file__)
 # What dvc and dask import when they run, which the tests' server imports as well.
@@ -209,12 +216,25 @@ def copy_project(folder: Path) -> Clone:
     return project
 
 
-def make_tiny(project: Clone, changes: Changes = TINY) -> None:
-    """Reduce the study, so that it takes seconds."""
+def make_tiny(project: Clone, changes: Changes = TINY, chain: tuple[str, ...] = TINY_CHAIN) -> None:
+    """Reduce the study, so that it takes seconds: its parameters, and its chain."""
+    pipeline = project.path / "dvc.yaml"
+    pipeline.write_text(shorten_chain(pipeline.read_text(), chain))
     params = read_yaml(project.path / "params.yaml")
     for section, values in changes.items():
         params[section] |= values
     (project.path / "params.yaml").write_text(to_yaml(params))
+
+
+def shorten_chain(pipeline: str, chain: tuple[str, ...]) -> str:
+    """The text of dvc.yaml without the stages of the chain that are not in `chain`."""
+    for name in {*CHAIN} - {*chain}:
+        pipeline = re.sub(rf"^  {name}: .*\n", "", pipeline, flags=re.MULTILINE)
+    for before, name in pairwise(chain):
+        link = rf"(stage: {name}, technique: \w+, after: )\w+"
+        pipeline, found = re.subn(link, rf"\g<1>{before}", pipeline)
+        assert found == 1
+    return pipeline
 
 
 def stages_run(output: str) -> set[str]:

@@ -14,7 +14,16 @@ from ablation.base.checked import read_yaml
 from ablation.data.characters import Characters
 from ablation.trial.families import FAMILIES
 from ablation.trial.recipe import load_recipe
-from tests.clones import CHAIN, Clone, MakeOnce, stages_run
+from tests.clones import (
+    CHAIN,
+    TINY,
+    TINY_CHAIN,
+    Clone,
+    MakeOnce,
+    copy_project,
+    make_tiny,
+    stages_run,
+)
 
 UP_TO_DATE = "Data and pipelines are up to date."
 
@@ -50,8 +59,8 @@ def branches(study: Clone, make_once: MakeOnce) -> tuple[Clone, set[str]]:
 
 def test_every_output_of_every_stage_exists(study: Clone) -> None:
     stages = read_yaml(study.path / "dvc.lock")["stages"]
-    of_each = of_all_families(*CHAIN, "leave_one_out", "fit", "evaluate")
-    assert stages.keys() == {"check", "prepare", "compare", "report", *of_each}
+    of_each = of_all_families(*TINY_CHAIN, "leave_one_out", "fit", "evaluate")
+    assert stages.keys() == {"code", "check", "prepare", "compare", "report", *of_each}
     outputs = [out["path"] for stage in stages.values() for out in stage["outs"]]
     assert all((study.path / output).exists() for output in outputs)
 
@@ -77,6 +86,13 @@ def test_results_are_reproducible_for_any_number_of_workers(study: Clone, tmp_pa
 
 
 @pytest.mark.deep
+def test_the_whole_chain_runs(tmp_path: Path) -> None:
+    project = copy_project(tmp_path / "study")
+    make_tiny(project, TINY, CHAIN)
+    assert of_all_families(*CHAIN) <= project.repro()
+
+
+@pytest.mark.deep
 def test_a_whole_study_is_reproducible_for_any_number_of_workers(
     study: Clone, prepared: Clone, tmp_path: Path
 ) -> None:
@@ -91,21 +107,21 @@ def test_a_whole_study_is_reproducible_for_any_number_of_workers(
 def differing(one: Clone, other: Clone) -> list[str]:
     """The names of the results that differ."""
     ours, theirs = one.results(), other.results()
-    assert len(theirs) > len(FAMILIES) * len(CHAIN)
+    assert len(theirs) > len(FAMILIES) * len(TINY_CHAIN)
     return [name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name)]
 
 
 def test_every_recipe_names_the_characters_it_was_chosen_on(study: Clone) -> None:
     digest = Characters.load(study.path / "data/prepared/train.npz").digest()
     recipes = list((study.path / "data/recipes").glob("*/*.yaml"))
-    assert len(recipes) == len(FAMILIES) * len(CHAIN)
+    assert len(recipes) == len(FAMILIES) * len(TINY_CHAIN)
     assert all(digest in recipe.read_text() for recipe in recipes)
 
 
 def test_results_for_people_are_in_git(fresh: Clone) -> None:
     for model in FAMILIES:
         stages = {path.stem for path in (fresh.path / "metrics" / model).iterdir()}
-        assert stages == {*CHAIN, "leave_one_out", "test", "test_over_baseline"}
+        assert stages == {*TINY_CHAIN, "leave_one_out", "test", "test_over_baseline"}
         assert (fresh.path / f"data/models/{model}.safetensors").stat().st_size < 2**20
 
 
@@ -148,7 +164,7 @@ def test_after_a_pull_nothing_is_stale(study: Clone, tmp_path: Path) -> None:
 
 @pytest.mark.deep
 def test_an_edit_reruns_what_depends_on_it(branches: tuple[Clone, set[str]]) -> None:
-    later = CHAIN[CHAIN.index("dropout") :]
+    later = TINY_CHAIN[TINY_CHAIN.index("dropout") :]
     again = of_all_families(*later, "leave_one_out", "fit", "evaluate")
     assert branches[1] == {"check", "compare", "report", *again}
 
