@@ -25,6 +25,7 @@ from ablation.study.entries import list_entries
 from ablation.study.inputs import (
     CHAIN_COLUMNS,
     make_runner,
+    provenance,
     read_chain,
     read_recipe,
     repeats_for,
@@ -80,11 +81,10 @@ def main() -> None:
     times = times_table(results, runner.hardware)
     write_csv(times, Path("data/times", model, f"{stage.name}.csv"))
     write_json(numbers, Path("metrics", model, f"{stage.name}.json"))
-    # With the digest, stages that start from this recipe also depend on the characters.
     save_recipe(
         recipes[verdict.winner.setting],
         Path("data/recipes", model, f"{stage.name}.yaml"),
-        f"chosen on training {params.dataset.things} with SHA-256 {runner.digest}",
+        provenance(params, model, runner.digest),
     )
     show(verdict, results, times)
 

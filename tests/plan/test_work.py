@@ -131,6 +131,17 @@ def test_nothing_is_trained_if_everything_is_cached(runner: TrialRunner) -> None
     assert works["smoothing"].remembered == 2 * REPEATS
 
 
+def test_other_parameters_of_the_baseline_make_every_stage_of_its_family_run(
+    runner: TrialRunner,
+) -> None:
+    """The later ones depend on them through the recipe that they start from."""
+    params = study(dropout=[0.2, 0.9])
+    train(params, runner)
+    works = by_name(list_work(pipeline(baseline=("parameters",)), params, runner, False))
+    assert works["prepare"].state == "up to date"
+    assert {works[name].state for name in NAMES[1:]} == {"runs"}
+
+
 def test_the_next_stage_starts_from_the_winner_of_cached_trials(
     runner: TrialRunner,
 ) -> None:

@@ -41,6 +41,8 @@ from ablation.trial.trials import Trial
 State = Literal["up to date", "runs", "may run"]
 # The output of `check` never changes, so it makes no later stage run.
 CONSTANT_OUTPUT = {"check"}
+# Each depends on all parameters of `baseline`, through the recipe that it starts from.
+TRAIN = {"technique", "leave_one_out", "fit"}
 # The first number of repeats after which racing stops entries (`ablation.judge.racing`).
 FIRST_LOOK = 2
 
@@ -128,13 +130,23 @@ class _Planner:
         self._changing: set[str] = set()  # stages whose results may change
         self._starts: dict[str, Start] = {}  # by recipe file
         self._planned: set[Trial] = set()
+        self._reworked: set[str] = set()  # families whose baseline has other parameters
 
     def plan(self, stages: Iterable[Stage]) -> list[Work]:
+        stages = [*stages]
+        self._reworked = {
+            stage.option("model")
+            for stage in stages
+            if stage.script == "technique" and stage.option("stage") == BASELINE
+            if "parameters" in stage.reasons
+        }
         return [self._work(stage) for stage in stages]
 
     def _work(self, stage: Stage) -> Work:
-        if self._other_characters and stage.script not in {"check", "prepare"}:
+        if self._other_characters and stage.script not in {"code", "check", "prepare"}:
             stage = replace(stage, reasons=(*stage.reasons, "inputs"))
+        elif stage.script in TRAIN and stage.option("model") in self._reworked:
+            stage = replace(stage, reasons=(*stage.reasons, "parameters"))
         state: State = "up to date"
         if stage.reasons:
             state = "runs"

@@ -1,5 +1,7 @@
 """The inputs of a stage: recipes, the chain so far, repeats and the trial runner."""
 
+import hashlib
+import json
 import os
 from pathlib import Path
 
@@ -60,6 +62,29 @@ def read_chain(path: Path, stage: str | None = None) -> pd.DataFrame:
     if stage in named:
         raise UserError(f"{path}: already contains {stage}; pass the file of the stage before it")
     return chain
+
+
+def provenance(params: Params, model: str, characters: str) -> str:
+    """The comment of a recipe file: on which characters and with which parameters it was chosen.
+
+    With it, stages that start from the recipe depend on both, although only `baseline` lists them.
+
+    Args:
+        characters: SHA-256 of the training characters.
+    """
+    training = params.training.model_dump(include={"batch_size", "device", "precision"})
+    chosen = {
+        "seed": params.seed,
+        "validation": params.validation.model_dump(mode="json"),
+        "training": training,
+        "model": getattr(params.models, model).model_dump(mode="json"),
+        "baseline": params.baseline.model_dump(mode="json"),
+    }
+    digest = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
+    return (
+        f"chosen on training {params.dataset.things} with SHA-256 {characters}, and with "
+        f"parameters with SHA-256 {digest}"
+    )
 
 
 def techniques_of(chain: pd.DataFrame) -> list[str]:
