@@ -275,7 +275,7 @@ def test_invalid_parameters_are_refused_before_any_work(study: Clone, tmp_path: 
     clone.edit("techniques", "dropout", value=[0.2, 1.5])
     output = clone.run("dvc", "repro", fails=True)
     assert re.search(r"error: params\.yaml: techniques\.dropout\[1\]: 1\.5: .* 0\.99\n", output)
-    assert stages_run(output) == {"check"}
+    assert stages_run(output) == {"code", "check"}
     assert "Traceback" not in output
     assert not (clone.path / "data/prepared/train.npz").exists()
 
