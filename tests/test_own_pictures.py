@@ -134,7 +134,7 @@ def test_class_names_are_shown_in_tables_and_pictures(study: Clone) -> None:
     assert classes["character"].tolist() == sorted(CLASSES)
     told = (study.path / "plots/report.md").read_text()
     assert "| U+3042 | あ |" in told
-    drawn = {path.stem for path in (study.path / "plots/pictures").iterdir()}
+    drawn = {path.stem for path in (study.path / "plots/pictures").rglob("*.png")}
     assert {"class_samples", "confusion_mlp", "worst_mlp", "first_predictions"} <= drawn
 
 

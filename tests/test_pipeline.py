@@ -134,7 +134,7 @@ def test_a_fresh_clone_shows_its_plots(fresh: Clone) -> None:
     output = fresh.run("dvc", "plots", "show")
     page = (fresh.path / "dvc_plots/index.html").read_text()
     assert str(fresh.path / "dvc_plots/index.html") in output
-    assert all(picture.name in page for picture in fresh.path.glob("plots/pictures/*.png"))
+    assert all(picture.name in page for picture in fresh.path.glob("plots/pictures/*/*.png"))
 
 
 def test_a_fresh_clone_trains_nothing_and_stays_clean(fresh: Clone) -> None:

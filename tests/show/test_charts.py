@@ -54,7 +54,7 @@ def test_the_intervals_of_the_chain_are_relative_to_the_start_of_the_stage(study
     stage = study.table("plots/mlp/scheduler/candidates.csv").set_index("role").loc["winner"]
     assert scheduler["before"] == pytest.approx(0.84)
     assert scheduler["low"] == pytest.approx(0.84 + stage["low"])
-    assert scheduler["said"].startswith("adopted, +0.40 points [")
+    assert scheduler["said"].startswith("adopted, +0.40 [")
 
 
 def test_a_stage_that_tested_nothing_has_a_bar_of_length_0(study: Study) -> None:
@@ -69,7 +69,7 @@ def test_the_incumbent_comes_first_and_the_rest_as_listed() -> None:
     assert list(table["name"]) == ["relu", "tanh", "gelu"]
     assert list(table["row"]) == [0, 1, 2]
     assert list(table["said"]) == [
-        "incumbent", "+1.00 points [-0.50, +2.50]", "+2.00 points [+1.00, +3.00]"
+        "incumbent", "+1.00 [-0.50, +2.50]", "+2.00 [+1.00, +3.00]"
     ]  # fmt: skip
 
 
@@ -78,7 +78,7 @@ def test_the_incumbent_comes_first_and_the_rest_as_listed() -> None:
     [
         ({"collapsed": True, "gain": -0.8}, "collapsed"),
         ({"diverged": True, "gain": np.nan}, "diverged"),
-        ({"gain": -0.8, "low": -0.9, "high": -0.7}, "-80.00 points [-90.00, -70.00]"),
+        ({"gain": -0.8, "low": -0.9, "high": -0.7}, "-80.00 [-90.00, -70.00]"),
     ],
 )
 def test_off_scale_marks_are_drawn_at_the_edge_with_a_label(
@@ -87,7 +87,7 @@ def test_off_scale_marks_are_drawn_at_the_edge_with_a_label(
     table = contenders(**changes).reset_index()
     assert table.loc[1, "said"] == said
     assert table.loc[1, "role"] == "outside"
-    assert -0.01 < table.loc[1, "at"] < table.loc[[0, 2], "start"].min()
+    assert -0.01 < table.loc[1, "at"] < table.loc[1, "left"] <= table.loc[[0, 2], "start"].min()
 
 
 def test_the_intervals_of_marks_on_scale_are_not_clipped() -> None:
@@ -107,12 +107,80 @@ def test_parameters_are_shown_if_networks_differ_in_size() -> None:
     assert list(contenders()["detail"]) == ["", "", "winner"]
 
 
-def test_an_untested_technique_is_unchanged_and_has_no_mark(study: Study) -> None:
-    table = charts.leave_one_out(study.tables("leave_one_out/gains.csv"))
-    rows = table[table["model"] == "CNN"].set_index("name")
-    assert list(rows.index[[0, -1]]) == ["scheduler", "all changes"]
-    assert rows.loc["batchnorm", "said"] == rows.loc["batchnorm", "role"] == "unchanged"
-    assert rows.loc["activation", "detail"] == "relu → leaky_relu"
+def worth(**changes: list[object]) -> pd.DataFrame:
+    """leave_one_out/gains.csv of three techniques, of which only the last did not change."""
+    columns: dict[str, list[object]] = {
+        "technique": ["scheduler", "optimizer", "dropout", "all"],
+        "baseline_setting": ["constant", "adam", "0.2", "baseline recipe"],
+        "final_setting": ["cosine", "sgd", "0.2", "final recipe"],
+        "gain": [-0.001, 0.02, np.nan, 0.03],
+        "low": [-0.002, 0.01, np.nan, 0.02],
+        "high": [0.0, 0.03, np.nan, 0.04],
+        "failed": [False] * 4,
+    }
+    return pd.DataFrame(columns | changes)
+
+
+def test_techniques_that_no_family_changed_are_omitted_in_the_order_of_the_chain() -> None:
+    kept = worth(final_setting=["constant", "sgd", "0.2", "final recipe"], gain=[np.nan] * 4)
+    rows = charts.worth_rows({"mlp": kept, "cnn": worth()})
+    names = ["scheduler", "optimizer", "all changes"]
+    assert [list(table["name"]) for table in rows.values()] == [names, names]
+    assert list(rows["mlp"].loc[0, ["said", "detail", "role"]]) == [
+        "unchanged", "constant", "unchanged"
+    ]  # fmt: skip
+    assert list(rows["cnn"]["said"])[:2] == ["-0.10 [-0.20, +0.00]", "+2.00 [+1.00, +3.00]"]
+    assert list(rows["cnn"]["detail"])[1] == "adam → sgd"
+
+
+def test_a_technique_without_which_training_fails_says_so() -> None:
+    failed = worth(gain=[np.nan, 0.02, np.nan, 0.03], failed=[True, False, False, False])
+    assert charts.worth_rows({"mlp": failed})["mlp"]["said"][0] == "fails without it"
+    nothing = pd.DataFrame({"technique": [], "gain": [], "low": [], "high": []})
+    pairs = nothing.assign(first="", second="")
+    shares = charts.share_rows({"mlp": failed}, {"mlp": nothing}, {"mlp": pairs})["mlp"]
+    assert shares["said"][0] == "unknown: a recipe failed"
+
+
+def test_shares_come_before_the_total_and_interactions_after_it() -> None:
+    parts = pd.DataFrame(
+        {"technique": ["scheduler", "optimizer"], "gain": [-0.004, 0.034], "low": 0, "high": 0.05}
+    )
+    pairs = {"first": ["scheduler"], "second": ["optimizer"], "gain": [0.002]}
+    pair = pd.DataFrame(pairs | {"low": [-0.001], "high": [0.005]})
+    shares = {"mlp": parts, "cnn": parts}
+    tables = charts.share_rows(
+        {"mlp": worth(), "cnn": worth()}, shares, {"mlp": pair, "cnn": pair[:0]}
+    )
+    assert list(tables["mlp"]["name"]) == [
+        "scheduler", "optimizer", "all changes", "scheduler x optimizer"
+    ]  # fmt: skip
+    assert list(tables["mlp"]["gain"]) == [-0.004, 0.034, 0.03, 0.002]
+    assert list(tables["cnn"]["said"])[3] == ""
+
+
+def test_a_family_without_a_learning_curve_has_no_panel(study: Study) -> None:
+    candidates = study.tables("dropout/candidates.csv")
+    epochs = study.tables("dropout/curves.csv")
+    epochs["cnn"] = epochs["cnn"][epochs["cnn"]["epoch"] == 1]
+    assert set(charts.curves(candidates, epochs)["model"]) == {"MLP", "RNN"}
+
+
+def test_most_of_the_winners_epochs_are_in_the_panel(study: Study) -> None:
+    table = lines(study, "dropout", "MLP")
+    winner = table[table["role"] == "winner"]
+    assert len(winner) >= 0.75 * 12
+
+
+def test_the_ranks_of_classes_are_those_of_all_models_together() -> None:
+    predictions = {
+        "mlp": pd.DataFrame({"actual": [*"ABBC"], "predicted": [*"AACC"]}),
+        "cnn": pd.DataFrame({"actual": [*"ABC"], "predicted": [*"ABB"]}),
+    }
+    table = charts.confusion(predictions)
+    alone = table[table["actual"] == table["predicted"]].set_index(["model", "actual"])["rank"]
+    assert dict(alone["MLP"]) == {"A": 2, "C": 1}
+    assert dict(alone["CNN"]) == {"A": 2, "B": 0}
 
 
 def test_the_number_of_lines_is_limited(study: Study) -> None:
@@ -169,13 +237,7 @@ def test_every_stage_has_its_charts_in_the_order_of_the_chain(study: Study) -> N
         "plots/charts/curves/1-scheduler.csv",
     ]
     assert gains[-1] == "plots/charts/gains/6-dropout.csv"
-    assert len(written) == 7 + 6 + 3
-
-
-def test_a_long_chain_keeps_its_order() -> None:
-    names = charts.file_names([f"stage{place}" for place in range(12)])
-    assert names == sorted(names)
-    assert names[2] == "02-stage2"
+    assert len(written) == 7 + 6 + 4
 
 
 def test_every_chart_carries_its_title_and_the_note(study: Study) -> None:

@@ -1,5 +1,6 @@
 """The pages of `dvc plots show` and `diff`, opened from disk in a browser without network."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ def chart(name: str) -> str:
 
 def test_every_chart_has_marks_in_each_panel(shown: Visit) -> None:
     charts = shown.page.locator("[id^=plots_charts_]")
-    assert charts.count() == 16
+    assert charts.count() == 17
     for place in range(charts.count()):
         panels = charts.nth(place).locator(".mark-group.cell > g")
         assert panels.count() == 3
@@ -55,11 +56,33 @@ def test_a_page_written_elsewhere_draws_its_charts(
     assert page.locator(f"{chart('chain')} .mark-symbol path").count() > 0
 
 
-def test_charts_show_title_note_and_panels(shown: Visit, study: Any) -> None:
+def test_charts_show_title_and_panels_and_the_page_the_note(shown: Visit, study: Any) -> None:
     place = chart("gains_3-optimizer")
     titles = shown.texts(f"{place} .role-title-text text")
     assert sorted(titles) == ["CNN", "MLP", "Optimizer: gain over the incumbent", "RNN"]
-    assert shown.texts(f"{place} .role-title-subtitle text") == [study.note]
+    assert shown.texts(".note") == [study.note]
+
+
+def test_the_charts_of_a_stage_stand_together_in_the_order_of_the_chain(shown: Visit) -> None:
+    names = shown.page.evaluate("[...document.querySelectorAll('[id$=_csv]')].map((e) => e.id)")
+    assert [name.removeprefix("plots_charts_").removesuffix("_csv") for name in names[:6]] == [
+        "chain", "curves_0-baseline", "gains_1-scheduler", "curves_1-scheduler",
+        "gains_2-activation", "curves_2-activation",
+    ]  # fmt: skip
+
+
+def test_what_two_revisions_share_is_folded(
+    repository: Path, dvc: Callable[..., str], visit: Open, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(repository, copy)
+    chart = copy / "plots/charts/gains/3-optimizer.csv"
+    chart.write_text(chart.read_text().replace("winner", "candidate"))
+    dvc("plots", "diff", "HEAD", "-o", "d", folder=copy)
+    page = visit(copy / "d/index.html").page
+    folded = page.locator("summary").all_text_contents()
+    assert folded == ["The same in all revisions: 16 of 17 charts", "Pictures"]
+    assert page.locator("[id$=_csv] svg.marks").count() == 1
 
 
 def test_the_incumbent_is_the_first_row_and_a_collapse_is_labelled(shown: Visit) -> None:
@@ -87,7 +110,7 @@ def test_charts_use_the_width_of_the_page(shown: Visit) -> None:
 
 def test_a_picture_has_a_readable_title(shown: Visit) -> None:
     names = shown.page.locator("[id^=plots_pictures_] > p:first-child").all_text_contents()
-    assert "Confusion RNN" in names
+    assert "Worst RNN" in names
     assert not [name for name in names if "/" in name or "_" in name or "." in name]
 
 
@@ -99,7 +122,7 @@ def test_the_mouse_wheel_over_a_chart_scrolls_the_page(shown: Visit) -> None:
 
 
 def test_the_page_begins_with_a_description_and_a_link_to_the_report(shown: Visit) -> None:
-    first, second = (shown.page.locator("body > p").nth(place) for place in (0, 1))
+    first, second = (shown.page.locator("body > p:not(.note)").nth(place) for place in (0, 1))
     assert "Which training techniques help" in first.text_content()
     link = second.locator("a").evaluate("(link) => link.href")
     assert link == shown.page.url.replace("dvc_plots/index.html", "plots/report.html")

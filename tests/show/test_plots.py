@@ -26,17 +26,27 @@ def test_every_plot_has_data(plots: Any) -> None:
     assert "<DVC_METRIC" not in json.dumps(plots)
 
 
-def test_the_plots_are_in_the_order_of_the_study(plots: Any, pictures: list[Path]) -> None:
+def test_the_plots_are_in_the_order_of_the_study(plots: Any) -> None:
     charts = [name.removeprefix("plots/charts/") for name in plots["data"] if "charts" in name]
     assert charts == [
         "chain.csv",
-        *(f"gains/{stage}.csv" for stage in CHAIN),
         *(f"curves/{stage}.csv" for stage in ["0-baseline", *CHAIN]),
+        *(f"gains/{stage}.csv" for stage in CHAIN),
         "leave_one_out.csv",
+        "shares.csv",
         "confusion.csv",
     ]
-    drawn = {name for name in plots["data"] if "pictures" in name}
-    assert drawn == {f"plots/pictures/{path.name}" for path in pictures}
+
+
+def test_pictures_of_charts_are_not_shown_beside_them(
+    plots: Any, pictures: list[Path], study: Study
+) -> None:
+    shown = {name for name in plots["data"] if "pictures" in name}
+    every = {path.relative_to(study.root).as_posix() for path in pictures}
+    assert {Path(name).stem for name in every - shown} == {
+        "accuracy_chain", "leave_one_out", "shares", *(f"confusion_{m}" for m in study.models)
+    }  # fmt: skip
+    assert shown < every
 
 
 def test_the_plots_section_names_no_technique_and_no_family(study: Study) -> None:

@@ -1,4 +1,4 @@
-"""The README's screenshots: each shows its page, in colour, or names the missing file."""
+"""The screenshots of the pages: each shows its page, in colour, or names the missing file."""
 
 import io
 from pathlib import Path

@@ -57,7 +57,8 @@ def test_without_look_alikes_they_are_not_mentioned(other: Study) -> None:
 
 def test_every_picture_of_the_text_exists_and_is_used_once(reported: Study, text: str) -> None:
     shown = re.findall(r"!\[.+?\]\((.+?)\)", text)
-    written = {f"pictures/{path.name}" for path in (reported.root / "plots/pictures").iterdir()}
+    plots = reported.root / "plots"
+    written = {path.relative_to(plots).as_posix() for path in (plots / "pictures").rglob("*.png")}
     assert set(shown) == written
     assert len(shown) == len(written)
 
@@ -72,10 +73,19 @@ def test_every_table_is_in_both_formats(reported: Study, text: str, page: str) -
 
 
 def test_every_technique_has_a_section_with_its_verdicts(reported: Study, text: str) -> None:
-    parts = re.split(r"^### ", text, flags=re.MULTILINE)[1:]
-    assert [part.split("\n")[0].lower() for part in parts] == reported.stages()[1:]
+    chain = text[text.index("<summary>The chain") : text.index("<summary>The models on")]
+    parts = chain.split("<summary>")[2:]
+    assert [part.split("<")[0].lower() for part in parts] == reported.stages()[1:]
     assert "The CNN adopted `leaky_relu` in place of `relu`: **+0.40 (" in parts[1]
     assert "The CNN kept `on`: the only other setting failed." in parts[3]
+
+
+def test_the_report_begins_with_scores_the_gains_and_at_most_five_sentences(text: str) -> None:
+    first = text[: text.index("<details>")]
+    places = [first.index(part) for part in ("**+2.00 (", "pictures/leave_one_out.png", "\n1. ")]
+    assert places == sorted(places)
+    assert "\n6. " not in first
+    assert first.count("\n") < 30
 
 
 def test_other_times_change_only_the_times(other: Study, text: str) -> None:
@@ -179,7 +189,7 @@ def test_one_epoch_and_one_seed_are_singular(other: Study) -> None:
         table[table["seed"] == "1"].to_csv(path, index=False)
     write_charts(other)
     text = write_report(other)[0].read_text()
-    assert "1 epoch for the MLP, 1 epoch for the CNN and 1 epoch for the RNN." in text
+    assert text.count("1 epoch (MLP), 1 epoch (CNN) and 1 epoch (RNN)") == 2
     assert "with 1 seed, and so was" in text
     assert "but not for that of the single seed" in text
     assert not re.search(r"\b1 (epochs|seeds)", text)
@@ -237,7 +247,7 @@ def test_a_single_family_has_no_comparison(other: Study) -> None:
             other.root / f"plots/comparison/{name}.csv", index=False
         )
     markdown, _ = write_report(alone)
-    assert "1 family of models: CNN" in markdown.read_text()
+    assert "The baseline trains for 8 epochs (CNN), the final" in markdown.read_text()
     assert "McNemar" not in markdown.read_text()
 
 
@@ -251,7 +261,7 @@ def test_the_library_is_that_of_dvcs_page(reported: Study, page: str) -> None:
 
 
 def test_a_chart_holds_the_rows_that_dvc_would_draw(reported: Study, page: str) -> None:
-    [spec] = re.findall(r'data-name="chain"><script>vegaEmbed\("#chart-1", (.+?)\);</script>', page)
+    [spec] = re.findall(r'data-name="chain"><script>vegaEmbed\("#chart-3", (.+?)\);</script>', page)
     rows = json.loads(spec)["data"]["values"]
     table = pd.read_csv(reported.root / "plots/charts/chain.csv", dtype=str, keep_default_na=False)
     assert rows == table.assign(rev="workspace").to_dict("records")

@@ -328,6 +328,13 @@ def test_touch_strokes_are_recognised(page: Page) -> None:
 
 
 @pytest.mark.browser
+def test_a_dark_system_has_a_dark_page(page: Page) -> None:
+    page.page.emulate_media(color_scheme="dark")
+    taken = Image.open(io.BytesIO(page.page.screenshot())).convert("L")
+    assert np.median(np.asarray(taken)) < 40
+
+
+@pytest.mark.browser
 def test_answers_are_updated_while_drawing(page: Page) -> None:
     page.draw(STROKES["H"][:1])
     before = page.guesses("cnn")

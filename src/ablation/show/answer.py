@@ -3,7 +3,6 @@
 For each family, every technique of the chain is in exactly one group.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -15,50 +14,48 @@ from ablation.show.study import Study
 from ablation.show.style import family_title
 from ablation.show.tables import bounds, gain_with_interval
 
-Group = Literal["helps", "not shown", "chosen later", "kept", "not tried"]
+Group = Literal["helps", "not shown", "kept", "not tried"]
 
 # The sentence for each group; {} is replaced by the techniques of each family.
 SENTENCES: dict[Group, str] = {
-    "helps": "Shown to help the final recipe, on fresh repeats, largest gain first: {}.",
-    "not shown": "In the final recipe, but not shown to help it on fresh repeats: {}.",
-    "chosen later": (
-        "Adopted by a later stage and not tested on fresh repeats, so the gain is optimistic: {}."
-    ),
-    "kept": "Kept at the baseline's setting, with the findings on the other settings: {}.",
+    "helps": "Shown to help, on fresh repeats, largest gain first: {}.",
+    "not shown": "Adopted, but not shown to help in the final recipe: {}.",
+    "kept": "Tried, but the baseline's setting stayed: {}.",
     "not tried": "Not tried: {}.",
 }
-# The findings in the order in which a summary of several settings lists them.
-FINDINGS = (
-    *("better", "practically equal", "within the noise", "unsteady", "unknown", "worse"),
-    "failed",
-)
+# What differs between training and validation, by technique.
+IN_TRAINING = ("dropout", "augmentation")
+
+
+def result(study: Study) -> str:
+    """The result of a study in one sentence: accuracies, gains, and what helps most."""
+    ranked = _ranked(study)
+    accuracies = [
+        f"the {family_title(model)} **{percent(row['accuracy'])}** "
+        f"({bounds(row['low'], row['high'], percent)})"
+        for model, row in ranked.iterrows()
+    ]
+    accuracies[0] = accuracies[0].replace(" **", " reaches **", 1)
+    gains = [gain_with_interval(tables.over_baseline(study, model)) for model in ranked.index]
+    groups = {model: group_techniques(study, model)["helps"] for model in ranked.index}
+    helps = {model: found[0] if found else "no technique" for model, found in groups.items()}
+    return (
+        f"On the test {study.things}, with 95 % intervals, {join(accuracies)}; over the baseline, "
+        f"{'their recipes gain' if len(ranked) > 1 else 'its recipe gains'} "
+        f"{join(gains)} points, and what helps most is {_by_family(helps)}."
+    )
 
 
 def answer(study: Study) -> list[str]:
-    """Sentences on test accuracies, gains over the baseline, and each group of techniques.
+    """Sentences on the best family, and on each group of techniques.
 
     Empty groups are omitted, except for `helps`.
     """
-    models = study.table("plots/comparison/models.csv").set_index("model")
-    ranked = models.sort_values("seeds_mean", ascending=False, kind="stable")
-    accuracies = [
-        f"{percent(row['accuracy'])} ({bounds(row['low'], row['high'], percent)}) for the "
-        f"{family_title(model)}"
-        for model, row in models.loc[ranked.index].iterrows()
-    ]
-    gains = [
-        f"{gain_with_interval(tables.over_baseline(study, model))} in the {family_title(model)}"
-        for model in ranked.index
-    ]
-    sentences = [
-        f"Accuracy of the released models on the test {study.things}, with 95 % intervals: "
-        f"{join(accuracies)}.",
-        "Over the baseline recipe, the final recipe gains, in percentage points, "
-        f"{join(gains)}. {_variation_covered(study)}",
-    ]
-    if lead := _lead(study, [*ranked.index]):
-        sentences.append(f"By the same measure, {lead}.")
-    groups = {model: group_techniques(study, model) for model in ranked.index}
+    models = [*_ranked(study).index]
+    sentences = []
+    if lead := _lead(study, models):
+        sentences.append(f"On the test {study.things}, {lead}.")
+    groups = {model: group_techniques(study, model) for model in models}
     for group, sentence in SENTENCES.items():
         members = {model: join(each[group]) for model, each in groups.items() if each[group]}
         if group == "helps":
@@ -69,67 +66,69 @@ def answer(study: Study) -> list[str]:
 
 
 def summary(study: Study) -> list[str]:
-    """The sentences of `answer` on accuracies, gains over the baseline, and what helps.
-
-    For a terminal, so without Markdown.
-    """
-    sentences = [each.replace("**", "").replace("`", "") for each in answer(study)]
+    """The result and what helps, for a terminal, so without Markdown."""
     helps = SENTENCES["helps"].partition("{}")[0]
-    return [*sentences[:2], *(each for each in sentences if each.startswith(helps))]
+    sentences = [result(study), *(each for each in answer(study) if each.startswith(helps))]
+    return [each.replace("**", "").replace("`", "") for each in sentences]
 
 
 def group_techniques(study: Study, model: str) -> dict[Group, list[str]]:
-    """The techniques of one family by group, each with its gain or findings.
+    """The techniques of one family by group, those that changed with their gain.
 
     Returns:
         group to techniques:
         `helps`: changed, and its interval on fresh repeats is above zero, or the training fails
         without it; largest gain first.
-        `not shown`: changed and tested on fresh repeats, but its interval is not above zero.
-        `chosen later`: adopted by a stage after the recipe that leave-one-out tests.
+        `not shown`: changed, but its interval is not above zero.
         `kept`: not changed, although other settings were tried.
         `not tried`: no other setting was tried.
     """
     worth = tables.worth_of(study, model).drop("all")
-    chain = tables.chain_of(study, model)
     groups: dict[Group, list[str]] = {group: [] for group in SENTENCES}
     helping = worth[(worth["low"] > 0) | worth["failed"].astype(bool)]
     for name, row in helping.sort_values("gain", ascending=False, na_position="first").iterrows():
         gain = "without it the training fails" if row["failed"] else points(row["gain"])
         groups["helps"].append(f"{name} ({gain})")
     for name in study.techniques():
+        row = worth.loc[name]
         if name in helping.index:
             continue
-        stage = study.last_stage(model, name)
-        candidates = study.table(f"plots/{model}/{stage}/candidates.csv")
-        if name in worth.index and pd.notna(worth.loc[name, "gain"]):
-            groups["not shown"].append(f"{name} ({_gain_not_shown(worth.loc[name])})")
-        elif name not in worth.index and chain.loc[stage, "verdict"] == "adopted":
-            won = chain.loc[stage]
-            groups["chosen later"].append(f"{name} `{won['winner']}` ({points(won['gain'])})")
-        elif len(candidates) > 1:
-            groups["kept"].append(f"{name} ({summarize(tables.others_of(candidates))})")
+        if pd.notna(row["gain"]):
+            harm = ", shown to harm" if row["high"] < 0 else ""
+            groups["not shown"].append(f"{name} ({points(row['gain'])}{harm})")
         else:
-            groups["not tried"].append(name)
+            tried = study.tried(model, study.last_stage(model, name))
+            groups["kept" if tried else "not tried"].append(name)
     return groups
 
 
-def summarize(settings: pd.DataFrame) -> str:
-    """The finding and gain of a single setting, or the number of settings with each finding.
+def budget(study: Study) -> str:
+    """How long the baseline and the final recipe train."""
+    baseline = study.tables("baseline/curves.csv")
+    final = {model: study.winner_curves(model) for model in study.models}
+    return f"The baseline trains for {_epochs(baseline)}, the final recipe for {_epochs(final)}."
 
-    Args:
-        settings: one or more rows of candidates.csv.
-    """
-    broken = settings[["diverged", "collapsed"]].astype(bool).any(axis=1)
-    words = settings["finding"].where(~broken, "failed").fillna("unknown")
-    if len(settings) == 1:
-        only = settings.iloc[0]
-        gain = "" if broken.iloc[0] else f", {points(only['gain'])}"
-        return f"`{only['setting']}`: {words.iloc[0]}{gain}"
-    counts = Counter(words)
-    if len(counts) == 1:
-        return f"{'both' if len(settings) == 2 else 'all'} {words.iloc[0]}"
-    return join([f"{counts[word]} {word}" for word in FINDINGS if word in counts])
+
+def _epochs(curves: Mapping[str, pd.DataFrame]) -> str:
+    counts = {model: counted(table["epoch"].max(), "epoch") for model, table in curves.items()}
+    return join([f"{count} ({family_title(model)})" for model, count in counts.items()])
+
+
+def in_training(study: Study) -> list[str]:
+    """How far each family's training accuracy ends from its validation accuracy."""
+    return [_in_training(study, model) for model in study.models]
+
+
+def _in_training(study: Study, model: str) -> str:
+    last = study.winner_curves(model).iloc[-1]
+    gap = last["train_accuracy"] - last["validation_accuracy"]
+    settings = tables.worth_of(study, model)["final_setting"].reindex(IN_TRAINING).fillna("none")
+    differ = [f"{name} `{setting}`" for name, setting in settings.items() if setting != "none"]
+    side = "below" if gap < 0 else "above"
+    return (
+        f"the {family_title(model)}'s ends {abs(100 * gap):.2f} points {side} its validation "
+        f"accuracy, with {join(differ or ['neither'])}"
+    )
 
 
 def join(words: Sequence[str]) -> str:
@@ -138,29 +137,16 @@ def join(words: Sequence[str]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
-def _gain_not_shown(row: pd.Series) -> str:
-    harm = ", shown to harm" if row["high"] < 0 else ""
-    return f"{points(row['gain'])}{harm}"
-
-
-def _variation_covered(study: Study) -> str:
-    """The sources of variation that the intervals of recipes account for."""
-    seeds = count_seeds(study)
-    if seeds == 1:
-        return (
-            "Each recipe was fitted once, so the intervals account for the variation of test "
-            f"{study.things}, but not for that of seeds."
-        )
-    return (
-        f"Each recipe was fitted with {counted(seeds, 'seed')}; the intervals account for the "
-        f"variation of seeds and of test {study.things}."
-    )
-
-
 def count_seeds(study: Study) -> int:
     """Number of seeds that each recipe was fitted with."""
     seeds = study.table(f"plots/{study.models[0]}/test/seeds.csv")
     return int(seeds["seed"].max())
+
+
+def _ranked(study: Study) -> pd.DataFrame:
+    """The rows of models.csv, indexed by family, the best recipe first."""
+    models = study.table("plots/comparison/models.csv").set_index("model")
+    return models.sort_values("seeds_mean", ascending=False, kind="stable")
 
 
 def _lead(study: Study, ranked: Sequence[str]) -> str:

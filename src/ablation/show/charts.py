@@ -4,7 +4,7 @@ Each table holds everything that its template in .dvc/plots draws: panels, colou
 coordinates. Marks far outside a panel are drawn at its edge, labelled with their true value.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -20,7 +20,6 @@ from ablation.show.style import (
     family_colours,
     family_title,
     gain_text,
-    untested_text,
 )
 
 MOST_LINES = 8
@@ -65,16 +64,68 @@ def gains(candidates: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     Args:
         candidates: model to the candidates.csv of one stage.
     """
-    return _panels({model: _contenders(table) for model, table in candidates.items()})
+    window = _window(candidates.values())
+    return _panels({model: _contenders(table, window) for model, table in candidates.items()})
 
 
-def leave_one_out(worth: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """The gain of each technique in the final recipe; untested techniques are labelled as such.
+def worth(rows: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The gain of each technique in the final recipe, or its share of the gain of all changes.
+
+    Args:
+        rows: as returned by `worth_rows` or `share_rows`.
+    """
+    window = _window(rows.values())
+    return _panels(
+        {
+            model: _placed(table, window).assign(**table[["said", "detail"]])
+            for model, table in rows.items()
+        }
+    )
+
+
+def worth_rows(worth: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The techniques that a family changed, in the order of the chain, and all changes.
 
     Args:
         worth: model to its leave_one_out/gains.csv.
+
+    Returns:
+        model to a table with the same rows for all models, and the columns name, gain, low, high,
+        role, said and detail (labels); numbers are NaN where nothing was tested.
     """
-    return _panels({model: _techniques(table) for model, table in worth.items()})
+    tables = {model: table.set_index("technique") for model, table in worth.items()}
+    changed = pd.concat(
+        table["baseline_setting"] != table["final_setting"] for table in tables.values()
+    )
+    kept = changed.groupby(level=0, sort=False).any()
+    return {model: _labelled(table[kept[table.index]]) for model, table in tables.items()}
+
+
+def share_rows(
+    worth: Mapping[str, pd.DataFrame],
+    shapley: Mapping[str, pd.DataFrame],
+    interactions: Mapping[str, pd.DataFrame],
+) -> dict[str, pd.DataFrame]:
+    """The shares of all changes (Shapley values), their total, and the interactions.
+
+    Args:
+        worth: model to its leave_one_out/gains.csv.
+        shapley: model to its leave_one_out/shapley.csv.
+        interactions: model to its leave_one_out/interactions.csv.
+
+    Returns:
+        as `worth_rows` does.
+    """
+    rows = worth_rows(worth)
+    pairs = {
+        model: table.set_index(table["first"] + " x " + table["second"])
+        for model, table in interactions.items()
+    }
+    names = [*dict.fromkeys(name for table in pairs.values() for name in table.index)]
+    return {
+        model: _shares(table, shapley[model].set_index("technique"), pairs[model].reindex(names))
+        for model, table in rows.items()
+    }
 
 
 def curves(
@@ -82,11 +133,14 @@ def curves(
 ) -> pd.DataFrame:
     """Validation accuracy per epoch: the winner, the incumbent, the best of each candidate.
 
+    Families that train for a single epoch are omitted, unless all do.
+
     Args:
         candidates: model to the candidates.csv of one stage.
         epochs: model to the curves.csv of the same stage.
     """
-    shown = {model: drawn_rows(table) for model, table in candidates.items()}
+    several = [model for model, table in epochs.items() if table["epoch"].max() > 1]
+    shown = {model: drawn_rows(candidates[model]) for model in several or candidates}
     names = pd.concat(table[1:] for table in shown.values())["candidate"].unique()
     colours = {name: LINES[place % len(LINES)] for place, name in enumerate(names)}
     return _panels({model: _lines(shown[model], epochs[model], colours) for model in shown})
@@ -95,16 +149,20 @@ def curves(
 def confusion(predictions: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Confusion matrices, normalised over each true class; cells without predictions are omitted.
 
-    If there are very many classes, only those with the most errors are included.
+    If there are very many classes, only those with the most errors of all models are included;
+    `rank` of a cell is the rank of the easier of its classes.
 
     Args:
         predictions: model to a table with columns actual and predicted, one row per test character.
     """
-    return _panels({model: _pairs(table) for model, table in predictions.items()})
+    together = pd.concat(predictions.values())
+    ranked = hardest(together, sorted({*together["actual"], *together["predicted"]}))
+    ranks = pd.Series(range(len(ranked)), ranked)
+    return _panels({model: _pairs(table, ranks) for model, table in predictions.items()})
 
 
 def hardest(predictions: pd.DataFrame, classes: Sequence[str]) -> list[str]:
-    """The classes with the most errors, at most `MOST_CLASSES`, in label order.
+    """The classes with the most errors, at most `MOST_CLASSES`, the hardest first.
 
     An error counts for both the true and the predicted class.
 
@@ -115,8 +173,7 @@ def hardest(predictions: pd.DataFrame, classes: Sequence[str]) -> list[str]:
     wrong = predictions[predictions["actual"] != predictions["predicted"]]
     errors = pd.concat([wrong["actual"], wrong["predicted"]]).value_counts()
     counts = errors.reindex(list(classes), fill_value=0)
-    kept = {*counts.sort_values(ascending=False, kind="stable").index[:MOST_CLASSES]}
-    return [name for name in classes if name in kept]
+    return [*counts.sort_values(ascending=False, kind="stable").index[:MOST_CLASSES]]
 
 
 def drawn_rows(table: pd.DataFrame) -> pd.DataFrame:
@@ -131,12 +188,6 @@ def drawn_rows(table: pd.DataFrame) -> pd.DataFrame:
     return table[needed | table.index.isin(others.index)]
 
 
-def file_names(techniques: Sequence[str]) -> list[str]:
-    """File names that sort in the order of the chain: 0-baseline, 1-scheduler."""
-    digits = len(str(len(techniques) - 1))
-    return [f"{place:0{digits}}-{technique}" for place, technique in enumerate(techniques)]
-
-
 def _panels(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Concatenate tables, one panel per family; rows without a colour get their family's."""
     colours = family_colours(tables)
@@ -148,9 +199,9 @@ def _panels(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     )
 
 
-def _contenders(table: pd.DataFrame) -> pd.DataFrame:
+def _contenders(table: pd.DataFrame, window: tuple[float, float]) -> pd.DataFrame:
     gain = table["gain"].where(table.index > 0, 0.0)
-    drawn = _placed(table.assign(name=table["setting"], gain=gain))
+    drawn = _placed(table.assign(name=table["setting"], gain=gain), window)
     rows = table.astype(object).fillna({"finding": ""}).assign(size=_sizes(table))
     drawn["detail"] = [_remarks(row) for row in rows.to_dict("records")]
     drawn.loc[0, "said"] = "incumbent"
@@ -163,27 +214,46 @@ def _sizes(table: pd.DataFrame) -> pd.Series:
     return sizes if sizes.nunique() > 1 else pd.Series("", table.index)
 
 
-def _techniques(table: pd.DataFrame) -> pd.DataFrame:
-    whole, tested = table["technique"] == "all", table["gain"].notna()
-    drawn = _placed(
-        table.assign(
-            name=table["technique"].mask(whole, "all changes"),
-            role=np.where(whole, "winner", np.where(tested, "candidate", "unchanged")),
-        )
-    )
+def _labelled(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of leave_one_out/gains.csv, indexed by technique, with their labels."""
+    untested = np.where(table["failed"].astype(bool), "fails without it", "unchanged")
     changes = zip(table["baseline_setting"], table["final_setting"], strict=True)
-    drawn["detail"] = [change_text(before, after) for before, after in changes]
-    drawn.loc[~tested, "said"] = table.loc[~tested, "failed"].map(untested_text)
-    return drawn
+    said = [gain_text(row.gain, row.low, row.high) for row in table.itertuples()]
+    whole = table.index == "all"
+    tested = table["gain"].notna()
+    return table.reset_index(drop=True).assign(
+        name=table.index.where(~whole, "all changes"),
+        role=np.where(whole, "winner", np.where(tested, "candidate", "unchanged")),
+        said=np.where(tested, said, untested),
+        detail=[change_text(before, after) for before, after in changes],
+    )
 
 
-def _placed(table: pd.DataFrame) -> pd.DataFrame:
+def _shares(rows: pd.DataFrame, parts: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
+    *technique, whole = rows["name"]
+    numbers = parts[["gain", "low", "high"]].reindex(technique)
+    shares = rows[:-1].assign(**numbers.reset_index(drop=True))
+    failed = (rows["name"] != whole) & (rows["said"] != "unchanged")
+    beyond = {"name": pairs.index, "role": "candidate", "detail": "beyond the sum of both"}
+    table = pd.concat(
+        [shares, rows[-1:], pd.DataFrame(pairs[["gain", "low", "high"]].assign(**beyond))],
+        ignore_index=True,
+    )
+    said = pd.Series([gain_text(row.gain, row.low, row.high) for row in table.itertuples()])
+    untested = np.where(failed, "unknown: a recipe failed", rows["said"])
+    return table.assign(
+        said=said.where(said != "", pd.Series(untested).reindex(table.index, fill_value="")),
+        role=table["role"].mask(table["gain"].isna(), "unchanged"),
+    )
+
+
+def _placed(table: pd.DataFrame, window: tuple[float, float]) -> pd.DataFrame:
     """Coordinates and labels of gains and their intervals.
 
     Missing intervals get length 0, and missing gains are placed at 0.
     """
     failure = _failures(table)
-    left, right = _window(table[failure == ""])
+    left, right = window
     outside = (failure != "") | (table["gain"] < left)
     edge = left - EDGE * (right - left)
     at = table["gain"].fillna(0).clip(left, right).mask(outside, edge)
@@ -192,6 +262,7 @@ def _placed(table: pd.DataFrame) -> pd.DataFrame:
         {
             "row": range(len(table)),
             "name": table["name"],
+            "left": left,
             "role": table["role"].mask(outside, "outside"),
             "at": at,
             "start": table["low"].clip(left, right).mask(outside).fillna(at),
@@ -201,8 +272,10 @@ def _placed(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _window(table: pd.DataFrame) -> tuple[float, float]:
-    """The range of gains to draw, which holds most of them and their intervals."""
+def _window(tables: Iterable[pd.DataFrame]) -> tuple[float, float]:
+    """The range of gains to draw in all panels, which holds most of them and their intervals."""
+    table = pd.concat(table[_failures(table) == ""] for table in tables)
+    table = table[["gain", "low", "high"]].astype(float).fillna(0.0)
     reach = max(_reach(table["gain"].abs(), table["gain"].max()), NEAR)
     near = table[table["gain"] >= -reach]
     left = near[["gain", "low"]].min(axis=None)
@@ -238,7 +311,7 @@ def _remarks(row: dict[Hashable, Any]) -> str:
 
 def _lines(shown: pd.DataFrame, epochs: pd.DataFrame, colours: Mapping[str, str]) -> pd.DataFrame:
     """The curves of rows, from where they enter the panel; the last epoch has the label."""
-    bottom, top = _heights(shown, epochs["validation_accuracy"])
+    bottom, top = _heights(shown, epochs)
     ends = shown["accuracy"].clip(bottom, top)
     words = _failures(shown)
     lines = shown.assign(
@@ -246,6 +319,7 @@ def _lines(shown: pd.DataFrame, epochs: pd.DataFrame, colours: Mapping[str, str]
         colour=shown["candidate"].map(colours).mask(shown.index == 0, INK),
         score=words.where(words != "", shown["accuracy"].map(percent)),
         label_at=_spread(ends, LABEL_GAP * (top - bottom)),
+        rank=ends.rank(ascending=False, method="first") - 1,
     )
     lines = lines.rename(columns={"accuracy": "ending"}).merge(epochs, on="setting")
     lowest = lines[::-1].groupby("setting")["validation_accuracy"].cummin()
@@ -258,17 +332,21 @@ def _lines(shown: pd.DataFrame, epochs: pd.DataFrame, colours: Mapping[str, str]
         at=lines["validation_accuracy"].clip(bottom, top),
         label=label.where(last, ""),
     )
-    columns = ["name", "role", "colour", "score", "epoch", "accuracy", "at", "label", "label_at"]
-    return drawn.loc[near | last, columns]
+    numbers = ["epoch", "accuracy", "at", "label_at", "rank"]
+    return drawn.loc[near | last, ["name", "role", "colour", "score", "label", *numbers]]
 
 
-def _heights(shown: pd.DataFrame, accuracies: pd.Series) -> tuple[float, float]:
-    """The range of accuracies to draw: that of the final ones, and three times as much below."""
+def _heights(shown: pd.DataFrame, epochs: pd.DataFrame) -> tuple[float, float]:
+    """The range of accuracies to draw: the final ones and three times as much below them, and at
+    least three quarters of the winner's epochs."""
+    accuracies = epochs["validation_accuracy"]
+    winner = shown.loc[shown["role"] == "winner", "setting"].item()
+    most = accuracies[epochs["setting"] == winner].quantile(0.25, "lower")
     scores = shown["accuracy"][_failures(shown) == ""]
     behind = scores.max() - scores
     depth = behind[behind <= _reach(behind)].max()
     top = accuracies.max()
-    return max(accuracies.min(), scores.max() - 4 * max(depth, 0.02)), top
+    return max(accuracies.min(), min(scores.max() - 4 * max(depth, 0.02), most)), top
 
 
 def _spread(places: pd.Series, gap: float) -> pd.Series:
@@ -279,9 +357,11 @@ def _spread(places: pd.Series, gap: float) -> pd.Series:
     return spread
 
 
-def _pairs(table: pd.DataFrame) -> pd.DataFrame:
-    shown = hardest(table, sorted({*table["actual"], *table["predicted"]}))
+def _pairs(table: pd.DataFrame, ranks: pd.Series) -> pd.DataFrame:
     pairs = table.groupby(["actual", "predicted"]).size().rename("characters").reset_index()
     of_class = pairs.groupby("actual")["characters"].transform("sum")
-    pairs = pairs.assign(share=pairs["characters"] / of_class)
-    return pairs[pairs["actual"].isin(shown) & pairs["predicted"].isin(shown)]
+    pairs = pairs.assign(
+        share=pairs["characters"] / of_class,
+        rank=np.maximum(pairs["actual"].map(ranks), pairs["predicted"].map(ranks)),
+    )
+    return pairs[pairs["rank"].notna()]

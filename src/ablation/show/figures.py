@@ -5,22 +5,23 @@ of params.yaml, which determines their colours.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator
 
-from ablation.base.formatting import percent, points, short
+from ablation.base.formatting import percent, points
 from ablation.show.charts import hardest
 from ablation.show.style import (
     DARKEST,
     EDGE,
     GRID,
+    INK,
     MOST_CLASSES,
     PARTS,
     QUIET,
@@ -28,17 +29,11 @@ from ablation.show.style import (
     WRONG,
     are_words,
     canvas,
-    change_text,
     family_colours,
     family_title,
-    gain_text,
     in_percent,
     in_points,
-    interval_points,
-    row_labels,
-    stacked,
-    untested_text,
-)  # fmt: skip
+)
 
 SAMPLE_BLOCKS = 3  # columns of classes
 MISTAKES_IN_ROW = 6
@@ -108,30 +103,25 @@ def class_samples(
 
 
 def training_curves(curves: dict[str, pd.DataFrame]) -> Figure:
-    """Training and validation loss and accuracy per epoch, of one recipe for each model.
+    """Training and validation accuracy per epoch, of one recipe for each model.
 
     Args:
-        curves: model to a table with columns epoch, train_loss, validation_loss, train_accuracy and
-            validation_accuracy.
+        curves: model to a table with columns epoch, train_accuracy and validation_accuracy.
     """
-    figure = canvas(height=5.2)
-    grid = figure.subplots(2, len(curves), squeeze=False, sharey="row")
+    figure = canvas(height=2.9)
+    grid = figure.subplots(1, len(curves), squeeze=False, sharey=True)[0]
     colours = family_colours(curves)
-    for column, (model, table) in zip(grid.T, curves.items(), strict=True):
-        for axes, quantity in zip(column, ("loss", "accuracy"), strict=True):
-            for part, style in (("train", "--"), ("validation", "-")):
-                label = "training" if part == "train" else part
-                axes.plot(
-                    table["epoch"], table[f"{part}_{quantity}"], style,
-                    color=colours[model], label=label, alpha=0.65 if part == "train" else 1,
-                )  # fmt: skip
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-            axes.set(xlabel="epoch" if quantity == "accuracy" else None)
-        column[0].set_title(f"{family_title(model)}, final recipe")
-        column[0].legend(loc="upper right")
-    grid[0, 0].set(ylabel="loss", ylim=(0, None))
-    grid[1, 0].set(ylabel="accuracy")
-    grid[1, 0].yaxis.set_major_formatter(in_percent())
+    for axes, (model, table) in zip(grid, curves.items(), strict=True):
+        for part, style in (("train", "--"), ("validation", "-")):
+            accuracy = table[f"{part}_accuracy"]
+            label = f"{'training' if part == 'train' else part}, {percent(accuracy.iloc[-1])}"
+            axes.plot(table["epoch"], accuracy, style, color=colours[model], label=label)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
+        axes.set(xlabel="epoch")
+        axes.set_title(f"{family_title(model)}, final recipe", loc="left")
+        axes.legend(loc="lower right")
+    grid[0].set(ylabel="accuracy")
+    grid[0].yaxis.set_major_formatter(in_percent())
     return figure
 
 
@@ -147,7 +137,8 @@ def confusion_matrix(
         names: all classes, in display order; of very many, only those with the most errors are
             drawn.
     """
-    drawn = hardest(predictions, names)
+    hard = {*hardest(predictions, names)}
+    drawn = [name for name in names if name in hard]
     shares = pd.crosstab(predictions["actual"], predictions["predicted"], normalize="index")
     shares = shares.reindex(index=drawn, columns=drawn, fill_value=0.0)
     accuracy = (predictions["actual"] == predictions["predicted"]).mean()
@@ -167,7 +158,7 @@ def confusion_matrix(
     assert bar is not None
     shown = np.array([0.01, 0.05, 0.1, 0.25, 0.5, 1.0])
     bar.set_ticks(np.sqrt(shown).tolist(), labels=[f"{100 * share:g} %" for share in shown])
-    size = 8.5 * min(1, 47 / len(drawn))
+    size = min(12, 400 / len(drawn))
     axes.tick_params(axis="both", labelsize=size, labelrotation=0, length=0, pad=2)
     if words:
         axes.tick_params(axis="x", labelrotation=90)
@@ -250,138 +241,113 @@ def worst_mistakes(model: str, shown: dict[str, np.ndarray]) -> Figure:
 
 
 def accuracy_chain(chain: pd.DataFrame) -> Figure:
-    """Validation accuracy after every stage, with each winner, its verdict and its gain.
+    """Validation accuracy after every stage, with the gains of those that left their incumbent.
 
     The bar around a point is the interval of the gain over the recipe that the stage started from;
     the tick is that recipe's accuracy. Stages that kept the incumbent have hollow points.
 
     Args:
-        chain: columns model, technique, winner, verdict, accuracy, gain, low, high;
-            rows in the order of the stages. Gain and interval are NaN if nothing was tested.
+        chain: columns model, stage, verdict, accuracy, gain, low and high; rows in the order of
+            the stages, the same for all models. Gain and interval are NaN if nothing was tested.
     """
-    figure = canvas(height=0.6 + 0.36 * len(chain) + 0.3 * chain["model"].nunique())
     colours = family_colours(chain["model"].unique())
-    for axes, (model, colour) in zip(stacked(figure, len(colours)), colours.items(), strict=True):
+    names = list(chain["stage"].unique())
+    figure = canvas(height=1.2 + 0.32 * len(names))
+    grid = figure.subplots(1, len(colours), sharey=True, squeeze=False)[0]
+    for axes, (model, colour) in zip(grid, colours.items(), strict=True):
         rows = chain[chain["model"] == model].reset_index(drop=True)
         before = rows["accuracy"] - rows["gain"]
-        kept = (rows["verdict"] != "adopted") & (rows.index > 0)
-        places = np.arange(len(rows))
-        axes.plot(rows["accuracy"], places, color=colour, alpha=0.35)
-        axes.plot(before, places, "|", color=QUIET, markersize=9, markeredgewidth=1.2)
-        interval_points(
-            axes, colour, rows["accuracy"], before + rows["low"],
-            before + rows["high"], filled=~kept,
-        )  # fmt: skip
-        row_labels(
-            axes,
-            list(rows["stage"]),
-            ["start of the chain"] + [_verdict_text(row) for row in rows[1:].itertuples()],
-            list(rows["winner"]),
-        )
-        axes.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
+        axes.plot(rows["accuracy"], rows.index, color=colour, alpha=0.35)
+        axes.plot(before, rows.index, "|", color=QUIET, markersize=9, markeredgewidth=1.2)
+        axes.hlines(rows.index, before + rows["low"], before + rows["high"], color=colour)
+        for row in rows.itertuples():
+            left = row.verdict == "adopted" or not row.Index
+            axes.plot(
+                row.accuracy, row.Index, "o", markersize=7, color=colour,
+                markerfacecolor=colour if left else "white", markeredgewidth=1.6,
+            )  # fmt: skip
+            if row.verdict == "adopted":
+                axes.annotate(
+                    points(row.gain), (row.accuracy, row.Index), (0, 6), ha="center", fontsize=8.5,
+                    textcoords="offset points",
+                )  # fmt: skip
+        axes.margins(x=0.12)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.xaxis.set_major_formatter(in_percent())
-        axes.set_title(f"{family_title(model)}: validation accuracy along the chain", loc="left")
-    axes.set_xlabel(
-        "validation accuracy; bar: 95 % interval of the gain over the start of the stage (tick)\n"
-        "filled: adopted, hollow: the incumbent was kept"
-    )
+        axes.set_title(family_title(model), loc="left")
+    grid[0].set_yticks(range(len(names)), labels=names)
+    grid[0].set_ylim(len(names) - 0.5, -0.7)
+    figure.suptitle(
+        "Validation accuracy along the chain. Filled: adopted, with its gain in points and its "
+        "95 % interval.\nTick: accuracy before. Hollow: the incumbent was kept.",
+        x=0.01, ha="left", fontsize=9.5,
+    )  # fmt: skip
     return figure
 
 
-def leave_one_out(gains: dict[str, pd.DataFrame]) -> Figure:
-    """The gain of each technique in the final recipe, best first; all changes below the line.
+def worth(rows: dict[str, pd.DataFrame], title: str) -> Figure:
+    """Gains of techniques, a row for each technique and in it a line for each model.
 
     Args:
-        gains: model to a table with columns technique, baseline_setting, final_setting, gain,
-            low, high and failed, the three numbers NaN if the setting is the baseline's or the
-            recipe fails without the technique; the row "all" is the final recipe against the
-            baseline recipe.
+        rows: model to a table, see `charts.worth_rows`; the names are the same for all models.
+        title: of the figure.
     """
-    height = 0.8 + sum(0.36 * len(table) + 0.3 for table in gains.values())
-    figure = canvas(height=height)
-    colours = family_colours(gains)
-    for axes, (model, table) in zip(
-        stacked(figure, len(gains), sharex=True), gains.items(), strict=True
-    ):
-        rows = _ranked(table)
-        axes.axvline(0, color=QUIET, linewidth=1)
-        axes.axhline(len(rows) - 1.5, color=QUIET, linewidth=0.8)
-        interval_points(
-            axes, colours[model], rows["gain"], rows["low"], rows["high"],
-            filled=rows["gain"].notna(),
+    names = list(next(iter(rows.values()))["name"])
+    figure = canvas(height=1.1 + (0.19 * len(rows) + 0.1) * len(names))
+    axes = figure.subplots()
+    axes.axvline(0, color=QUIET, linewidth=1)
+    step = 1 / (len(rows) + 0.6)
+    colours = family_colours(rows)
+    for place, (model, table) in enumerate(rows.items()):
+        heights = np.arange(len(names)) + step * (place - (len(rows) - 1) / 2)
+        axes.hlines(heights, table["low"], table["high"], color=colours[model], linewidth=1.6)
+        axes.plot(
+            table["gain"], heights, "o", color=colours[model], markersize=6,
+            label=family_title(model),
         )  # fmt: skip
-        row_labels(
-            axes,
-            ["all changes" if name == "all" else name for name in rows["technique"]],
-            [
-                gain_text(row.gain, row.low, row.high) or untested_text(row.failed)
-                for row in rows.itertuples()
-            ],
-            [change_text(row.baseline_setting, row.final_setting) for row in rows.itertuples()],
-        )
-        axes.xaxis.set_major_formatter(in_points())
-        axes.set_title(
-            f"{family_title(model)}: gain of each technique in the final recipe", loc="left"
-        )
-    axes.set_xlabel(
-        "gain in validation accuracy, points; bar: 95 % interval, on fresh repeats\n"
-        "unchanged: the setting is the baseline's, so there is nothing to test"
-    )
+        for height, row in zip(heights, table.itertuples(), strict=True):
+            tested = row.role != "unchanged"
+            axes.annotate(
+                f"{family_title(model)}  {row.said}  {row.detail}" if row.said else "",
+                (1.015, height), xycoords=axes.get_yaxis_transform(), va="center", fontsize=8,
+                color=INK if tested else QUIET,
+            )  # fmt: skip
+    axes.set_yticks(range(len(names)), labels=names)
+    for place, pair in enumerate(pairwise(names)):
+        axes.axhline(place + 0.5, color=QUIET if "all changes" in pair else GRID, linewidth=0.8)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.grid(visible=False, axis="y")
+    axes.xaxis.set_major_formatter(in_points())
+    axes.set_xlabel("gain in validation accuracy, points; line: 95 % interval, on fresh repeats")
+    axes.set_title(title, loc="left", pad=24)
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 1), ncols=len(rows), borderpad=0)
     return figure
 
 
-def shares(
-    gains: dict[str, pd.DataFrame],
-    shapley: dict[str, pd.DataFrame],
-    interactions: dict[str, pd.DataFrame],
-) -> Figure:
-    """Shapley values of the techniques, which add up to the total gain, and interactions.
+def recalls(classes: pd.DataFrame, models: Sequence[str]) -> Figure:
+    """Recall of each class, the hardest first.
 
     Args:
-        gains: model to the table of `leave_one_out`, for the settings and the total gain.
-        shapley: model to a table with columns technique, gain, low and high.
-        interactions: model to a table with columns first, second, gain, low and high.
-    """
-    rows = sum(len(shapley[model]) + 1 + len(interactions[model]) for model in gains)
-    figure = canvas(height=0.9 + 0.36 * rows + 0.4 * len(gains))
-    colours = family_colours(gains)
-    for axes, (model, table) in zip(
-        stacked(figure, len(gains), sharex=True), gains.items(), strict=True
-    ):
-        _share_rows(axes, colours[model], table, shapley[model], interactions[model])
-        axes.xaxis.set_major_formatter(in_points())
-        axes.set_title(f"{family_title(model)}: shares of the gain of all changes", loc="left")
-    beyond = "; x: beyond the sum of both" if any(map(len, interactions.values())) else ""
-    axes.set_xlabel(
-        "gain in validation accuracy, points; line: 95 % interval, on fresh repeats\n"
-        f"share: mean gain over the orders of adding the techniques{beyond}"
-    )
-    return figure
-
-
-def comparison(models: pd.DataFrame, classes: pd.DataFrame, pairs: pd.DataFrame) -> Figure:
-    """The families on the test set: accuracy, mean over seeds, size, and recall of each class.
-
-    Args:
-        models: columns model, accuracy, low, high, parameters, seeds_mean and seeds_spread.
         classes: column class, and one with the recall of each model, named as the model.
-        pairs: see `pair_texts`.
+        models: the families.
     """
-    figure = canvas(height=4.9 + 0.25 * len(models) + 0.2 * len(pairs))
-    top, bottom = figure.subfigures(2, 1, squeeze=False, height_ratios=[1, 1.25]).ravel()
-    accuracy, seeds, parameters = top.subplots(1, 3, width_ratios=[1.4, 1.4, 1])
-    middle, spread = models["seeds_mean"], models["seeds_spread"]
-    _score_panel(
-        accuracy, models, models["accuracy"], models["low"], models["high"],
-        "test accuracy, 95 % interval",
-    )  # fmt: skip
-    _score_panel(
-        seeds, models, middle, middle - spread, middle + spread,
-        "mean of the seeds, standard deviation",
-    )  # fmt: skip
-    _size_panel(parameters, models)
-    _recall_panel(bottom, classes, family_colours(models["model"]))
-    figure.suptitle("\n".join(pair_texts(pairs)))
+    colours = family_colours(models)
+    worst = classes[[*models]].mean(axis=1).argsort(kind="stable")
+    rows = classes.iloc[worst][:MOST_CLASSES].reset_index(drop=True)
+    figure = canvas(height=2.9)
+    axes = figure.subplots()
+    columns = rows[[*models]]
+    axes.vlines(rows.index, columns.min(axis=1), columns.max(axis=1), color=EDGE)
+    for model, colour in colours.items():
+        axes.plot(rows.index, rows[model], "o", color=colour, label=family_title(model))
+    axes.xaxis.set_major_locator(FixedLocator(list(rows.index)))
+    axes.set_xticklabels(list(rows["class"]), rotation=90 if are_words(rows["class"]) else 0)
+    axes.set_xlim(-0.8, len(rows) - 0.2)
+    axes.grid(visible=False, axis="x")
+    axes.yaxis.set_major_formatter(in_percent())
+    every = "each class" if len(rows) == len(classes) else f"the {len(rows)} hardest classes"
+    axes.set_title(f"Recall of {every} on the test set, the hardest first", loc="left")
+    axes.legend(loc="lower right")
     return figure
 
 
@@ -423,22 +389,6 @@ def add_note(figure: Figure, note: str) -> Figure:
     return figure
 
 
-def pair_texts(pairs: pd.DataFrame) -> list[str]:
-    """One line per pair of families: the gain of the second over the first, with its interval.
-
-    Args:
-        pairs: columns first, second; gain (second minus first), low and high of their recipes over
-            all seeds; released, of their released models, and mcnemar_p of that.
-    """
-    return [
-        f"{family_title(pair.second)} against {family_title(pair.first)}: "
-        f"{gain_text(pair.gain, pair.low, pair.high)}, all seeds; "
-        f"released: {points(pair.released)}, McNemar p "
-        + (f"= {pair.mcnemar_p:.3f}" if pair.mcnemar_p >= 0.001 else "< 0.001")
-        for pair in pairs.itertuples()
-    ]
-
-
 def _row(images: np.ndarray, length: int) -> np.ndarray:
     """Concatenate images horizontally, padded to `length` images."""
     count, height, width = images.shape
@@ -457,51 +407,6 @@ def _picture(axes: Axes, image: np.ndarray) -> None:
 def _confidence_text(confidence: float) -> str:
     """0.9871 -> 98.7 %"""
     return f"{100 * confidence:.1f} %"
-
-
-def _share_rows(
-    axes: Axes,
-    colour: str,
-    gains: pd.DataFrame,
-    shapley: pd.DataFrame,
-    interactions: pd.DataFrame,
-) -> None:
-    """A waterfall of the shares, the total gain, and a point for each interaction."""
-    settings = gains.set_index("technique")
-    whole = settings.loc[["all"]].rename_axis("technique").reset_index()
-    pairs = [f"{row.first} x {row.second}" for row in interactions.itertuples()]
-    bars = pd.concat([shapley, whole[shapley.columns]], ignore_index=True)
-    starts = bars["gain"].cumsum().shift(fill_value=0.0)
-    starts.iloc[-1] = 0.0
-    axes.axvline(0, color=QUIET, linewidth=1)
-    axes.barh(bars.index, bars["gain"], left=starts, color=colour, alpha=0.35, height=0.6)
-    axes.axhline(len(shapley) - 0.5, color=QUIET, linewidth=0.8)
-    every = pd.concat([bars, interactions], ignore_index=True)
-    shift = starts.reindex(every.index, fill_value=0.0)
-    interval_points(
-        axes, colour, every["gain"] + shift, every["low"] + shift, every["high"] + shift,
-        filled=every.index < len(bars),
-    )  # fmt: skip
-    changes = [
-        change_text(*settings.loc[name, ["baseline_setting", "final_setting"]])
-        for name in bars["technique"]
-    ]
-    row_labels(
-        axes,
-        [*shapley["technique"], "all changes", *pairs],
-        [
-            gain_text(row.gain, row.low, row.high)
-            or ("unknown: a recipe failed" if len(shapley) else "unchanged")
-            for row in every.itertuples()
-        ],
-        [*changes, *["beyond the sum of both"] * len(pairs)],
-    )
-
-
-def _ranked(table: pd.DataFrame) -> pd.DataFrame:
-    """In descending order of gain, the row "all" last."""
-    is_all = table["technique"] == "all"
-    return pd.concat([table[~is_all].sort_values("gain", ascending=False), table[is_all]])
 
 
 def _worst_pairs(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -525,59 +430,3 @@ def _call_out(axes: Axes, pairs: pd.DataFrame, names: list[str]) -> None:
         "\n".join([f"Worst pairs{', true → predicted' if words else ''}", *lines]), (1.03, 0.45),
         xycoords="axes fraction", va="top", fontsize=size, linespacing=1.5,
     )  # fmt: skip
-
-
-def _score_panel(
-    axes: Axes, models: pd.DataFrame, centre: pd.Series, low: pd.Series, high: pd.Series, title: str
-) -> None:
-    colours = family_colours(models["model"])
-    for place, colour in enumerate(colours.values()):
-        axes.plot([low[place], high[place]], [place, place], color=colour)
-        axes.plot(centre[place], place, "o", color=colour, markersize=7)
-        axes.annotate(
-            percent(centre[place]), (centre[place], place), (0, 7), textcoords="offset points",
-            ha="center", fontsize=9.5, color=colour, fontweight="bold",
-        )  # fmt: skip
-    axes.set_yticks(range(len(models)), labels=[family_title(model) for model in colours])
-    axes.set_ylim(len(models) - 0.5, -0.6)
-    axes.margins(x=0.2)
-    axes.grid(visible=False, axis="y")
-    axes.xaxis.set_major_locator(MaxNLocator(4))
-    axes.xaxis.set_major_formatter(in_percent())
-    axes.set_title(title, fontsize=9.5)
-
-
-def _size_panel(axes: Axes, models: pd.DataFrame) -> None:
-    colours = family_colours(models["model"])
-    titles = [family_title(model) for model in colours]
-    bars = axes.barh(titles, models["parameters"], color=list(colours.values()), height=0.5)
-    axes.bar_label(bars, labels=[short(count) for count in models["parameters"]], padding=3)
-    axes.invert_yaxis()
-    axes.set_xlim(0, 1.5 * models["parameters"].max())
-    axes.grid(visible=False)
-    axes.xaxis.set_major_locator(NullLocator())
-    axes.set_title("parameters", fontsize=9.5)
-
-
-def _recall_panel(figure: SubFigure, classes: pd.DataFrame, colours: dict[str, str]) -> None:
-    models = list(colours)
-    worst = classes[models].mean(axis=1).argsort(kind="stable")
-    rows = classes.iloc[worst][:MOST_CLASSES].reset_index(drop=True)
-    axes = figure.subplots()
-    axes.vlines(rows.index, rows[models].min(axis=1), rows[models].max(axis=1), color=EDGE)
-    for model, colour in colours.items():
-        axes.plot(rows.index, rows[model], "o", color=colour, label=family_title(model))
-    axes.xaxis.set_major_locator(FixedLocator(list(rows.index)))
-    axes.set_xticklabels(list(rows["class"]), rotation=90 if are_words(rows["class"]) else 0)
-    axes.set_xlim(-0.8, len(rows) - 0.2)
-    axes.grid(visible=False, axis="x")
-    axes.yaxis.set_major_formatter(in_percent())
-    every = "each class" if len(rows) == len(classes) else f"the {len(rows)} hardest classes"
-    axes.set_title(f"recall of {every}, the hardest first", fontsize=9.5)
-    axes.legend(loc="lower right")
-
-
-def _verdict_text(row: Any) -> str:
-    if row.verdict != "adopted":
-        return str(row.verdict)
-    return f"adopted, {gain_text(row.gain, row.low, row.high)}"

@@ -14,14 +14,17 @@ from ablation.show.study import Study
 
 PICTURES = Path("plots/pictures")
 CHARTS = Path("plots/charts")
+WORTH = "Gain of each technique in the final recipe"
+SHARES = "Shares of the gain of all changes"
 DPI = 150  # a nine-inch figure is 1350 pixels: sharp at the 900 a README gives it
 
 
 def write_pictures(study: Study) -> list[Path]:
     """Draw every picture of the study into `plots/pictures` under its root.
 
-    Every file is read before the first picture is written. The bytes depend only on the study's
-    files and the versions of the plotting libraries.
+    Those in its folders `data` and `models` have no chart in `dvc plots show`. Every file is read
+    before the first picture is written, and pictures of an earlier study are deleted. The bytes
+    depend only on the study's files and the versions of the plotting libraries.
 
     Args:
         study: the files to draw from.
@@ -34,6 +37,7 @@ def write_pictures(study: Study) -> list[Path]:
     """
     drawn = _drawings(study)
     folder = study.root / PICTURES
+    shutil.rmtree(folder, ignore_errors=True)
     for name, figure in drawn.items():
         noted = figures.add_note(figure, study.note)
         with whole_file(folder / f"{name}.png") as file:
@@ -45,8 +49,8 @@ def write_pictures(study: Study) -> list[Path]:
 def write_charts(study: Study) -> list[Path]:
     """Write the tables that `dvc plots show` draws into `plots/charts` under the study's root.
 
-    The techniques' files are numbered, so that DVC shows them in the order of the chain. Tables
-    of an earlier study are deleted.
+    The stages' files are numbered, so that DVC shows them in the order of the chain. Tables of an
+    earlier study are deleted.
 
     Args:
         study: the files to draw from.
@@ -67,27 +71,31 @@ def write_charts(study: Study) -> list[Path]:
 
 def _charts(study: Study) -> dict[str, tuple[str, pd.DataFrame]]:
     """Name of each chart to its title and table."""
-    stages = study.chain()
     worth = study.tables("leave_one_out/gains.csv")
     predictions = study.tables("test/predictions.csv")
+    few = len(study.classes()) <= style.MOST_CLASSES
+    hardest = "" if few else f", the {style.MOST_CLASSES} classes with the most errors"
     drawn = {
-        "chain": ("Validation accuracy along the chain", charts.chain(stages)),
-        "leave_one_out": (
-            "Gain of each technique in the final recipe",
-            charts.leave_one_out(worth),
-        ),
-        "confusion": (_confusion_title(study), charts.confusion(predictions)),
-    }  # fmt: skip
-    techniques = study.stages()
-    for technique, name in zip(techniques, charts.file_names(techniques), strict=True):
-        candidates = study.tables(f"{technique}/candidates.csv")
-        lines = charts.curves(candidates, study.tables(f"{technique}/curves.csv"))
-        title = technique.capitalize().replace("_", " ")
-        drawn[f"curves/{name}"] = (f"{title}: validation accuracy of each epoch", lines)
-        if technique != techniques[0]:
+        "chain": ("Validation accuracy along the chain", charts.chain(study.changes())),
+        "leave_one_out": (WORTH, charts.worth(charts.worth_rows(worth))),
+        "shares": (SHARES, charts.worth(_share_rows(study))),
+        "confusion": (f"Confusion matrix on the test set{hardest}", charts.confusion(predictions)),
+    }
+    names = study.chart_names()
+    for stage in study.stages():
+        candidates = study.tables(f"{stage}/candidates.csv")
+        lines = charts.curves(candidates, study.tables(f"{stage}/curves.csv"))
+        title = stage.capitalize().replace("_", " ")
+        drawn[f"curves/{names[stage]}"] = (f"{title}: accuracy by epoch", lines)
+        if stage != "baseline":
             gains = charts.gains(candidates)
-            drawn[f"gains/{name}"] = (f"{title}: gain over the incumbent", gains)
+            drawn[f"gains/{names[stage]}"] = (f"{title}: gain over the incumbent", gains)
     return drawn
+
+
+def _share_rows(study: Study) -> dict[str, pd.DataFrame]:
+    tables = ("gains", "shapley", "interactions")
+    return charts.share_rows(*(study.tables(f"leave_one_out/{name}.csv") for name in tables))
 
 
 def _drawings(study: Study) -> dict[str, Figure]:
@@ -102,26 +110,22 @@ def _of_data(study: Study, names: dict[str, str]) -> dict[str, Figure]:
     samples = study.arrays("data/prepared/samples.npz")
     things = study.dataset.things
     return {
-        "class_distribution": figures.class_distribution(
+        "data/class_distribution": figures.class_distribution(
             counts.assign(character=counts["character"].map(names)), things
         ),
-        "class_samples": figures.class_samples(
+        "data/class_samples": figures.class_samples(
             _as_ink(study, samples["images"]), samples["labels"], [*names.values()], things
         ),
     }
 
 
 def _of_chain(study: Study) -> dict[str, Figure]:
-    worth = study.tables("leave_one_out/gains.csv")
+    worth = charts.worth_rows(study.tables("leave_one_out/gains.csv"))
     return {
-        "accuracy_chain": figures.accuracy_chain(study.chain()),
-        "leave_one_out": figures.leave_one_out(worth),
-        "shares": figures.shares(
-            worth,
-            study.tables("leave_one_out/shapley.csv"),
-            study.tables("leave_one_out/interactions.csv"),
-        ),
-        "training_curves": figures.training_curves(
+        "accuracy_chain": figures.accuracy_chain(study.changes()),
+        "leave_one_out": figures.worth(worth, WORTH),
+        "shares": figures.worth(_share_rows(study), SHARES),
+        "models/training_curves": figures.training_curves(
             {model: study.winner_curves(model) for model in study.models}
         ),
     }
@@ -142,32 +146,24 @@ def _of_tests(study: Study, names: dict[str, str]) -> dict[str, Figure]:
         for model, table in study.tables("test/predictions.csv").items()
     }
     worst = {
-        f"worst_{model}": figures.worst_mistakes(model, _shown(study, model, "worst", names))
+        f"models/worst_{model}": figures.worst_mistakes(model, _shown(study, model, "worst", names))
         for model in study.models
     }
     return {
-        "comparison": figures.comparison(
-            study.table("plots/comparison/models.csv"),
-            recalls.assign(**{"class": recalls["class"].map(names)}),
-            study.table("plots/comparison/pairs.csv"),
+        "models/recalls": figures.recalls(
+            recalls.assign(**{"class": recalls["class"].map(names)}), study.models
         ),
         **confusions,
-        "first_predictions": figures.first_predictions(
+        "models/first_predictions": figures.first_predictions(
             {model: _shown(study, model, "first_six", names) for model in study.models}, things
         ),
         **worst,
-        "reliability": figures.reliability(
+        "models/reliability": figures.reliability(
             study.tables("test/reliability.csv"),
             {model: details[model]["calibration_error"].item() for model in study.models},
             things,
         ),
     }
-
-
-def _confusion_title(study: Study) -> str:
-    few = len(study.classes()) <= style.MOST_CLASSES
-    part = "" if few else f", the {style.MOST_CLASSES} classes with the most errors"
-    return f"Confusion matrix on the test set{part}"
 
 
 def _shown(study: Study, model: str, name: str, names: Mapping[str, str]) -> dict[str, np.ndarray]:

@@ -22,8 +22,14 @@ from ablation.base.files import write_bytes
 from ablation.base.formatting import counted, percent, points
 from ablation.labels import ChainStage
 from ablation.show import tables
-from ablation.show.answer import answer, computed_alike, count_seeds, join
-from ablation.show.charts import file_names
+from ablation.show.answer import (
+    answer,
+    budget,
+    computed_alike,
+    count_seeds,
+    in_training,
+    join,
+)
 from ablation.show.study import Study
 from ablation.show.style import family_title
 from ablation.show.tables import gain_with_interval
@@ -31,14 +37,18 @@ from ablation.show.tables import gain_with_interval
 REPORT = Path("plots/report")
 PAGE = Path(".dvc/plots/page.html")
 TEMPLATES = Path(".dvc/plots")
-TEMPLATE_OF = {"leave_one_out": "gains"}  # others are named after their file or folder
+TEMPLATE_OF = {
+    "leave_one_out": "gains",
+    "shares": "gains",
+}  # others are named after their file or folder
+OF_IMAGES = ("data/class_samples", "models/first_predictions", "models/worst")
 LEAST_VISIBLE = 0.00005  # smallest difference that two digits of percentage points show
 LIBRARY = '<script id="vega">'
 STORY = Path(__file__).with_name("report.md.jinja")
 STYLE = Path(__file__).with_name("report.css")
 TABLES = (
-    tables.answer, tables.chain, tables.shares, tables.test, tables.pairs, tables.agreement,
-    tables.calibration, tables.confused, tables.names_in_pictures, tables.times,
+    tables.scores, tables.answer, tables.chain, tables.shares, tables.test, tables.pairs,
+    tables.agreement, tables.calibration, tables.confused, tables.names_in_pictures, tables.times,
 )  # fmt: skip
 LOOK_ALIKE_TABLES = (tables.look_alikes, tables.kinds)
 
@@ -67,10 +77,8 @@ def write_report(study: Study) -> list[Path]:
 
 def _facts(study: Study) -> dict[str, Any]:
     counts = study.table("plots/data/class_counts.csv")
-    stages = study.stages()
-    names = dict(zip(stages, file_names(stages), strict=True))
+    names = study.chart_names()
     models = study.table("plots/comparison/models.csv")
-    budgets = {model: study.winner_curves(model)["epoch"].max() for model in study.models}
     shown = TABLES + (LOOK_ALIKE_TABLES if study.dataset.look_alikes else ())
     return {
         "note": study.note,
@@ -86,15 +94,11 @@ def _facts(study: Study) -> dict[str, Any]:
         "families": tables.titles(study),
         "answer": answer(study),
         "tables": {make.__name__: make(study) for make in shown},
-        "stages": [_stage(study, technique, names[technique]) for technique in stages[1:]],
-        "budgets": join(
-            [
-                f"{counted(epochs, 'epoch')} for the {family_title(model)}"
-                for model, epochs in budgets.items()
-            ]
-        ),
+        "stages": [_stage(study, stage, names[stage]) for stage in study.stages()[1:]],
+        "budget": budget(study),
         "alike": [*study.dataset.look_alikes],
         "seeds": count_seeds(study),
+        "in_training": join(in_training(study)),
         "computed": computed_alike(study),
         "calibrated": "; ".join(_calibrated(row) for _, row in models.iterrows()),
         "title": family_title,
@@ -105,10 +109,6 @@ def _facts(study: Study) -> dict[str, Any]:
 def _stage(study: Study, technique: str, name: str) -> dict[str, Any]:
     """The template variables of one stage's section."""
     candidates = study.tables(f"{technique}/candidates.csv")
-    best, every = (
-        {family_title(model): ranking(study, technique, model) for model in study.models}
-        for ranking in (tables.best_of_each, tables.every_setting)
-    )
     return {
         "title": _capital(technique).replace("_", " "),
         "sentences": [
@@ -122,12 +122,10 @@ def _stage(study: Study, technique: str, name: str) -> dict[str, Any]:
         ],
         "gains": f"gains/{name}",
         "curves": f"curves/{name}",
-        "best": best,
-        "every": every,
-        "has_more": best != every,
-        "counts": join(
-            [f"{len(table)} for the {family_title(model)}" for model, table in candidates.items()]
-        ),
+        "every": {
+            family_title(model): tables.every_setting(study, technique, model)
+            for model in study.models
+        },
     }
 
 
@@ -196,13 +194,20 @@ class _Browser:
 
     def __init__(self, study: Study) -> None:
         self.study = study
-        self.described: set[str] = set()
         self.drawn = 0
+
+    def describe(self, template: str) -> str:
+        """The description of a template's charts."""
+        description: str = self._spec(template)["description"]
+        return description
 
     def picture(self, name: str, said: str) -> str:
         content = (self.study.root / f"plots/pictures/{name}.png").read_bytes()
         source = f"data:image/png;base64,{b64encode(content).decode()}"
-        return f'<p><img alt="{html.escape(said)}" src="{source}"></p>'
+        # Photographs are not inverted on a dark page.
+        whole = self.study.dataset.of_whole_pictures and name.startswith(OF_IMAGES)
+        kind = ' class="photographs"' if whole else ""
+        return f'<p><img{kind} alt="{html.escape(said)}" src="{source}"></p>'
 
     def chart(self, name: str, of_each: str = "") -> str:
         """A chart of plots/charts in its template, filled in as DVC does.
@@ -216,17 +221,20 @@ class _Browser:
             shown = {(row["model"], row["name"]) for row in self._rows(of_each)}
             rows = _ranked([row for row in rows if (row["model"], row["name"]) in shown])
         template = TEMPLATE_OF.get(name, name.split("/")[0])
-        spec = json.loads((self.study.root / TEMPLATES / f"{template}.json").read_text())
+        spec = self._spec(template)
         spec["data"]["values"] = [row | {"rev": "workspace"} for row in rows]
-        if spec["description"] in self.described:
-            del spec["description"]  # each description is shown once
-        else:
-            self.described.add(spec["description"])
+        if template in ("gains", "curves"):
+            del spec["description"]  # said once for all stages
         self.drawn += 1
         place = f"chart-{self.drawn}"
         content = json.dumps(spec).replace("</", "<\\/")
         script = f'<script>vegaEmbed("#{place}", {content});</script>'
         return f'<div class="chart" id="{place}" data-name="{name}">{script}</div>'
+
+    def _spec(self, template: str) -> dict[str, Any]:
+        text = (self.study.root / TEMPLATES / f"{template}.json").read_text()
+        spec: dict[str, Any] = json.loads(text)
+        return spec
 
     def _rows(self, name: str) -> list[dict[str, str]]:
         with (self.study.root / f"plots/charts/{name}.csv").open(newline="") as file:
@@ -251,7 +259,8 @@ def _render(facts: dict[str, Any], browser: _Browser | None = None) -> str:
     )  # fmt: skip
     functions: dict[str, Any] = {"html": False, "picture": _host_picture, "counted": counted}
     if browser:
-        functions |= {"html": True, "picture": browser.picture, "chart": browser.chart}
+        functions |= {name: getattr(browser, name) for name in ("picture", "chart", "describe")}
+        functions["html"] = True
     text = environment.get_template(STORY.name).render(facts | functions, folded=_folded)
     return re.sub(r"\n{3,}", "\n\n", text)
 
@@ -263,14 +272,10 @@ def _folded(summary: str, caller: Callable[[], str]) -> str:
 
 
 def _markup(text: str) -> str:
-    """The report as HTML; its headings have the same anchors as on code hosts."""
+    """The report as HTML."""
     body = MarkdownIt("commonmark").enable("table").render(text)
-    body = re.sub(r"<table>.*?</table>", r'<div class="table">\g<0></div>', body, flags=re.DOTALL)
-    return re.sub(r"<h2>(.+?)</h2>", lambda found: _heading(found[1]), body)
-
-
-def _heading(title: str) -> str:
-    return f'<h2 id="{title.lower().replace(" ", "-")}">{title}</h2>'
+    body = re.sub(r"<td>(\w+)_(\w+)</td>", r"<td>\1_<wbr>\2</td>", body)  # stages, on a phone
+    return re.sub(r"<table>.*?</table>", r'<div class="table">\g<0></div>', body, flags=re.DOTALL)
 
 
 def _in_page(study: Study, body: str) -> str:

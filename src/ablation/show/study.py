@@ -79,12 +79,28 @@ class Study:
         for stage in every["stage"].unique():
             technique = ChainStage.named(stage).technique
             again = technique in explored
-            if again and not any(self._tried(model, stage) for model in self.models):
+            if again and not any(self.tried(model, stage) for model in self.models):
                 idle.add(stage)
             explored.add(technique)
         return every[~every["stage"].isin(idle)]
 
-    def _tried(self, model: str, stage: str) -> bool:
+    def changes(self) -> pd.DataFrame:
+        """The rows of `chain` of the baseline, and of stages that changed a recipe."""
+        told = self.chain()
+        left = told.loc[told["verdict"] == "adopted", "stage"]
+        return told[told["stage"].isin({told["stage"].iloc[0], *left})]
+
+    def chart_names(self) -> dict[str, str]:
+        """Stage to the name of its charts, `01-scheduler`: its place in the chain, and its name.
+
+        Omitted stages count, so that a chart has one name in all revisions of a study.
+        """
+        every = self.table("plots/comparison/chain.csv")["stage"].unique()
+        digits = len(str(len(every) - 1))
+        return {stage: f"{place:0{digits}}-{stage}" for place, stage in enumerate(every)}
+
+    def tried(self, model: str, stage: str) -> bool:
+        """Whether a stage had other settings than its incumbent's."""
         return len(self.table(f"plots/{model}/{stage}/candidates.csv")) > 1
 
     def stages(self) -> list[str]:
@@ -99,7 +115,7 @@ class Study:
     def last_stage(self, model: str, technique: str) -> str:
         """The last stage that tried several settings of a technique; its first one if none did."""
         stages = [s for s in self.stages() if ChainStage.named(s).technique == technique]
-        tried = [stage for stage in stages if self._tried(model, stage)]
+        tried = [stage for stage in stages if self.tried(model, stage)]
         return [stages[0], *tried][-1]
 
     def winner_curves(self, model: str) -> pd.DataFrame:

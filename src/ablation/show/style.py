@@ -9,9 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import pandas as pd
 import seaborn as sns
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont
 from matplotlib.ft2font import FT2Font
@@ -110,46 +108,6 @@ def are_words(names: Iterable[str]) -> bool:
     return any(len(name.strip(LEFT_TO_RIGHT)) > 2 for name in names)
 
 
-def stacked(figure: Figure, rows: int, *, sharex: bool = False) -> list[Axes]:
-    """Axes below each other."""
-    return list(figure.subplots(rows, 1, squeeze=False, sharex=sharex).ravel())
-
-
-def interval_points(
-    axes: Axes, colour: str, centre: pd.Series, low: pd.Series, high: pd.Series, filled: pd.Series
-) -> None:
-    """Draw one point per row, from top to bottom, with its interval; missing values are skipped."""
-    for place, (middle, left, right, full) in enumerate(
-        zip(centre, low, high, filled, strict=True)
-    ):
-        if np.isfinite([left, right]).all():
-            axes.plot([left, right], [place, place], color=colour, linewidth=1.6, alpha=0.75)
-        if np.isfinite(middle):
-            axes.plot(
-                middle, place, "o", markersize=7, color=colour,
-                markerfacecolor=colour if full else "white", markeredgewidth=1.6,
-            )  # fmt: skip
-
-
-def row_labels(
-    axes: Axes, names: Sequence[str], headlines: Sequence[str], details: Sequence[str]
-) -> None:
-    """Label rows: names on the left; on the right, headlines above details in a lighter colour."""
-    places = range(len(names))
-    axes.set_yticks(list(places), labels=list(names))
-    axes.set_ylim(len(names) - 0.45, -0.55)
-    axes.grid(visible=False, axis="y")
-    for place, headline, detail in zip(places, headlines, details, strict=True):
-        for text, shift, side, size, colour in (
-            (headline, 1, "bottom", 8.5, INK),
-            (detail, -1, "top", 8.0, QUIET),
-        ):
-            axes.annotate(
-                text, (1.015, place), (0, shift), va=side, fontsize=size, color=colour,
-                xycoords=axes.get_yaxis_transform(), textcoords="offset points",
-            )  # fmt: skip
-
-
 def in_percent() -> FuncFormatter:
     """Ticks of fractions: 0.875 -> 87.5 %"""
     return FuncFormatter(lambda fraction, _: f"{round(100 * fraction, 6):g} %")
@@ -161,17 +119,11 @@ def in_points() -> FuncFormatter:
 
 
 def gain_text(gain: float, low: float, high: float) -> str:
-    """A gain with its interval: +0.31 points [+0.10, +0.52]; empty if it was not tested."""
+    """A gain with its interval: +0.31 [+0.10, +0.52]; empty if it was not tested."""
     if not np.isfinite(gain):
         return ""
-    if not np.isfinite([low, high]).all():
-        return f"{points(gain)} points"
-    return f"{points(gain)} points [{points(low)}, {points(high)}]"
-
-
-def untested_text(failed: bool) -> str:
-    """Why a technique has no gain: training fails without it, or its setting is unchanged."""
-    return "fails without it" if failed else "unchanged"
+    interval = f" [{points(low)}, {points(high)}]" if np.isfinite([low, high]).all() else ""
+    return points(gain) + interval
 
 
 def change_text(before: str, after: str) -> str:

@@ -15,7 +15,6 @@ import pandas as pd
 from ablation.base.formatting import markdown, percent, points, short
 from ablation.judge.evaluation import look_alike_errors
 from ablation.show import style
-from ablation.show.charts import drawn_rows
 from ablation.show.study import Study
 from ablation.show.style import family_title
 
@@ -28,8 +27,7 @@ def answer(study: Study) -> str:
     """The gain of each technique in the final recipe, for each family.
 
     For techniques that the chain changed, the result of leave-one-out; for the others, the best
-    alternative to the baseline's setting, as measured by its stage. Stages after those covered by
-    leave-one-out come last, with their own results.
+    alternative to the baseline's setting, as measured by its stage.
     """
     worth = {model: worth_of(study, model) for model in study.models}
     techniques = next(iter(worth.values())).index
@@ -38,18 +36,7 @@ def answer(study: Study) -> str:
         + [_worth_cell(study, model, table.loc[name]) for model, table in worth.items()]
         for name in techniques
     ]
-    concluded = {model: chain_of(study, model) for model in study.models}
-    for name in later_stages(study):
-        rows.append(
-            [f"then {name}", *(_later_cell(table.loc[name]) for table in concluded.values())]
-        )
     return markdown(["technique", *titles(study)], rows)
-
-
-def later_stages(study: Study) -> list[str]:
-    """The techniques that leave-one-out does not cover, since they are tried after it."""
-    covered = worth_of(study, study.models[0]).index
-    return [name for name in study.techniques() if name not in covered]
 
 
 def worth_of(study: Study, model: str) -> pd.DataFrame:
@@ -83,11 +70,10 @@ def chain(study: Study) -> str:
     concluded = {model: chain_of(study, model) for model in study.models}
     techniques = next(iter(concluded.values())).index
     rows = [
-        [name, *(cell for table in concluded.values() for cell in _chain_cells(table.loc[name]))]
+        [name, *(_chain_cell(table.loc[name]) for table in concluded.values())]
         for name in techniques
     ]
-    heads = [head for title in titles(study) for head in (title, f"{title}: verdict")]
-    return markdown(["stage", *heads], rows)
+    return markdown(["stage", *titles(study)], rows)
 
 
 def chain_of(study: Study, model: str) -> pd.DataFrame:
@@ -96,15 +82,17 @@ def chain_of(study: Study, model: str) -> pd.DataFrame:
     return together[together["model"] == model].set_index("stage")
 
 
-def best_of_each(study: Study, technique: str, model: str) -> str:
-    """A stage's ranking of the incumbent, the winner and the best setting of each candidate."""
-    shown = drawn_rows(_candidates(study, technique, model))
-    return _ranking(shown, _seconds(study, technique, model))
-
-
 def every_setting(study: Study, technique: str, model: str) -> str:
     """A stage's ranking of all settings, including every point of a grid."""
     return _ranking(_candidates(study, technique, model), _seconds(study, technique, model))
+
+
+def scores(study: Study) -> str:
+    """The accuracy of each released model, and the gain of its recipe over the baseline."""
+    models = study.table("plots/comparison/models.csv")
+    gains = [gain_with_interval(over_baseline(study, model)) for model in models["model"]]
+    rows = [["accuracy", *_accuracies(models)], ["points over the baseline", *gains]]
+    return markdown([f"on the test {study.things}", *titles(study)], rows)
 
 
 def test(study: Study) -> str:
@@ -114,10 +102,7 @@ def test(study: Study) -> str:
         {model: study.table(f"data/times/{model}/test.csv").iloc[0] for model in models.index}
     ).T
     lines = {
-        "accuracy of the released model (95 % interval)": [
-            f"**{percent(row.accuracy)}** ({bounds(row.low, row.high, percent)})"
-            for row in models.itertuples()
-        ],
+        "accuracy of the released model (95 % interval)": _accuracies(models),
         "final recipe over all seeds: mean, spread": _with_spread(models, "seeds"),
         "baseline recipe over all seeds: mean, spread": _with_spread(models, "baseline"),
         "final recipe over the baseline recipe": [
@@ -263,7 +248,10 @@ def times(study: Study) -> str:
         for stage, tables in made.items()
     ]
     heads = [head for title in titles(study) for head in (f"{title}: trainings", "minutes")]
-    return markdown(["stage", *heads, "computed on"], rows)
+    alike = len({row[-1] for row in rows}) == 1
+    return markdown(
+        ["stage", *heads, "computed on"][: -alike or None], [row[: -alike or None] for row in rows]
+    )
 
 
 def names_in_pictures(study: Study) -> str:
@@ -314,12 +302,6 @@ def _worth_cell(study: Study, model: str, row: pd.Series) -> str:
     return f"`{before}` → `{after}`: {found}"
 
 
-def _later_cell(row: pd.Series) -> str:
-    if pd.isna(row["gain"]):
-        return f"`{row['winner']}` kept"
-    return f"`{row['winner']}`: {gain_with_interval(row)}"
-
-
 def _best_of_the_others(study: Study, model: str, technique: str) -> str:
     """The best alternative to the setting that was kept, as measured by its last stage."""
     table = _candidates(study, study.last_stage(model, technique), model)
@@ -362,11 +344,13 @@ def failed(candidates: pd.DataFrame) -> pd.Series:
     return marks.astype(bool).any(axis=1)
 
 
-def _chain_cells(row: pd.Series) -> tuple[str, str]:
-    first = row.name == "baseline"
-    verdict = "start" if first else row["verdict"]
-    gain = "" if pd.isna(row["gain"]) else f", {gain_with_interval(row)}"
-    return f"`{row['winner']}`: {percent(row['accuracy'])}", f"{verdict}{gain}"
+def _chain_cell(row: pd.Series) -> str:
+    if row.name == "baseline":
+        return f"start: {percent(row['accuracy'])}"
+    if pd.isna(row["gain"]):
+        return f"{row['verdict']} `{row['winner']}`"
+    gain = gain_with_interval(row)
+    return f"{row['verdict']} `{row['winner']}`: {percent(row['accuracy'])}, {gain}"
 
 
 def _seconds(study: Study, technique: str, model: str) -> pd.Series:
@@ -380,18 +364,21 @@ def _ranking(candidates: pd.DataFrame, seconds: pd.Series) -> str:
     place = candidates["gain"].where(candidates.index > 0, 0.0).mask(failed(candidates))
     ranked = candidates.loc[place.sort_values(ascending=False, kind="stable").index]
     rows = [
-        [
-            f"`{row['setting']}`",
-            percent(row["accuracy"]),
-            _gain_cell(row, incumbent=place == 0),
-            str(row["repeats"]),
-            short(row["parameters"]),
-            f"{seconds[row['setting']]:.1f}",
-            row["role"] if row["role"] != "candidate" else "",
-        ]
+        {
+            "setting": f"`{row['setting']}`"
+            + ("" if row["role"] == "candidate" else f", {row['role']}"),
+            "accuracy": percent(row["accuracy"]),
+            "gain": _gain_cell(row, incumbent=place == 0),
+            "repeats": str(row["repeats"]),
+            "parameters": short(row["parameters"]),
+            "seconds": f"{seconds[row['setting']]:.1f}",
+        }
         for place, row in ranked.astype(object).fillna({"finding": ""}).iterrows()
     ]
-    return markdown(["setting", "accuracy", "gain", "repeats", "parameters", "seconds", ""], rows)
+    table = pd.DataFrame(rows)
+    if candidates["parameters"].nunique() == 1:
+        table = table.drop(columns="parameters")
+    return markdown(table.columns, table.to_numpy())
 
 
 def _gain_cell(row: pd.Series, *, incumbent: bool) -> str:
@@ -400,6 +387,13 @@ def _gain_cell(row: pd.Series, *, incumbent: bool) -> str:
         return failed_as[0] if failed_as else ""
     finding = row.get("finding", "")
     return gain_with_interval(row) + (f", {finding}" if finding else "")
+
+
+def _accuracies(models: pd.DataFrame) -> list[str]:
+    return [
+        f"**{percent(row.accuracy)}** ({bounds(row.low, row.high, percent)})"
+        for row in models.itertuples()
+    ]
 
 
 def _with_spread(models: pd.DataFrame, which: str) -> list[str]:
