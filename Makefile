@@ -38,7 +38,7 @@ bench: install ## speed, compared with a plain loop and the machine's ceiling; a
 docs: install ## update the tables in README.md and docs/ from the study's files
 	python docs/tables.py
 
-screenshots: install ## update README's screenshots; needs chromium
+screenshots: install ## update the pages' screenshots; needs chromium
 	python docs/screenshots.py
 
 install: .venv/installed ## the virtual environment, with exact versions

@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-README_LINES = 150
+README_LINES = 120
 # Of README and the pages for users, docs/*.md; generated tables and code do not count.
 WORDS = 12_000
 WORD = re.compile(r"\S*\w\S*")

@@ -1,4 +1,4 @@
-"""Make README's screenshots from the study's files: `make screenshots`."""
+"""Make the screenshots of README and docs/ from the study's files: `make screenshots`."""
 
 import subprocess
 import sys

@@ -17,7 +17,7 @@ import pandas as pd
 
 from ablation.base.formatting import markdown, percent, points
 from ablation.params import PARAMS, load_params
-from ablation.show import tables
+from ablation.show import answer, tables
 from ablation.show.study import Study
 from ablation.show.style import family_title
 from ablation.show.tables import bounds
@@ -228,6 +228,8 @@ def scenes(study: Study) -> str:
 
 
 TABLES: dict[str, Callable[[Study], str]] = {
+    "result": answer.result,
+    "budget": answer.budget,
     "answer": tables.answer,
     "shares": tables.shares,
     "chain": tables.chain,
