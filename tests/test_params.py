@@ -219,7 +219,8 @@ WIDE, DEEP = {"hidden": [64, 32, 16]}, {"hidden": [32, 24, 16, 16]}
         ({"mlp": [WIDE | {"epochs": 3}]}, "techniques.architecture.mlp[0]: 'epochs' is not one of"),
         (
             {"mlp": [{"hidden": [9, 8]}]},
-            "techniques.architecture.mlp[0].hidden: (9, 8): should have at least 3 entries",
+            "techniques.architecture.mlp[0].hidden: (9, 8): should have at least 3 entries; an MLP of "
+            "this study has three hidden layers or more",
         ),
         (
             {"mlp": [WIDE, DEEP, WIDE]},
@@ -338,8 +339,17 @@ def test_a_missing_key(place: Place, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("place", "sizes", "said"),
     [
-        (("models", "mlp", "hidden"), [512, 256], "should have at least 3 entries"),
-        (("models", "cnn", "channels"), [32], "should have at least 2 entries"),
+        (
+            ("models", "mlp", "hidden"),
+            [512, 256],
+            "should have at least 3 entries; an MLP of this study has three hidden layers or more",
+        ),
+        (
+            ("models", "cnn", "channels"),
+            [32],
+            "should have at least 2 entries; a CNN of this study has two convolutional layers or "
+            "more",
+        ),
         (("models", "cnn", "channels"), [8] * 5, "should have at most 4 entries"),
     ],
 )

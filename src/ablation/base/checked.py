@@ -170,6 +170,13 @@ def save(value: Checked, path: Path, comment: str) -> None:
     write_bytes(f"{remarks}{to_yaml(value.model_dump())}".encode(), path)
 
 
+# Why these lists may not be shorter.
+SHORTEST = {
+    "hidden": "; an MLP of this study has three hidden layers or more",
+    "channels": "; a CNN of this study has two convolutional layers or more",
+}
+
+
 def _is_long_enough(error: ErrorDetails) -> bool:
     return len(error["input"]) >= int(error["ctx"]["min_length"])
 
@@ -194,7 +201,8 @@ def _describe(error: ErrorDetails, content: Any) -> str:
         case "at":
             return f"{place}.{context['key']}: {error['msg']}"
         case "too_short":
-            return f"{said}: should have at least {context['min_length']} entries"
+            least = f"should have at least {context['min_length']} entries"
+            return f"{said}: {least}{SHORTEST.get(str(error['loc'][-1]), '')}"
         case "too_long":
             return f"{said}: should have at most {context['max_length']} entries"
         case "model_type" | "model_attributes_type" | "tuple_type":
