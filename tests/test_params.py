@@ -219,8 +219,8 @@ WIDE, DEEP = {"hidden": [64, 32, 16]}, {"hidden": [32, 24, 16, 16]}
         ({"mlp": [WIDE | {"epochs": 3}]}, "techniques.architecture.mlp[0]: 'epochs' is not one of"),
         (
             {"mlp": [{"hidden": [9, 8]}]},
-            "techniques.architecture.mlp[0].hidden: (9, 8): should have at least 3 entries; an MLP of "
-            "this study has three hidden layers or more",
+            "techniques.architecture.mlp[0].hidden: (9, 8): should have at least 3 entries; an MLP "
+            "of this study has three hidden layers or more",
         ),
         (
             {"mlp": [WIDE, DEEP, WIDE]},
