@@ -118,7 +118,7 @@ def test_the_result_names_what_helps_most(other: Study) -> None:
     for model in other.models:
         change(other, f"plots/{model}/leave_one_out/gains.csv", low="-0.01")
     set_worth(other, "activation", gain="0.03", low="0.01")
-    helps = "no technique in the CNN and the RNN; activation (+3.00) in the MLP"
+    helps = "no technique in the CNN and the RNN and activation (+3.00) in the MLP"
     assert result(other).endswith(f"what helps most is {helps}.")
 
 

@@ -42,7 +42,7 @@ def result(study: Study) -> str:
     return (
         f"On the test {study.things}, with 95 % intervals, {join(accuracies)}; over the baseline, "
         f"{'their recipes gain' if len(ranked) > 1 else 'its recipe gains'} "
-        f"{join(gains)} points, and what helps most is {_by_family(helps)}."
+        f"{join(gains)} points; what helps most is {join(_by_family(helps))}."
     )
 
 
@@ -61,7 +61,7 @@ def answer(study: Study) -> list[str]:
         if group == "helps":
             members = {model: members.get(model, "no technique") for model in groups}
         if members:
-            sentences.append(sentence.format(_by_family(members)))
+            sentences.append(sentence.format("; ".join(_by_family(members))))
     return sentences
 
 
@@ -165,12 +165,12 @@ def _lead(study: Study, ranked: Sequence[str]) -> str:
     return f"the final recipe of the {family_title(best)} gains {join(gaps)}" if gaps else ""
 
 
-def _by_family(members: Mapping[str, str]) -> str:
-    """The techniques of each family; families with the same ones are merged."""
+def _by_family(members: Mapping[str, str]) -> list[str]:
+    """The techniques of each family, `words in the MLP`; families with the same ones are merged."""
     models: dict[str, list[str]] = {}
     for model, words in members.items():
         models.setdefault(words, []).append(f"the {family_title(model)}")
-    return "; ".join(f"{words} in {join(families)}" for words, families in models.items())
+    return [f"{words} in {join(families)}" for words, families in models.items()]
 
 
 def computed_on(study: Study) -> dict[str, list[str]]:
