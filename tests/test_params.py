@@ -10,6 +10,7 @@ from ablation.base.checked import ParamsError, read_yaml
 from ablation.data.datasets import DATASETS
 from ablation.labels import label
 from ablation.params import Params, load_params
+from ablation.study.entries import list_entries
 from ablation.trial.families import FAMILIES, SIZES, MlpSpec
 from ablation.trial.recipe import Optimizer, Recipe, Regularization, Sgd, load_recipe, save_recipe
 
@@ -237,6 +238,26 @@ def test_invalid_sizes(sizes: object, said: str, tmp_path: Path) -> None:
     assert complaint(("techniques", "architecture"), sizes, tmp_path).startswith(said)
 
 
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ({"times": 2}, "techniques.epochs[1].augmentation: missing; add it"),
+        ({"augmentation": {"name": "none"}}, "techniques.epochs[1].times: missing; add it"),
+        (
+            {"times": 0, "augmentation": {"name": "none"}},
+            "techniques.epochs[1].times: 0: should be greater than or equal to 1",
+        ),
+        (
+            {"times": 2, "augmentation": {"name": "afine"}},
+            "techniques.epochs[1].augmentation.name: 'afine' is not one of none, affine, elastic",
+        ),
+        (1.5, "techniques.epochs[1]: 1.5: should be a valid integer"),
+    ],
+)
+def test_longer_trainings(entry: object, said: str, tmp_path: Path) -> None:
+    assert complaint(("techniques", "epochs"), [1, entry], tmp_path).startswith(said)
+
+
 @pytest.mark.parametrize("key", ["architecture", "epochs"])
 def test_the_baseline_gets_its_sizes_and_epochs_from_models(key: str, tmp_path: Path) -> None:
     value = {"architecture": WIDE, "epochs": 2}[key]
@@ -441,10 +462,9 @@ def every_recipe() -> list[Recipe]:
     """The baseline with each candidate setting of params.yaml."""
     params = load_params(ROOT / "params.yaml")
     return [
-        params.baseline.having(technique, setting)
+        entry.recipe
         for technique in Recipe.model_fields
-        for candidate in params.candidates(technique, "mlp")
-        for setting in candidate.settings
+        for entry in list_entries(params, "mlp", technique, params.baseline).entries
     ]
 
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ablation.base.checked import Checked, ParamsError, one_of
-from ablation.trial.recipe import BASELINE, CHAIN, Regularization
+from ablation.base.checked import Checked, Count, ParamsError, one_of
+from ablation.trial.recipe import BASELINE, CHAIN, Augmentation, Recipe, Regularization
 
 Contesting = Literal["first", "again", "backward"]
 CONTESTS: dict[str, Contesting] = {"": "first", "again": "again", "backward": "backward"}
@@ -48,6 +48,24 @@ class ChainStage:
         return cls(name, technique, CONTESTS[suffix or ""])
 
 
+class LongerTraining(Checked):
+    """A candidate of `epochs`: a longer training together with another augmentation.
+
+    Each alone may gain nothing: a short training does not overfit, and a long one overfits.
+
+    Attributes:
+        times: factor on the family's epochs.
+        augmentation: the setting of the technique `augmentation`.
+    """
+
+    times: Count
+    augmentation: Augmentation
+
+    def applied_to(self, recipe: Recipe) -> Recipe:
+        """The recipe with these epochs and this augmentation."""
+        return recipe.having("epochs", self.times).having("augmentation", self.augmentation)
+
+
 def technique_of(stage: str) -> str:
     """The technique in the name of a stage, even one that this version of the code lacks."""
     found = STAGE.fullmatch(stage)
@@ -56,7 +74,7 @@ def technique_of(stage: str) -> str:
 
 def label(setting: Any, without: Iterable[str] = ()) -> str:
     """The label of a setting: `cosine`, `sgd lr=0.1`, `l2=0.0001`, `on`, `0.2`, `2x`,
-    `512-256-128`, `16-32-64+128 x2`.
+    `512-256-128`, `16-32-64+128 x2`, `2x affine`.
 
     Fields equal to their default are omitted.
 
@@ -72,6 +90,8 @@ def label(setting: Any, without: Iterable[str] = ()) -> str:
         return " ".join(parts) or "none"
     if isinstance(setting, int):
         return f"{setting}x"
+    if isinstance(setting, LongerTraining):
+        return " ".join(label(value) for name, value in setting if name not in without)
     if isinstance(setting, Checked):
         defaults = {name: field.default for name, field in type(setting).model_fields.items()}
         values = {name: v for name, v in setting if v != defaults[name] and name not in without}

@@ -11,7 +11,9 @@ from typing import Annotated, Any, Generic, Literal, TypeVar, get_type_hints
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    Discriminator,
     Field,
+    Tag,
     create_model,
     field_validator,
     model_validator,
@@ -21,7 +23,7 @@ from pydantic_core import PydanticCustomError
 from ablation.base.checked import MOST, Checked, Count, ParamsError, load, one_of
 from ablation.base.formatting import counted
 from ablation.data.datasets import DATASETS, FOLDER, Dataset, own_pictures
-from ablation.labels import label
+from ablation.labels import LongerTraining, label
 from ablation.trial.families import FAMILIES, SIZES, Spec, sizes_of
 from ablation.trial.recipe import Recipe
 
@@ -264,6 +266,10 @@ Architectures = create_model(  # type: ignore[call-overload]
     },
 )
 
+Epochs = Annotated[
+    Annotated[Count, Tag("times")] | Annotated[LongerTraining, Tag("longer")],
+    Discriminator(lambda value: "longer" if isinstance(value, dict | LongerTraining) else "times"),
+]
 Techniques = create_model(
     "Techniques",
     __base__=Checked,
@@ -280,7 +286,11 @@ Techniques = create_model(
         "architecture": (
             Annotated[Architectures, BeforeValidator(lambda listed: listed or {})],  # [] is none
             Architectures(),
-        )
+        ),
+        "epochs": (
+            Annotated[tuple[Candidate[Epochs], ...], AfterValidator(_with_distinct_labels)],
+            Field(default=(), strict=False, max_length=MOST_SETTINGS),
+        ),
     },
 )
 
@@ -344,7 +354,8 @@ class Params(Checked):
 
     @model_validator(mode="after")
     def _has_no_excessive_epochs(self) -> "Params":
-        times = [setting for each in self.candidates("epochs", "") for setting in each.settings]
+        settings = [setting for each in self.candidates("epochs", "") for setting in each.settings]
+        times = [getattr(setting, "times", setting) for setting in settings]
         for model in self.families:
             epochs = self.spec(model).epochs
             if times and max(times) * epochs > MOST:

@@ -19,7 +19,7 @@ from ablation.study.entries import (
     reset_to_baseline,
 )
 from ablation.trial.families import SIZES
-from ablation.trial.recipe import TECHNIQUES, Adam, Constant, Cosine, Recipe, Sgd
+from ablation.trial.recipe import TECHNIQUES, Adam, Affine, Constant, Cosine, Recipe, Sgd
 
 ROOT = Path(__file__).parents[2]
 BASELINE = {
@@ -47,6 +47,24 @@ def settings(contest: Contest) -> list[str]:
 
 SCHEDULERS = [{"name": "constant"}, {"name": "cosine"}]
 AT_RATES = study({"scheduler": [0.3, 1.0, 3.0]}, scheduler=SCHEDULERS)
+
+
+# --- longer trainings ----------------------------------------------------------------------------
+
+
+def test_a_longer_training_may_come_with_an_augmentation() -> None:
+    affine = Affine(name="affine", shift=1.0)
+    together = {"times": 3, "augmentation": {"name": "affine", "shift": 1.0}}
+    params = study(epochs=[1, 3, together])
+    entries = list_entries(params, "mlp", "epochs", params.baseline).entries
+    longer = params.baseline.having("epochs", 3)
+    assert [(each.setting, each.recipe) for each in entries] == [
+        ("1x", params.baseline),
+        ("3x", longer),
+        ("3x affine shift=1", longer.having("augmentation", affine)),
+    ]
+    changed = changed_techniques(["epochs"], entries[-1].recipe, params.baseline)
+    assert changed == (["epochs", "augmentation"], ["epochs", "augmentation"])
 
 
 # --- learning rates ------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from itertools import compress
 from typing import Any
 
 from ablation.judge.selection import Contender, as_table, find_champions
-from ablation.labels import ChainStage, at_rate, label
+from ablation.labels import ChainStage, LongerTraining, at_rate, label
 from ablation.params import Candidate, Params
 from ablation.trial.recipe import BASELINE, TECHNIQUES, Recipe
 
@@ -79,8 +79,13 @@ def list_entries(params: Params, model: str, name: str, incumbent: Recipe) -> Co
     listed: dict[str, Entry] = {}
     for candidate in _candidates(params, model, stage, incumbent):
         for setting in candidate.settings:
-            for recipe in _at_rates(incumbent.having(technique, setting), multiples):
-                own, rate = label(recipe.setting(technique)), recipe.optimizer.lr
+            changed = (
+                setting.applied_to(incumbent)
+                if isinstance(setting, LongerTraining)
+                else incumbent.having(technique, setting)
+            )
+            for recipe in _at_rates(changed, multiples):
+                own, rate = label(setting), recipe.optimizer.lr
                 if own_rates:
                     own = at_rate(own, rate)
                 in_grid = own_rates or "lr" in candidate.grid
