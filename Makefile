@@ -57,5 +57,5 @@ lock: ## update the hashes in requirements.lock; needs uv
 	uv pip compile requirements.lock --quiet --output-file requirements.lock --generate-hashes \
 		--no-deps --universal --python-version 3.11 --no-header --no-annotate
 
-clean: ## delete the environment and all remembered trials
+clean: ## delete the environment and all cached trials
 	rm -rf .venv .cache

@@ -102,14 +102,14 @@ class Clone:
     """A clone of the project, and its cache folder."""
 
     path: Path
-    memory: Path
+    cache: Path
 
     @property
     def environment(self) -> dict[str, str]:
         inherited = {name: v for name, v in os.environ.items() if name != "PYTHONPATH"}
         return inherited | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "ABLATION_CACHE": str(self.memory),
+            "ABLATION_CACHE": str(self.cache),
             "PYTHONDONTWRITEBYTECODE": "",  # Python leaves __pycache__ behind, as it usually does
             "GIT_CONFIG_GLOBAL": os.devnull,
             **{f"GIT_{who}_NAME": "Test" for who in ("AUTHOR", "COMMITTER")},
@@ -170,8 +170,8 @@ class Clone:
     def duplicate(self, folder: Path) -> "Clone":
         """A copy of the folder, with its data and cached trials."""
         shutil.copytree(self.path, folder)
-        if self.memory.exists():
-            shutil.copytree(self.memory, folder / ".cache/trials", dirs_exist_ok=True)
+        if self.cache.exists():
+            shutil.copytree(self.cache, folder / ".cache/trials", dirs_exist_ok=True)
         return Clone(folder, folder / ".cache/trials")
 
     def results(self) -> dict[str, bytes]:
@@ -188,7 +188,7 @@ class Clone:
 
     def trained(self) -> dict[str, int]:
         """The cached trials and their modification times."""
-        paths = [path for path in self.memory.glob("*") if len(path.name) == 64]
+        paths = [path for path in self.cache.glob("*") if len(path.name) == 64]
         return {path.name: path.stat().st_mtime_ns for path in paths}
 
 
@@ -197,7 +197,7 @@ def copy_project(folder: Path) -> Clone:
 
     It is committed on the branch `main`, without the outputs of stages.
     """
-    project = Clone(folder, folder.with_name(f"{folder.name}-memory"))
+    project = Clone(folder, folder.with_name(f"{folder.name}-cache"))
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.check_output(listed, cwd=ROOT, text=True).split("\0")
     for name in filter(None, names):

@@ -97,7 +97,7 @@ def prepared(make_once: MakeOnce) -> Clone:
         (folder / "prepare.log").write_text(study.run("dvc", "repro", "prepare"))
 
     folder = make_once("prepared", make)
-    return Clone(folder / "study", folder / "study-memory")
+    return Clone(folder / "study", folder / "study-cache")
 
 
 @pytest.fixture(scope="session")
@@ -108,12 +108,12 @@ def study(prepared: Clone, make_once: MakeOnce) -> Clone:
     """
 
     def make(folder: Path) -> None:
-        study = Clone(prepared.duplicate(folder / "study").path, folder / "memory")
+        study = Clone(prepared.duplicate(folder / "study").path, folder / "cache")
         study.repro()
         study.commit("Its results")
 
     folder = make_once("study", make)
-    return Clone(folder / "study", folder / "memory")
+    return Clone(folder / "study", folder / "cache")
 
 
 @pytest.fixture(scope="session")
@@ -133,7 +133,7 @@ def toy_study(toy: Characters, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """A working folder with the toy as prepared characters, and a cache of its own."""
     toy.save(tmp_path / "data/prepared/train.npz")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("ABLATION_CACHE", str(tmp_path / "memory"))
+    monkeypatch.setenv("ABLATION_CACHE", str(tmp_path / "cache"))
     return tmp_path
 
 

@@ -433,7 +433,7 @@ def folder(sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     """A copy to be damaged, as working folder."""
     shutil.copytree(sound, tmp_path / "study")
     monkeypatch.chdir(tmp_path / "study")
-    monkeypatch.setenv("ABLATION_CACHE", str(tmp_path / "memory"))
+    monkeypatch.setenv("ABLATION_CACHE", str(tmp_path / "cache"))
     return tmp_path / "study"
 
 

@@ -83,7 +83,7 @@ def test_every_metric_fits_a_terminal() -> None:
 
 def test_every_result_was_made_by_the_committed_code_and_parameters(tmp_path: Path) -> None:
     """Fails after a commit that changes these without running the study again."""
-    clone = Clone(tmp_path / "clone", tmp_path / "memory")
+    clone = Clone(tmp_path / "clone", tmp_path / "cache")
     subprocess.run(["git", "clone", "--quiet", ROOT, clone.path], check=True)
     said = json.loads(clone.run("dvc", "status", "--json", *HAVE_RUN))
     changes = [(stage, change) for stage, each in said.items() for change in each]
@@ -102,7 +102,7 @@ def test_every_result_was_made_by_the_committed_code_and_parameters(tmp_path: Pa
 @pytest.mark.skipif(not RAW.is_dir(), reason=f"the real characters are not in {RAW}")
 def test_a_fresh_clone_with_raw_files_trains_nothing_and_stays_clean(tmp_path: Path) -> None:
     """Fails after a commit that changes code without running the study again."""
-    clone = Clone(tmp_path / "clone", tmp_path / "memory")
+    clone = Clone(tmp_path / "clone", tmp_path / "cache")
     subprocess.run(["git", "clone", "--quiet", ROOT, clone.path], check=True)
     for path in RAW.glob("*.gz"):
         shutil.copy(path, clone.path / "data/raw")

@@ -398,7 +398,7 @@ def test_the_glossary_has_the_terms_used_on_the_pages() -> None:
     words = {
         *("technique", "candidate", "recipe", "incumbent", "repeat", "trial", "score", "verdict"),
         *("stage", "champion", "racing", "leave-one-out", "paired", "interval", "setting"),
-        *("baseline", "chain", "collapsed", "diverged", "family", "data set", "memory"),
+        *("baseline", "chain", "collapsed", "diverged", "family", "data set", "cache"),
     }
     rows = (ROOT / "docs/glossary.md").read_text().splitlines()
     assert words <= {row.split(" | ")[0].removeprefix("| ") for row in rows}

@@ -118,7 +118,7 @@ def extended(make_once: MakeOnce) -> Clone:
         project.run("ruff", "format", "--quiet", ".")
 
     folder = make_once("extended", make)
-    return Clone(folder / "project", folder / "project-memory")
+    return Clone(folder / "project", folder / "project-cache")
 
 
 @pytest.fixture(scope="session")

@@ -81,7 +81,7 @@ def ran(make_once: MakeOnce) -> tuple[Clone, str]:
         (folder / "printed.txt").write_text(project.run("dvc", "repro"))
 
     folder = make_once("own-pictures", make)
-    return Clone(folder / "study", folder / "study-memory"), (folder / "printed.txt").read_text()
+    return Clone(folder / "study", folder / "study-cache"), (folder / "printed.txt").read_text()
 
 
 @pytest.fixture

@@ -68,7 +68,7 @@ def test_nothing_to_do_is_reported(study: Clone, tmp_path: Path) -> None:
 def test_results_are_reproducible_for_any_number_of_workers(study: Clone, tmp_path: Path) -> None:
     """Trained again by one worker: a stage with racing, one of whole recipes, one of fits."""
     alone = study.duplicate(tmp_path / "alone")
-    shutil.rmtree(alone.memory)
+    shutil.rmtree(alone.cache)
     alone.edit("training", "workers", value=1)
     stages = ("optimizer@mlp", "leave_one_out@mlp", "fit@cnn")
     assert stages_run(alone.run("dvc", "repro", "--force", "--single-item", *stages)) == {*stages}
@@ -211,9 +211,9 @@ def test_losing_the_cache_does_not_change_results(
 ) -> None:
     victim = study.duplicate(tmp_path / "victim")
     if damage == "all forgotten":
-        shutil.rmtree(victim.memory)
+        shutil.rmtree(victim.cache)
     else:
-        for path in victim.memory.iterdir():
+        for path in victim.cache.iterdir():
             path.write_bytes(path.read_bytes()[:-1])
     output = victim.run("dvc", "repro", "--force", "--single-item", "optimizer@mlp")
     assert stages_run(output) == {"optimizer@mlp"}
@@ -224,7 +224,7 @@ def test_losing_the_cache_does_not_change_results(
 @pytest.mark.deep
 def test_a_killed_study_resumes(study: Clone, tmp_path: Path) -> None:
     victim = study.duplicate(tmp_path / "victim")
-    shutil.rmtree(victim.memory)
+    shutil.rmtree(victim.cache)
     victim.edit("models", "mlp", "epochs", value=4)
     victim.edit("validation", "repeats", value=6)
     command = ("dvc", "repro", "--single-item", "baseline@mlp")

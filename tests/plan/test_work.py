@@ -128,7 +128,7 @@ def test_nothing_is_trained_if_everything_is_cached(runner: TrialRunner) -> None
         assert works[name].state == "runs"
         assert sizes(works[name].trainings) == (0, 0)
         assert not works[name].sized
-    assert works["smoothing"].remembered == 2 * REPEATS
+    assert works["smoothing"].cached == 2 * REPEATS
 
 
 def test_the_next_stage_starts_from_the_winner_of_cached_trials(
@@ -140,7 +140,7 @@ def test_the_next_stage_starts_from_the_winner_of_cached_trials(
     train(params, runner, ["dropout"])
     works = by_name(list_work(ALL_NEW, params, runner, False))
     assert {t.recipe.dropout for t in works["smoothing"].trainings.most} == {0.0}
-    assert sizes(works["smoothing"].trainings) == (2, 4)  # the winner's own are remembered
+    assert sizes(works["smoothing"].trainings) == (2, 4)  # the winner's own are cached
     assert not works["smoothing"].sized
 
 
@@ -171,7 +171,7 @@ def test_entries_stopped_by_racing_are_not_trained_again(runner: TrialRunner) ->
     ]
     (*_, work) = list_work(stages, params, runner, False)
     assert sizes(work.trainings) == (0, 0)
-    assert work.remembered == REPEATS + stopped
+    assert work.cached == REPEATS + stopped
 
 
 def test_missing_outputs_do_not_affect_later_stages(runner: TrialRunner) -> None:
@@ -196,7 +196,7 @@ def test_nothing_is_cached_for_other_characters(runner: TrialRunner) -> None:
     train(params, runner)
     works = by_name(list_work(pipeline(prepare=("parameters",)), params, runner, True))
     assert works["baseline"].stage.reasons == ("inputs",)
-    assert works["baseline"].remembered == 0
+    assert works["baseline"].cached == 0
     assert sizes(works["dropout"].trainings) == (4, 8)
     assert works["smoothing"].sized
 

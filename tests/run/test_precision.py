@@ -11,7 +11,7 @@ from ablation.run.precision import RECORD, hardware_for, settle
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("ABLATION_CACHE", str(tmp_path / "memory"))
+    monkeypatch.setenv("ABLATION_CACHE", str(tmp_path / "cache"))
     return tmp_path
 
 

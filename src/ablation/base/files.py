@@ -22,7 +22,7 @@ def repository() -> Path:
     """The repository: the working folder, or the repository that the working folder is a copy of.
 
     `dvc exp run --temp` and `--queue` work in a copy inside `.dvc`. Files outside git, such as raw
-    files and remembered trials, are in the repository itself.
+    files and cached trials, are in the repository itself.
     """
     copies = [place for place in Path.cwd().parents if place.name == ".dvc"]
     return copies[-1].parent if copies else Path()

@@ -82,9 +82,9 @@ class Plan:
         )
 
     @property
-    def remembered(self) -> int:
-        """Number of remembered trainings of the stages that run or may run."""
-        return sum(each.work.remembered or 0 for each in self.stages)
+    def cached(self) -> int:
+        """Number of cached trainings of the stages that run or may run."""
+        return sum(each.work.cached or 0 for each in self.stages)
 
     @property
     def seconds(self) -> float | None:
@@ -105,7 +105,7 @@ class Plan:
                     "stage": each.work.stage.name,
                     "state": each.work.state,
                     "reasons": each.work.stage.reasons,
-                    "remembered": each.work.remembered,
+                    "cached": each.work.cached,
                     "train": _amount(each.work.trainings),
                     "train_if_results_change": _amount(each.work.otherwise or each.work.trainings),
                     "winner_unknown": each.work.sized,
@@ -118,7 +118,7 @@ class Plan:
                 "stages": len(self.stages),
                 "run": self.count("runs"),
                 "may_run": self.count("may run"),
-                "remembered": self.remembered,
+                "cached": self.cached,
                 "train": _amount(self.trainings),
                 "seconds": self.seconds,
                 "seconds_if_results_change": self.seconds_otherwise,
@@ -136,7 +136,7 @@ class Plan:
             work += f", {may_run} may run"
         trainings = self.trainings
         if trainings.most:
-            work += f": {_range(trainings)}, {self.remembered} remembered"
+            work += f": {_range(trainings)}, {self.cached} cached"
         else:
             work += ": nothing is trained"
             if self.prepare_runs:
@@ -234,16 +234,16 @@ def _total(seconds: Iterable[float | None], trains: bool) -> float | None:
 def show(plan: Plan) -> None:
     """Print the plan as a table, 80 columns wide."""
     table = Table("stage", "state", box=None, header_style="bold", padding=(0, 2, 0, 0))
-    for head in ("remembered", "to train", "or at most", "about"):
+    for head in ("cached", "to train", "or at most", "about"):
         table.add_column(head, justify="right")
     for each in plan.stages:
         work = each.work
         state = f"{work.state}: {work.stage.reasons[0]}" if work.state == "runs" else work.state
-        trains = work.remembered is not None
+        trains = work.cached is not None
         table.add_row(
             work.stage.name,
             state,
-            str(work.remembered) if trains else "",
+            str(work.cached) if trains else "",
             f"{_range(work.trainings)}{'*' if work.sized else ''}" if trains else "",
             str(len(work.otherwise.most)) if work.otherwise else "",
             duration(each.seconds) if each.seconds else "",

@@ -22,7 +22,7 @@ from uuid import uuid4
 from ablation.base.console import console
 from ablation.base.errors import AGAIN, UserError, one_line
 from ablation.data.characters import Characters
-from ablation.run import memory
+from ablation.run import result_cache
 from ablation.run.cluster_worker import Environment, Refusal, introduce, serve
 from ablation.run.hardware import Computer, Hardware
 from ablation.run.job import TrainingJob
@@ -279,7 +279,7 @@ class ClusterExecutor:
             self._give_up_on_lost_workers()
             if finished := self._wait():
                 job, payload = finished
-                memory.remember(job.key, payload)
+                result_cache.put(job.key, payload)
                 return job, payload
 
     def _idle(self) -> set[str]:

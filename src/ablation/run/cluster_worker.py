@@ -12,7 +12,7 @@ from typing import Any
 from ablation.base.files import collect_unfinished
 from ablation.data.characters import Characters
 from ablation.processes.pool import Outcome, outcome_of
-from ablation.run import memory
+from ablation.run import result_cache
 from ablation.run.hardware import Computer, Hardware, libraries
 from ablation.run.job import TrainingJob
 
@@ -34,7 +34,7 @@ class Refusal(Enum):
 class Environment:
     """Everything besides the job that a worker's results depend on.
 
-    code: `memory.code_digest`; threads: number of concurrent jobs.
+    code: `result_cache.code_digest`; threads: number of concurrent jobs.
     """
 
     code: str
@@ -45,7 +45,7 @@ class Environment:
     @classmethod
     def wanted(cls, hardware: Hardware) -> "Environment":
         """The environment required for a study on this hardware."""
-        return cls(memory.code_digest(), libraries(), hardware.computer)
+        return cls(result_cache.code_digest(), libraries(), hardware.computer)
 
     def mismatches(self, wanted: "Environment") -> list[str]:
         """Short descriptions of all differences that no parameter permits."""
@@ -110,10 +110,10 @@ def _unless_lacking(characters: Characters | None) -> Characters:
 @cache
 def _cache_folder() -> Path | None:
     """The cache folder, possibly shared by several machines; None if it is not configured."""
-    if not os.environ.get(memory.FOLDER_VARIABLE):
+    if not os.environ.get(result_cache.FOLDER_VARIABLE):
         return None
-    collect_unfinished(memory.folder())
-    return memory.folder()
+    collect_unfinished(result_cache.folder())
+    return result_cache.folder()
 
 
 @cache
@@ -124,4 +124,4 @@ def _environment(device: str, threads: int) -> Environment:
         computer = Computer.here(device)
     except (AssertionError, RuntimeError):  # raised by torch without a GPU
         computer = NO_GPU
-    return Environment(memory.code_digest(), libraries(), computer, threads)
+    return Environment(result_cache.code_digest(), libraries(), computer, threads)

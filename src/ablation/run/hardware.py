@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from ablation.base.errors import UserError
 from ablation.processes.cores import cores
-from ablation.run import memory
+from ablation.run import result_cache
 
 # Libraries whose versions affect a trial's result: those used for training and splitting.
 LIBRARIES = ("torch", "numpy", "scikit-learn")
@@ -169,11 +169,11 @@ def bf16_speedup() -> float:
     Below 1 on processors that have to emulate bf16.
     """
     machine = {"node": platform.node(), "torch": metadata.version("torch")}
-    name = f"bf16-{memory.key(**machine, processor=processor_arithmetic())}"
-    known = memory.recall(name)
+    name = f"bf16-{result_cache.key(**machine, processor=processor_arithmetic())}"
+    known = result_cache.get(name)
     if known is None:
         from ablation.run import bf16_speed  # imports torch
 
         known = f"{bf16_speed.bf16_speedup():.3f}".encode()
-        memory.remember(name, known)
+        result_cache.put(name, known)
     return float(known)

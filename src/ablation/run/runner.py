@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ablation.base.files import collect_unfinished
 from ablation.data.characters import Characters
-from ablation.run import cluster, memory
+from ablation.run import cluster, result_cache
 from ablation.run.executor import Executor, LocalExecutor
 from ablation.run.hardware import Hardware
 from ablation.run.job import TrainingJob, Work
@@ -25,7 +25,7 @@ class Finished(NamedTuple):
 
     trial: Trial
     result: Result
-    remembered: bool
+    cached: bool
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class TrialRunner:
             SplitError: a trial's split cannot be made from the characters.
             UserError: a worker was killed or ran out of memory or disk space.
         """
-        for trial, payload, remembered in self._each(trials, "validate"):
-            yield Finished(trial, Result.from_bytes(payload), remembered)
+        for trial, payload, cached in self._each(trials, "validate"):
+            yield Finished(trial, Result.from_bytes(payload), cached)
 
     def fit(self, trials: Iterable[Trial]) -> Iterator[tuple[Trial, Result, Learnt]]:
         """Train on *all* characters; of a repeat only the seeds are used, not the split.
@@ -63,14 +63,14 @@ class TrialRunner:
             result, _, learnt = payload.partition(b"\n")
             yield trial, Result.from_bytes(result), Learnt.from_bytes(learnt)
 
-    def recall(self, trial: Trial) -> Result | None:
+    def cached_result(self, trial: Trial) -> Result | None:
         """The cached result of a trial; None if it has to be trained."""
-        payload = memory.recall(self._key("validate", trial))
+        payload = result_cache.get(self._key("validate", trial))
         return None if payload is None else Result.from_bytes(payload)
 
-    def remembers(self, trial: Trial, work: Work = "validate") -> bool:
+    def is_cached(self, trial: Trial, work: Work = "validate") -> bool:
         """Whether a trial's result is cached, for equivalent hardware."""
-        return memory.remembers(self._key(work, trial))
+        return result_cache.contains(self._key(work, trial))
 
     @property
     def digest(self) -> str:
@@ -117,7 +117,7 @@ class TrialRunner:
                     if (trial := next(ahead, None)) is None:
                         break
                     key = self._key(work, trial)
-                    if (payload := memory.recall(key)) is not None:
+                    if (payload := result_cache.get(key)) is not None:
                         yield trial, payload, True
                         continue
                     if executor is None:
@@ -130,14 +130,14 @@ class TrialRunner:
                 yield job.trial, payload, False
 
     def _executor(self) -> Executor:
-        collect_unfinished(memory.folder())
+        collect_unfinished(result_cache.folder())
         if self.cluster:
             load = partial(Characters.load, self.characters)
             return cluster.ClusterExecutor(self.cluster, self.hardware, load)
         return LocalExecutor(self.hardware.workers, self.characters)
 
     def _key(self, work: Work, trial: Trial) -> str:
-        return memory.key(
+        return result_cache.key(
             work=work,
             model=trial.model,
             spec=trial.spec.model_dump(mode="json", exclude_defaults=True),
