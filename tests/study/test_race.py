@@ -17,6 +17,7 @@ from ablation.base.errors import UserError
 from ablation.base.files import write_csv
 from ablation.base.formatting import short
 from ablation.data.splits import Repeat, make_repeats
+from ablation.judge.selection import judge_stage
 from ablation.params import Params, load_params
 from ablation.study.entries import Contest, Entry, list_entries
 from ablation.study.inputs import CHAIN_COLUMNS, fit_repeats, make_runner, make_trial, repeats_for
