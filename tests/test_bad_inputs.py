@@ -674,7 +674,8 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
         lambda: own_pictures(
             {f"{part}/{name}/0.png": None for part in ("train", "test") for name in "ab"}
         ),
-        "pictures/train/a/0.png and all others are the same uniform grey; nothing to learn",
+        "pictures/train/a/0.png and all other pictures are the same uniform grey, so there is "
+        "nothing to learn",
     ),
     "fewer pictures than a batch has": (
         "prepare",

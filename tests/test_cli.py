@@ -107,12 +107,12 @@ def test_the_models_are_those_of_the_current_study(
 
 @pytest.mark.parametrize("model", ["mlp", "cnn", str(REPOSITORY / "data/models/cnn.safetensors")])
 def test_one_model_can_be_selected(model: str, drawn: Path, ablation: Ablation) -> None:
-    (answer,) = json.loads(ablation("predict", drawn, "--model", model, "--json").out)
+    (prediction,) = json.loads(ablation("predict", drawn, "--model", model, "--json").out)
     name = "mlp" if model == "mlp" else "cnn"
-    assert list(answer) == ["image", "warning", name]
-    assert answer["image"] == str(drawn)
-    assert answer[name][0]["character"] == "7"
-    assert 0 < answer[name][0]["probability"] <= 1
+    assert list(prediction) == ["image", "warning", name]
+    assert prediction["image"] == str(drawn)
+    assert prediction[name][0]["character"] == "7"
+    assert 0 < prediction[name][0]["probability"] <= 1
 
 
 def test_an_unreadable_image_is_one_line_and_exit_status_1(drawn: Path, ablation: Ablation) -> None:
@@ -201,9 +201,9 @@ def test_a_picture_can_be_read_from_a_pipe(source: str, drawn: Path) -> None:
     """Both models predict it, although a pipe can be read only once."""
     done = in_a_shell(f"ablation predict --json {source}", drawn.parent)
     assert done.returncode == 0, done.stderr
-    (answer,) = json.loads(done.stdout)
-    assert answer["image"] == source[0] or answer["image"].startswith("/dev/fd/")
-    assert [answer[name][0]["character"] for name in ("mlp", "cnn")] == ["7", "7"]
+    (prediction,) = json.loads(done.stdout)
+    assert prediction["image"] == source[0] or prediction["image"].startswith("/dev/fd/")
+    assert [prediction[name][0]["character"] for name in ("mlp", "cnn")] == ["7", "7"]
 
 
 @pytest.mark.parametrize(

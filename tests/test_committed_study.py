@@ -51,8 +51,8 @@ def test_no_grid_was_too_narrow(model: str) -> None:
 def test_released_model_is_the_final_recipe(model: str) -> None:
     fitted = Fitted.load(ROOT / f"data/models/{model}.safetensors")
     recipe = load_recipe(ROOT / f"data/recipes/{model}/averaging_again.yaml")
-    assert fitted.about.recipe == plain(recipe)
-    assert fitted.about.spec == PARAMS.spec(model, recipe)
+    assert fitted.metadata.recipe == plain(recipe)
+    assert fitted.metadata.spec == PARAMS.spec(model, recipe)
 
 
 @when_run("fit")

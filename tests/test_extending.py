@@ -74,7 +74,7 @@ from ablation.trial.weights import MasterWeights
 
 print(step(recipe.having("clipping", 0.001)))
 print(step(recipe.having("optimizer", NAdam(name="nadam", lr=0.1))))
-print([Fitted.load(root / "data/models/mlp.safetensors").about.recipe.clipping])
+print([Fitted.load(root / "data/models/mlp.safetensors").metadata.recipe.clipping])
 network = nn.Sequential(nn.Flatten(), nn.Linear(784, 8), LayerNorm(8), nn.Linear(8, 4))
 _reject_unsupported_layers(network)
 MasterWeights(network, torch.bfloat16)

@@ -14,7 +14,7 @@ from tests.clones import Clone, in_a_namespace, processes_of, shared_memory_of, 
 BASELINE = ("--model", "mlp", "--stage", "baseline")
 STAGE = ("env", "PYTHONPATH=src", "python", "stages/technique.py", *BASELINE)
 REPRO = ("dvc", "repro", "--single-item", "baseline@mlp")
-KEPT = "run `dvc repro` again, finished trials are kept"
+KEPT = "run `dvc repro` again; finished trials are kept"
 WORKER = "pool"
 IN_TEN_YEARS = 315_360_000 * 10**9
 
@@ -83,7 +83,7 @@ def test_ctrl_c_prints_one_line(long_study: Clone) -> None:
     dvc = start_training(long_study, *REPRO)
     os.killpg(dvc.pid, signal.SIGINT)  # as a terminal does
     said = end_of(dvc)
-    assert errors_in(said) == ["interrupted; finished trials are kept, `dvc repro` resumes"]
+    assert errors_in(said) == ["interrupted; finished trials are kept, and `dvc repro` resumes"]
     assert "failed to reproduce 'baseline@mlp'" in said
 
 

@@ -151,7 +151,7 @@ def test_predict_converts_pictures_as_in_training(study: Clone, pictures: Path) 
     said = study.run(*source, "predict", "--model", str(path), *map(str, asked))
     for row in probabilities:
         best = int(row.argmax())
-        assert f"{fitted.about.classes[best]}  {100 * row[best]:.2f} %" in said
+        assert f"{fitted.metadata.classes[best]}  {100 * row[best]:.2f} %" in said
 
 
 def test_predict_uses_only_the_models_of_the_study(

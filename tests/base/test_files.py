@@ -79,7 +79,7 @@ def test_a_full_disk_is_a_one_line_error_and_keeps_the_old_file(tmp_path: Path) 
     with no_file_larger_than(1000), pytest.raises(UserError) as caught:
         write_bytes(bytes(1001), tmp_path / "file")
     assert str(caught.value) == (
-        f"no space in {tmp_path} for file (File too large); free some and run `dvc repro` again, "
+        f"no space in {tmp_path} for file (File too large); free some and run `dvc repro` again; "
         "finished trials are kept"
     )
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
@@ -92,7 +92,7 @@ def test_a_full_disk_is_a_one_line_error(tmp_path: Path) -> None:
     ).communicate()
     assert output == (
         f"error: no space in {tmp_path} for f (No space left on device); free some and run "
-        "`dvc repro` again, finished trials are kept\n"
+        "`dvc repro` again; finished trials are kept\n"
     )
 
 

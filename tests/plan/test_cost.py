@@ -6,7 +6,7 @@ import pytest
 from ablation.base.checked import read_yaml
 from ablation.base.errors import UserError
 from ablation.params import Params
-from ablation.plan.cost import TrainingCost, refuse_networks_without_memory
+from ablation.plan.cost import TrainingCost, check_memory
 from ablation.plan.plan import duration
 from ablation.run.hardware import Hardware
 from ablation.study.inputs import make_trial, repeats_for
@@ -45,7 +45,7 @@ def test_networks_too_large_for_any_machine_are_refused(params: Params) -> None:
     with pytest.raises(
         UserError, match=r"^params\.yaml: mlp of 10000-.*: 9\.9 billion weights need"
     ):
-        refuse_networks_without_memory(params, "mlp", classes=47)
+        check_memory(params, "mlp", classes=47)
 
 
 @pytest.mark.parametrize(

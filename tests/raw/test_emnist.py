@@ -367,7 +367,7 @@ def test_balanced_without_a_checksum_is_verified_by_class_means(
         "other images, or labels in another order": (np.zeros_like(images), labels),
         r"other images, or labels .* order\)": (images, (labels + 1) % 47),
         "in class 7": (np.where((labels == 7)[:, None, None], 0, images), labels),
-        r"44 gray levels, .* order\)": (images // 255, labels),  # scaled to 0..1
+        r"44 grey levels, .* order\)": (images // 255, labels),  # scaled to 0..1
     }
     for number, (error, changed) in enumerate(changes.items()):
         raw = tmp_path / str(number)

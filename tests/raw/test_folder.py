@@ -308,7 +308,9 @@ def test_empty_pictures_are_refused(tmp_path: Path) -> None:
         for number in range(2):
             Image.new("L", (9, 9), 200).save(tmp_path / name / f"{number}.png")
     said = complaint(tmp_path, 0.5)
-    assert said == ["a/0.png and all others are the same uniform grey; nothing to learn"]
+    assert said == [
+        "a/0.png and all other pictures are the same uniform grey, so there is nothing to learn"
+    ]
 
 
 def test_pictures_converted_in_parallel_keep_their_order(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from ablation.base.errors import UserError
 from ablation.data.characters import Characters
 from ablation.data.splits import Repeat, make_repeats
 from ablation.run import result_cache
-from ablation.run.cluster import SCHEDULER_VARIABLE, one_kind
+from ablation.run.cluster import SCHEDULER_VARIABLE, most_common_hardware
 from ablation.run.hardware import Computer, Hardware, has_gpu
 from ablation.run.runner import TrialRunner
 from ablation.trial.families import CnnSpec, MlpSpec
@@ -55,11 +55,11 @@ hardware.processor_arithmetic = lambda: f"{processor} avx1024"
 DIES = """
 import os, signal
 from ablation.run import cluster_worker
-cluster_worker._serve = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+cluster_worker._run_job = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 """
 WANTS_TOO_MUCH = """
 from ablation.run import cluster_worker
-cluster_worker._serve = lambda *_: bytearray(2**62)
+cluster_worker._run_job = lambda *_: bytearray(2**62)
 """
 Outcome = tuple[float, bool, str]
 
@@ -232,7 +232,7 @@ def test_workers_with_different_arithmetic_are_refused_by_name(
         f"scikit-learn is 0.1, here {metadata.version('scikit-learn')}",
         f"here {result_cache.code_digest()[:8]}",
         "it has 2 threads; start it with --nthreads 1",
-        "has other instructions (avx1024); `training.machines: mixed`",
+        "has different instructions (avx1024); `training.machines: mixed`",
     ):
         assert fault in changed
     assert "numpy" not in changed
@@ -243,7 +243,7 @@ def test_workers_with_different_arithmetic_are_refused_by_name(
 def test_a_worker_without_the_device_is_refused(
     two_workers: Cluster, toy_study: Path, trials: list[Trial]
 ) -> None:
-    on_gpu = Hardware("cuda", bf16=False, workers=1, elsewhere=Computer("a GPU", "a GPU"))
+    on_gpu = Hardware("cuda", bf16=False, workers=1, remote=Computer("a GPU", "a GPU"))
     runner = dataclasses.replace(make_runner(toy_study, two_workers.address), hardware=on_gpu)
     two_workers.has(2)
     with pytest.raises(UserError, match="it has no GPU that torch finds") as caught:
@@ -403,7 +403,7 @@ def test_a_waiting_study_gives_the_reason_and_ends_with_its_scheduler(
             cluster.scheduler.kill()
 
     monkeypatch.setattr("ablation.run.cluster.console.print", heard)
-    mine = dataclasses.replace(HERE, elsewhere=Computer.here("cpu"))
+    mine = dataclasses.replace(HERE, remote=Computer.here("cpu"))
     runner = make_runner(toy_study, cluster.address)
     with pytest.raises(UserError, match=GONE):
         outcomes(dataclasses.replace(runner, hardware=mine), trials)
@@ -473,7 +473,7 @@ def test_a_stage_uses_the_most_common_kind_of_machine(
     cluster.has(3)
     with pytest.raises(UserError, match=r"computes on Abacus, here .*`training.machines: mixed`"):
         outcomes(make_runner(toy_study, cluster.address), trials)
-    chosen = one_kind(cluster.address, HERE)
+    chosen = most_common_hardware(cluster.address, HERE)
     assert chosen.computer.name == "Abacus"
     runner = dataclasses.replace(make_runner(toy_study, cluster.address), hardware=chosen)
     assert len(outcomes(runner, trials)) == len(trials)

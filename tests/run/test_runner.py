@@ -270,7 +270,7 @@ def test_a_thousand_classes_are_learned(
     path = toy_study / "many.safetensors"
     path.write_bytes(pack(trial, learnt, many.classes, "as-is"))
     fitted = Fitted.load(path)
-    assert (fitted.about.classes, fitted.about.conversion) == (names, "as-is")
+    assert (fitted.metadata.classes, fitted.metadata.conversion) == (names, "as-is")
     answers = fitted.probabilities(images).argmax(axis=1)
     assert (answers == labels).mean() > 0.5
     assert answers.max() > 255
@@ -282,9 +282,9 @@ def test_a_fit_is_a_model_file_that_predicts(
     ((trial, result, learnt),) = runner.fit(trials[-1:])
     (tmp_path / "cnn.safetensors").write_bytes(pack(trial, learnt, toy.classes, "emnist"))
     fitted = Fitted.load(tmp_path / "cnn.safetensors")
-    about = fitted.about
-    assert (about.model, about.spec, about.recipe) == ("cnn", trial.spec, trial.recipe)
-    assert about.classes == toy.classes
+    metadata = fitted.metadata
+    assert (metadata.model, metadata.spec, metadata.recipe) == ("cnn", trial.spec, trial.recipe)
+    assert metadata.classes == toy.classes
     assert (fitted.probabilities(toy.images).argmax(axis=1) == toy.labels).mean() > 0.95
     assert len(result.curves.train_accuracy) == trial.spec.epochs
 

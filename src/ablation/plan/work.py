@@ -74,17 +74,18 @@ class Work:
         state: `may run`: it runs only if the results of a stage before it change.
         cached: number of its trainings in the cache; None if it trains nothing or is up to date.
         trainings: what is left to train if no result changes.
-        otherwise: what is left to train if results change (another winner before it, or racing that
-            stops fewer entries); None if that adds nothing.
-        sized: whether the recipe that it starts from is unknown; the baseline recipe is then used.
+        if_changed: what is left to train if results change (another winner before it, or racing
+            that stops fewer entries); None if that adds nothing.
+        start_unknown: whether the recipe that it starts from is unknown, so that the baseline
+            recipe is used.
     """
 
     stage: Stage
     state: State
     cached: int | None = None
     trainings: Trainings = field(default_factory=Trainings)
-    otherwise: Trainings | None = None
-    sized: bool = False
+    if_changed: Trainings | None = None
+    start_unknown: bool = False
 
 
 @dataclass(frozen=True)
@@ -376,5 +377,5 @@ class _Planner:
         needed, changed = needed.without(self._planned), changed.without(self._planned)
         if state == "may run":
             needed = Trainings()
-        otherwise = changed if len(changed.most) > len(needed.most) else None
-        return Work(stage, state, cached, needed, otherwise, start.standing == "unknown")
+        if_changed = changed if len(changed.most) > len(needed.most) else None
+        return Work(stage, state, cached, needed, if_changed, start.standing == "unknown")

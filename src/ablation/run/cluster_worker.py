@@ -68,7 +68,7 @@ class Environment:
         return self.computer.arithmetic == wanted.computer.arithmetic
 
 
-async def introduce(device: str, dask_worker: Any) -> tuple[str, Environment]:
+async def describe_worker(device: str, dask_worker: Any) -> tuple[str, Environment]:
     """This worker's host name and environment.
 
     Runs in a thread, because importing torch takes long and would block Dask's heartbeats.
@@ -77,16 +77,18 @@ async def introduce(device: str, dask_worker: Any) -> tuple[str, Environment]:
     return platform.node(), environment
 
 
-def serve(job: TrainingJob, wanted: Environment, characters: Characters | None = None) -> Outcome:
+def run_job(job: TrainingJob, wanted: Environment, characters: Characters | None = None) -> Outcome:
     """Run a job.
 
     Returns:
         The result's bytes or a `Refusal`, and an error to be raised by the study.
     """
-    return outcome_of(partial(_serve, job, wanted, characters))
+    return outcome_of(partial(_run_job, job, wanted, characters))
 
 
-def _serve(job: TrainingJob, wanted: Environment, characters: Characters | None) -> bytes | Refusal:
+def _run_job(
+    job: TrainingJob, wanted: Environment, characters: Characters | None
+) -> bytes | Refusal:
     from distributed import get_worker
 
     from ablation.run import worker

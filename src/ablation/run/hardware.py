@@ -46,14 +46,14 @@ class Computer:
 class Hardware:
     """What trials run on. `workers` affects only their speed; the rest also affects rounding.
 
-    device: `cpu` or `cuda`; bf16: whether layers compute in bfloat16; elsewhere: the processor or
+    device: `cpu` or `cuda`; bf16: whether layers compute in bfloat16; remote: the processor or
     GPU of a cluster's workers, if it differs from this machine's.
     """
 
     device: str
     bf16: bool
     workers: int
-    elsewhere: Computer | None = None
+    remote: Computer | None = None
 
     @classmethod
     def choose(cls, device: str, precision: str, workers: str | int) -> "Hardware":
@@ -82,7 +82,7 @@ class Hardware:
     @property
     def computer(self) -> Computer:
         """The processor or GPU that trials run on."""
-        return self.elsewhere or Computer.here(self.device)
+        return self.remote or Computer.here(self.device)
 
     def computing_in(self, precision: str) -> Self:
         """The same hardware with another precision."""

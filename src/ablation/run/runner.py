@@ -75,32 +75,32 @@ class TrialRunner:
     @property
     def digest(self) -> str:
         """SHA-256 of the characters, as of the first access."""
-        return self._about.digest
+        return self._summary.digest
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The classes of the characters, in label order."""
-        return self._about.classes
+        return self._summary.classes
 
     @property
     def largest(self) -> float:
         """The fraction of characters in the largest class."""
-        return self._about.largest
+        return self._summary.largest
 
     @property
     def count(self) -> int:
         """The number of characters."""
-        return self._about.images
+        return self._summary.images
 
     @property
     def levels(self) -> tuple[float, float] | None:
         """The values of black and white, for pictures of more than 8 bits."""
-        return self._about.levels
+        return self._summary.levels
 
     @cached_property
-    def _about(self) -> "_AboutCharacters":
+    def _summary(self) -> "_Summary":
         characters = Characters.load(self.characters)
-        return _AboutCharacters(
+        return _Summary(
             characters.digest(),
             characters.classes,
             float(characters.counts().max()) / len(characters),
@@ -109,12 +109,12 @@ class TrialRunner:
         )
 
     def _each(self, trials: Iterable[Trial], work: Work) -> Iterator[tuple[Trial, bytes, bool]]:
-        ahead = iter(trials)
+        pending = iter(trials)
         executor: Executor | None = None
         with ExitStack() as stack:
             while True:
                 while executor is None or not executor.running or executor.has_room:
-                    if (trial := next(ahead, None)) is None:
+                    if (trial := next(pending, None)) is None:
                         break
                     key = self._key(work, trial)
                     if (payload := result_cache.get(key)) is not None:
@@ -149,7 +149,7 @@ class TrialRunner:
         )
 
 
-class _AboutCharacters(NamedTuple):
+class _Summary(NamedTuple):
     digest: str
     classes: tuple[str, ...]
     largest: float

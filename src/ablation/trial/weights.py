@@ -177,7 +177,7 @@ class _Master:
     def network_gradient(self) -> Tensor:
         if self.parameter.grad is None:
             raise NetworkError(
-                f"models.py: {self.name} got no gradient, so it would never be trained: use it in "
+                f"models.py: {self.name} has no gradient, so it would never be trained: use it in "
                 "every call of the network's forward, or remove it"
             )
         return self.parameter.grad
