@@ -34,22 +34,22 @@ CHAIN = (
     ),
 )
 LAUNCHER = (f"{STAGE_VARIABLE}=a test", sys.executable, "-S", fork_server.__file__)
-# What dvc and dask import when they run, which the tests' server imports as well.
+# Modules that dvc and dask import when they run; the tests' fork server imports them too.
 COMMANDS = (
     *("dvc.cli.parser", "dvc.output", "dvc.lock", "dvc.scm", "dvc.repo.index", "dvc.repo.graph"),
     *("dvc.repo.plots", "dvc.daemon", "dvc.repo.metrics.show", "dvc.repo.experiments.brancher"),
     *("distributed.cli.dask_scheduler", "distributed.cli.dask_worker"),
 )
 NOBODY = "http://127.0.0.1:9"  # no network: every connection is refused at once
-# What stages write into git, but what they measured with a clock: bytes that never differ.
+# Outputs of stages in git that are reproducible byte for byte.
 RESULTS = ("data/classes.csv", "data/evaluated", "data/models", "data/recipes", "metrics", "plots")
-# They hold the times of data/times; a test of them shows that all else in them is the same.
+# These contain the times in data/times; a test checks that nothing else in them differs.
 TELL_TIMES = ("plots/report.html", "plots/report.md")
-# What else stages write into git.
+# Other outputs of stages in git.
 RECORDS = ("data/code", "data/precision.yaml", "data/times", "dvc.lock")
 
-# What a tiny study has otherwise than params.yaml. The baseline drops far too much: the
-# winner of `dropout`, where it may choose, is in no doubt.
+# What a tiny study changes in params.yaml. The baseline's dropout is far too high, so the winner of
+# `dropout` is certain if the stage has candidates.
 Changes = dict[str, dict[str, Any]]
 TINY: Changes = {
     "data": {"dataset": "glyphs"},
@@ -75,7 +75,7 @@ TINY: Changes = {
 }
 
 Found = TypeVar("Found")
-# The fixture `make_once`: a name and what fills the folder of this name; returns the folder.
+# The fixture `make_once`: takes a folder's name and the function that fills it; returns the folder.
 MakeOnce = Callable[[str, Callable[[Path], object]], Path]
 
 
@@ -93,7 +93,7 @@ def _server() -> str:
     return fork_server.start_server(os.getpid(), (*LIBRARIES, *COMMANDS))
 
 
-# Seconds, of any command; a limit against hanging, far above what a busy machine needs.
+# Timeout of any command in seconds, far more than it takes even on a busy machine.
 LONGEST_RUN = 1200
 
 

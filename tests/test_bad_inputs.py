@@ -59,8 +59,7 @@ def seed_of(text: str) -> str:
 
 
 def is_told(said: str, error: str) -> bool:
-    """Whether an error is as said. `~` stands for a library's own words, which are its to change:
-    ours are the place, what was found there, and the limit or the remedy."""
+    """Whether an error is the expected one, in which `~` matches the words of a library."""
     return re.fullmatch(".+".join(map(re.escape, said.split("~"))), error) is not None
 
 

@@ -52,7 +52,7 @@ def drawn(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_model_answers_alone_if_the_other_finds_no_writing(
+def test_one_model_predicts_if_the_other_finds_no_writing(
     ablation: Ablation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The MLP uses whole pictures, as after a study of another data set."""
@@ -191,7 +191,7 @@ def test_an_unwritable_output_is_a_one_line_error(command: str, said: str, drawn
     assert (done.returncode, done.stderr) == (1, said)
 
 
-def test_errors_are_not_mixed_with_answers_if_stderr_is_closed(drawn: Path) -> None:
+def test_errors_are_not_mixed_with_predictions_if_stderr_is_closed(drawn: Path) -> None:
     done = in_a_shell(f"ablation predict gone.png {drawn.name} --json 2>&-", drawn.parent)
     assert [*json.loads(done.stdout)[0]] == ["image", "error"]
 
@@ -224,7 +224,7 @@ def test_show_writes_the_input_of_the_network(drawn: Path, ablation: Ablation) -
     assert Image.open(sheet).convert("L").getextrema() == (0, 255)
 
 
-def test_answers_are_printed_if_the_picture_cannot_be_written(
+def test_predictions_are_printed_if_the_contact_sheet_cannot_be_written(
     drawn: Path, ablation: Ablation
 ) -> None:
     said = ablation("predict", drawn, "--show", drawn / "seen.png")

@@ -15,7 +15,7 @@ from tests.committed import HAVE_RUN, PARAMS, ROOT, when_run
 
 RAW = ROOT.parent / "shared/emnist"
 
-# Grids that end at their best rate, and why they may.
+# Grids whose best rate is at the edge, and why that is acceptable.
 WIDE_ENOUGH = {
     **{
         ("mlp", f"{scheduler} lr=0.01"): "adam lr=0.03 lost 0.8 points in the study of version 1.3"
@@ -107,7 +107,7 @@ def test_a_fresh_clone_with_raw_files_trains_nothing_and_stays_clean(tmp_path: P
     for path in RAW.glob("*.gz"):
         shutil.copy(path, clone.path / "data/raw")
     assert stages_run(clone.run("dvc", "repro", "check", "prepare")) == {"check", "prepare"}
-    # Else `dvc repro` would train for hours.
+    # Otherwise `dvc repro` would train for hours.
     assert json.loads(clone.run("dvc", "status", "--json", *HAVE_RUN)) == {}
     assert stages_run(clone.run("dvc", "repro", *HAVE_RUN)) == set()
     assert clone.trained() == {}

@@ -30,7 +30,7 @@ SENTENCE = re.compile(
 )
 STUDIED = ("mlp", "resnet")
 PRINTED = "printed.txt"
-# Nothing is explored but what the pages add. One worker: two would load torch in every stage.
+# Only what the pages add is explored. One worker, because two would load torch in every stage.
 SMALL = {
     "validation": TINY["validation"],
     "training": TINY["training"] | {"batch_size": 16, "workers": 1},
@@ -39,7 +39,7 @@ SMALL = {
     "worth": TINY["worth"],
     "techniques": {technique: [] for technique in TECHNIQUES},
 }
-# What the engine makes of the baseline in a step, and, in a project with the pages' edits, of more.
+# Prints the result of one step with the baseline and, after the pages' edits, with more recipes.
 STEP = """
 import sys
 from pathlib import Path

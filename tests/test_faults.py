@@ -100,7 +100,7 @@ def test_a_killed_worker_is_a_one_line_error(long_study: Clone) -> None:
 @pytest.mark.deep
 def test_a_full_disk_is_a_one_line_error_and_finished_trials_are_kept(long_study: Clone) -> None:
     long_study.cache.mkdir(parents=True)
-    # What the disk still held is looked at before it is gone.
+    # Check the content of the disk before it is unmounted.
     full = in_a_namespace(f"mount -t tmpfs -o size=24k none {long_study.cache}")
     look = ("sh", "-c", '"$@"; ls $ABLATION_CACHE', "sh")
     said = end_of(long_study.start(*full, *look, *STAGE))
@@ -195,7 +195,7 @@ def test_files_with_future_timestamps_are_valid(victim: Clone) -> None:
     assert victim.trained().keys() == trained.keys()
 
 
-# Who is killed, by words in the command; all are, where nobody has them.
+# The processes to kill, by words in their commands; all of them if none matches.
 KILLS = [
     ("", signal.SIGKILL),
     ("stages/", signal.SIGKILL),

@@ -39,7 +39,7 @@ def test_two_workers_one_of_them_killed_give_the_same_bytes(
 
     assert stages_run(output) == {*stages}
     assert there.results() == study.results()
-    # All that was trained was trained there.
+    # Every trial was trained by them.
     assert there.trained().keys() == caches[0].trained().keys() | caches[1].trained().keys()
 
 
@@ -69,6 +69,6 @@ def test_a_stage_runs_on_one_kind_of_machine(
     assert computers == {
         "baseline": {"Abacus"},
         "optimizer": {"Abacus"},
-        # Its incumbent as well, which the others had trained already.
+        # Including the incumbent, which the others had already trained.
         "batchnorm": {processor_name()},
     }

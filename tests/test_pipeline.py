@@ -83,7 +83,7 @@ def test_a_whole_study_is_reproducible_for_any_number_of_workers(
     alone = prepared.duplicate(tmp_path / "alone")
     alone.edit("training", "workers", value=1)
     alone.repro()
-    # Two workers may start a trial that racing then spares.
+    # Two workers may start a trial whose entry racing then stops.
     assert alone.trained().keys() <= study.trained().keys()
     assert differing(alone, study) == []
 
@@ -249,7 +249,7 @@ def test_experiments_in_a_temporary_copy_share_the_cache(study: Clone, tmp_path:
     experiment = ("dvc", "exp", "run", "--temp", "--set-param", "techniques.dropout=[0.5,0.6,0.7]")
     owner.run(*as_people_have_it, *experiment, "dropout@mlp")
     added = owner.trained().keys() - known.keys()
-    assert 0 < len(added) <= 2  # of the new candidate, at most one on every repeat
+    assert 0 < len(added) <= 2  # of the new candidate, at most one per repeat
     assert known.items() <= owner.trained().items()
     assert owner.changes() == ""
 

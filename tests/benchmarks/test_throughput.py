@@ -44,7 +44,7 @@ def test_both_loops_train_on_the_same_glyphs_and_report_a_rate_per_round(
     rates = measure(work, rounds=2)
     assert list(rates) == ["plain", "engine", "ceiling"]
     assert all(len(each) == 2 and min(each) > 0 for each in rates.values())
-    # Each turn has trained: nothing was cached.
+    # Every round has trained, without using the cache.
     trainings = [path for path in (tmp_path / "cache").iterdir() if len(path.name) == 64]
     assert len(trainings) == workers * 3
 

@@ -135,10 +135,10 @@ def test_a_model_from_before_a_new_field_still_loads(file: Path, learnt: Learnt)
     assert Fitted.load(file).metadata == metadata
 
 
-def test_a_temperature_changes_confidences_and_no_answer(
+def test_a_temperature_changes_confidences_but_no_prediction(
     trial: Trial, learnt: Learnt, file: Path, toy: Characters
 ) -> None:
-    """Not even where the logits of classes are equal but for their last bit, or far apart."""
+    """Even if logits differ only in their last bit, or are far apart."""
     plain = Fitted.load(file).probabilities(toy.images)
     for temperature in (0.1, 0.7, 100.0):
         file.write_bytes(pack(trial, learnt, CLASSES, "emnist", None, temperature))
@@ -174,7 +174,7 @@ def test_a_model_without_a_temperature_has_one_of_1(file: Path) -> None:
 
 
 @pytest.mark.parametrize("found", [0.0, -1.0, float("nan"), float("inf"), "warm", None, True, 0.09])
-def test_what_is_no_temperature_is_said(found: Any, file: Path) -> None:
+def test_an_invalid_temperature_is_reported(found: Any, file: Path) -> None:
     metadata, tensors = unpack(file)
     content = json.loads(metadata.to_json()) | {"temperature": found}
     file.write_bytes(safetensors.numpy.save(tensors, {METADATA: json.dumps(content)}))

@@ -1,4 +1,4 @@
-"""The trials that remain to be trained, for a chain of two techniques on the toy."""
+"""The trials left to train, for a chain of two techniques on the toy."""
 
 from collections.abc import Iterable
 from dataclasses import replace

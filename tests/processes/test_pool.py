@@ -130,7 +130,7 @@ def test_a_worker_has_one_thread_regardless_of_the_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    # More than any test before has started, so that some are new.
+    # More workers than in any earlier test, so that some are new.
     ask = partial(os.getenv, "OMP_NUM_THREADS")
     assert set(run_jobs(iter([ask] * 8), 4)) == {"1"}
 

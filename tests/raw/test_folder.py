@@ -432,7 +432,7 @@ def test_the_scale_is_that_of_the_training_pictures(raw: Path) -> None:
     assert max(whites(test)) == max(whites(train)) == 255
 
 
-def test_8_bits_keep_their_scale_beside_more(raw: Path) -> None:
+def test_8_bit_pictures_keep_their_scale_beside_deeper_ones(raw: Path) -> None:
     before = contents(two_folders(raw)[0])
     assert two_folders(raw)[0].levels is None
     wide(raw / "train/leaf/wide.png", 1, 700)

@@ -37,7 +37,7 @@ from tests.clusters import ANOTHER_PROCESSOR, SOURCE, Cluster
 HERE = Hardware("cpu", bf16=False, workers=1)
 NOBODY = "tcp://127.0.0.1:9"
 GONE = f"^{SCHEDULER_VARIABLE}: .*: the Dask scheduler has gone"
-# What a worker loads before it starts, to be one without luck.
+# Preloaded by a worker to suspend its trials.
 STOPS_IN_THE_MIDDLE = """
 import time
 from pathlib import Path
@@ -168,7 +168,7 @@ def test_the_dashboard_shows_the_study(
     assert "Dask Diagnostic UI" in page
 
 
-def test_other_characters_replace_them(
+def test_characters_of_another_study_replace_the_previous_ones(
     two_workers: Cluster, toy: Characters, toy_study: Path, trials: list[Trial]
 ) -> None:
     usual = outcomes(make_runner(toy_study, two_workers.address), trials)

@@ -135,7 +135,7 @@ def test_the_arithmetic_depends_on_library_versions(
     before = Hardware("cpu", True, 1).arithmetic
     real = metadata.version
     monkeypatch.setattr(metadata, "version", lambda name: "0" if name == library else real(name))
-    monkeypatch.setattr(hardware, "libraries", hardware.libraries.__wrapped__)  # read anew
+    monkeypatch.setattr(hardware, "libraries", hardware.libraries.__wrapped__)  # not cached
     assert Hardware("cpu", True, 1).arithmetic == before | {library: "0"} != before
 
 
@@ -160,7 +160,7 @@ def train_on(
 
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-# Settings that say something in every batch beside the usual.
+# Settings that do something additional in every batch.
 EVERYTHING = {
     "dropout": 0.2,
     "augmentation": Elastic(name="elastic"),
@@ -192,7 +192,7 @@ def test_a_replayed_training_equals_the_recorded_one(
     settings: dict[str, Any], train_on: TrainOn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     replayed = train_on("cuda", False, **settings)
-    monkeypatch.setattr(replay, "WARM_UP", 10**6)  # it never comes to a recording
+    monkeypatch.setattr(replay, "WARM_UP", 10**6)  # never captures a graph
     assert replayed == train_on("cuda", False, **settings)
 
 
@@ -209,7 +209,7 @@ def test_nothing_synchronises_with_the_gpu_during_an_epoch(
             train(mlp, recipe, repeats[0], *moved, classes=4, batch_size=batch_size, bf16=True)
         return len(caught)
 
-    waits(25)  # the first one loads and measures
+    waits(25)  # the first run loads libraries and benchmarks kernels
     torch.cuda.set_sync_debug_mode("warn")
     try:
         assert waits(25) == waits(100) > 0

@@ -32,7 +32,7 @@ def test_auto_is_decided_and_recorded(faster: str, monkeypatch: pytest.MonkeyPat
     assert RECORD.read_text().startswith("# What training.precision")
 
 
-def test_precision_is_decided_once_and_other_machines_are_notified(
+def test_the_precision_is_decided_once_and_other_machines_follow_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     let_faster_be("bf16", monkeypatch)

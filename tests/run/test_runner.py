@@ -21,7 +21,7 @@ from ablation.trial.families import CnnSpec, MlpSpec
 from ablation.trial.recipe import Recipe, Regularization, Sgd
 from ablation.trial.trials import Result, Trial
 
-# As many characters as EMNIST's largest split has, in the larger precision.
+# As many characters as EMNIST's largest split, in float32.
 LARGEST_SPLIT = """
 import numpy as np
 import torch
@@ -100,7 +100,7 @@ def test_a_trial_is_trained_once(runner: TrialRunner, trials: list[Trial], toy_s
     written = cache_entries(toy_study)
     assert {
         trial: result for trial, result, _ in runner.run(trials)
-    } == first  # with the seconds that the training took
+    } == first  # including the training times
     assert cache_entries(toy_study) == written
     assert len(written) == len(trials)
 
@@ -131,7 +131,7 @@ def test_a_trial_finished_by_another_study_is_not_trained_again(
 ) -> None:
     running = runner.run(trials[:3])
     first, *_ = next(running)
-    others = outcomes(runner, trials[:3])  # to the end, while the first study waits
+    others = outcomes(runner, trials[:3])  # finishes while the first study waits
     written = cache_entries(toy_study)
     assert {trial: outcome(result) for trial, result, _ in running} == {
         trial: found for trial, found in others.items() if trial != first
@@ -142,7 +142,7 @@ def test_a_trial_finished_by_another_study_is_not_trained_again(
 def test_editing_the_code_stops_a_running_study(
     runner: TrialRunner, trials: list[Trial], monkeypatch: pytest.MonkeyPatch, toy_study: Path
 ) -> None:
-    digests = iter(["before", "before", "after"])  # of the key, the study, the worker
+    digests = iter(["before", "before", "after"])  # as seen by the key, the study and the worker
     monkeypatch.setattr(result_cache, "code_digest", lambda: next(digests))
     with pytest.raises(UserError, match="edited during the study"):
         outcomes(runner, trials[:1])
@@ -316,7 +316,7 @@ def test_a_trial_trains_and_validates_on_its_own_split(
 ) -> None:
     train, validation = split(toy.labels, trials[0].repeat)
     images = toy.images.copy()
-    images[validation] = 0  # what training saw stays, so its curve does
+    images[validation] = 0  # the training part is unchanged, and so is its curve
     Characters(images, toy.labels, toy.classes).save(toy_study / "dark.npz")
     dark = dataclasses.replace(runner, characters=toy_study / "dark.npz")
     ((_, usual, _),), ((_, blind, _),) = runner.run(trials[:1]), dark.run(trials[:1])

@@ -29,7 +29,7 @@ from tests.pictures.test_picture import png, seven
 
 ROOT = Path(__file__).parents[2]
 CLASSES = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt"
-# Each a list of strokes, in shares of the page's side.
+# Each is a list of strokes, in fractions of the page's side.
 STROKES: dict[str, list[list[tuple[float, float]]]] = {
     "7": [[(0.3, 0.2), (0.7, 0.2), (0.45, 0.85)]],
     "A": [[(0.25, 0.85), (0.5, 0.15), (0.75, 0.85)], [(0.35, 0.6), (0.65, 0.6)]],
@@ -102,7 +102,9 @@ def ask(server: Server) -> Ask:
 # --- the server -----------------------------------------------------------------------------------
 
 
-def test_a_drawing_gets_the_same_answer_as_predict(ask: Ask, models: dict[str, Fitted]) -> None:
+def test_a_drawing_gets_the_same_prediction_as_a_picture(
+    ask: Ask, models: dict[str, Fitted]
+) -> None:
     content = drawing(seven())
     status, said = ask("POST", "/answer", content)
     assert status == 200
@@ -163,7 +165,7 @@ def test_foreign_hosts_and_origins_are_refused(
     "host",
     [
         *("127.0.0.1:{port}", "localhost:{port}"),
-        *("127.0.0.1", "localhost"),  # of port 80, which browsers leave out
+        *("127.0.0.1", "localhost"),  # on port 80, which browsers omit
         *("localhost:9000", "127.0.0.1:65535", "[::1]:9000", "LOCALHOST:80"),  # forwarded to it
     ],
 )
@@ -328,7 +330,7 @@ def test_touch_strokes_are_recognised(page: Page) -> None:
 
 
 @pytest.mark.browser
-def test_answers_are_updated_while_drawing(page: Page) -> None:
+def test_predictions_are_updated_while_drawing(page: Page) -> None:
     page.draw(STROKES["H"][:1])
     before = page.guesses("cnn")
     page.draw(STROKES["H"][1:])

@@ -203,7 +203,7 @@ def test_the_contact_sheet_frames_the_writing(models: dict[str, Fitted], tmp_pat
     save_contact_sheet(said, tmp_path / "sheet.png")
     red, green, _ = np.moveaxis(np.asarray(Image.open(tmp_path / "sheet.png")).astype(int), 2, 0)
     rows, columns = np.nonzero(red - green > 100)
-    photo = 224 / 300  # a tile's width, of the picture's
+    photo = 224 / 300  # the tile's width over the picture's
     dark = np.asarray(seven()) < 128
     inked = [np.flatnonzero(dark.any(axis=axis)) * photo + 12 for axis in (1, 0)]
     for found, ink in zip((rows, columns), inked, strict=True):
