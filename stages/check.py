@@ -1,4 +1,4 @@
-"""Stage `check`: validates params.yaml and dvc.yaml, so that errors stop a study early."""
+"""Validate params.yaml and dvc.yaml, so that errors stop a study early."""
 
 import os
 import select

@@ -1,4 +1,4 @@
-"""Stage `compare`: compares the families on the same test characters."""
+"""Compare the families on the same test characters."""
 
 import argparse
 from dataclasses import dataclass

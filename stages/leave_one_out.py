@@ -1,4 +1,4 @@
-"""Gains of the techniques that the chain changed: alone, in pairs and together.
+"""Compute the gains of the techniques that the chain changed: alone, in pairs and together.
 
 A greedy chain hides interactions, and the scores of its winners are optimistic. Here, subsets of
 the changed techniques are reset to their baseline settings, on fresh repeats of the training

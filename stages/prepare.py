@@ -1,4 +1,4 @@
-"""Stage `prepare`: converts raw files to a training set and a test set."""
+"""Convert raw files to a training set and a test set."""
 
 from pathlib import Path
 

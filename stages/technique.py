@@ -1,4 +1,4 @@
-"""One stage of the chain: compare a technique's settings in the incumbent recipe, keep the winner.
+"""Compare a technique's settings in the incumbent recipe, and keep the winner.
 
 `baseline` scores the recipe in params.yaml that every chain starts from. `dropout_again` and
 `dropout_backward` explore dropout in a later round (`ablation.labels.ChainStage`).

@@ -217,7 +217,7 @@ def test_twenty_kills_change_no_byte(study: Clone, victim: Clone) -> None:
         for process in processes_of(dvc.pid, words) or processes_of(dvc.pid):
             process.send_signal(how)
         assert "Traceback" not in end_of(dvc)
-        mend_lock(victim)
+        repair_lock(victim)
     victim.repro()
     assert victim.results() == study.results()
 
@@ -233,7 +233,7 @@ def start_next_stage(study: Clone, known: set[str]) -> subprocess.Popen[str]:
     raise AssertionError(f"dvc ended, and had been killed in {len(known)} stages")
 
 
-def mend_lock(study: Clone) -> None:
+def repair_lock(study: Clone) -> None:
     """Repair dvc.lock as in docs/running.md: dvc truncates the file before rewriting it."""
     lock = study.path / ".dvc/tmp/rwlock"
     if lock.read_text() == "":

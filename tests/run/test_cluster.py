@@ -228,13 +228,13 @@ def test_workers_with_different_arithmetic_are_refused_by_name(
     without, changed = sorted(lines, key=len)
     assert re.match(r"  tcp://127.0.0.1:\d+: cannot run this project \(.*No module named", without)
     assert re.match(rf"  tcp://127.0.0.1:\d+ on {platform.node()}: ", changed)
-    for fault in (
+    for mismatch in (
         f"scikit-learn is 0.1, here {metadata.version('scikit-learn')}",
         f"here {result_cache.code_digest()[:8]}",
         "it has 2 threads; start it with --nthreads 1",
         "has different instructions (avx1024); `training.machines: mixed`",
     ):
-        assert fault in changed
+        assert mismatch in changed
     assert "numpy" not in changed
     assert cached_keys(toy_study / "cache") == set()
 

@@ -106,7 +106,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     unfinished = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        collect_unfinished(path.parent, path.name)
+        delete_unfinished(path.parent, path.name)
         unfinished, file = _open_unfinished(path)
         with file:
             yield file
@@ -120,7 +120,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
                 unfinished.unlink()
 
 
-def collect_unfinished(folder: Path, name: str = "") -> None:
+def delete_unfinished(folder: Path, name: str = "") -> None:
     """Delete what killed writers left behind of one file, or of all files in a folder.
 
     A writer holds a lock, which ends with its process. Uses neither timestamps nor process ids: a

@@ -123,7 +123,7 @@ def start_python(
         "interruptible": interruptible,
     }
     try:
-        return _ask(_connect(), request, streams)
+        return _request_process(_connect(), request, streams)
     except OSError:
         stdin, stdout, stderr = streams
         command = [sys.executable, *arguments]
@@ -189,7 +189,7 @@ def _connect_to(name: str) -> socket.socket:
     return connection
 
 
-def _ask(
+def _request_process(
     connection: socket.socket, request: dict[str, Any], streams: Sequence[int]
 ) -> ForkedProcess:
     try:

@@ -144,10 +144,10 @@ class _Workers:
         elif self.waiting_since is None:
             self.waiting_since = time.monotonic()
             why = ", ".join(f"{worker} is {status}" for worker, status in sorted(mine.items()))
-            said = f" ({why}; it is low on memory)" if "paused" in mine.values() else ""
+            detail = f" ({why}; it is low on memory)" if "paused" in mine.values() else ""
             if skipped := self.present.keys() & self.skipped:
-                said += f" ({len(skipped)} of another kind than {self.wanted.computer.name})"
-            console.print(f"no worker at {self.address}{said}: waiting for one", style="italic")
+                detail += f" ({len(skipped)} of another kind than {self.wanted.computer.name})"
+            console.print(f"no worker at {self.address}{detail}: waiting for one", style="italic")
         return available
 
     def poll(self) -> None:
@@ -404,11 +404,11 @@ class ClusterExecutor:
 
 def _difference(theirs: Computer, ours: Computer) -> str:
     if theirs.name != ours.name:
-        said = f"it computes on {theirs.name}, here {ours.name}"
+        message = f"it computes on {theirs.name}, here {ours.name}"
     else:
         only_one = {*theirs.arithmetic.split()} ^ {*ours.arithmetic.split()}
-        said = f"its {theirs.name} has different instructions ({' '.join(sorted(only_one))})"
-    return f"{said}; `training.machines: mixed` in params.yaml keeps each stage to one kind"
+        message = f"its {theirs.name} has different instructions ({' '.join(sorted(only_one))})"
+    return f"{message}; `training.machines: mixed` in params.yaml keeps each stage to one kind"
 
 
 def _identity(characters: Characters) -> Characters:

@@ -9,7 +9,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from ablation.base.files import collect_unfinished
+from ablation.base.files import delete_unfinished
 from ablation.data.characters import Characters
 from ablation.processes.pool import Outcome, outcome_of
 from ablation.run import result_cache
@@ -114,7 +114,7 @@ def _cache_folder() -> Path | None:
     """The cache folder, possibly shared by several machines; None if it is not configured."""
     if not os.environ.get(result_cache.FOLDER_VARIABLE):
         return None
-    collect_unfinished(result_cache.folder())
+    delete_unfinished(result_cache.folder())
     return result_cache.folder()
 
 

@@ -11,7 +11,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import NamedTuple
 
-from ablation.base.files import collect_unfinished
+from ablation.base.files import delete_unfinished
 from ablation.data.characters import Characters
 from ablation.run import cluster, result_cache
 from ablation.run.executor import Executor, LocalExecutor
@@ -130,7 +130,7 @@ class TrialRunner:
                 yield job.trial, payload, False
 
     def _executor(self) -> Executor:
-        collect_unfinished(result_cache.folder())
+        delete_unfinished(result_cache.folder())
         if self.cluster:
             load = partial(Characters.load, self.characters)
             return cluster.ClusterExecutor(self.cluster, self.hardware, load)
