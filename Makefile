@@ -46,7 +46,7 @@ install: .venv/installed ## the virtual environment, with exact versions
 .venv/installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("$(PYTHON) is Python %d.%d; this needs 3.11 or newer: make PYTHON=python3.12 ..." % sys.version_info[:2])'
 	@echo "Installing exact versions into .venv: 3 GB to download, 6 GB on disk, most of it torch for GPUs."
-	@echo "After the last download pip unpacks for a minute or two without a word."
+	@echo "After the last download, pip unpacks for a minute or two without any output."
 	$(PYTHON) -m venv .venv
 	sed -n '/^setuptools==/,/[^\\]$$/p' requirements.lock | $(PIP) --requirement /dev/stdin
 	$(PIP) --requirement requirements.lock
@@ -57,5 +57,5 @@ lock: ## update the hashes in requirements.lock; needs uv
 	uv pip compile requirements.lock --quiet --output-file requirements.lock --generate-hashes \
 		--no-deps --universal --python-version 3.11 --no-header --no-annotate
 
-clean: ## delete the environment and all remembered trials
+clean: ## delete the environment and all cached trials
 	rm -rf .venv .cache

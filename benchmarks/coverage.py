@@ -52,7 +52,7 @@ from ablation.judge.noise import (
 from ablation.params import Params, load_params
 from ablation.processes.cores import cores
 from ablation.raw.emnist import load_left_over
-from ablation.run import memory
+from ablation.run import result_cache
 from ablation.run.hardware import Hardware
 from ablation.trial.families import MlpSpec
 from ablation.trial.recipe import Adam
@@ -128,21 +128,21 @@ def measure(
     Returns:
         (2, contenders, repeats): validation accuracy, which a stage uses, and accuracy outside.
     """
-    key = memory.key(
+    key = result_cache.key(
         work="coverage",
         characters=[world.digest(), outside.digest()],
         trials=[[_determinants(trial) for trial in row] for row in trials],
         batch_size=batch_size,
         arithmetic=HARDWARE.arithmetic,
     )
-    payload = memory.recall(key, place)
+    payload = result_cache.get(key, place)
     if payload is None:
         prepare_process()
         pairs = [
             [_accuracies(world, outside, trial, batch_size) for trial in row] for row in trials
         ]
         payload = json.dumps(np.moveaxis(np.array(pairs), -1, 0).tolist()).encode()
-        memory.remember(key, payload, place)
+        result_cache.put(key, payload, place)
     return np.array(json.loads(payload))
 
 
@@ -157,7 +157,7 @@ def measure_all(params: Params, left_over: Characters, worlds: int) -> Iterator[
                 _rows(left_over, draw_outside(place, world, OUTSIDE, params.seed)),
                 make_trials(params, SPEC, world),
                 BATCH_SIZE,
-                memory.folder(),
+                result_cache.folder(),
             )
 
     with joblib.parallel_config("loky", inner_max_num_threads=1):

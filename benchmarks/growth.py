@@ -33,7 +33,7 @@ from ablation.data.characters import CLASSES
 from ablation.data.splits import make_repeats
 from ablation.params import Params, load_params
 from ablation.run.hardware import Hardware
-from ablation.run.memory import FOLDER_VARIABLE
+from ablation.run.result_cache import FOLDER_VARIABLE
 from ablation.run.runner import Finished, TrialRunner
 from ablation.study.entries import Contest, Entry, list_entries
 from ablation.study.inputs import make_trial
@@ -127,7 +127,7 @@ class SimulatedRunner:
     now: float = 0.0
     asked: int = 0
 
-    def remembers(self, trial: Trial) -> bool:
+    def is_cached(self, trial: Trial) -> bool:
         """Return False: nothing is cached."""
         return False
 
@@ -145,7 +145,7 @@ class SimulatedRunner:
             self.now, _, trial = heapq.heappop(running)
             score = self.scores[trial]
             result = Result(score, Curves([], [], [], []), None, self.seconds[trial], False, 0)
-            yield Finished(trial, result, remembered=False)
+            yield Finished(trial, result, cached=False)
 
 
 def simulate_stage(
@@ -246,7 +246,7 @@ def main() -> None:
     params = load_params()
     naps = [measure_naps(place, workers) for place in PLACES for workers in NAPPERS]
     with tempfile.TemporaryDirectory() as folder:
-        os.environ[FOLDER_VARIABLE] = str(Path(folder, "memory"))
+        os.environ[FOLDER_VARIABLE] = str(Path(folder, "cache"))
         path, name = find_characters(params, Path(folder))
         real = [
             measure_real(place, workers, params, path)

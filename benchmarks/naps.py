@@ -25,7 +25,7 @@ from ablation.processes import pool
 from ablation.run import worker
 from ablation.run.hardware import Hardware
 from ablation.run.job import TrainingJob
-from ablation.run.memory import FOLDER_VARIABLE
+from ablation.run.result_cache import FOLDER_VARIABLE
 from ablation.run.runner import TrialRunner
 from ablation.study.entries import Contest, Entry
 from ablation.study.race import run_entries
@@ -49,7 +49,7 @@ pool.WORKER = (__file__, "--worker")
 
 def measure(workers: int, address: str, hundredths: int, folder: Path) -> dict[str, float]:
     """The number of trials of a stage, and its time in seconds, without starting the workers."""
-    os.environ[FOLDER_VARIABLE] = str(folder / "memory")
+    os.environ[FOLDER_VARIABLE] = str(folder / "cache")
     images = np.zeros((47, SIDE, SIDE), np.uint8)
     names = tuple(map(str, range(47)))
     Characters(images, np.arange(47, dtype=np.uint8), names).save(folder / "train.npz")

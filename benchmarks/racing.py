@@ -17,17 +17,14 @@ from rich.table import Table
 from ablation.base.console import console, plain_errors
 from ablation.base.errors import UserError
 from ablation.base.files import read_csv, read_json
-from ablation.data.splits import val_to_train
-from ablation.judge.selection import judge_stage
 from ablation.params import Params, load_params
 from ablation.study.entries import list_entries
 from ablation.study.inputs import (
     TRAINING_CHARACTERS,
     make_runner,
     repeats_for,
-    validation_characters,
 )
-from ablation.study.race import make_contenders, run_entries
+from ablation.study.race import judge_contest, run_entries
 from ablation.trial.recipe import load_recipe
 
 RECIPES, METRICS, PLOTS = Path("data/recipes"), Path("metrics"), Path("plots")
@@ -41,20 +38,7 @@ def compare(params: Params, model: str, before: str, stage: str) -> dict[str, An
     contest, repeats = list_entries(params, model, stage, incumbent), repeats_for(params)
     runner = make_runner(params)
     results = run_entries(runner, params, model, contest, repeats, racing=False)
-    characters = validation_characters(runner, repeats[0])
-    first, *others = make_contenders(
-        contest.entries, results, len(repeats), len(runner.classes), runner.largest, characters
-    )
-    rule = params.selection
-    verdict = judge_stage(
-        first,
-        others,
-        val_to_train(repeats[0]),
-        rule.risk,
-        rule.equal_within,
-        characters,
-        contest.simpler,
-    )
+    verdict = judge_contest(runner, params, contest, results, repeats)
     return {
         "model": model,
         "stage": stage,

@@ -29,7 +29,7 @@ from ablation.data.characters import Characters
 from ablation.params import load_params
 from ablation.processes.cores import cores
 from ablation.raw.emnist import load_left_over
-from ablation.use.answers import Answer, answer
+from ablation.use.prediction import Prediction, predict_pictures
 
 CHARACTERS = 59
 loaded = cache(load_models)  # once in a worker process
@@ -67,10 +67,10 @@ def pictures(scene: Scene, characters: Characters) -> Iterator[io.BytesIO]:
         yield file
 
 
-def count(answers: Sequence[Answer], characters: Characters, model: str) -> Count:
+def count(predictions: Sequence[Prediction], characters: Characters, model: str) -> Count:
     """How often a model is correct, wrong without a warning, and warned."""
     right, silent, warned = [], [], []
-    for said, label in zip(answers, characters.labels, strict=True):
+    for said, label in zip(predictions, characters.labels, strict=True):
         guesses = (said.guesses or {}).get(model)
         warned.append(said.error is not None or said.warning is not None)
         right.append(guesses is not None and guesses[0].character == characters.classes[label])
@@ -83,8 +83,8 @@ def measure(scene: str, characters: Characters) -> dict[str, Count]:
     torch.set_num_threads(1)
     models = loaded("both")
     files = pictures(SCENES[scene], characters)
-    answers = [said for file in files for said in answer([file], models)]
-    return {name: count(answers, characters, name) for name in models}
+    predictions = [said for file in files for said in predict_pictures([file], models)]
+    return {name: count(predictions, characters, name) for name in models}
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from ablation.base.checked import read_yaml, to_yaml
 from ablation.base.console import console
 from ablation.base.files import read_csv
 from ablation.processes.fork_server import STAGE_VARIABLE
-from ablation.run.memory import FOLDER_VARIABLE
+from ablation.run.result_cache import FOLDER_VARIABLE
 
 ROUNDS = 5
 LAUNCHER = "src/ablation/processes/fork_server.py"
@@ -39,9 +39,9 @@ def make_study(folder: Path) -> None:
     (folder / "params.yaml").write_text(to_yaml(params))
 
 
-def run_stage(study: Path, memory: Path) -> float:
+def run_stage(study: Path, cache: Path) -> float:
     """Time of the MLP's baseline stage in seconds."""
-    variables = {STAGE_VARIABLE: "baseline@mlp", FOLDER_VARIABLE: str(memory), "PYTHONPATH": "src"}
+    variables = {STAGE_VARIABLE: "baseline@mlp", FOLDER_VARIABLE: str(cache), "PYTHONPATH": "src"}
     started = time.perf_counter()
     subprocess.run(
         [sys.executable, "-S", LAUNCHER, *BASELINE],
@@ -57,19 +57,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         study = Path(folder, "study")
         make_study(study)
-        repro(study, Path(folder, "memory"))
-        nothing = [repro(study, Path(folder, "memory"))["seconds"] for _ in range(ROUNDS)]
+        repro(study, Path(folder, "cache"))
+        nothing = [repro(study, Path(folder, "cache"))["seconds"] for _ in range(ROUNDS)]
         run_stage(study, Path(folder, "first"))  # starts the server
         time.sleep(20)  # until it has imported everything
-        trained, recalled = [], []
+        trained, cached = [], []
         for number in range(ROUNDS):
-            memory = Path(folder, f"memory {number}")
-            seconds = run_stage(study, memory)
+            cache = Path(folder, f"cache {number}")
+            seconds = run_stage(study, cache)
             trained.append(seconds - read_csv(study / TIMES)["train_seconds"].max())
-            recalled.append(run_stage(study, memory))
+            cached.append(run_stage(study, cache))
     rows = {
         "a stage of two tiny trials, beside their trainings": trained,
-        "a stage that recalls every trial": recalled,
+        "a stage that recalls every trial": cached,
         "dvc repro with nothing to do": nothing,
     }
     measured = [{"what": what, "seconds": round(median(each), 2)} for what, each in rows.items()]

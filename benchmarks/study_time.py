@@ -22,7 +22,7 @@ from ablation.base.checked import read_yaml, to_yaml
 from ablation.base.console import console
 from ablation.params import load_params
 from ablation.run.hardware import Hardware
-from ablation.run.memory import FOLDER_VARIABLE
+from ablation.run.result_cache import FOLDER_VARIABLE
 
 SCRATCH = Path(__file__).parents[1] / "demo/scratch.py"
 KEY_LENGTH = 64  # names of trainings in the cache folder
@@ -36,28 +36,28 @@ def add_candidate(params: Path) -> None:
     params.write_text(to_yaml(content))
 
 
-def repro(study: Path, memory: Path, *options: str) -> dict[str, Any]:
+def repro(study: Path, cache: Path, *options: str) -> dict[str, Any]:
     """Time of one `dvc repro` in seconds, and the number of trainings added to the cache."""
     tools = str(Path(sys.executable).parent)
     environment = {
         **os.environ,
-        FOLDER_VARIABLE: str(memory),
+        FOLDER_VARIABLE: str(cache),
         "PATH": os.pathsep.join([tools, os.environ["PATH"]]),
     }
-    before = trainings(memory)
+    before = trainings(cache)
     started = time.perf_counter()
     subprocess.run(["dvc", "repro", "--quiet", *options], cwd=study, env=environment, check=True)
     found = {
         "seconds": round(time.perf_counter() - started, 1),
-        "trainings": trainings(memory) - before,
+        "trainings": trainings(cache) - before,
     }
     console.print(f"dvc repro: {found['seconds']} s, {found['trainings']} trainings")
     return found
 
 
-def trainings(memory: Path) -> int:
+def trainings(cache: Path) -> int:
     """Number of finished trainings in a cache."""
-    return sum(len(path.name) == KEY_LENGTH for path in memory.glob("*"))
+    return sum(len(path.name) == KEY_LENGTH for path in cache.glob("*"))
 
 
 def show(content: dict[str, Any]) -> None:
@@ -77,14 +77,14 @@ def show(content: dict[str, Any]) -> None:
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        study, memory = Path(folder, "study"), Path(folder, "memory")
+        study, cache = Path(folder, "study"), Path(folder, "cache")
         subprocess.run([sys.executable, SCRATCH, study], check=True)
         ways = {
-            "cold": repro(study, memory),
-            "warm: every trial remembered": repro(study, memory, "--force"),
+            "cold": repro(study, cache),
+            "warm: every trial remembered": repro(study, cache, "--force"),
         }
         add_candidate(study / "params.yaml")
-        ways["one candidate added"] = repro(study, memory)
+        ways["one candidate added"] = repro(study, cache)
         training = load_params(study / "params.yaml").training
     cold = ways["cold"]["seconds"]
     rows = [

@@ -37,7 +37,7 @@ from ablation.params import load_params
 from ablation.processes.cores import cores
 from ablation.processes.pool import run_jobs
 from ablation.run.hardware import Hardware
-from ablation.run.memory import FOLDER_VARIABLE
+from ablation.run.result_cache import FOLDER_VARIABLE
 from ablation.run.runner import TrialRunner
 from ablation.trial.families import FAMILIES, Spec, sizes_of
 from ablation.trial.models import build
@@ -217,7 +217,7 @@ def run(device: str) -> dict[str, Any]:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         # Read by workers when they start. With a new folder, no training is cached.
-        os.environ[FOLDER_VARIABLE] = str(Path(folder, "memory"))
+        os.environ[FOLDER_VARIABLE] = str(Path(folder, "cache"))
         path, name = find_characters(params, Path(folder))
         whole = Characters.load(path)
         count = len(whole) // batch_size * batch_size

@@ -10,7 +10,7 @@ dvc repro --quiet
 cat <<END
 
 What to do next:
-  the study as a story   file://$PWD/plots/report.html
+  the report             file://$PWD/plots/report.html
   its curves, by DVC     cd $scratch && dvc plots show
   every number           cd $scratch && dvc metrics show
   on real characters     README.md, "Run it on real characters"

@@ -1,4 +1,4 @@
-"""Stage `check`: validates params.yaml and dvc.yaml, so that errors stop a study early."""
+"""Validate params.yaml and dvc.yaml, so that errors stop a study early."""
 
 import os
 import select
@@ -16,7 +16,7 @@ from ablation.labels import ChainStage
 from ablation.params import PARAMS, load_params
 from ablation.processes.fork_server import start_python
 from ablation.processes.stage import stage_process
-from ablation.run.precision import settle
+from ablation.run.precision import record_precision
 from ablation.trial.families import FAMILIES
 
 CHECKED = Path("data/prepared/checked.txt")
@@ -31,7 +31,7 @@ def main() -> None:
     check_techniques(stages)
     check_families(stages, params.families)
     check_raw_folder(params.data.raw)
-    settle(params.training.precision, params.training.device)
+    record_precision(params.training.precision, params.training.device)
     lines = plan()
     # Always the same content, so that changed parameters only affect stages that depend on them.
     write_bytes(b"params.yaml could be read when this was written.\n", CHECKED)
@@ -64,13 +64,13 @@ def plan() -> list[str]:
     """
     with tempfile.TemporaryFile("w+") as errors:
         reader, writer = os.pipe()
-        with open(reader) as said:  # noqa: PTH123
+        with open(reader) as output:  # noqa: PTH123
             process = start_python(("-m", "ablation.plan"), (0, writer, errors.fileno()))
             os.close(writer)
-            if not select.select([said], [], [], PATIENCE)[0]:
+            if not select.select([output], [], [], PATIENCE)[0]:
                 process.kill()
                 return [f"the run's time is unknown: measuring it took more than {PATIENCE} s"]
-            lines = said.read().splitlines()
+            lines = output.read().splitlines()
         if (status := process.wait()) == 0:
             return lines
         errors.seek(0)

@@ -1,4 +1,4 @@
-"""Stage `code`: writes digests of the code, so that DVC reruns the stages whose code changed."""
+"""Write digests of the code, so that DVC reruns the stages whose code changed."""
 
 from ablation.base.files import write_bytes
 from ablation.plan.code import code_digests

@@ -1,4 +1,4 @@
-"""Stage `compare`: compares the families on the same test characters."""
+"""Compare the families on the same test characters."""
 
 import argparse
 from dataclasses import dataclass
@@ -197,8 +197,8 @@ def show(tested: dict[str, Tested], tables: dict[str, pd.DataFrame]) -> None:
         ambiguous = tables["ambiguous"]
         groups = " and ".join([group for group in ambiguous["group"] if group != "all"][:2])
         alike = ambiguous[ambiguous["group"] == "all"]
-        said = zip(alike["model"], alike["share_of_errors"], strict=True)
-        listed = ", ".join(f"{model} {percent(share)}" for model, share in said)
+        shares = zip(alike["model"], alike["share_of_errors"], strict=True)
+        listed = ", ".join(f"{model} {percent(share)}" for model, share in shares)
         console.print(f"errors between look-alikes such as {groups}: {listed}\n")
 
 

@@ -104,14 +104,15 @@ def load(path: Path, model: str, test: Characters) -> Fitted:
         UserError: the model is of another family, or its classes differ from the test set's.
     """
     fitted = Fitted.load(path)
-    if fitted.about.model != model:
+    if fitted.metadata.model != model:
+        found = fitted.metadata.model
         raise UserError(
-            f"{path}: a model of the family {fitted.about.model}, but --model is {model}; pass a "
-            f"file of the {model}"
+            f"{path}: a model of the family {found}, but --model is {model}; pass a file of the "
+            f"{model}"
         )
-    if fitted.about.classes != test.classes:
+    if fitted.metadata.classes != test.classes:
         raise UserError(
-            f"{path}: a model of the classes {class_list(fitted.about.classes)}, but "
+            f"{path}: a model of the classes {class_list(fitted.metadata.classes)}, but "
             f"{TEST_CHARACTERS} has {class_list(test.classes)}; `dvc repro` fits a new one"
         )
     return fitted
@@ -226,7 +227,7 @@ def details(
     )
     row = {
         "top2": top2_accuracy(*columns),
-        "temperature": released.about.temperature,
+        "temperature": released.metadata.temperature,
         **{
             f"{name}{suffix}": score
             for name in after

@@ -1,4 +1,4 @@
-"""Train the final and the baseline recipe on all training characters, with several seeds each."""
+"""Train the final and the baseline recipe on all training characters, each with several seeds."""
 
 import argparse
 import shutil

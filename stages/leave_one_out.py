@@ -1,4 +1,4 @@
-"""Gains of the techniques that the chain changed: alone, in pairs and together.
+"""Compute the gains of the techniques that the chain changed: alone, in pairs and together.
 
 A greedy chain hides interactions, and the scores of its winners are optimistic. Here, subsets of
 the changed techniques are reset to their baseline settings, on fresh repeats of the training
@@ -47,7 +47,7 @@ from ablation.study.inputs import (
     techniques_of,
     validation_characters,
 )
-from ablation.study.race import Results, make_contenders, run_entries
+from ablation.study.race import Results, contenders_of, run_entries
 from ablation.study.tables import times_table as times_of_entries
 from ablation.trial.families import FAMILIES
 from ablation.trial.recipe import BASELINE, Recipe
@@ -154,9 +154,7 @@ def choose_rates(
         results = run_entries(
             runner, params, model, contest, repeats, racing=params.selection.racing
         )
-        characters = validation_characters(runner, repeats[0])
-        size = (len(runner.classes), runner.largest, characters)
-        contenders = make_contenders(contest.entries, results, len(repeats), *size)
+        contenders = contenders_of(runner, contest.entries, results, repeats)
         multiples[technique] = best_multiple(contest, contenders)
         tried |= {f"{technique}: {setting}": ran for setting, ran in results.items()}
     return multiples, tried
@@ -170,18 +168,18 @@ def run_trials(runner: TrialRunner, trials: dict[Run, Trial]) -> dict[Run, Resul
     """
     started = time.monotonic()
     each = [*dict.fromkeys(trials.values())]
-    missing = sum(not runner.remembers(trial) for trial in each)
+    missing = sum(not runner.is_cached(trial) for trial in each)
     finished: dict[Trial, Result] = {}
     trained = 0
     with progress(each[0].model, missing) as update:
-        for trial, result, remembered in runner.run(each):
+        for trial, result, cached in runner.run(each):
             finished[trial] = result
-            trained += not remembered
+            trained += not cached
             update(trained, missing)
     console.print(
         f"{each[0].model}: {counted(trained, 'trial')} trained in "
         f"{time.monotonic() - started:,.0f} s, "
-        f"{len(each) - trained} remembered"
+        f"{len(each) - trained} cached"
     )
     return {run: finished[trial] for run, trial in trials.items()}
 

@@ -1,4 +1,4 @@
-"""Stage `prepare`: converts raw files to a training set and a test set."""
+"""Convert raw files to a training set and a test set."""
 
 from pathlib import Path
 
@@ -23,8 +23,8 @@ def main() -> None:
     announce("prepare", params.dataset.note)
     train, test = load_dataset(params.data.dataset, params.dataset, repository() / params.data.raw)
     check_contrast(train, params.data.raw)
-    params.refuse_large_batches(len(train))
-    params.refuse_small_classes(dict(zip(train.classes, train.counts().tolist(), strict=True)))
+    params.check_batch_size(len(train))
+    params.check_class_sizes(dict(zip(train.classes, train.counts().tolist(), strict=True)))
     train.save(PREPARED / "train.npz")
     test.save(PREPARED / "test.npz")
     samples_of_each_class(train).save(PREPARED / "samples.npz")

@@ -1,4 +1,4 @@
-"""One stage of the chain: compare a technique's settings in the incumbent recipe, keep the winner.
+"""Compare a technique's settings in the incumbent recipe, and keep the winner.
 
 `baseline` scores the recipe in params.yaml that every chain starts from. `dropout_again` and
 `dropout_backward` explore dropout in a later round (`ablation.labels.ChainStage`).
@@ -15,8 +15,7 @@ from ablation.base.checked import ParamsError
 from ablation.base.console import announce, console, narrow_table
 from ablation.base.files import write_csv, write_json
 from ablation.base.formatting import percent, points, short
-from ablation.data.splits import val_to_train
-from ablation.judge.selection import Verdict, judge_stage
+from ablation.judge.selection import Verdict
 from ablation.labels import ChainStage
 from ablation.params import load_params
 from ablation.processes.stage import stage_process
@@ -29,9 +28,8 @@ from ablation.study.inputs import (
     read_chain,
     read_recipe,
     repeats_for,
-    validation_characters,
 )
-from ablation.study.race import Results, make_contenders, run_entries
+from ablation.study.race import Results, judge_contest, run_entries
 from ablation.study.tables import curves_table, times_table, trials_table
 from ablation.trial.families import FAMILIES
 from ablation.trial.recipe import BASELINE, save_recipe
@@ -47,7 +45,6 @@ def main() -> None:
         incumbent = read_recipe(arguments.incumbent, params, model)
         chain = read_chain(arguments.chain, stage.name)
     contest = list_entries(params, model, stage.name, incumbent)
-    entries = contest.entries
     for line in params.warnings:
         console.print(line)
 
@@ -56,25 +53,12 @@ def main() -> None:
         console.print(remark, style="italic")
     repeats = repeats_for(params)
     results = run_entries(runner, params, model, contest, repeats, racing=params.selection.racing)
-    characters = validation_characters(runner, repeats[0])
-    first, *others = contenders = make_contenders(
-        entries, results, len(repeats), len(runner.classes), runner.largest, characters
-    )
-    rule = params.selection
-    verdict = judge_stage(
-        first,
-        others,
-        val_to_train(repeats[0]),
-        rule.risk,
-        rule.equal_within,
-        characters,
-        contest.simpler,
-    )
+    verdict = judge_contest(runner, params, contest, results, repeats)
 
-    recipes = {entry.setting: entry.recipe for entry in entries}
+    recipes = {entry.setting: entry.recipe for entry in contest.entries}
     numbers = metrics(verdict)
     plots = Path("plots", model, stage.name)
-    write_csv(trials_table(contenders, results), plots / "trials.csv")
+    write_csv(trials_table(verdict.evidence, results), plots / "trials.csv")
     write_csv(candidates_table(verdict, results), plots / "candidates.csv")
     write_csv(curves_table(results), plots / "curves.csv")
     write_csv(chain_table(chain, stage.name, numbers), plots / "chain.csv")

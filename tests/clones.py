@@ -41,22 +41,22 @@ TINY_CHAIN = tuple(
     name for name in CHAIN if ChainStage.named(name).contest == "first" or name in TINY_ROUNDS
 )
 LAUNCHER = (f"{STAGE_VARIABLE}=a test", sys.executable, "-S", fork_server.__file__)
-# What dvc and dask import when they run, which the tests' server imports as well.
+# Modules that dvc and dask import when they run; the tests' fork server imports them too.
 COMMANDS = (
     *("dvc.cli.parser", "dvc.output", "dvc.lock", "dvc.scm", "dvc.repo.index", "dvc.repo.graph"),
     *("dvc.repo.plots", "dvc.daemon", "dvc.repo.metrics.show", "dvc.repo.experiments.brancher"),
     *("distributed.cli.dask_scheduler", "distributed.cli.dask_worker"),
 )
 NOBODY = "http://127.0.0.1:9"  # no network: every connection is refused at once
-# What stages write into git, but what they measured with a clock: bytes that never differ.
+# Outputs of stages in git that are reproducible byte for byte.
 RESULTS = ("data/classes.csv", "data/evaluated", "data/models", "data/recipes", "metrics", "plots")
-# They hold the times of data/times; a test of them shows that all else in them is the same.
+# These contain the times in data/times; a test checks that nothing else in them differs.
 TELL_TIMES = ("plots/report.html", "plots/report.md")
-# What else stages write into git.
+# Other outputs of stages in git.
 RECORDS = ("data/code", "data/precision.yaml", "data/times", "dvc.lock")
 
-# What a tiny study has otherwise than params.yaml. The baseline drops far too much: the
-# winner of `dropout`, where it may choose, is in no doubt.
+# What a tiny study changes in params.yaml. The baseline's dropout is far too high, so the winner of
+# `dropout` is certain if the stage has candidates.
 Changes = dict[str, dict[str, Any]]
 TINY: Changes = {
     "data": {"dataset": "glyphs"},
@@ -82,7 +82,7 @@ TINY: Changes = {
 }
 
 Found = TypeVar("Found")
-# The fixture `make_once`: a name and what fills the folder of this name; returns the folder.
+# The fixture `make_once`: takes a folder's name and the function that fills it; returns the folder.
 MakeOnce = Callable[[str, Callable[[Path], object]], Path]
 
 
@@ -100,7 +100,7 @@ def _server() -> str:
     return fork_server.start_server(os.getpid(), (*LIBRARIES, *COMMANDS))
 
 
-# Seconds, of any command; a limit against hanging, far above what a busy machine needs.
+# Timeout of any command in seconds, far more than it takes even on a busy machine.
 LONGEST_RUN = 1200
 
 
@@ -109,14 +109,14 @@ class Clone:
     """A clone of the project, and its cache folder."""
 
     path: Path
-    memory: Path
+    cache: Path
 
     @property
     def environment(self) -> dict[str, str]:
         inherited = {name: v for name, v in os.environ.items() if name != "PYTHONPATH"}
         return inherited | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "ABLATION_CACHE": str(self.memory),
+            "ABLATION_CACHE": str(self.cache),
             "PYTHONDONTWRITEBYTECODE": "",  # Python leaves __pycache__ behind, as it usually does
             "GIT_CONFIG_GLOBAL": os.devnull,
             **{f"GIT_{who}_NAME": "Test" for who in ("AUTHOR", "COMMITTER")},
@@ -177,8 +177,8 @@ class Clone:
     def duplicate(self, folder: Path) -> "Clone":
         """A copy of the folder, with its data and cached trials."""
         shutil.copytree(self.path, folder)
-        if self.memory.exists():
-            shutil.copytree(self.memory, folder / ".cache/trials", dirs_exist_ok=True)
+        if self.cache.exists():
+            shutil.copytree(self.cache, folder / ".cache/trials", dirs_exist_ok=True)
         return Clone(folder, folder / ".cache/trials")
 
     def results(self) -> dict[str, bytes]:
@@ -195,7 +195,7 @@ class Clone:
 
     def trained(self) -> dict[str, int]:
         """The cached trials and their modification times."""
-        paths = [path for path in self.memory.glob("*") if len(path.name) == 64]
+        paths = [path for path in self.cache.glob("*") if len(path.name) == 64]
         return {path.name: path.stat().st_mtime_ns for path in paths}
 
 
@@ -204,7 +204,7 @@ def copy_project(folder: Path) -> Clone:
 
     It is committed on the branch `main`, without the outputs of stages.
     """
-    project = Clone(folder, folder.with_name(f"{folder.name}-memory"))
+    project = Clone(folder, folder.with_name(f"{folder.name}-cache"))
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.check_output(listed, cwd=ROOT, text=True).split("\0")
     for name in filter(None, names):

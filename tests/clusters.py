@@ -15,7 +15,7 @@ from distributed import Client
 from tests.clones import wait_for, warm_python
 
 SOURCE = Path(__file__).parents[1] / "src"
-# What a worker loads before it starts, to be another machine.
+# Preloaded by a worker to simulate another machine.
 ANOTHER_PROCESSOR = """
 from ablation.run import hardware
 hardware.processor_name, hardware.processor_arithmetic = (lambda: "Abacus"), (lambda: "beads")
@@ -54,7 +54,7 @@ class Cluster:
         """The address of the scheduler, once it listens."""
 
         def written() -> str:
-            with suppress(OSError, ValueError):  # not there yet, or not whole
+            with suppress(OSError, ValueError):  # missing or incomplete
                 return str(json.loads(Path(self.file).read_text())["address"])
             return ""
 

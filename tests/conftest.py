@@ -18,13 +18,13 @@ from ablation.trial.recipe import Constant, Recipe, Regularization, Sgd
 from ablation.trial.training import Part
 from tests.clones import Clone, MakeOnce, copy_project, make_tiny
 
-# Who is started in the background ignores Ctrl-C, and so would all that the tests start and stop.
+# A process started in the background ignores Ctrl-C, and so would those that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-torch.set_num_threads(1)  # as the workers do: toys are too small to share between cores
+torch.set_num_threads(1)  # as in workers: toys are too small to benefit from several cores
 
-# How many random inputs a test tries: the same ones each time, but for `long`, which looks longer
-# and elsewhere: `pytest --hypothesis-profile long tests/raw/test_any_bytes.py`. No clock: a hang is
-# a test that does not end. A fixture's folder serves all inputs, one after the other.
+# Number of random inputs per test. They are the same each time, except for `long`, which searches
+# longer: `pytest --hypothesis-profile long tests/raw/test_any_bytes.py`. There is no deadline, as
+# machines may be busy. All inputs of a test share the folders of its fixtures.
 for profile, inputs in {"quick": 20, "deep": 200, "long": 20_000}.items():
     settings.register_profile(
         profile,
@@ -35,7 +35,7 @@ for profile, inputs in {"quick": 20, "deep": 200, "long": 20_000}.items():
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
     )
 
-# These take longest. They start first, so that no process is left with one at the end.
+# These take longest, so they start first: none is left to run alone at the end.
 LONGEST = ("test_pipeline.py", "test_extending.py", "test_own_pictures.py", "test_machines.py")
 
 ROOT = Path(__file__).parents[1]
@@ -97,7 +97,7 @@ def prepared(make_once: MakeOnce) -> Clone:
         (folder / "prepare.log").write_text(study.run("dvc", "repro", "prepare"))
 
     folder = make_once("prepared", make)
-    return Clone(folder / "study", folder / "study-memory")
+    return Clone(folder / "study", folder / "study-cache")
 
 
 @pytest.fixture(scope="session")
@@ -108,12 +108,12 @@ def study(prepared: Clone, make_once: MakeOnce) -> Clone:
     """
 
     def make(folder: Path) -> None:
-        study = Clone(prepared.duplicate(folder / "study").path, folder / "memory")
+        study = Clone(prepared.duplicate(folder / "study").path, folder / "cache")
         study.repro()
         study.commit("Its results")
 
     folder = make_once("study", make)
-    return Clone(folder / "study", folder / "memory")
+    return Clone(folder / "study", folder / "cache")
 
 
 @pytest.fixture(scope="session")
@@ -133,7 +133,7 @@ def toy_study(toy: Characters, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """A working folder with the toy as prepared characters, and a cache of its own."""
     toy.save(tmp_path / "data/prepared/train.npz")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("ABLATION_CACHE", str(tmp_path / "memory"))
+    monkeypatch.setenv("ABLATION_CACHE", str(tmp_path / "cache"))
     return tmp_path
 
 

@@ -59,8 +59,7 @@ def seed_of(text: str) -> str:
 
 
 def is_told(said: str, error: str) -> bool:
-    """Whether an error is as said. `~` stands for a library's own words, which are its to change:
-    ours are the place, what was found there, and the limit or the remedy."""
+    """Whether an error is the expected one, in which `~` matches the words of a library."""
     return re.fullmatch(".+".join(map(re.escape, said.split("~"))), error) is not None
 
 
@@ -433,7 +432,7 @@ def folder(sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     """A copy to be damaged, as working folder."""
     shutil.copytree(sound, tmp_path / "study")
     monkeypatch.chdir(tmp_path / "study")
-    monkeypatch.setenv("ABLATION_CACHE", str(tmp_path / "memory"))
+    monkeypatch.setenv("ABLATION_CACHE", str(tmp_path / "cache"))
     return tmp_path / "study"
 
 
@@ -674,7 +673,8 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
         lambda: own_pictures(
             {f"{part}/{name}/0.png": None for part in ("train", "test") for name in "ab"}
         ),
-        "pictures/train/a/0.png and all others are the same uniform grey; nothing to learn",
+        "pictures/train/a/0.png and all other pictures are the same uniform grey, so there is "
+        "nothing to learn",
     ),
     "fewer pictures than a batch has": (
         "prepare",

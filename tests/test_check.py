@@ -50,7 +50,7 @@ def test_the_projects_own_files_are_valid(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "data/prepared/checked.txt").exists()
     _, runs, time, *_ = result.stdout.splitlines()
-    assert re.fullmatch(r"(\d+) of \1 stages run: \d+ to \d+ trainings, 0 remembered", runs)
+    assert re.fullmatch(r"(\d+) of \1 stages run: \d+ to \d+ trainings, 0 cached", runs)
     assert re.match(r"about \d+ (s|min|h|days) on this machine, \d+ at a time", time)
     assert "validation.repeats" not in result.stdout
 
@@ -90,7 +90,7 @@ def test_the_projects_own_files_are_valid(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_errors_that_dvc_would_find_late_are_reported_first(
+def test_errors_that_dvc_would_find_late_are_found_early(
     edits: dict[str, tuple[str, str]], said: str, tmp_path: Path
 ) -> None:
     result = check(tmp_path, edits)
@@ -98,7 +98,7 @@ def test_errors_that_dvc_would_find_late_are_reported_first(
     assert list((tmp_path / "data").iterdir()) == [tmp_path / "data/raw"]
 
 
-def test_a_family_that_was_studied_before_is_switched_off_in_params_alone(tmp_path: Path) -> None:
+def test_a_family_studied_before_can_be_switched_off_in_params_alone(tmp_path: Path) -> None:
     deps = [dep for stage in PIPELINE.values() for dep in stage["deps"] if "/cnn" in dep]
     assert len(deps) == 8
     for dep in deps:

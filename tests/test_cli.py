@@ -52,7 +52,7 @@ def drawn(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_model_answers_alone_if_the_other_finds_no_writing(
+def test_one_model_predicts_if_the_other_finds_no_writing(
     ablation: Ablation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The MLP uses whole pictures, as after a study of another data set."""
@@ -107,12 +107,12 @@ def test_the_models_are_those_of_the_current_study(
 
 @pytest.mark.parametrize("model", ["mlp", "cnn", str(REPOSITORY / "data/models/cnn.safetensors")])
 def test_one_model_can_be_selected(model: str, drawn: Path, ablation: Ablation) -> None:
-    (answer,) = json.loads(ablation("predict", drawn, "--model", model, "--json").out)
+    (prediction,) = json.loads(ablation("predict", drawn, "--model", model, "--json").out)
     name = "mlp" if model == "mlp" else "cnn"
-    assert list(answer) == ["image", "warning", name]
-    assert answer["image"] == str(drawn)
-    assert answer[name][0]["character"] == "7"
-    assert 0 < answer[name][0]["probability"] <= 1
+    assert list(prediction) == ["image", "warning", name]
+    assert prediction["image"] == str(drawn)
+    assert prediction[name][0]["character"] == "7"
+    assert 0 < prediction[name][0]["probability"] <= 1
 
 
 def test_an_unreadable_image_is_one_line_and_exit_status_1(drawn: Path, ablation: Ablation) -> None:
@@ -191,7 +191,7 @@ def test_an_unwritable_output_is_a_one_line_error(command: str, said: str, drawn
     assert (done.returncode, done.stderr) == (1, said)
 
 
-def test_errors_are_not_mixed_with_answers_if_stderr_is_closed(drawn: Path) -> None:
+def test_errors_are_not_mixed_with_predictions_if_stderr_is_closed(drawn: Path) -> None:
     done = in_a_shell(f"ablation predict gone.png {drawn.name} --json 2>&-", drawn.parent)
     assert [*json.loads(done.stdout)[0]] == ["image", "error"]
 
@@ -201,9 +201,9 @@ def test_a_picture_can_be_read_from_a_pipe(source: str, drawn: Path) -> None:
     """Both models predict it, although a pipe can be read only once."""
     done = in_a_shell(f"ablation predict --json {source}", drawn.parent)
     assert done.returncode == 0, done.stderr
-    (answer,) = json.loads(done.stdout)
-    assert answer["image"] == source[0] or answer["image"].startswith("/dev/fd/")
-    assert [answer[name][0]["character"] for name in ("mlp", "cnn")] == ["7", "7"]
+    (prediction,) = json.loads(done.stdout)
+    assert prediction["image"] == source[0] or prediction["image"].startswith("/dev/fd/")
+    assert [prediction[name][0]["character"] for name in ("mlp", "cnn")] == ["7", "7"]
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_show_writes_the_input_of_the_network(drawn: Path, ablation: Ablation) -
     assert Image.open(sheet).convert("L").getextrema() == (0, 255)
 
 
-def test_answers_are_printed_if_the_picture_cannot_be_written(
+def test_predictions_are_printed_if_the_contact_sheet_cannot_be_written(
     drawn: Path, ablation: Ablation
 ) -> None:
     said = ablation("predict", drawn, "--show", drawn / "seen.png")

@@ -15,7 +15,7 @@ from tests.committed import HAVE_RUN, PARAMS, ROOT, when_run
 
 RAW = ROOT.parent / "shared/emnist"
 
-# Grids that end at their best rate, and why they may.
+# Grids whose best rate is at the edge, and why that is acceptable.
 WIDE_ENOUGH = {
     **{
         ("mlp", f"{scheduler} lr=0.01"): "adam lr=0.03 lost 0.8 points in the study of version 1.3"
@@ -51,8 +51,8 @@ def test_no_grid_was_too_narrow(model: str) -> None:
 def test_released_model_is_the_final_recipe(model: str) -> None:
     fitted = Fitted.load(ROOT / f"data/models/{model}.safetensors")
     recipe = load_recipe(ROOT / f"data/recipes/{model}/averaging_again.yaml")
-    assert fitted.about.recipe == plain(recipe)
-    assert fitted.about.spec == PARAMS.spec(model, recipe)
+    assert fitted.metadata.recipe == plain(recipe)
+    assert fitted.metadata.spec == PARAMS.spec(model, recipe)
 
 
 @when_run("fit")
@@ -83,7 +83,7 @@ def test_every_metric_fits_a_terminal() -> None:
 
 def test_every_result_was_made_by_the_committed_code_and_parameters(tmp_path: Path) -> None:
     """Fails after a commit that changes these without running the study again."""
-    clone = Clone(tmp_path / "clone", tmp_path / "memory")
+    clone = Clone(tmp_path / "clone", tmp_path / "cache")
     subprocess.run(["git", "clone", "--quiet", ROOT, clone.path], check=True)
     said = json.loads(clone.run("dvc", "status", "--json", *HAVE_RUN))
     changes = [(stage, change) for stage, each in said.items() for change in each]
@@ -102,12 +102,12 @@ def test_every_result_was_made_by_the_committed_code_and_parameters(tmp_path: Pa
 @pytest.mark.skipif(not RAW.is_dir(), reason=f"the real characters are not in {RAW}")
 def test_a_fresh_clone_with_raw_files_trains_nothing_and_stays_clean(tmp_path: Path) -> None:
     """Fails after a commit that changes code without running the study again."""
-    clone = Clone(tmp_path / "clone", tmp_path / "memory")
+    clone = Clone(tmp_path / "clone", tmp_path / "cache")
     subprocess.run(["git", "clone", "--quiet", ROOT, clone.path], check=True)
     for path in RAW.glob("*.gz"):
         shutil.copy(path, clone.path / "data/raw")
     assert stages_run(clone.run("dvc", "repro", "check", "prepare")) == {"check", "prepare"}
-    # Else `dvc repro` would train for hours.
+    # Otherwise `dvc repro` would train for hours.
     assert json.loads(clone.run("dvc", "status", "--json", *HAVE_RUN)) == {}
     assert stages_run(clone.run("dvc", "repro", *HAVE_RUN)) == set()
     assert clone.trained() == {}

@@ -39,7 +39,7 @@ PAGES = sorted(
     for path in ROOT.rglob("*.md")
     if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)
 )
-# The changelog speaks of what was, and the others name what their reader is going to write.
+# The changelog is about the past, and the others name files that their readers will create.
 PRESENT = [p for p in PAGES if p.name != "CHANGELOG.md" and not p.name.startswith("add-a-")]
 
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -398,7 +398,7 @@ def test_the_glossary_has_the_terms_used_on_the_pages() -> None:
     words = {
         *("technique", "candidate", "recipe", "incumbent", "repeat", "trial", "score", "verdict"),
         *("stage", "champion", "racing", "leave-one-out", "paired", "interval", "setting"),
-        *("baseline", "chain", "collapsed", "diverged", "family", "data set", "memory"),
+        *("baseline", "chain", "collapsed", "diverged", "family", "data set", "cache"),
     }
     rows = (ROOT / "docs/glossary.md").read_text().splitlines()
     assert words <= {row.split(" | ")[0].removeprefix("| ") for row in rows}

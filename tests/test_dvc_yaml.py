@@ -163,18 +163,18 @@ def test_the_chain_is_linear_and_has_every_technique() -> None:
     assert sorted(first) == sorted([BASELINE, *TECHNIQUES])
 
 
-def test_a_stage_explores_the_technique_that_its_name_says() -> None:
+def test_a_stage_explores_the_technique_in_its_name() -> None:
     for each in variables("after"):
         assert ChainStage.named(each["stage"]).technique == each["technique"]
 
 
-def test_a_technique_is_asked_again_only_after_its_first_stage() -> None:
+def test_a_later_round_comes_after_the_first_stage_of_its_technique() -> None:
     for place, name in enumerate(CHAIN):
         technique = ChainStage.named(name).technique
         assert name == technique or technique in CHAIN[:place]
 
 
-def test_what_no_longer_helps_goes_before_the_longest_trainings() -> None:
+def test_backward_stages_come_before_the_longest_trainings() -> None:
     before = [ChainStage.named(name) for name in CHAIN[: CHAIN.index("epochs")]]
     first, backward = (
         [stage.technique for stage in before if stage.contest == contest]
@@ -208,9 +208,7 @@ def test_leave_one_out_and_fit_use_the_recipe_of_the_last_stage(
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_fit_is_told_the_trials_of_both_of_its_recipes(
-    model: str, stages: dict[str, Stage]
-) -> None:
+def test_fit_gets_the_trials_of_both_recipes(model: str, stages: dict[str, Stage]) -> None:
     stage = stages[f"fit@{model}"]
     last = Path(stage.option("--recipe")).stem
     assert stage.option("--trials") == f"plots/{model}/{last}"
@@ -245,7 +243,7 @@ def test_stages_that_compare_families_depend_on_the_same_files_of_each(
 
 
 def test_every_file_on_a_command_line_is_a_dependency(stages: dict[str, Stage]) -> None:
-    """The code is one through its digests."""
+    """Code is a dependency by its digests."""
     for name, stage in stages.items():
         files = {word for word in stage.command if "/" in word and not word.endswith(".py")}
         assert [file for file in files if not stage.depends_on(file)] == [], name

@@ -30,7 +30,7 @@ SENTENCE = re.compile(
 )
 STUDIED = ("mlp", "resnet")
 PRINTED = "printed.txt"
-# Nothing is explored but what the pages add. One worker: two would load torch in every stage.
+# Only what the pages add is explored. One worker, because two would load torch in every stage.
 SMALL = {
     "validation": TINY["validation"],
     "training": TINY["training"] | {"batch_size": 16, "workers": 1},
@@ -39,7 +39,7 @@ SMALL = {
     "worth": TINY["worth"],
     "techniques": {technique: [] for technique in TECHNIQUES},
 }
-# What the engine makes of the baseline in a step, and, in a project with the pages' edits, of more.
+# Prints the result of one step with the baseline and, after the pages' edits, with more recipes.
 STEP = """
 import sys
 from pathlib import Path
@@ -74,7 +74,7 @@ from ablation.trial.weights import MasterWeights
 
 print(step(recipe.having("clipping", 0.001)))
 print(step(recipe.having("optimizer", NAdam(name="nadam", lr=0.1))))
-print([Fitted.load(root / "data/models/mlp.safetensors").about.recipe.clipping])
+print([Fitted.load(root / "data/models/mlp.safetensors").metadata.recipe.clipping])
 network = nn.Sequential(nn.Flatten(), nn.Linear(784, 8), LayerNorm(8), nn.Linear(8, 4))
 _reject_unsupported_layers(network)
 MasterWeights(network, torch.bfloat16)
@@ -118,7 +118,7 @@ def extended(make_once: MakeOnce) -> Clone:
         project.run("ruff", "format", "--quiet", ".")
 
     folder = make_once("extended", make)
-    return Clone(folder / "project", folder / "project-memory")
+    return Clone(folder / "project", folder / "project-cache")
 
 
 @pytest.fixture(scope="session")

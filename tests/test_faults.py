@@ -14,7 +14,7 @@ from tests.clones import Clone, in_a_namespace, processes_of, shared_memory_of, 
 BASELINE = ("--model", "mlp", "--stage", "baseline")
 STAGE = ("env", "PYTHONPATH=src", "python", "stages/technique.py", *BASELINE)
 REPRO = ("dvc", "repro", "--single-item", "baseline@mlp")
-KEPT = "run `dvc repro` again, finished trials are kept"
+KEPT = "run `dvc repro` again; finished trials are kept"
 WORKER = "pool"
 IN_TEN_YEARS = 315_360_000 * 10**9
 
@@ -83,7 +83,7 @@ def test_ctrl_c_prints_one_line(long_study: Clone) -> None:
     dvc = start_training(long_study, *REPRO)
     os.killpg(dvc.pid, signal.SIGINT)  # as a terminal does
     said = end_of(dvc)
-    assert errors_in(said) == ["interrupted; finished trials are kept, `dvc repro` resumes"]
+    assert errors_in(said) == ["interrupted; finished trials are kept, and `dvc repro` resumes"]
     assert "failed to reproduce 'baseline@mlp'" in said
 
 
@@ -99,13 +99,13 @@ def test_a_killed_worker_is_a_one_line_error(long_study: Clone) -> None:
 
 @pytest.mark.deep
 def test_a_full_disk_is_a_one_line_error_and_finished_trials_are_kept(long_study: Clone) -> None:
-    long_study.memory.mkdir(parents=True)
-    # What the disk still held is looked at before it is gone.
-    full = in_a_namespace(f"mount -t tmpfs -o size=24k none {long_study.memory}")
+    long_study.cache.mkdir(parents=True)
+    # Check the content of the disk before it is unmounted.
+    full = in_a_namespace(f"mount -t tmpfs -o size=24k none {long_study.cache}")
     look = ("sh", "-c", '"$@"; ls $ABLATION_CACHE', "sh")
     said = end_of(long_study.start(*full, *look, *STAGE))
     (error,) = errors_in(said)
-    assert error.startswith(f"error: no space in {long_study.memory} for ")
+    assert error.startswith(f"error: no space in {long_study.cache} for ")
     assert error.endswith(f" (No space left on device); free some and {KEPT}")
     names = [line for line in said.splitlines() if len(line) == 64]
     assert len(names) >= 2
@@ -138,10 +138,10 @@ def test_training_allocates_no_shared_memory(long_study: Clone) -> None:
 
 @pytest.mark.deep
 def test_a_read_only_cache_is_named(victim: Clone) -> None:
-    victim.memory.mkdir(parents=True)
-    read_only = in_a_namespace(f"mount -t tmpfs -o ro none {victim.memory}")
+    victim.cache.mkdir(parents=True)
+    read_only = in_a_namespace(f"mount -t tmpfs -o ro none {victim.cache}")
     (error,) = errors_in(end_of(victim.start(*read_only, *STAGE)))
-    assert error.startswith(f"error: {victim.memory}/")
+    assert error.startswith(f"error: {victim.cache}/")
     assert error.endswith(": Read-only file system; write to another disk")
 
 
@@ -151,8 +151,8 @@ def test_a_read_only_checkout_is_reported(victim: Clone) -> None:
         f"mount --bind {victim.path} {victim.path}; "
         f"mount -o remount,bind,ro {victim.path}; cd {victim.path}"
     )
-    memory = f"ABLATION_CACHE={victim.path.parent}/elsewhere"
-    (error,) = errors_in(end_of(victim.start(*read_only, "env", memory, *STAGE[1:])))
+    cache = f"ABLATION_CACHE={victim.path.parent}/elsewhere"
+    (error,) = errors_in(end_of(victim.start(*read_only, "env", cache, *STAGE[1:])))
     assert error.startswith("error: plots/mlp/baseline/trials.csv: Read-only file system; ")
     said = victim.run(*read_only, "dvc", "repro", fails=True)
     assert "Read-only file system" in said
@@ -175,8 +175,8 @@ def test_two_processes_may_prepare_at_once(victim: Clone) -> None:
 
 @pytest.mark.deep
 def test_unfinished_files_in_the_cache_are_deleted(victim: Clone) -> None:
-    victim.memory.mkdir(parents=True)
-    left = victim.memory / f"{'a' * 64}.0123.unfinished"
+    victim.cache.mkdir(parents=True)
+    left = victim.cache / f"{'a' * 64}.0123.unfinished"
     left.touch()
     os.utime(left, ns=(IN_TEN_YEARS + left.stat().st_mtime_ns,) * 2)
     victim.run(*STAGE)
@@ -188,14 +188,14 @@ def test_files_with_future_timestamps_are_valid(victim: Clone) -> None:
     """Setting the clock back leaves files that are newer than now."""
     victim.run(*REPRO)
     trained = victim.trained()
-    for path in (*victim.memory.iterdir(), *victim.path.glob("data/**/*")):
+    for path in (*victim.cache.iterdir(), *victim.path.glob("data/**/*")):
         os.utime(path, ns=(path.stat().st_mtime_ns + IN_TEN_YEARS,) * 2)
     assert "Running stage" not in victim.run(*REPRO)
     victim.run(*REPRO, "--force")
     assert victim.trained().keys() == trained.keys()
 
 
-# Who is killed, by words in the command; all are, where nobody has them.
+# The processes to kill, by words in their commands; all of them if none matches.
 KILLS = [
     ("", signal.SIGKILL),
     ("stages/", signal.SIGKILL),
@@ -217,7 +217,7 @@ def test_twenty_kills_change_no_byte(study: Clone, victim: Clone) -> None:
         for process in processes_of(dvc.pid, words) or processes_of(dvc.pid):
             process.send_signal(how)
         assert "Traceback" not in end_of(dvc)
-        mend_lock(victim)
+        repair_lock(victim)
     victim.repro()
     assert victim.results() == study.results()
 
@@ -233,7 +233,7 @@ def start_next_stage(study: Clone, known: set[str]) -> subprocess.Popen[str]:
     raise AssertionError(f"dvc ended, and had been killed in {len(known)} stages")
 
 
-def mend_lock(study: Clone) -> None:
+def repair_lock(study: Clone) -> None:
     """Repair dvc.lock as in docs/running.md: dvc truncates the file before rewriting it."""
     lock = study.path / ".dvc/tmp/rwlock"
     if lock.read_text() == "":

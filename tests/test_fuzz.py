@@ -26,7 +26,7 @@ from ablation.trial.families import MlpSpec
 from ablation.trial.models import build
 from ablation.trial.recipe import Recipe, load_recipe, save_recipe
 from ablation.trial.trials import Learnt, Trial
-from ablation.use.answers import answer
+from ablation.use.prediction import predict_pictures
 
 ROOT = Path(__file__).parents[1]
 FILE = read_yaml(ROOT / "params.yaml")
@@ -211,8 +211,8 @@ def test_any_picture_is_read_or_refused(
     content = data.draw(st.sampled_from(pictures))
     path = tmp_path / "drawn"
     path.write_bytes(damaged(content, data) if data.draw(st.booleans()) else data.draw(st.binary()))
-    about = replace(network.about, conversion=data.draw(st.sampled_from([*CONVERSIONS])))
-    (said,) = answer([path], {"mlp": replace(network, about=about)})
+    metadata = replace(network.metadata, conversion=data.draw(st.sampled_from([*CONVERSIONS])))
+    (said,) = predict_pictures([path], {"mlp": replace(network, metadata=metadata)})
     assert (said.error is None) != (said.guesses is None)
     assert said.error is None or 0 < len(said.error.splitlines()[0]) == len(said.error) < 300
 
@@ -229,13 +229,13 @@ def test_any_model_predicts_or_is_refused(
     picture.write_bytes(pictures[0])
     path.write_bytes(damaged(model, data))
     try:
-        answer([picture], {"mlp": (fitted := Fitted.load(path))})
+        predict_pictures([picture], {"mlp": (fitted := Fitted.load(path))})
         probabilities = fitted.probabilities(np.full((1, 28, 28), 200, np.uint8))
     except ModelError as error:
         lines_of(error, f"{path}: ")
         assert "\n" not in str(error)
     else:
-        assert probabilities.shape == (1, len(fitted.about.classes))
+        assert probabilities.shape == (1, len(fitted.metadata.classes))
         assert probabilities.sum() == pytest.approx(1, abs=1e-4)
 
 

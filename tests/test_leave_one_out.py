@@ -58,7 +58,7 @@ def run_stage(folder: Path) -> str:
     """Run the stage in a folder; returns its output."""
     options = ["--model", "mlp", "--recipe", "final.yaml", "--chain", "chain.csv"]
     command = [*warm_python(str(ROOT / "stages/leave_one_out.py")), *options]
-    env = {"PYTHONPATH": str(ROOT / "src"), "ABLATION_CACHE": str(folder / "memory")}
+    env = {"PYTHONPATH": str(ROOT / "src"), "ABLATION_CACHE": str(folder / "cache")}
     done = subprocess.run(
         command, cwd=folder, env=os.environ | env, capture_output=True, text=True, check=False
     )
@@ -119,7 +119,7 @@ def test_a_technique_is_reset_at_the_best_learning_rate(
 ) -> None:
     """The best one on the first repeat of selection."""
     monkeypatch.chdir(study.folder)
-    monkeypatch.setenv("ABLATION_CACHE", str(study.folder / "memory"))
+    monkeypatch.setenv("ABLATION_CACHE", str(study.folder / "cache"))
     params = load_params()
     final = params.full("mlp", load_recipe(Path("final.yaml")))
     contest = rates_to_try(params, "scheduler", final, params.full("mlp", params.baseline))
@@ -143,6 +143,6 @@ def test_shares_add_up_to_the_total_gain(study: Study) -> None:
 def test_it_prints_the_epochs_and_the_number_of_cached_trials(study: Study) -> None:
     count = len(study.table("trials"))
     assert "all recipes trained for 2 epochs, like the final one" in study.said
-    assert re.search(rf"mlp: {count} trials trained in \d+ s, 0 remembered", study.said)
+    assert re.search(rf"mlp: {count} trials trained in \d+ s, 0 cached", study.said)
     again = run_stage(study.folder)
-    assert re.search(rf"mlp: 0 trials trained in \d+ s, {count} remembered", again)
+    assert re.search(rf"mlp: 0 trials trained in \d+ s, {count} cached", again)

@@ -27,20 +27,20 @@ def test_two_workers_one_of_them_killed_give_the_same_bytes(
     """Stages with racing, of whole recipes and of fits, compared with local workers."""
     stages = ("baseline@mlp", "optimizer@mlp", "leave_one_out@mlp", "fit@mlp")
     there = study.duplicate(tmp_path / "there")
-    shutil.rmtree(there.memory)
-    memories = [replace(there, memory=tmp_path / name) for name in ("killed", "stays")]
-    killed, _ = (cluster.worker(ABLATION_CACHE=str(each.memory)) for each in memories)
+    shutil.rmtree(there.cache)
+    caches = [replace(there, cache=tmp_path / name) for name in ("killed", "stays")]
+    killed, _ = (cluster.worker(ABLATION_CACHE=str(each.cache)) for each in caches)
     monkeypatch.setenv(SCHEDULER_VARIABLE, cluster.address)
     dvc = there.start("dvc", "repro", "--force", "--single-item", *stages)
-    wait_for(lambda: memories[0].trained() or dvc.poll() is not None)
+    wait_for(lambda: caches[0].trained() or dvc.poll() is not None)
     killed.kill()
     output, _ = dvc.communicate()
     assert dvc.returncode == 0, output
 
     assert stages_run(output) == {*stages}
     assert there.results() == study.results()
-    # All that was trained was trained there.
-    assert there.trained().keys() == memories[0].trained().keys() | memories[1].trained().keys()
+    # Every trial was trained by them.
+    assert there.trained().keys() == caches[0].trained().keys() | caches[1].trained().keys()
 
 
 @pytest.mark.deep
@@ -48,7 +48,7 @@ def test_a_stage_runs_on_one_kind_of_machine(
     study: Clone, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two of three workers have another processor; they run all stages until they leave."""
-    there = replace(study.duplicate(tmp_path / "study"), memory=tmp_path / "memory")
+    there = replace(study.duplicate(tmp_path / "study"), cache=tmp_path / "cache")
     there.edit("training", "machines", value="mixed")
     again = ("dvc", "repro", "--force", "--single-item")
     (tmp_path / "abacus.py").write_text(ANOTHER_PROCESSOR)
@@ -69,6 +69,6 @@ def test_a_stage_runs_on_one_kind_of_machine(
     assert computers == {
         "baseline": {"Abacus"},
         "optimizer": {"Abacus"},
-        # Its incumbent as well, which the others had trained already.
+        # Including the incumbent, which the others had already trained.
         "batchnorm": {processor_name()},
     }

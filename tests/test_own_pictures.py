@@ -26,8 +26,8 @@ from tests.clones import (
     warm_python,
 )
 
-# What each class shows, and how many pictures it has. One name is of words, one is of a character
-# that the pictures' font lacks, and one would be markup, a formula and the end of a table's cell.
+# The shape of each class and its number of pictures. One name consists of words, one of a character
+# that the figures' font lacks, and one would be markup, a formula and the end of a table cell.
 CLASSES = {"a bar": 130, "disk": 90, "あ": 60, "[b]$x|$y": 30}
 PICTURES = "my pictures"
 SMALL: Changes = {
@@ -39,7 +39,7 @@ SMALL: Changes = {
     "baseline": {"optimizer": {"name": "adam", "lr": 0.01}, "dropout": 0.0},
     "techniques": {**{technique: [] for technique in TECHNIQUES}, "batchnorm": [False, True]},
 }
-# What is said of EMNIST, and of nobody's pictures.
+# Statements that hold for EMNIST only.
 NEVER = re.compile(r"emnist|handwrit|look.?alike|characters?\b|upper and lower case", re.IGNORECASE)
 
 
@@ -81,7 +81,7 @@ def ran(make_once: MakeOnce) -> tuple[Clone, str]:
         (folder / "printed.txt").write_text(project.run("dvc", "repro"))
 
     folder = make_once("own-pictures", make)
-    return Clone(folder / "study", folder / "study-memory"), (folder / "printed.txt").read_text()
+    return Clone(folder / "study", folder / "study-cache"), (folder / "printed.txt").read_text()
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_every_picture_is_in_one_of_the_sets(study: Clone, pictures: Path) -> No
     }
 
 
-def test_the_models_learn_them(study: Clone) -> None:
+def test_the_models_learn_the_pictures(study: Clone) -> None:
     test = study.metrics()["metrics/mlp/test.json"]
     assert test["low"] > max(CLASSES.values()) / sum(CLASSES.values())
     report = read_csv(study.path / "plots/mlp/test/report.csv", text=["class"])
@@ -151,7 +151,7 @@ def test_predict_converts_pictures_as_in_training(study: Clone, pictures: Path) 
     said = study.run(*source, "predict", "--model", str(path), *map(str, asked))
     for row in probabilities:
         best = int(row.argmax())
-        assert f"{fitted.about.classes[best]}  {100 * row[best]:.2f} %" in said
+        assert f"{fitted.metadata.classes[best]}  {100 * row[best]:.2f} %" in said
 
 
 def test_predict_uses_only_the_models_of_the_study(

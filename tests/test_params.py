@@ -504,23 +504,19 @@ MULTIPLES = "learning_rate_multiples"
         ("scheduler", 3.0, ".scheduler: 3.0: ~"),
     ],
 )
-def test_multiples_that_make_no_sense(
-    technique: str, multiples: object, said: str, tmp_path: Path
-) -> None:
+def test_invalid_multiples(technique: str, multiples: object, said: str, tmp_path: Path) -> None:
     found = complaint((MULTIPLES, technique), multiples, tmp_path)
     start, _, end = said.partition("~")
     assert found.startswith(MULTIPLES + start) and found.endswith(end)
 
 
 @pytest.mark.parametrize("value", [MISSING, {}])
-def test_without_multiples_there_is_the_incumbents_rate_alone(
-    value: object, tmp_path: Path
-) -> None:
+def test_without_multiples_only_the_incumbents_rate_is_tried(value: object, tmp_path: Path) -> None:
     params = load(changed((MULTIPLES,), value), tmp_path)
     assert {params.rate_multiples(technique) for technique in Recipe.model_fields} == {(1.0,)}
 
 
-def test_an_optimizer_has_no_multiples_beside_its_list(tmp_path: Path) -> None:
+def test_an_optimizer_takes_no_multiples(tmp_path: Path) -> None:
     params = load(changed((MULTIPLES, "scheduler"), [1.0, 2.0]), tmp_path)
     assert params.rate_multiples("scheduler") == (1.0, 2.0)
     assert params.rate_multiples("optimizer") == (1.0,)

@@ -77,7 +77,7 @@ def test_nothing_to_do_is_reported(study: Clone, tmp_path: Path) -> None:
 def test_results_are_reproducible_for_any_number_of_workers(study: Clone, tmp_path: Path) -> None:
     """Trained again by one worker: a stage with racing, one of whole recipes, one of fits."""
     alone = study.duplicate(tmp_path / "alone")
-    shutil.rmtree(alone.memory)
+    shutil.rmtree(alone.cache)
     alone.edit("training", "workers", value=1)
     stages = ("optimizer@mlp", "leave_one_out@mlp", "fit@cnn")
     assert stages_run(alone.run("dvc", "repro", "--force", "--single-item", *stages)) == {*stages}
@@ -99,7 +99,7 @@ def test_a_whole_study_is_reproducible_for_any_number_of_workers(
     alone = prepared.duplicate(tmp_path / "alone")
     alone.edit("training", "workers", value=1)
     alone.repro()
-    # Two workers may start a trial that racing then spares.
+    # Two workers may start a trial whose entry racing then stops.
     assert alone.trained().keys() <= study.trained().keys()
     assert differing(alone, study) == []
 
@@ -227,9 +227,9 @@ def test_losing_the_cache_does_not_change_results(
 ) -> None:
     victim = study.duplicate(tmp_path / "victim")
     if damage == "all forgotten":
-        shutil.rmtree(victim.memory)
+        shutil.rmtree(victim.cache)
     else:
-        for path in victim.memory.iterdir():
+        for path in victim.cache.iterdir():
             path.write_bytes(path.read_bytes()[:-1])
     output = victim.run("dvc", "repro", "--force", "--single-item", "optimizer@mlp")
     assert stages_run(output) == {"optimizer@mlp"}
@@ -240,7 +240,7 @@ def test_losing_the_cache_does_not_change_results(
 @pytest.mark.deep
 def test_a_killed_study_resumes(study: Clone, tmp_path: Path) -> None:
     victim = study.duplicate(tmp_path / "victim")
-    shutil.rmtree(victim.memory)
+    shutil.rmtree(victim.cache)
     victim.edit("models", "mlp", "epochs", value=4)
     victim.edit("validation", "repeats", value=6)
     command = ("dvc", "repro", "--single-item", "baseline@mlp")
@@ -265,7 +265,7 @@ def test_experiments_in_a_temporary_copy_share_the_cache(study: Clone, tmp_path:
     experiment = ("dvc", "exp", "run", "--temp", "--set-param", "techniques.dropout=[0.5,0.6,0.7]")
     owner.run(*as_people_have_it, *experiment, "dropout@mlp")
     added = owner.trained().keys() - known.keys()
-    assert 0 < len(added) <= 2  # of the new candidate, at most one on every repeat
+    assert 0 < len(added) <= 2  # of the new candidate, at most one per repeat
     assert known.items() <= owner.trained().items()
     assert owner.changes() == ""
 

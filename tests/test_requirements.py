@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-# One entry of the lock: its name and version, and its hashes on lines of their own.
+# An entry of the lock: name and version, then one hash per line.
 ENTRY = re.compile(r"([a-z0-9-]+)==([\w.]+)((?: \\\n    --hash=sha256:[0-9a-f]{64})+)\n")
 
 
@@ -26,7 +26,7 @@ def test_make_installs_only_packages_with_known_hashes() -> None:
     dry = ["make", "--dry-run", "--always-make", "install"]
     said = subprocess.run(dry, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     installs = [line for line in said.splitlines() if "pip install" in line]
-    # The last one is this project itself, whose code is beside the lock.
+    # The last one is this project itself, which is not in the lock.
     assert installs[-1].endswith("--no-deps --no-build-isolation --editable .")
     assert len(installs) > 1
     for line in installs[:-1]:

@@ -16,17 +16,17 @@ from ablation.base.console import INTERRUPTED, console, plain_errors
 from ablation.base.errors import UserError
 from ablation.base.files import repository
 from ablation.base.formatting import percent, shortened
-from ablation.base.text import harmless
+from ablation.base.text import printable
 from ablation.trial.families import FAMILIES
 
 if TYPE_CHECKING:  # slow imports, which `--help` does not need
     from ablation.fitted.model import Fitted
-    from ablation.use.answers import Answer
+    from ablation.use.prediction import Prediction
 
 MODELS = Path("data/models")
 BOTH = "both"
 PORT = 8428  # of `draw`
-NAME = 20  # letters of a class name in the table; --json has complete names
+NAME_LENGTH = 20  # letters of a class name in the table; --json has complete names
 STANDARD_INPUT = Path("-")
 MOST_BYTES = 2**30  # maximum size of a picture from a pipe
 READER_GONE = 128 + 13  # exit status for SIGPIPE, as in shells
@@ -100,7 +100,7 @@ def command_line() -> argparse.ArgumentParser:
     command.set_defaults(run=lambda it: plan(it.json))
 
     command = commands.add_parser(
-        "predict", help="recognise the characters on pictures", parents=[with_model]
+        "predict", help="recognise the characters in pictures", parents=[with_model]
     )
     command.add_argument(
         "images",
@@ -165,16 +165,16 @@ def predict(images: list[Path], model: str, as_json: bool, picture: Path | None)
     if picture:
         check_name(picture)
     models = load_models(model)
-    from ablation.use.answers import answer
+    from ablation.use.prediction import predict_pictures
 
-    answers = answer(_opened(images), models)
+    predictions = predict_pictures(_opened(images), models)
     if as_json:
-        print(json.dumps([each.to_dict() for each in answers], indent=2))
+        print(json.dumps([each.to_dict() for each in predictions], indent=2))
     else:
-        _print(answers)
+        _print(predictions)
     if picture:
-        save_contact_sheet(answers, picture)
-    return all(each.error is None for each in answers)
+        save_contact_sheet(predictions, picture)
+    return all(each.error is None for each in predictions)
 
 
 def draw(model: str, port: int) -> bool:
@@ -233,10 +233,10 @@ def load_models(name: str) -> dict[str, "Fitted"]:
     models = {}
     for file in files:
         fitted = Fitted.load(file)
-        way = fitted.about.conversion
-        if way not in CONVERSIONS:
-            raise UserError(f"{file}: its metadata: conversion: {one_of(way, CONVERSIONS)}")
-        models[fitted.about.model] = fitted
+        conversion = fitted.metadata.conversion
+        if conversion not in CONVERSIONS:
+            raise UserError(f"{file}: its metadata: conversion: {one_of(conversion, CONVERSIONS)}")
+        models[fitted.metadata.model] = fitted
     return models
 
 
@@ -286,7 +286,7 @@ def _named(pipe: BinaryIO, path: Path) -> BinaryIO:
     return content
 
 
-def _print(answers: list["Answer"]) -> None:
+def _print(predictions: list["Prediction"]) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -295,18 +295,22 @@ def _print(answers: list["Answer"]) -> None:
     table.add_column("model")
     for place in ("first guess", "second", "third"):
         table.add_column(place, no_wrap=True)
-    for each in answers:
-        image = Text(harmless(each.image))  # not interpreted as markup
+    for each in predictions:
+        image = Text(printable(each.image))  # not interpreted as markup
         for name, some in (each.guesses or {}).items():
             guesses = [
-                Text(harmless(f"{shortened(one.character, NAME)}  {percent(one.probability)}"))
+                Text(
+                    printable(
+                        f"{shortened(one.character, NAME_LENGTH)}  {percent(one.probability)}"
+                    )
+                )
                 for one in some
             ]
             table.add_row(image, name, *guesses)
             image = Text("")
     if table.row_count:
         console.print(table)
-    for each in answers:
+    for each in predictions:
         for kind, what in (("warning", each.warning), ("error", each.error)):
             if what:
-                print(f"{kind}: {harmless(f'{each.image}: {what}')}", file=sys.stderr)
+                print(f"{kind}: {printable(f'{each.image}: {what}')}", file=sys.stderr)

@@ -131,8 +131,8 @@ class Data(Checked):
         for key in ("conversion", "test_fraction", "test_seed"):
             default = Data.model_fields[key].default
             if self.dataset != FOLDER and getattr(self, key) != default:
-                said = "applies only to the dataset {folder}; remove it"
-                raise PydanticCustomError("at", said, {"key": key, "folder": FOLDER})
+                message = "applies only to the dataset {folder}; remove it"
+                raise PydanticCustomError("at", message, {"key": key, "folder": FOLDER})
         return self
 
 
@@ -153,8 +153,8 @@ class Validation(Checked):
     @model_validator(mode="after")
     def _folds_need_two(self) -> "Validation":
         if self.scheme == "kfold" and self.repeats < 2:
-            said = "{n}: k-fold needs at least 2 repeats"
-            raise PydanticCustomError("at", said, {"key": "repeats", "n": self.repeats})
+            message = "{n}: k-fold needs at least 2 repeats"
+            raise PydanticCustomError("at", message, {"key": "repeats", "n": self.repeats})
         return self
 
 
@@ -348,8 +348,8 @@ class Params(Checked):
     @classmethod
     def _has_no_multiples_for_optimizers(cls, multiples: Any) -> Any:
         if isinstance(multiples, dict) and "optimizer" in multiples:
-            said = "its candidates list their learning rates under `techniques`; remove it"
-            raise PydanticCustomError("at", said, {"key": "optimizer"})
+            message = "its candidates list their learning rates under `techniques`; remove it"
+            raise PydanticCustomError("at", message, {"key": "optimizer"})
         return multiples
 
     @model_validator(mode="after")
@@ -383,7 +383,7 @@ class Params(Checked):
         }
         return tuple(f"{PARAMS}: {line}" for line, holds in found.items() if holds)
 
-    def refuse_large_batches(self, images: int) -> None:
+    def check_batch_size(self, images: int) -> None:
         """Check that the training part of a trial holds at least one batch.
 
         Args:
@@ -401,7 +401,7 @@ class Params(Checked):
                 f"training {self.dataset.things} of a trial; use at most {training}"
             )
 
-    def refuse_small_classes(self, counts: Mapping[str, int]) -> None:
+    def check_class_sizes(self, counts: Mapping[str, int]) -> None:
         """Check that every split can have each class in both parts.
 
         Args:
@@ -412,15 +412,15 @@ class Params(Checked):
         """
         rule = self.validation
         if rule.scheme == "kfold":
-            needed, said, instead = rule.repeats, f"repeats: {rule.repeats}", "use fewer folds"
+            needed, setting, instead = rule.repeats, f"repeats: {rule.repeats}", "use fewer folds"
         else:
-            needed, said = math.ceil(1 / rule.fraction), f"fraction: {rule.fraction}"
+            needed, setting = math.ceil(1 / rule.fraction), f"fraction: {rule.fraction}"
             instead = "use a fraction closer to one half"
         small = [f"{name} ({count})" for name, count in counts.items() if count < needed]
         if small:
             more = f" and {len(small) - MOST_NAMED} more" if len(small) > MOST_NAMED else ""
             raise ParamsError(
-                f"{PARAMS}: validation.{said} needs at least {needed} training "
+                f"{PARAMS}: validation.{setting} needs at least {needed} training "
                 f"{self.dataset.things} per class; classes with fewer: "
                 f"{', '.join(small[:MOST_NAMED])}{more}; add some, or {instead}"
             )

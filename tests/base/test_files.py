@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ablation.base.errors import UserError
-from ablation.base.files import collect_unfinished, read_csv, whole_file, write_bytes
+from ablation.base.files import delete_unfinished, read_csv, whole_file, write_bytes
 from tests.clones import in_a_namespace
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -79,7 +79,7 @@ def test_a_full_disk_is_a_one_line_error_and_keeps_the_old_file(tmp_path: Path) 
     with no_file_larger_than(1000), pytest.raises(UserError) as caught:
         write_bytes(bytes(1001), tmp_path / "file")
     assert str(caught.value) == (
-        f"no space in {tmp_path} for file (File too large); free some and run `dvc repro` again, "
+        f"no space in {tmp_path} for file (File too large); free some and run `dvc repro` again; "
         "finished trials are kept"
     )
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
@@ -92,7 +92,7 @@ def test_a_full_disk_is_a_one_line_error(tmp_path: Path) -> None:
     ).communicate()
     assert output == (
         f"error: no space in {tmp_path} for f (No space left on device); free some and run "
-        "`dvc repro` again, finished trials are kept\n"
+        "`dvc repro` again; finished trials are kept\n"
     )
 
 
@@ -125,7 +125,7 @@ def test_a_file_being_written_is_not_deleted(
     writer, unfinished = writing
     os.utime(unfinished, (0, 0))  # as if it were old: the clock may have been set
     write_bytes(b"newer", tmp_path / "file")
-    collect_unfinished(tmp_path)
+    delete_unfinished(tmp_path)
     assert unfinished.exists()
     writer.communicate("go on\n")
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"new"]
@@ -137,7 +137,7 @@ def test_unfinished_files_are_deleted_regardless_of_timestamps(tmp_path: Path) -
         left.touch()
         os.utime(left, (left.stat().st_mtime + age,) * 2)
     (tmp_path / "kept").touch()
-    collect_unfinished(tmp_path)
+    delete_unfinished(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
 

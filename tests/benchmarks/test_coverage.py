@@ -75,13 +75,13 @@ def test_a_world_is_measured_inside_and_outside_and_cached(
     trials = [row[:2] for row in make_trials(params, MlpSpec(hidden=(16, 12, 8), epochs=2), 0)]
     found = measure(world, outside, trials, 25, tmp_path)
     assert found.shape == (2, 3, 2)
-    assert np.allclose(found[0] * 45, np.round(found[0] * 45))  # 15 % of 300 validate
+    assert np.allclose(found[0] * 45, np.round(found[0] * 45))  # 15 % of 300 are for validation
     assert np.allclose(found[1] * 100, np.round(found[1] * 100))
     assert found[0].min() > 0.5
-    (remembered,) = tmp_path.iterdir()
-    before = remembered.stat().st_mtime_ns
+    (entry,) = tmp_path.iterdir()
+    before = entry.stat().st_mtime_ns
     assert np.array_equal(measure(world, outside, trials, 25, tmp_path), found)
-    assert remembered.stat().st_mtime_ns == before
+    assert entry.stat().st_mtime_ns == before
 
 
 def test_the_former_interval_uses_the_pair_only() -> None:

@@ -40,7 +40,9 @@ def test_timing_starts_with_the_first_batch_of_each_epoch(
             return super().__getitem__(index)
 
     monkeypatch.setattr("plain_loop.CharacterDataset", Counted)
-    monkeypatch.setattr("plain_loop.time.perf_counter", lambda: float(read))  # a clock of images
+    monkeypatch.setattr(
+        "plain_loop.time.perf_counter", lambda: float(read)
+    )  # counts images instead of time
     recipe = load_params().baseline
     network = build(MlpSpec(hidden=(16, 16, 16), epochs=1), recipe, len(toy.classes), seed=0)
     assert train(network, toy, recipe, 100, epochs=2, device="cpu", cores=0) == 2 * (400 - 100)

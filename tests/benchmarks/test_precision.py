@@ -28,4 +28,4 @@ def test_each_precision_is_trained_separately(toy_study: Path) -> None:
     characters = Path("data/prepared/train.npz")
     for trainings, precision in ((2, "bf16"), (4, "float32"), (4, "bf16")):
         assert scores(params, "mlp", characters, precision, repeats).shape == (2,)
-        assert len(list((toy_study / "memory").iterdir())) == trainings
+        assert len(list((toy_study / "cache").iterdir())) == trainings

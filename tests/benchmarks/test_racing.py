@@ -12,7 +12,7 @@ from ablation.trial.recipe import save_recipe
 
 @pytest.fixture(autouse=True)
 def small_study(toy_study: Path) -> None:
-    """The toy with an incumbent that learns, and candidates one of which does not."""
+    """The toy, with an incumbent that learns and candidates of which one does not."""
     content = read_yaml(Path(__file__).parents[2] / "params.yaml")
     content["data"]["dataset"] = "glyphs"
     content["validation"] = {"scheme": "shuffle", "fraction": 0.25, "repeats": 4}

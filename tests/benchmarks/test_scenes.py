@@ -4,7 +4,7 @@ from PIL import Image
 from scenes import Count, count, one_of_each_class_in_turn, pictures
 
 from ablation.data.characters import CLASSES, Characters
-from ablation.use.answers import Answer, Guess
+from ablation.use.prediction import Guess, Prediction
 
 
 def characters(*labels: int) -> Characters:
@@ -21,10 +21,10 @@ def test_classes_alternate_until_they_are_exhausted() -> None:
 def test_a_wrong_answer_is_silent_only_without_a_warning() -> None:
     guesses = [{"cnn": [Guess(CLASSES[n], 0.9)]} for n in (3, 4, 4)]
     said = [
-        Answer("right", guesses=guesses[0]),
-        Answer("wrong", guesses=guesses[1]),
-        Answer("warned", warning="doubtful", guesses=guesses[2]),
-        Answer("empty", error="an empty page"),
+        Prediction("right", guesses=guesses[0]),
+        Prediction("wrong", guesses=guesses[1]),
+        Prediction("warned", warning="doubtful", guesses=guesses[2]),
+        Prediction("empty", error="an empty page"),
     ]
     assert count(said, characters(3, 3, 3, 3), "cnn") == Count(0.25, 0.25, 0.5)
 

@@ -38,14 +38,14 @@ def test_both_loops_train_on_the_same_glyphs_and_report_a_rate_per_round(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("ABLATION_CACHE", str(tmp_path / "memory"))
+    monkeypatch.setenv("ABLATION_CACHE", str(tmp_path / "cache"))
     hardware = Hardware("cpu", bf16=False, workers=workers)
     work = Work(model, spec, load_params().baseline, glyphs, 16, 8, 8, hardware)
     rates = measure(work, rounds=2)
     assert list(rates) == ["plain", "engine", "ceiling"]
     assert all(len(each) == 2 and min(each) > 0 for each in rates.values())
-    # Each turn has trained: nothing was recalled.
-    trainings = [path for path in (tmp_path / "memory").iterdir() if len(path.name) == 64]
+    # Every round has trained, without using the cache.
+    trainings = [path for path in (tmp_path / "cache").iterdir() if len(path.name) == 64]
     assert len(trainings) == workers * 3
 
 

@@ -152,6 +152,13 @@ def test_too_small_classes_are_an_error(
     assert str(refused.value) == error
 
 
+@pytest.mark.parametrize(("scheme", "count"), [("kfold", 5), ("shuffle", 1)])
+def test_a_class_of_one_character_needs_more_of_them(scheme: str, count: int) -> None:
+    labels = np.array([0] * 9 + [1], np.uint8)
+    with pytest.raises(SplitError, match=r"\b1 image(, .*)?; add images to that class$"):
+        split(labels, make_repeats(1, scheme, 0.25, count)[0])
+
+
 def test_no_characters_at_all_are_an_error() -> None:
     with pytest.raises(SplitError, match="the smallest class has 0 images"):
         split(LABELS[:0], make_repeats(1, "kfold", 0.15, 5)[0])

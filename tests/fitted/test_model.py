@@ -38,10 +38,10 @@ def file(trial: Trial, learnt: Learnt, tmp_path: Path) -> Path:
 
 
 def test_the_file_alone_is_enough_to_predict(trial: Trial, file: Path, toy: Characters) -> None:
-    about = Fitted.load(file).about
-    assert (about.model, about.spec, about.recipe) == ("cnn", trial.spec, trial.recipe)
-    assert (about.classes, about.conversion) == (CLASSES, "emnist")
-    assert (about.mean, about.deviation) == (0.17, 0.33)
+    metadata = Fitted.load(file).metadata
+    assert (metadata.model, metadata.spec, metadata.recipe) == ("cnn", trial.spec, trial.recipe)
+    assert (metadata.classes, metadata.conversion) == (CLASSES, "emnist")
+    assert (metadata.mean, metadata.deviation) == (0.17, 0.33)
     first, again = (Fitted.load(file).probabilities(toy.images) for _ in range(2))
     assert np.array_equal(first, again)
 
@@ -49,10 +49,10 @@ def test_the_file_alone_is_enough_to_predict(trial: Trial, file: Path, toy: Char
 def test_only_models_of_more_than_8_bits_have_levels_in_their_file(
     trial: Trial, learnt: Learnt, file: Path
 ) -> None:
-    assert Fitted.load(file).about.levels is None
+    assert Fitted.load(file).metadata.levels is None
     assert b"levels" not in file.read_bytes()
     file.write_bytes(pack(trial, learnt, CLASSES, "as-is", (0.0, 4095.0)))
-    assert Fitted.load(file).about.levels == (0, 4095)
+    assert Fitted.load(file).metadata.levels == (0, 4095)
 
 
 def test_levels_must_be_ascending(trial: Trial, learnt: Learnt, file: Path) -> None:
@@ -112,10 +112,10 @@ def test_a_large_model_is_stored_in_8_bits(
 def test_steps_without_a_matching_kernel_are_refused(
     file: Path, learnt: Learnt, steps: Any
 ) -> None:
-    about, tensors = unpack(file)
+    metadata, tensors = unpack(file)
     name = next(name for name, values in learnt.tensors.items() if values.ndim > 1)
     damaged = {name + STEP: steps} | tensors
-    file.write_bytes(safetensors.numpy.save(damaged, {METADATA: about.to_json()}))
+    file.write_bytes(safetensors.numpy.save(damaged, {METADATA: metadata.to_json()}))
     with pytest.raises(ModelError, match=r"step: shape .*no such weight"):
         Fitted.load(file)
 
@@ -128,22 +128,22 @@ def test_weights_survive_a_round_trip_through_the_cache(learnt: Learnt) -> None:
 
 
 def test_a_model_from_before_a_new_field_still_loads(file: Path, learnt: Learnt) -> None:
-    about, _ = unpack(file)
-    old = json.loads(about.to_json())
+    metadata, _ = unpack(file)
+    old = json.loads(metadata.to_json())
     del old["conversion"]
     file.write_bytes(safetensors.numpy.save(learnt.tensors, {METADATA: json.dumps(old)}))
-    assert Fitted.load(file).about == about
+    assert Fitted.load(file).metadata == metadata
 
 
-def test_a_temperature_changes_confidences_and_no_answer(
+def test_a_temperature_changes_confidences_but_no_prediction(
     trial: Trial, learnt: Learnt, file: Path, toy: Characters
 ) -> None:
-    """Not even where the logits of classes are equal but for their last bit, or far apart."""
+    """Even if logits differ only in their last bit, or are far apart."""
     plain = Fitted.load(file).probabilities(toy.images)
     for temperature in (0.1, 0.7, 100.0):
         file.write_bytes(pack(trial, learnt, CLASSES, "emnist", None, temperature))
         fitted = Fitted.load(file)
-        assert fitted.about.temperature == temperature
+        assert fitted.metadata.temperature == temperature
         probabilities = fitted.probabilities(toy.images)
         assert np.allclose(probabilities.sum(axis=1), 1)
         assert (probabilities.argsort(axis=1) == plain.argsort(axis=1)).all()
@@ -166,17 +166,17 @@ def test_close_logits_keep_their_order_at_any_temperature(
 
 
 def test_a_model_without_a_temperature_has_one_of_1(file: Path) -> None:
-    about, tensors = unpack(file)
-    old = json.loads(about.to_json())
+    metadata, tensors = unpack(file)
+    old = json.loads(metadata.to_json())
     del old["temperature"]
     file.write_bytes(safetensors.numpy.save(tensors, {METADATA: json.dumps(old)}))
-    assert Fitted.load(file).about.temperature == 1
+    assert Fitted.load(file).metadata.temperature == 1
 
 
 @pytest.mark.parametrize("found", [0.0, -1.0, float("nan"), float("inf"), "warm", None, True, 0.09])
-def test_what_is_no_temperature_is_said(found: Any, file: Path) -> None:
-    about, tensors = unpack(file)
-    content = json.loads(about.to_json()) | {"temperature": found}
+def test_an_invalid_temperature_is_reported(found: Any, file: Path) -> None:
+    metadata, tensors = unpack(file)
+    content = json.loads(metadata.to_json()) | {"temperature": found}
     file.write_bytes(safetensors.numpy.save(tensors, {METADATA: json.dumps(content)}))
     with pytest.raises(ModelError, match=r"not a valid model file; .*\(temperature: .+ should be"):
         Fitted.load(file)

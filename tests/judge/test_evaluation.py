@@ -68,7 +68,7 @@ def test_top2_does_not_count_the_second_choice_of_another_character() -> None:
 
 
 def test_report_by_hand() -> None:
-    # A: 2 of 3 found, 2 of 3 guesses right. B: 1 of 2 found, 1 of 2 guesses right.
+    # A: 2 of 3 found, 2 of 3 predictions correct. B: 1 of 2 found, 1 of 2 predictions correct.
     report = class_report([*"AAABB"], [*"AABAB"], ["A", "B"])
     assert list(report) == ["class", "precision", "recall", "f1", "support"]
     assert report["class"].tolist() == ["A", "B"]
@@ -166,7 +166,7 @@ def test_perfect_model_confuses_nothing() -> None:
 
 
 def test_look_alikes_share_of_errors() -> None:
-    # 0 for O; I for L; L for 1; then 0 for 1, which is an error across groups; and two right ones.
+    # 0 for O; I for L; L for 1; then 0 for 1, an error between groups; and two correct ones.
     table = look_alike_errors([*"OL1" + "1" + "qF"], [*"0IL" + "0" + "qF"], LOOK_ALIKES).set_index(
         "group"
     )
@@ -256,7 +256,7 @@ def test_scores_of_probabilities_by_hand() -> None:
     )
 
 
-def test_two_classes_are_scored_as_any_others() -> None:
+def test_two_classes_are_scored_like_any_other_number() -> None:
     two = probability_scores(["a", "b"], [[0.8, 0.2], [0.4, 0.6]], ["a", "b"])
     three = probability_scores(["a", "b"], [[0.8, 0.2, 0], [0.4, 0.6, 0]], ["a", "b", "c"])
     assert two == pytest.approx(three)
@@ -266,7 +266,7 @@ def test_two_classes_are_scored_as_any_others() -> None:
 
 
 def test_mcnemar_by_hand() -> None:
-    # One against five of six fair coins: 2 * (1 + 6) / 64.
+    # At most one head in six fair coin tosses, two-sided: 2 * (1 + 6) / 64.
     assert mcnemar(*outcomes(both=9, first=1, second=5, neither=2)) == pytest.approx(14 / 64)
 
 
@@ -290,7 +290,7 @@ def test_difference_is_second_minus_first() -> None:
 
 def test_difference_of_recipes_by_hand() -> None:
     # Accuracies 1/2 and 1/4 against 1/2 and 1: F is 1/64 and 1/16. The characters' differences are
-    # 1/2, 0, 1/2 and 1/2: C is 1/64. E is 1/64 and 1/48, so that nothing of C is left.
+    # 1/2, 0, 1/2 and 1/2: C is 1/64. E is 1/64 and 1/48, so C - E is negative and counts as 0.
     first = np.array([[True, True, False, False], [False, True, False, False]])
     second = np.array([[True, True, False, False], [True, True, True, True]])
     reach = scipy.stats.t.ppf(0.975, 25 / 17) * math.sqrt(5 / 64)
@@ -366,7 +366,7 @@ def test_agreement_of_three_lists_every_subset_of_models() -> None:
     assert len(counts) == 8
 
 
-# --- what is not a set of predictions ------------------------------------------------------------
+# --- invalid arguments ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

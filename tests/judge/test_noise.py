@@ -102,7 +102,7 @@ def test_a_majority_of_those_that_did_not_fail_is_never_outliers() -> None:
 
 @pytest.mark.parametrize("contenders, repeats", [(4, 6), (3, 2)])
 def test_the_p_value_of_noise_is_that_of_an_f_test(contenders: int, repeats: int) -> None:
-    # Of four, one has a single step to show, and one ran the last repeat alone.
+    # One of the four has a single step, and one is alone in the last repeat.
     scores = random_scores(contenders, repeats)
     scores[0, 5:] = scores[1, 4:] = scores[2, 2:] = NAN
     everyone = measure_noise(scores)
@@ -177,7 +177,7 @@ def test_own_and_shared_noise_are_weighted_by_degrees_of_freedom(
     own = (scores[1] - scores[0]).var(ddof=1) / 2
     rest_freedom = (contenders - 2) * steps
     rest = (float(noise.total) - steps * own) / rest_freedom
-    trust = 1 / (1 / 24 + 1 / rest_freedom)  # the others count as 24 degrees at most
+    trust = 1 / (1 / 24 + 1 / rest_freedom)  # the others count as at most 24 degrees of freedom
     found = estimate(scores, against_first(contenders)[1:2], noise, 0.0)
     variance = 2 * (steps * own + trust * rest) / (steps + trust)
     assert found.error[0] == pytest.approx(math.sqrt(variance / repeats))
@@ -226,7 +226,8 @@ def test_probabilities_stay_between_0_and_1() -> None:
 
 
 def test_least_variance_is_that_of_the_fewest_disagreements() -> None:
-    # A difference of 0.1 on 50 characters: five that one alone reads, 0.1 * 0.9 / 50 for both.
+    # A difference of 0.1 on 50 characters: only one of the two classifies five correctly. The
+    # difference has the variance 0.1 * 0.9 / 50.
     assert float(least_variance(np.array(-0.1), 50, 0.0)) == pytest.approx(0.0018 / 2)
     assert float(least_variance(np.array(0.0), 50, 0.0)) == pytest.approx(0.02 * 0.98 / 50 / 2)
     assert float(least_variance(np.array(-0.1), 50, 0.25)) == pytest.approx(0.0018 / 2 / 1.25)
@@ -238,7 +239,7 @@ def test_equal_repeats_have_the_error_of_a_step_and_an_interval_of_disagreements
     found = estimate(scores, against_first(2)[1:], measure_noise(scores, characters=50), 0.25)
     assert found.error[0] == pytest.approx(math.sqrt(1 / 50**2 * (1 / 2 + 0.25)))
     assert found.least == pytest.approx(math.sqrt(0.1 * 0.9 / 50 / 1.25 * (1 / 2 + 0.25)))
-    # Student's t of one degree of freedom, 12.7, makes more of the step than the normal of those.
+    # With one degree of freedom, t is 12.7, so the step gives the wider interval.
     low, high = found.interval()
     assert (high - low)[0] / 2 == pytest.approx(12.7062 * float(found.error[0]), rel=1e-5)
 
@@ -299,7 +300,7 @@ def test_bound_is_exceeded_with_the_stated_probability(rivals: int, freedom: int
 
 @pytest.mark.parametrize("rivals, freedom", [(2, 1), (3, 4), (22, 88), (6, 1_000)])
 def test_bound_matches_a_fine_numerical_integral(rivals: int, freedom: int) -> None:
-    # For one rival the bound is known; here a sum over a fine grid stands beside it.
+    # For one rival the bound is known; otherwise it is compared with a sum over a fine grid.
     spread = scipy.stats.chi(freedom, scale=1 / math.sqrt(freedom))
     sizes = np.linspace(spread.ppf(1e-12), spread.isf(1e-12), 2_000)
     incumbent = np.linspace(-8, 8, 800)

@@ -27,7 +27,7 @@ def race(incumbent: Contender, *contenders: Contender) -> list[bool]:
     return raced_out(incumbent, contenders, 0.25, risk=0.2)
 
 
-# Spread of the noise about 0.002.
+# The standard deviation of the noise is about 0.002.
 OLD = contender("old", [0.800, 0.803, 0.801])
 GOOD = contender("good", [0.822, 0.821, 0.823])
 NEAR = contender("near", [0.818, 0.822, 0.820])
@@ -46,7 +46,7 @@ def test_an_entry_within_the_noise_of_the_best_continues() -> None:
     assert race(OLD, NEAR, GOOD) == [False, False]
 
 
-# Behind `HIGH` by 0.003: hardly to be made good, but within what counts as equal to the best.
+# Behind `HIGH` by 0.003: unlikely to catch up, but within the tolerance of the best.
 HIGH = [0.830, 0.828, 0.829]
 LOW = [0.825, 0.827, 0.826]
 
@@ -67,20 +67,20 @@ def test_a_worse_point_of_a_grid_must_be_better_to_continue() -> None:
 
 
 def test_all_stop_if_none_can_replace_the_incumbent() -> None:
-    # Each may still end ahead of the incumbent, but not by as much as the best of three must.
+    # Each may still end ahead of the incumbent, but not by the bound for the best of three.
     same = [contender(f"{n}", 0.8 + 0.002 * np.roll([0, 1, -1], n)) for n in range(3)]
     assert race(contender("old", [0.802, 0.802, 0.802]), *same) == [True, True, True]
 
 
 @pytest.mark.parametrize("behind, out", [(0.0022, False), (0.0024, True)])
 def test_a_chance_of_one_percent_is_not_enough_at_three_looks(behind: float, out: bool) -> None:
-    # The chance to end ahead of `GOOD` is 1.28 % and 0.97 %.
+    # Their chances to end ahead of `GOOD` are 1.28 % and 0.97 %.
     close = contender("close", np.array([0.821, 0.823, 0.822]) - behind)
     assert race(OLD, GOOD, close) == [False, out]
 
 
 def test_the_final_error_is_that_of_all_repeats() -> None:
-    # Noise as it is, after two of five repeats: the error has the term of all five.
+    # The noise is that of two repeats; the error is that of the mean over all five.
     two = np.array([[0.80, 0.81, NAN, NAN, NAN], [0.83, 0.80, NAN, NAN, NAN]])
     ahead = Outlook(two, measure_noise(two), done=2, val_to_train=0.25)
     gain = ahead.estimate(np.array([[-1.0, 1.0]]))
@@ -93,7 +93,7 @@ def test_the_chance_of_replacing_the_incumbent_is_that_of_remaining_entries() ->
     ahead = Outlook(scores, measure_noise(scores), done=3, val_to_train=0.25)
     live = np.array([True, True, True, False])
     seen = ahead.estimate(against_first(4))
-    # Three rivals are measured against the bound of all five repeats.
+    # The three rivals have to exceed the bound of all five repeats.
     needed = dunnett_bound(3, 3 * 4, 0.2) * seen.error * math.sqrt((1 / 5 + 0.25) / (1 / 3 + 0.25))
     move = seen.error * math.sqrt((1 / 3 - 1 / 5) / (1 / 3 + 0.25))
     chance = scipy.stats.t.cdf((seen.gain - needed)[1:3] / move[1:3], seen.freedom[1:3])
@@ -113,7 +113,7 @@ def test_a_batch_of_stages_gives_the_same_races() -> None:
     apart = [out_of_reach(*stage, grids, 0.25, 0.2) for stage in zip(scores, failed, strict=True)]
     together = out_of_reach(scores, failed, grids, 0.25, 0.2)
     assert np.array_equal(together, apart)
-    assert not together[:, 0].any()  # the incumbent runs to the end, even where it failed
+    assert not together[:, 0].any()  # the incumbent is never stopped, even if it failed
     running = ~failed & ~np.isnan(scores[..., 2])
     assert 0.1 < np.mean(np.array(apart)[running]) < 0.6
 
@@ -171,14 +171,14 @@ def race_again(incumbent: Contender, *contenders: Contender, simpler: int) -> li
     return raced_out(incumbent, contenders, 0.25, risk=0.2, simpler=simpler)
 
 
-def test_on_equal_terms_a_simpler_setting_goes_on_that_gains_nothing() -> None:
+def test_on_equal_terms_a_simpler_setting_without_a_gain_continues() -> None:
     same = [contender(f"{n}", 0.8 + 0.002 * np.roll([0, 1, -1], n)) for n in range(3)]
     old = contender("old", [0.802, 0.802, 0.802])
     assert race(old, *same) == [True, True, True]
     assert race_again(old, *same, simpler=3) == [False, False, False]
 
 
-def test_on_equal_terms_a_setting_that_is_less_simple_than_an_equal_incumbent_is_out() -> None:
+def test_on_equal_terms_a_setting_less_simple_than_an_equal_incumbent_is_stopped() -> None:
     high, old, low = (
         contender("high", HIGH),
         contender("old", OLD.scores[:3]),
@@ -188,5 +188,5 @@ def test_on_equal_terms_a_setting_that_is_less_simple_than_an_equal_incumbent_is
     assert race_again(high, old, low, simpler=2) == [True, False]
 
 
-def test_on_equal_terms_far_behind_is_out() -> None:
+def test_on_equal_terms_a_setting_far_behind_is_stopped() -> None:
     assert race_again(OLD, FAR, simpler=1) == [True]

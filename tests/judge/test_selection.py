@@ -54,7 +54,7 @@ OLD = contender("old", [0.80, 0.80, 0.80])
 BETTER = contender("better", [0.81, 0.82, 0.83])
 
 
-# --- leaving the incumbent -----------------------------------------------------------------------
+# --- replacing the incumbent ---------------------------------------------------------------------
 
 
 def test_clear_gain_is_adopted() -> None:
@@ -102,7 +102,7 @@ def test_no_candidates_keep_the_incumbent() -> None:
 
 
 def test_noisy_loser_listed_first_is_not_adopted() -> None:
-    # Its own noise makes any shortfall look like chance: the rule before adopted it at -16 points.
+    # Its own noise is so large that the former rule adopted it with a gain of -16 points.
     old = contender("old", [0.870, 0.871, 0.869, 0.870, 0.871])
     shaky = contender("shaky", [0.880, 0.881, 0.879, 0.880, 0.020])
     best = contender("best", [0.880, 0.880, 0.881, 0.879, 0.880])
@@ -110,7 +110,7 @@ def test_noisy_loser_listed_first_is_not_adopted() -> None:
 
 
 def test_noisy_candidate_must_pass_its_own_bound() -> None:
-    # As good as the best on average, and no worse than the incumbent, but by luck for all we know.
+    # On average as good as the best and better than the incumbent, but possibly by chance.
     old = contender("old", [0.870, 0.871, 0.869, 0.870, 0.871])
     shaky = contender("shaky", [0.940, 0.800, 0.930, 0.810, 0.920])
     best = contender("best", [0.880, 0.880, 0.881, 0.879, 0.880])
@@ -119,8 +119,8 @@ def test_noisy_candidate_must_pass_its_own_bound() -> None:
 
 @pytest.mark.parametrize("gain, verdict", [(0.0030, "kept"), (0.0031, "adopted")])
 def test_bound_has_the_shared_degrees_of_freedom(gain: float, verdict: str) -> None:
-    # 2.20 and 2.27 standard errors. The 36 degrees that five contenders share ask for 2.24, the 22
-    # of one gain's error for 2.29.
+    # 2.20 and 2.27 standard errors. The bound is 2.24 for the 36 degrees of freedom that five
+    # contenders share, and 2.29 for the 22 of a single gain.
     steps = 0.001 * np.array([0, 1, -1, 2, -2, 3, -3, 4, -4, 0])
     steady = [contender(f"{n}", 0.79 + np.roll(steps, 2 * n)) for n in (1, 2, 3)]
     new = contender("new", 0.80 + gain + np.roll(steps, 8))
@@ -129,7 +129,8 @@ def test_bound_has_the_shared_degrees_of_freedom(gain: float, verdict: str) -> N
 
 @pytest.mark.parametrize("gain, verdict", [(0.075, "kept"), (0.085, "adopted")])
 def test_noisy_candidates_bound_has_its_own_degrees_of_freedom(gain: float, verdict: str) -> None:
-    # 2.77 and 3.14 standard errors. Its own four degrees of freedom ask for 3.08, twelve for 2.41.
+    # 2.77 and 3.14 standard errors. The bound is 3.08 for its own four degrees of freedom, 2.41 for
+    # twelve.
     steps = 0.001 * np.array([0, 1, -1, 2, -2])
     steady = [contender(f"{n}", 0.79 + np.roll(steps, n)) for n in (1, 2, 3)]
     shaky = contender("shaky", 0.80 + gain + 0.05 * np.array([1, -1, 0.5, -0.5, 0]))
@@ -167,31 +168,31 @@ def level(setting: str, mean: float, turn: int, candidate: str | None = None) ->
 NONE, L1 = level("none", 0.80, 0), level("l1", 0.8005, 1)
 
 
-def test_what_no_longer_helps_goes() -> None:
+def test_a_setting_that_no_longer_helps_is_removed() -> None:
     verdict = judge_again(L1, NONE, simpler=1)
     assert (verdict.winner, verdict.verdict) == (NONE, "adopted")
     assert row(verdict, "none").gain == pytest.approx(-0.0005)
 
 
-def test_what_helps_stays() -> None:
+def test_a_setting_that_helps_is_kept() -> None:
     useful = level("useful", 0.805, 1)
     verdict = judge_again(useful, NONE, simpler=1)
     assert (verdict.winner, verdict.verdict) == (useful, "kept")
 
 
-def test_what_was_rejected_too_early_comes_in() -> None:
+def test_a_setting_that_was_rejected_too_early_is_adopted() -> None:
     useful = level("useful", 0.805, 1)
     assert judge_again(NONE, useful, simpler=0).winner is useful
 
 
-def test_of_equals_the_simplest_wins_whoever_the_incumbent_is() -> None:
+def test_the_simplest_of_equals_wins_regardless_of_the_incumbent() -> None:
     one, two, three = (level(name, 0.81, n) for n, name in enumerate(("one", "two", "three")))
     assert judge_again(one, two, three, simpler=0).winner is one
     assert judge_again(two, one, three, simpler=1).winner is one
     assert judge_again(three, one, two, simpler=2).winner is one
 
 
-def test_an_incumbent_in_the_middle_wins_over_what_is_less_simple() -> None:
+def test_an_incumbent_in_the_middle_wins_over_less_simple_settings() -> None:
     bad, more = level("bad", 0.79, 1), level("more", 0.8003, 2)
     assert judge_again(NONE, bad, more, simpler=1).winner is NONE
 
@@ -202,48 +203,48 @@ def test_exact_ties_go_to_the_simplest() -> None:
     assert judge_again(NONE, same, simpler=0).winner is NONE
 
 
-def test_on_one_repeat_the_highest_wins_and_of_ties_the_simplest() -> None:
+def test_with_one_repeat_the_highest_score_wins_and_the_simplest_of_ties() -> None:
     low, high, same = (contender(n, [s]) for n, s in (("low", 0.7), ("high", 0.8), ("same", 0.8)))
     assert judge_again(high, low, simpler=1).winner is high
     assert judge_again(low, high, simpler=0).winner is high
     assert judge_again(same, high, simpler=1).winner is high
 
 
-def test_a_failed_incumbent_is_left_and_a_failed_setting_does_not_win() -> None:
+def test_a_failed_incumbent_is_replaced_and_a_failed_setting_does_not_win() -> None:
     gone = contender("gone", [0.9, 0.9, 0.9, 0.9, 0.0], diverged=True)
     assert judge_again(gone, NONE, simpler=1).winner is NONE
     assert judge_again(gone, NONE, simpler=0).winner is NONE
     assert judge_again(L1, gone, simpler=1).winner is L1
 
 
-def test_a_noisy_setting_wins_only_with_proof_of_its_own() -> None:
-    steady = [level(f"{n}", 0.79, n) for n in (2, 3)]  # these tell what the noise is
+def test_a_noisy_setting_must_exceed_its_own_bound_to_win() -> None:
+    steady = [level(f"{n}", 0.79, n) for n in (2, 3)]  # from which the noise is estimated
     shaky = contender("shaky", [0.90, 0.72, 0.89, 0.70, 0.80])  # its mean is 0.802
     assert judge_again(L1, shaky, *steady, simpler=1).winner is L1
     proven = contender("proven", [0.95, 0.92, 0.97, 0.93, 0.90])
     assert judge_again(L1, proven, *steady, simpler=1).winner is proven
 
 
-def test_what_was_stopped_early_does_not_win() -> None:
+def test_a_stopped_setting_does_not_win() -> None:
     stopped = contender("stopped", [0.81, 0.81, NAN, NAN, NAN])
     assert judge_again(L1, stopped, NONE, simpler=2).winner is NONE
 
 
-def test_the_best_rate_stands_for_a_setting() -> None:
+def test_the_best_rate_represents_a_setting() -> None:
     """Without its better rate, the simpler setting would be behind."""
     slow, right = level("none lr=1", 0.79, 2, "none"), level("none lr=2", 0.8003, 3, "none")
     assert judge_again(L1, slow, simpler=1).winner is L1
     assert judge_again(L1, slow, right, simpler=2).winner is right
 
 
-def test_simplicity_is_the_order_given_with_the_incumbent_in_its_place() -> None:
+def test_simplicity_follows_the_order_given_including_the_incumbent() -> None:
     assert simplicity(4, 2).argsort().tolist() == [1, 2, 0, 3]
     assert (
         simplicity(3, None).argsort().tolist() == simplicity(3, 0).argsort().tolist() == [0, 1, 2]
     )
 
 
-def test_many_stages_at_once_are_decided_on_equal_terms_as_one_by_one() -> None:
+def test_a_batch_of_stages_on_equal_terms_gives_the_same_verdicts() -> None:
     random = np.random.default_rng(0)
     scores = random.normal(size=(80, 5, 6)) + 0.7 * random.normal(size=(80, 5, 1))
     failed = random.uniform(size=(80, 5)) < 0.1
@@ -294,7 +295,7 @@ def test_simplest_may_be_behind_by_the_tolerance_of_its_repeats() -> None:
 
 
 def test_of_equal_highest_means_the_first_wins() -> None:
-    # The same three scores in another order: their means differ by rounding only.
+    # The same three scores in another order: their means differ only by rounding.
     first, same = contender("a", [0.3, 0.9, 0.2]), contender("b", [0.9, 0.2, 0.3])
     assert same.scores.mean() > first.scores.mean()
     for pair in ([first, same], [same, first]):
@@ -328,7 +329,7 @@ def test_a_batch_of_stages_gives_the_same_verdicts() -> None:
     assert champions == [find_champions(*stage, grids).tolist() for stage in one_by_one]
 
 
-# --- the grid inside a candidate -----------------------------------------------------------------
+# --- grids ---------------------------------------------------------------------------------------
 
 
 def grid(
@@ -347,7 +348,7 @@ def test_best_grid_point_represents_its_candidate() -> None:
 
 
 def test_a_worse_grid_point_cannot_win_as_the_simplest() -> None:
-    # Within the noise of `best` and listed first, but `high` stands for the candidate.
+    # Within the noise of `best` and listed first, but `high` represents the candidate.
     low = contender("low", [0.82, 0.83, 0.83], candidate="sgd")
     high = contender("high", [0.83, 0.83, 0.83], candidate="sgd")
     assert judge(OLD, low, high, BEST).winner is high
@@ -424,7 +425,7 @@ def test_diverged_incumbent_loses_to_the_best_that_did_not_diverge() -> None:
 
 
 def test_partly_diverged_incumbent_is_not_kept_because_of_its_noise() -> None:
-    # Its spread is so wide that any shortfall would be within a standard error.
+    # Its noise is so large that any loss would be within a standard error.
     shaky = contender("shaky", [0.9, 0.0, 0.9], diverged=True)
     assert judge(shaky, OLD).winner is OLD
 
@@ -449,12 +450,12 @@ def test_diverged_contender_is_not_marked_as_raced_out() -> None:
 def test_a_contender_not_shown_to_be_better_than_guessing_has_collapsed(
     right: int, collapsed: bool
 ) -> None:
-    # Of 80 characters of two classes, 47 or more are guessed with 7.3 %, 48 or more with 4.6 %.
+    # Guessing 80 characters of two classes, the chance of 47 or more is 7.3 %, of 48 or more 4.6 %.
     assert has_collapsed([22 / 40, (right - 22) / 40], classes=2, characters=40) is collapsed
 
 
 def test_collapse_is_tested_on_all_validation_characters_together() -> None:
-    # 60 % of 40 may be guessed (13 %), of 200 hardly (0.2 %).
+    # 60 % of 40 may be guessed (a chance of 13 %), 60 % of 200 hardly (0.2 %).
     assert has_collapsed([0.6], classes=2, characters=40)
     assert not has_collapsed([0.6] * 5, classes=2, characters=40)
 
@@ -511,7 +512,7 @@ def test_collapsed_incumbent_is_replaced_even_if_its_mean_is_higher() -> None:
 
 
 def test_noise_of_failed_contenders_does_not_affect_the_others() -> None:
-    # With theirs `weak` would count as equal to the best.
+    # With their noise, `weak` would count as equal to the best.
     gone = [
         contender(f"gone {n}", np.roll([0.83, 0.02, 0.83], n), collapsed=True) for n in range(3)
     ]
@@ -577,9 +578,9 @@ def test_single_repeat_leaves_noise_undefined() -> None:
         (-0.010, 0.0001, "worse"),
         (0.002, 0.0001, "within the noise"),
         (0.002, 0.0100, "practically equal"),
-        # Surely better, but by nothing that anybody would pay for.
+        # Certainly better, but by a negligible amount.
         (0.004, 0.0100, "practically equal"),
-        # Not surely too small to matter, but surely better.
+        # Certainly better, and perhaps by a relevant amount.
         (0.010, 0.0100, "better"),
     ],
 )
@@ -687,7 +688,8 @@ def test_edge_of_a_completely_raced_out_grid_is_flagged() -> None:
 
 
 def test_equal_differences_of_few_characters_are_not_conclusive() -> None:
-    # Eight classes of 40 pictures: 39 validate, and a contender read two fewer on both repeats.
+    # Eight classes of 40 pictures: 39 are for validation, and a contender classifies two fewer of
+    # them correctly on both repeats.
     old = contender("old", np.array([30, 28, 29, 31, 30]) / 39)
     new = contender("new", [28 / 39, 26 / 39, NAN, NAN, NAN])
     sure, counted = (
@@ -702,8 +704,8 @@ def test_equal_differences_of_few_characters_are_not_conclusive() -> None:
 
 
 def test_two_identical_contenders_do_not_make_a_third_an_outlier() -> None:
-    # `dropout` of the CNN in the study in git, version 1.4: of 4,230 characters both read three
-    # fewer than the incumbent beyond the first repeat's difference.
+    # `dropout` of the CNN in the committed study of version 1.4: of 4,230 characters, `none` has
+    # three fewer correct than `more`, on both repeats.
     old = contender("old", np.array([3731, 3757, 3699, 3733, 3699]) / 4230)
     more = contender("more", np.array([3701, 3719, 3690, 3727, NAN]) / 4230)
     none = contender("none", np.array([3698, 3716, NAN, NAN, NAN]) / 4230)
@@ -721,7 +723,7 @@ def test_tolerance_without_noise_is_that_of_one_step() -> None:
     assert tolerance(noise, 5, 0.25, risk=0.2) == pytest.approx(expected)
 
 
-# --- what is not a stage -------------------------------------------------------------------------
+# --- invalid arguments ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

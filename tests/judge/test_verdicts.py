@@ -120,8 +120,8 @@ def test_racing_keeps_the_risk() -> None:
 
 @pytest.mark.parametrize("simpler", [0, 2, 4])
 @pytest.mark.parametrize("repeats", [3, 5])
-def test_racing_on_equal_terms_hardly_ever_stops_the_winner(repeats: int, simpler: int) -> None:
-    """Where it does, what wins instead is as good."""
+def test_racing_on_equal_terms_rarely_stops_the_winner(repeats: int, simpler: int) -> None:
+    """If it does, the setting that wins instead is as good."""
     found = race(4, 1, spread=1.0, repeats=repeats, stages=2_000, simpler=simpler)
     assert found["saved"] > 0.05
     assert found["stopped"] < 0.03
@@ -129,7 +129,7 @@ def test_racing_on_equal_terms_hardly_ever_stops_the_winner(repeats: int, simple
 
 
 @pytest.mark.parametrize("count", [1, 4])
-def test_settings_that_are_equal_and_less_simple_come_in_as_often_as_the_risk_says(
+def test_equal_but_less_simple_settings_are_adopted_as_often_as_the_risk_states(
     count: int,
 ) -> None:
     scores = simulate(STAGES, np.zeros(count), 5, "equal", np.random.default_rng(8))
@@ -145,7 +145,7 @@ def test_rates_of_equal_settings_do_not_raise_the_risk() -> None:
     assert (this_rule(scores, grids, simpler=0) > 2).mean() < 0.2
 
 
-def test_a_later_round_takes_out_what_is_useless_and_brings_in_what_was_early() -> None:
+def test_a_later_round_removes_useless_settings_and_adopts_those_rejected_early() -> None:
     one, backward, again = later_rounds(0.0, 0.0, 1, STAGES)
     assert backward < 0.3 * one < again
     one, backward, again = later_rounds(0.5, 0.0, 1, STAGES)
@@ -154,7 +154,7 @@ def test_a_later_round_takes_out_what_is_useless_and_brings_in_what_was_early() 
     assert backward <= one < 0.25 and again > 0.9
 
 
-def test_a_later_round_hardly_loses_what_helps_clearly() -> None:
+def test_a_later_round_rarely_loses_a_clear_gain() -> None:
     one, backward, again = later_rounds(1.0, 1.0, 4, STAGES)
     assert min(one, backward, again) > 0.99
 

@@ -11,7 +11,7 @@ from ablation.judge.worth import Changed, Worth, draw_orders, list_trials, weigh
 
 Scores = dict[Changed, np.ndarray]
 
-# Three repeats that move every recipe alike are no noise.
+# Differences between repeats that are common to all recipes are not noise.
 REPEATS = np.array([0.01, -0.02, 0.03])
 
 
@@ -34,7 +34,7 @@ def random_scores(techniques: str, seed: int, noise: float = 0.0) -> Scores:
     }
 
 
-# Alone a is worth 2 and b 3; together 4, one less than their sum.
+# Alone, a gains 2 and b gains 3; together they gain 4, one less than their sum.
 TWO = score_all({"": 0.0, "a": 2.0, "b": 3.0, "ab": 4.0})
 
 
@@ -104,7 +104,7 @@ def test_intervals_cover_the_truth() -> None:
     truth = weigh_techniques(random_scores("abc", seed=5), "abc", 2, 0, 0.25)
     held = 0
     for _ in range(300):
-        # Repeats correlated by 0.2, as a quarter of validation to training gives.
+        # Repeats are correlated by 0.2, as if validation is a quarter of training.
         scores = {
             recipe: score
             + math.sqrt(0.2) * random.normal()
@@ -130,7 +130,7 @@ def test_of_five_techniques_only_some_recipes_run_on_all_repeats() -> None:
     assert sum(ran == (0, 1, 2) for ran in trials.values()) < 2**5
 
 
-def test_recipes_come_in_the_order_of_their_size_and_of_the_techniques() -> None:
+def test_recipes_are_ordered_by_size_and_then_by_technique() -> None:
     order = ["".join(sorted(recipe)) for recipe in list_trials("abc", 1, 1, seed=0)]
     assert order == ["", "a", "b", "c", "ab", "ac", "bc", "abc"]
 
@@ -141,7 +141,7 @@ def test_recipes_of_sampled_orders_have_the_same_order() -> None:
     assert found == sorted(found, key=lambda r: (len(r), sorted(map(techniques.index, r))))
 
 
-# --- more techniques than all recipes are trained for --------------------------------------------
+# --- sampled orders ------------------------------------------------------------------------------
 
 SIX = "abcdef"
 REPEATS_OF_SIX = 5
@@ -153,7 +153,7 @@ def gain_of(some: Changed) -> float:
     return alone + 2 * ({"a", "b"} <= some) + 3 * ({"b", "c", "d"} <= some)
 
 
-# What letters do together is shared out evenly between them.
+# An interaction is divided evenly between its techniques.
 SHARES_OF_SIX = {"a": 2.0, "b": 4.0, "c": 4.0, "d": 5.0, "e": 5.0, "f": 6.0}
 
 
@@ -176,13 +176,13 @@ def scores_of_six(random: np.random.Generator, seed: int, pairs: int = 1) -> Sco
     return scores
 
 
-def test_both_ends_and_leave_one_out_run_on_all_repeats_and_the_rest_on_some() -> None:
+def test_the_baseline_the_final_recipe_and_leave_one_out_run_on_all_repeats() -> None:
     trials = list_trials(SIX, repeats=3, pairs=1, seed=0)
     ends = [named(""), *(named(SIX) - {letter} for letter in SIX), named(SIX)]
     first, *_, last = trials
     assert (first, last) == (named(""), named(SIX))
     assert all(trials[recipe] == (0, 1, 2) for recipe in ends)
-    # The way of an order has four recipes more, and so has that of its reverse.
+    # An order adds four recipes, and so does its reverse.
     assert sum(map(len, trials.values())) == 3 * (len(ends) + 2 * 4)
 
 
@@ -259,7 +259,7 @@ def test_a_technique_without_variation_between_orders_has_an_interval() -> None:
         some: np.full(5, gain_of(some)) for some in list_trials(SIX, REPEATS_OF_SIX, 1, seed=0)
     }
     parts = dict(zip(SIX, weigh_six(scores).shapley, strict=True))
-    # Only b, c and d have luck in their orders.
+    # Only the shares of b, c and d depend on the orders.
     assert parts["e"].gain == pytest.approx(5.0)
     assert 0 < parts["e"].high - parts["e"].low < parts["c"].high - parts["c"].low
 

@@ -57,7 +57,7 @@ def test_the_committed_digests_are_those_of_the_code(monkeypatch: pytest.MonkeyP
 def test_the_digests_cover_every_module_that_a_script_imports(
     script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As Python imports it, not as it is read."""
+    """According to Python's imports at run time, not to the source."""
     program = tmp_path / "imported.py"
     program.write_text(IMPORTED)
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))

@@ -89,7 +89,7 @@ def test_the_cost_of_a_candidate_is_printed_as_a_table_as_json_and_by_check(
         study.run("env", "PYTHONPATH=src", *warm_python("-m", "ablation", "plan", "--json"))
     )
     stages = {each["stage"]: each for each in said["stages"]}
-    # The new candidate on two repeats; all other trials are remembered.
+    # The new candidate on two repeats; all other trials are cached.
     assert stages["dropout@mlp"]["train"] == {"least": 2, "expected": 2, "most": 2}
     assert stages["augmentation@mlp"]["state"] == "may run"
     assert stages["augmentation@mlp"]["train"]["most"] == 0

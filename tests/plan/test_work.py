@@ -1,4 +1,4 @@
-"""The trials that remain to be trained, for a chain of two techniques on the toy."""
+"""The trials left to train, for a chain of two techniques on the toy."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -97,7 +97,7 @@ def test_a_new_study_trains_everything_and_has_no_known_winner(runner: TrialRunn
         "leave_one_out": (4, 2**2 * 4),  # the baseline alone, or all recipes of two techniques
         "fit": (2, 4),
     }
-    unknown = {name for name, work in works.items() if work.sized}
+    unknown = {name for name, work in works.items() if work.start_unknown}
     assert unknown == {"smoothing", "leave_one_out", "fit"}
 
 
@@ -111,7 +111,7 @@ def test_a_later_round_with_unknown_start_trains_nothing_or_the_settings_of_a_ch
     # If both techniques changed, dropout 0.9 with the other smoothing is new; 0.2 with it was run
     # by the stage `smoothing`.
     assert sizes(works["dropout_again"].trainings) == (0, 4)
-    assert works["dropout_again"].sized
+    assert works["dropout_again"].start_unknown
 
 
 def test_without_racing_every_trial_runs(runner: TrialRunner) -> None:
@@ -127,8 +127,8 @@ def test_nothing_is_trained_if_everything_is_cached(runner: TrialRunner) -> None
     for name in CHAIN:
         assert works[name].state == "runs"
         assert sizes(works[name].trainings) == (0, 0)
-        assert not works[name].sized
-    assert works["smoothing"].remembered == 2 * REPEATS
+        assert not works[name].start_unknown
+    assert works["smoothing"].cached == 2 * REPEATS
 
 
 def test_other_parameters_of_the_baseline_make_every_stage_of_its_family_run(
@@ -151,8 +151,8 @@ def test_the_next_stage_starts_from_the_winner_of_cached_trials(
     train(params, runner, ["dropout"])
     works = by_name(list_work(ALL_NEW, params, runner, False))
     assert {t.recipe.dropout for t in works["smoothing"].trainings.most} == {0.0}
-    assert sizes(works["smoothing"].trainings) == (2, 4)  # the winner's own are remembered
-    assert not works["smoothing"].sized
+    assert sizes(works["smoothing"].trainings) == (2, 4)  # the winner's own are cached
+    assert not works["smoothing"].start_unknown
 
 
 def test_a_new_candidate_costs_its_own_trials_and_possibly_later_ones(runner: TrialRunner) -> None:
@@ -161,12 +161,12 @@ def test_a_new_candidate_costs_its_own_trials_and_possibly_later_ones(runner: Tr
     works = by_name(list_work(edited, study(dropout=[0.2, 0.3, 0.9]), runner, False))
     assert {t.recipe.dropout for t in works["dropout"].trainings.most} == {0.3}
     assert sizes(works["dropout"].trainings) == (2, 4)
-    assert sizes(works["dropout"].otherwise) == (3, 7)  # if 0.9 is not stopped this time
+    assert sizes(works["dropout"].if_changed) == (3, 7)  # if 0.9 is not stopped this time
     assert [works[name].state for name in ("baseline", "smoothing", "fit")] == [
         *("up to date", "may run", "may run")
     ]
     assert sizes(works["smoothing"].trainings) == (0, 0)
-    assert sizes(works["smoothing"].otherwise) == (2, 4)
+    assert sizes(works["smoothing"].if_changed) == (2, 4)
 
 
 def test_entries_stopped_by_racing_are_not_trained_again(runner: TrialRunner) -> None:
@@ -182,7 +182,7 @@ def test_entries_stopped_by_racing_are_not_trained_again(runner: TrialRunner) ->
     ]
     (*_, work) = list_work(stages, params, runner, False)
     assert sizes(work.trainings) == (0, 0)
-    assert work.remembered == REPEATS + stopped
+    assert work.cached == REPEATS + stopped
 
 
 def test_missing_outputs_do_not_affect_later_stages(runner: TrialRunner) -> None:
@@ -199,7 +199,7 @@ def test_raw_files_in_another_format_may_have_the_same_characters(runner: TrialR
     works = by_name(list_work(pipeline(prepare=("inputs",)), params, runner, False))
     assert works["baseline"].state == works["fit"].state == "may run"
     assert sizes(works["baseline"].trainings) == (0, 0)
-    assert sizes(works["baseline"].otherwise) == (4, 4)
+    assert sizes(works["baseline"].if_changed) == (4, 4)
 
 
 def test_nothing_is_cached_for_other_characters(runner: TrialRunner) -> None:
@@ -207,9 +207,9 @@ def test_nothing_is_cached_for_other_characters(runner: TrialRunner) -> None:
     train(params, runner)
     works = by_name(list_work(pipeline(prepare=("parameters",)), params, runner, True))
     assert works["baseline"].stage.reasons == ("inputs",)
-    assert works["baseline"].remembered == 0
+    assert works["baseline"].cached == 0
     assert sizes(works["dropout"].trainings) == (4, 8)
-    assert works["smoothing"].sized
+    assert works["smoothing"].start_unknown
 
 
 def test_recipes_of_other_characters_are_not_used_as_winners(
@@ -220,7 +220,7 @@ def test_recipes_of_other_characters_are_not_used_as_winners(
     save_recipe(params.baseline, Path("data/recipes/mlp/dropout.yaml"), "of another study")
     edited = pipeline(dropout=("parameters",), smoothing=("parameters",))
     works = by_name(list_work(edited, params, runner, False))
-    assert works["smoothing"].sized
+    assert works["smoothing"].start_unknown
 
 
 def test_the_learning_rates_of_leave_one_out_are_counted_and_then_known(
@@ -262,4 +262,4 @@ def test_cached_fits_are_distinguished_from_trials(runner: TrialRunner) -> None:
 def test_a_setting_equal_to_the_baseline_needs_no_trial(runner: TrialRunner) -> None:
     works = by_name(list_work(ALL_NEW, study(smoothing=[0.0]), runner, False))
     assert sizes(works["smoothing"].trainings) == (0, 0)
-    assert works["smoothing"].otherwise is None
+    assert works["smoothing"].if_changed is None

@@ -98,7 +98,7 @@ def test_a_killed_worker_is_a_one_line_error_with_a_remedy() -> None:
         list(run_jobs(iter(jobs), 2))
     assert str(caught.value) == (
         "a worker was killed, probably because memory ran out; lower training.workers in "
-        "params.yaml and run `dvc repro` again, finished trials are kept"
+        "params.yaml and run `dvc repro` again; finished trials are kept"
     )
 
 
@@ -130,7 +130,7 @@ def test_a_worker_has_one_thread_regardless_of_the_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    # More than any test before has started, so that some are new.
+    # More workers than in any earlier test, so that some are new.
     ask = partial(os.getenv, "OMP_NUM_THREADS")
     assert set(run_jobs(iter([ask] * 8), 4)) == {"1"}
 
@@ -149,7 +149,7 @@ def test_ctrl_c_prints_one_line_that_finished_trials_are_kept() -> None:
     wait_for(lambda: both_workers(stage.pid))
     os.killpg(stage.pid, signal.SIGINT)  # as a terminal does
     output, _ = stage.communicate()
-    assert output == "interrupted; finished trials are kept, `dvc repro` resumes\n"
+    assert output == "interrupted; finished trials are kept, and `dvc repro` resumes\n"
     assert stage.returncode == 130
     wait_for(lambda: not processes_of(stage.pid))
 

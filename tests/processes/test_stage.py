@@ -51,7 +51,10 @@ def repository(tmp_path: Path) -> Path:
     ("what", "said"),
     [
         ("raise UserError('the learning rate')", "error: the learning rate"),
-        ("raise KeyboardInterrupt", "interrupted; finished trials are kept, `dvc repro` resumes"),
+        (
+            "raise KeyboardInterrupt",
+            "interrupted; finished trials are kept, and `dvc repro` resumes",
+        ),
     ],
 )
 def test_a_failed_stage_names_the_command_that_restores_deleted_results(

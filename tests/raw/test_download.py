@@ -65,7 +65,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
                 self.send_header("Content-Length", str(length))
             self.end_headers()
             end = len(state.content) if state.cuts_after is None else state.cuts_after
-            with suppress(ConnectionError):  # whoever asked is gone
+            with suppress(ConnectionError):  # the client has gone
                 for at in range(start, end, 2**16):
                     self.wfile.write(state.content[at : min(at + 2**16, end)])
                     time.sleep(state.pause)
@@ -148,7 +148,7 @@ def test_a_login_page_does_not_overwrite_a_partial_download(server: Server, tmp_
     assert (tmp_path / "gzip.zip.unfinished").read_bytes() == CONTENT[:1000]
 
 
-@pytest.mark.parametrize("states", [None, -1, 2 * MOST])  # of -1, the server says nothing
+@pytest.mark.parametrize("states", [None, -1, 2 * MOST])  # -1: the server does not state it
 def test_a_longer_response_is_refused(server: Server, states: int | None, tmp_path: Path) -> None:
     server.states = states
     with pytest.raises(

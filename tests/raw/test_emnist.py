@@ -150,7 +150,7 @@ def test_the_classes_are_those_of_torchvision() -> None:
 
 
 def test_the_counts_are_those_of_the_paper() -> None:
-    """Table II of Cohen et al., arXiv:1702.05373; of Letters, NIST's archive has more."""
+    """Table II of Cohen et al., arXiv:1702.05373; NIST's archive has more of Letters."""
     table = {
         "byclass": (697_932, 116_323), "bymerge": (697_932, 116_323), "balanced": (112_800, 18_800),
         "letters": (88_800, 14_800), "digits": (240_000, 40_000), "mnist": (60_000, 10_000),
@@ -231,7 +231,7 @@ def test_mini_and_the_left_over_characters_are_all_characters() -> None:
 def test_without_files_and_network_the_error_names_the_remedy(
     dataset: str, raw: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody listens: no network
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nothing listens there: no network
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     (tmp_path / "there").mkdir()
     before = sorted(tmp_path.rglob("*"))
@@ -367,7 +367,7 @@ def test_balanced_without_a_checksum_is_verified_by_class_means(
         "other images, or labels in another order": (np.zeros_like(images), labels),
         r"other images, or labels .* order\)": (images, (labels + 1) % 47),
         "in class 7": (np.where((labels == 7)[:, None, None], 0, images), labels),
-        r"44 gray levels, .* order\)": (images // 255, labels),  # scaled to 0..1
+        r"44 grey levels, .* order\)": (images // 255, labels),  # scaled to 0..1
     }
     for number, (error, changed) in enumerate(changes.items()):
         raw = tmp_path / str(number)

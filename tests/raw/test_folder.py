@@ -308,7 +308,9 @@ def test_empty_pictures_are_refused(tmp_path: Path) -> None:
         for number in range(2):
             Image.new("L", (9, 9), 200).save(tmp_path / name / f"{number}.png")
     said = complaint(tmp_path, 0.5)
-    assert said == ["a/0.png and all others are the same uniform grey; nothing to learn"]
+    assert said == [
+        "a/0.png and all other pictures are the same uniform grey, so there is nothing to learn"
+    ]
 
 
 def test_pictures_converted_in_parallel_keep_their_order(tmp_path: Path) -> None:
@@ -430,7 +432,7 @@ def test_the_scale_is_that_of_the_training_pictures(raw: Path) -> None:
     assert max(whites(test)) == max(whites(train)) == 255
 
 
-def test_8_bits_keep_their_scale_beside_more(raw: Path) -> None:
+def test_8_bit_pictures_keep_their_scale_beside_deeper_ones(raw: Path) -> None:
     before = contents(two_folders(raw)[0])
     assert two_folders(raw)[0].levels is None
     wide(raw / "train/leaf/wide.png", 1, 700)

@@ -84,7 +84,7 @@ def test_thinning_preserves_a_ring() -> None:
     assert not ring[radius < 8].any()
     blocks = ring[1:, 1:] & ring[1:, :-1] & ring[:-1, 1:] & ring[:-1, :-1]
     assert blocks.sum() == 0
-    assert abs(radius[ring] - 11.5).max() < 2  # in the middle: both passes had their turn
+    assert abs(radius[ring] - 11.5).max() < 2  # centred, because both passes were applied
     angles = np.arctan2(*np.nonzero(ring)[::-1] - np.array([[20], [20]]))
     assert np.diff(np.sort(angles)).max() < 0.2
 

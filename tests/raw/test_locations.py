@@ -97,7 +97,7 @@ def test_a_file_without_read_permission_is_reported(name: str, said: str, tmp_pa
     path.mkdir() if name.endswith("/") else path.touch()
     path.chmod(0)
     command = [sys.executable, "-c", READ, str(tmp_path)]
-    if os.geteuid() == 0:  # root may read all, unless it lets go of that
+    if os.geteuid() == 0:  # root can read every file unless it drops that capability
         if not shutil.which("setpriv"):
             pytest.skip("root without setpriv may read every file")
         rights = "-dac_override,-dac_read_search"

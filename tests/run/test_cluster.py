@@ -24,8 +24,8 @@ from distributed import Client
 from ablation.base.errors import UserError
 from ablation.data.characters import Characters
 from ablation.data.splits import Repeat, make_repeats
-from ablation.run import memory
-from ablation.run.cluster import SCHEDULER_VARIABLE, one_kind
+from ablation.run import result_cache
+from ablation.run.cluster import SCHEDULER_VARIABLE, most_common_hardware
 from ablation.run.hardware import Computer, Hardware, has_gpu
 from ablation.run.runner import TrialRunner
 from ablation.trial.families import CnnSpec, MlpSpec
@@ -37,7 +37,7 @@ from tests.clusters import ANOTHER_PROCESSOR, SOURCE, Cluster
 HERE = Hardware("cpu", bf16=False, workers=1)
 NOBODY = "tcp://127.0.0.1:9"
 GONE = f"^{SCHEDULER_VARIABLE}: .*: the Dask scheduler has gone"
-# What a worker loads before it starts, to be one without luck.
+# Preloaded by a worker to suspend its trials.
 STOPS_IN_THE_MIDDLE = """
 import time
 from pathlib import Path
@@ -55,11 +55,11 @@ hardware.processor_arithmetic = lambda: f"{processor} avx1024"
 DIES = """
 import os, signal
 from ablation.run import cluster_worker
-cluster_worker._serve = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+cluster_worker._run_job = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 """
 WANTS_TOO_MUCH = """
 from ablation.run import cluster_worker
-cluster_worker._serve = lambda *_: bytearray(2**62)
+cluster_worker._run_job = lambda *_: bytearray(2**62)
 """
 Outcome = tuple[float, bool, str]
 
@@ -119,10 +119,10 @@ def until(trials: Iterator[Trial], enough: Callable[[], Any]) -> Iterator[Trial]
 
 
 def forget(study: Path) -> None:
-    shutil.rmtree(study / "memory")
+    shutil.rmtree(study / "cache")
 
 
-def remembered(folder: Path) -> set[str]:
+def cached_keys(folder: Path) -> set[str]:
     return {path.name for path in folder.glob("*")}
 
 
@@ -136,11 +136,11 @@ def test_a_cluster_gives_the_same_bytes(
     here, there = make_runner(toy_study), make_runner(toy_study, two_workers.address)
     expected = outcomes(here, trials)
     fits = [learnt.to_bytes() for _, _, learnt in here.fit(trials[-1:])]
-    names = remembered(toy_study / "memory")
+    names = cached_keys(toy_study / "cache")
     forget(toy_study)
     assert outcomes(there, trials) == expected
     assert [learnt.to_bytes() for _, _, learnt in there.fit(trials[-1:])] == fits
-    assert remembered(toy_study / "memory") == names
+    assert cached_keys(toy_study / "cache") == names
 
 
 def test_characters_are_sent_once_to_each_worker(
@@ -168,7 +168,7 @@ def test_the_dashboard_shows_the_study(
     assert "Dask Diagnostic UI" in page
 
 
-def test_other_characters_replace_them(
+def test_characters_of_another_study_replace_the_previous_ones(
     two_workers: Cluster, toy: Characters, toy_study: Path, trials: list[Trial]
 ) -> None:
     usual = outcomes(make_runner(toy_study, two_workers.address), trials)
@@ -228,22 +228,22 @@ def test_workers_with_different_arithmetic_are_refused_by_name(
     without, changed = sorted(lines, key=len)
     assert re.match(r"  tcp://127.0.0.1:\d+: cannot run this project \(.*No module named", without)
     assert re.match(rf"  tcp://127.0.0.1:\d+ on {platform.node()}: ", changed)
-    for fault in (
+    for mismatch in (
         f"scikit-learn is 0.1, here {metadata.version('scikit-learn')}",
-        f"here {memory.code_digest()[:8]}",
+        f"here {result_cache.code_digest()[:8]}",
         "it has 2 threads; start it with --nthreads 1",
-        "has other instructions (avx1024); `training.machines: mixed`",
+        "has different instructions (avx1024); `training.machines: mixed`",
     ):
-        assert fault in changed
+        assert mismatch in changed
     assert "numpy" not in changed
-    assert remembered(toy_study / "memory") == set()
+    assert cached_keys(toy_study / "cache") == set()
 
 
 @pytest.mark.skipif(has_gpu(), reason="its workers have a GPU")
 def test_a_worker_without_the_device_is_refused(
     two_workers: Cluster, toy_study: Path, trials: list[Trial]
 ) -> None:
-    on_gpu = Hardware("cuda", bf16=False, workers=1, elsewhere=Computer("a GPU", "a GPU"))
+    on_gpu = Hardware("cuda", bf16=False, workers=1, remote=Computer("a GPU", "a GPU"))
     runner = dataclasses.replace(make_runner(toy_study, two_workers.address), hardware=on_gpu)
     two_workers.has(2)
     with pytest.raises(UserError, match="it has no GPU that torch finds") as caught:
@@ -338,12 +338,14 @@ def test_a_worker_that_joins_late_is_used(
 ) -> None:
     late = toy_study / "late"
     two_workers.has(2)
-    running = make_runner(toy_study, two_workers.address).run(until(many, lambda: remembered(late)))
+    running = make_runner(toy_study, two_workers.address).run(
+        until(many, lambda: cached_keys(late))
+    )
     next(running)
     third = two_workers.worker(ABLATION_CACHE=str(late))
     there = {trial: outcome(result) for trial, result, _ in running}
     third.kill()
-    assert remembered(late) <= remembered(toy_study / "memory")
+    assert cached_keys(late) <= cached_keys(toy_study / "cache")
     assert len(there) > 2
 
 
@@ -401,7 +403,7 @@ def test_a_waiting_study_gives_the_reason_and_ends_with_its_scheduler(
             cluster.scheduler.kill()
 
     monkeypatch.setattr("ablation.run.cluster.console.print", heard)
-    mine = dataclasses.replace(HERE, elsewhere=Computer.here("cpu"))
+    mine = dataclasses.replace(HERE, remote=Computer.here("cpu"))
     runner = make_runner(toy_study, cluster.address)
     with pytest.raises(UserError, match=GONE):
         outcomes(dataclasses.replace(runner, hardware=mine), trials)
@@ -464,18 +466,18 @@ def test_a_stage_uses_the_most_common_kind_of_machine(
     cluster: Cluster, tmp_path: Path, toy_study: Path, trials: list[Trial]
 ) -> None:
     (tmp_path / "abacus.py").write_text(ANOTHER_PROCESSOR)
-    memories = [cluster.folder / name for name in ("own", "abacus", "abacus-too")]
-    for place in memories:
+    caches = [cluster.folder / name for name in ("own", "abacus", "abacus-too")]
+    for place in caches:
         options = () if place.name == "own" else ("--preload", str(tmp_path / "abacus.py"))
         cluster.worker(*options, ABLATION_CACHE=str(place))
     cluster.has(3)
     with pytest.raises(UserError, match=r"computes on Abacus, here .*`training.machines: mixed`"):
         outcomes(make_runner(toy_study, cluster.address), trials)
-    chosen = one_kind(cluster.address, HERE)
+    chosen = most_common_hardware(cluster.address, HERE)
     assert chosen.computer.name == "Abacus"
     runner = dataclasses.replace(make_runner(toy_study, cluster.address), hardware=chosen)
     assert len(outcomes(runner, trials)) == len(trials)
-    assert remembered(memories[0]) == set()
-    assert remembered(memories[1]) | remembered(memories[2]) == remembered(toy_study / "memory")
+    assert cached_keys(caches[0]) == set()
+    assert cached_keys(caches[1]) | cached_keys(caches[2]) == cached_keys(toy_study / "cache")
     assert outcomes(make_runner(toy_study), trials)
-    assert len(remembered(toy_study / "memory")) == 2 * len(trials)
+    assert len(cached_keys(toy_study / "cache")) == 2 * len(trials)

@@ -13,7 +13,7 @@ import pytest
 
 from ablation.run import code
 
-# Whatever 3.11 can read and this project's code may have one day.
+# Syntax of Python 3.11 that this project's code may use one day.
 EVERY_SYNTAX = r'''
 """A docstring."""
 
@@ -146,7 +146,7 @@ def test_the_digest_covers_all_code_that_a_trial_runs(
 ) -> None:
     covered = {path for pattern in code.CODE for path in code.PACKAGE.glob(pattern)}
     runs = set().union(*(import_closure(path) for path in (code.PACKAGE / "trial").glob("*.py")))
-    # What they check is itself part of the key; how they check it changes no number.
+    # The values that they check are part of the key; how they are checked changes no result.
     hashed_by_value = {code.PACKAGE / "recipe.py", *(code.PACKAGE / "base").glob("*.py")}
     missed = {path for path in runs - covered if path.name != "__init__.py"}
     assert missed <= hashed_by_value
@@ -165,7 +165,7 @@ def test_every_python_of_this_machine_finds_the_same_digest(minor: int) -> None:
     command = "import runpy, sys; print(runpy.run_path(sys.argv[1])['code_digest']())"
     python = shutil.which(f"python3.{minor}")
     asked = [python or "", "-c", command, str(code.PACKAGE / "run/code.py")]
-    environment = os.environ | {"PYENV_VERSION": f"3.{minor}"}  # its launchers ask for it
+    environment = os.environ | {"PYENV_VERSION": f"3.{minor}"}  # read by pyenv's launchers
     if not python or subprocess.run([python, "-V"], env=environment, check=False).returncode:
         pytest.skip(f"no Python 3.{minor} on this machine")
     said = subprocess.run(asked, env=environment, capture_output=True, text=True, check=False)

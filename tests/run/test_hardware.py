@@ -11,7 +11,7 @@ import torch
 
 from ablation.data.splits import Repeat
 from ablation.processes.cores import cores
-from ablation.run import hardware, memory
+from ablation.run import hardware, result_cache
 from ablation.run.hardware import Hardware, HardwareError, processes_on_gpu
 from ablation.trial import replay
 from ablation.trial.families import CnnSpec, MlpSpec
@@ -24,8 +24,8 @@ TrainOn = Callable[..., list[Curves]]
 
 @pytest.fixture(autouse=True)
 def fresh_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("ABLATION_CACHE", str(tmp_path / "memory"))
-    return tmp_path / "memory"
+    monkeypatch.setenv("ABLATION_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
 
 
 def test_auto_uses_a_gpu_if_there_is_one() -> None:
@@ -64,28 +64,28 @@ def test_an_explicit_precision_is_not_benchmarked(
 
 def measurement() -> Path:
     """The only file of a new cache."""
-    (path,) = memory.folder().iterdir()
+    (path,) = result_cache.folder().iterdir()
     return path
 
 
 def test_auto_benchmarks_which_precision_is_faster(fresh_memory: Path) -> None:
     chosen = Hardware.choose("cpu", "auto", 1).bf16
-    assert chosen == (float(memory.recall(measurement().name) or "nan") > 1)
+    assert chosen == (float(result_cache.get(measurement().name) or "nan") > 1)
 
 
 @pytest.mark.parametrize("speedup", [b"0.5", b"2.0"])
 def test_a_machine_is_benchmarked_once(speedup: bytes) -> None:
     Hardware.choose("cpu", "auto", 1)
-    memory.remember(measurement().name, speedup)
+    result_cache.put(measurement().name, speedup)
     assert Hardware.choose("cpu", "auto", 1).bf16 == (float(speedup) > 1)
 
 
 def test_each_machine_is_benchmarked_separately(monkeypatch: pytest.MonkeyPatch) -> None:
     Hardware.choose("cpu", "auto", 1)
-    memory.remember(measurement().name, b"0.001")
+    result_cache.put(measurement().name, b"0.001")
     monkeypatch.setattr(platform, "node", lambda: "another")
     Hardware.choose("cpu", "auto", 1)
-    assert len(list(memory.folder().iterdir())) == 2
+    assert len(list(result_cache.folder().iterdir())) == 2
 
 
 def test_a_corrupt_benchmark_result_is_reported_and_repeated(
@@ -95,7 +95,7 @@ def test_a_corrupt_benchmark_result_is_reported_and_repeated(
     measurement().write_text("{")
     Hardware.choose("cpu", "auto", 1)
     assert "corrupt" in caplog.text
-    assert memory.recall(measurement().name)
+    assert result_cache.get(measurement().name)
 
 
 def test_the_arithmetic_does_not_depend_on_the_number_of_workers() -> None:
@@ -135,7 +135,7 @@ def test_the_arithmetic_depends_on_library_versions(
     before = Hardware("cpu", True, 1).arithmetic
     real = metadata.version
     monkeypatch.setattr(metadata, "version", lambda name: "0" if name == library else real(name))
-    monkeypatch.setattr(hardware, "libraries", hardware.libraries.__wrapped__)  # read anew
+    monkeypatch.setattr(hardware, "libraries", hardware.libraries.__wrapped__)  # not cached
     assert Hardware("cpu", True, 1).arithmetic == before | {library: "0"} != before
 
 
@@ -160,7 +160,7 @@ def train_on(
 
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-# Settings that say something in every batch beside the usual.
+# Settings that do something additional in every batch.
 EVERYTHING = {
     "dropout": 0.2,
     "augmentation": Elastic(name="elastic"),
@@ -192,7 +192,7 @@ def test_a_replayed_training_equals_the_recorded_one(
     settings: dict[str, Any], train_on: TrainOn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     replayed = train_on("cuda", False, **settings)
-    monkeypatch.setattr(replay, "WARM_UP", 10**6)  # it never comes to a recording
+    monkeypatch.setattr(replay, "WARM_UP", 10**6)  # never captures a graph
     assert replayed == train_on("cuda", False, **settings)
 
 
@@ -209,7 +209,7 @@ def test_nothing_synchronises_with_the_gpu_during_an_epoch(
             train(mlp, recipe, repeats[0], *moved, classes=4, batch_size=batch_size, bf16=True)
         return len(caught)
 
-    waits(25)  # the first one loads and measures
+    waits(25)  # the first run loads libraries and benchmarks kernels
     torch.cuda.set_sync_debug_mode("warn")
     try:
         assert waits(25) == waits(100) > 0

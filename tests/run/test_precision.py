@@ -5,13 +5,13 @@ import pytest
 from ablation.base.checked import ParamsError, read_yaml
 from ablation.run import precision
 from ablation.run.hardware import Hardware
-from ablation.run.precision import RECORD, hardware_for, settle
+from ablation.run.precision import RECORD, hardware_for, record_precision
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("ABLATION_CACHE", str(tmp_path / "memory"))
+    monkeypatch.setenv("ABLATION_CACHE", str(tmp_path / "cache"))
     return tmp_path
 
 
@@ -25,21 +25,21 @@ def let_faster_be(faster: str, monkeypatch: pytest.MonkeyPatch, speedup: float =
 @pytest.mark.parametrize("faster", ["bf16", "float32"])
 def test_auto_is_decided_and_recorded(faster: str, monkeypatch: pytest.MonkeyPatch) -> None:
     let_faster_be(faster, monkeypatch)
-    settle("auto", "cpu")
+    record_precision("auto", "cpu")
     record = read_yaml(RECORD)
     assert (record["asked"], record["precision"]) == ("auto", faster)
     assert record["decided_on"] == Hardware.choose("cpu", "float32", 1).computer.name
     assert RECORD.read_text().startswith("# What training.precision")
 
 
-def test_precision_is_decided_once_and_other_machines_are_notified(
+def test_the_precision_is_decided_once_and_other_machines_follow_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     let_faster_be("bf16", monkeypatch)
-    settle("auto", "cpu")
+    record_precision("auto", "cpu")
     decided = RECORD.read_text()
     let_faster_be("float32", monkeypatch)
-    settle("auto", "cpu")
+    record_precision("auto", "cpu")
     assert RECORD.read_text() == decided
     hardware, remark = hardware_for("auto", "cpu", 3)
     assert (hardware.precision, hardware.workers) == ("bf16", 3)
@@ -51,7 +51,7 @@ def test_a_machine_that_emulates_bf16_runs_whole_stages_in_float32(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     let_faster_be("bf16", monkeypatch)
-    settle("auto", "cpu")
+    record_precision("auto", "cpu")
     let_faster_be("float32", monkeypatch, speedup=0.1)
     hardware, remark = hardware_for("auto", "cpu", 1)
     assert hardware.precision == "float32"
@@ -61,14 +61,14 @@ def test_a_machine_that_emulates_bf16_runs_whole_stages_in_float32(
 
 def test_a_machine_that_agrees_is_not_notified(monkeypatch: pytest.MonkeyPatch) -> None:
     let_faster_be("bf16", monkeypatch)
-    settle("auto", "cpu")
+    record_precision("auto", "cpu")
     assert hardware_for("auto", "cpu", 1) == (Hardware("cpu", True, 1), "")
 
 
 def test_a_changed_setting_is_decided_again(monkeypatch: pytest.MonkeyPatch) -> None:
     let_faster_be("bf16", monkeypatch)
-    settle("auto", "cpu")
-    settle("float32", "cpu")
+    record_precision("auto", "cpu")
+    record_precision("float32", "cpu")
     assert read_yaml(RECORD)["precision"] == "float32"
     assert hardware_for("float32", "cpu", 1) == (Hardware("cpu", False, 1), "")
 

@@ -14,14 +14,14 @@ from ablation.data.characters import Characters
 from ablation.data.splits import Repeat, split
 from ablation.fitted.model import Fitted
 from ablation.fitted.model_file import pack
-from ablation.run import memory
+from ablation.run import result_cache
 from ablation.run.hardware import Hardware
 from ablation.run.runner import TrialRunner
 from ablation.trial.families import CnnSpec, MlpSpec
 from ablation.trial.recipe import Recipe, Regularization, Sgd
 from ablation.trial.trials import Result, Trial
 
-# As many characters as EMNIST's largest split has, in the larger precision.
+# As many characters as EMNIST's largest split, in float32.
 LARGEST_SPLIT = """
 import numpy as np
 import torch
@@ -73,8 +73,8 @@ def outcome(result: Result) -> Outcome:
     return result.score, result.diverged, json.dumps(dataclasses.asdict(result.curves))
 
 
-def remembered(study: Path) -> dict[str, int]:
-    return {path.name: path.stat().st_mtime_ns for path in (study / "memory").iterdir()}
+def cache_entries(study: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in (study / "cache").iterdir()}
 
 
 def test_results_do_not_depend_on_the_number_of_workers(
@@ -97,11 +97,11 @@ def test_results_do_not_depend_on_the_order(
 
 def test_a_trial_is_trained_once(runner: TrialRunner, trials: list[Trial], toy_study: Path) -> None:
     first = {trial: result for trial, result, _ in runner.run(trials)}
-    written = remembered(toy_study)
+    written = cache_entries(toy_study)
     assert {
         trial: result for trial, result, _ in runner.run(trials)
-    } == first  # with the seconds that the training took
-    assert remembered(toy_study) == written
+    } == first  # including the training times
+    assert cache_entries(toy_study) == written
     assert len(written) == len(trials)
 
 
@@ -109,9 +109,9 @@ def test_a_new_trial_costs_only_itself(
     runner: TrialRunner, trials: list[Trial], toy_study: Path
 ) -> None:
     outcomes(runner, trials[:2])
-    before = remembered(toy_study)
+    before = cache_entries(toy_study)
     outcomes(runner, trials[:3])
-    after = remembered(toy_study)
+    after = cache_entries(toy_study)
     assert len(after) == len(before) + 1
     assert {name: after[name] for name in before} == before
 
@@ -131,22 +131,22 @@ def test_a_trial_finished_by_another_study_is_not_trained_again(
 ) -> None:
     running = runner.run(trials[:3])
     first, *_ = next(running)
-    others = outcomes(runner, trials[:3])  # to the end, while the first study waits
-    written = remembered(toy_study)
+    others = outcomes(runner, trials[:3])  # finishes while the first study waits
+    written = cache_entries(toy_study)
     assert {trial: outcome(result) for trial, result, _ in running} == {
         trial: found for trial, found in others.items() if trial != first
     }
-    assert remembered(toy_study) == written
+    assert cache_entries(toy_study) == written
 
 
 def test_editing_the_code_stops_a_running_study(
     runner: TrialRunner, trials: list[Trial], monkeypatch: pytest.MonkeyPatch, toy_study: Path
 ) -> None:
-    digests = iter(["before", "before", "after"])  # of the key, the study, the worker
-    monkeypatch.setattr(memory, "code_digest", lambda: next(digests))
+    digests = iter(["before", "before", "after"])  # as seen by the key, the study and the worker
+    monkeypatch.setattr(result_cache, "code_digest", lambda: next(digests))
     with pytest.raises(UserError, match="edited during the study"):
         outcomes(runner, trials[:1])
-    assert not (toy_study / "memory").exists()
+    assert not (toy_study / "cache").exists()
 
 
 def test_the_next_trial_is_requested_when_a_worker_is_idle(
@@ -176,7 +176,7 @@ def test_a_corrupt_cache_entry_is_logged_and_trained_again(
     runner: TrialRunner, trials: list[Trial], toy_study: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     first = outcomes(runner, trials[:2])
-    path = next((toy_study / "memory").iterdir())
+    path = next((toy_study / "cache").iterdir())
     path.write_bytes(path.read_bytes()[:100])
     with caplog.at_level(logging.WARNING):
         assert outcomes(runner, trials[:2]) == first
@@ -211,7 +211,7 @@ def test_the_key_depends_on_everything_that_determines_a_trial(
         case "repeat":
             trial = trials[1]
     outcomes(runner, [trial])
-    assert len(remembered(toy_study)) == 2
+    assert len(cache_entries(toy_study)) == 2
 
 
 def test_the_score_is_the_accuracy_after_the_last_epoch_not_the_best(
@@ -270,7 +270,7 @@ def test_a_thousand_classes_are_learned(
     path = toy_study / "many.safetensors"
     path.write_bytes(pack(trial, learnt, many.classes, "as-is"))
     fitted = Fitted.load(path)
-    assert (fitted.about.classes, fitted.about.conversion) == (names, "as-is")
+    assert (fitted.metadata.classes, fitted.metadata.conversion) == (names, "as-is")
     answers = fitted.probabilities(images).argmax(axis=1)
     assert (answers == labels).mean() > 0.5
     assert answers.max() > 255
@@ -282,9 +282,9 @@ def test_a_fit_is_a_model_file_that_predicts(
     ((trial, result, learnt),) = runner.fit(trials[-1:])
     (tmp_path / "cnn.safetensors").write_bytes(pack(trial, learnt, toy.classes, "emnist"))
     fitted = Fitted.load(tmp_path / "cnn.safetensors")
-    about = fitted.about
-    assert (about.model, about.spec, about.recipe) == ("cnn", trial.spec, trial.recipe)
-    assert about.classes == toy.classes
+    metadata = fitted.metadata
+    assert (metadata.model, metadata.spec, metadata.recipe) == ("cnn", trial.spec, trial.recipe)
+    assert metadata.classes == toy.classes
     assert (fitted.probabilities(toy.images).argmax(axis=1) == toy.labels).mean() > 0.95
     assert len(result.curves.train_accuracy) == trial.spec.epochs
 
@@ -303,12 +303,12 @@ def test_a_fit_is_trained_once_and_cached_apart_from_trials(
     runner: TrialRunner, trials: list[Trial], toy_study: Path
 ) -> None:
     ((_, result, learnt),) = runner.fit(trials[:1])
-    written = remembered(toy_study)
-    ((_, again, recalled),) = runner.fit(trials[:1])
-    assert (again, recalled.to_bytes()) == (result, learnt.to_bytes())
-    assert remembered(toy_study) == written
+    written = cache_entries(toy_study)
+    ((_, again, cached),) = runner.fit(trials[:1])
+    assert (again, cached.to_bytes()) == (result, learnt.to_bytes())
+    assert cache_entries(toy_study) == written
     outcomes(runner, trials[:1])
-    assert len(remembered(toy_study)) == 2
+    assert len(cache_entries(toy_study)) == 2
 
 
 def test_a_trial_trains_and_validates_on_its_own_split(
@@ -316,7 +316,7 @@ def test_a_trial_trains_and_validates_on_its_own_split(
 ) -> None:
     train, validation = split(toy.labels, trials[0].repeat)
     images = toy.images.copy()
-    images[validation] = 0  # what training saw stays, so its curve does
+    images[validation] = 0  # the training part is unchanged, and so is its curve
     Characters(images, toy.labels, toy.classes).save(toy_study / "dark.npz")
     dark = dataclasses.replace(runner, characters=toy_study / "dark.npz")
     ((_, usual, _),), ((_, blind, _),) = runner.run(trials[:1]), dark.run(trials[:1])

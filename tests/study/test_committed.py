@@ -15,7 +15,7 @@ def git(*command: str) -> None:
 
 
 def on(computer: str, *, bf16: bool = True) -> Hardware:
-    return Hardware("cpu", bf16=bf16, workers=1, elsewhere=Computer(computer, ""))
+    return Hardware("cpu", bf16=bf16, workers=1, remote=Computer(computer, ""))
 
 
 @pytest.fixture

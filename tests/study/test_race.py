@@ -17,6 +17,7 @@ from ablation.base.errors import UserError
 from ablation.base.files import write_csv
 from ablation.base.formatting import short
 from ablation.data.splits import Repeat, make_repeats
+from ablation.judge.selection import judge_stage
 from ablation.params import Params, load_params
 from ablation.study.entries import Contest, Entry, list_entries
 from ablation.study.inputs import CHAIN_COLUMNS, fit_repeats, make_runner, make_trial, repeats_for
@@ -164,7 +165,7 @@ def test_racing_stops_losing_entries_and_changes_no_score(
 ) -> None:
     repeats = repeats_for(params)
     raced = scores(run(params, entries, repeats, racing=True))
-    written = {path: path.stat().st_mtime_ns for path in (toy_study / "memory").iterdir()}
+    written = {path: path.stat().st_mtime_ns for path in (toy_study / "cache").iterdir()}
     whole = scores(run(params, entries, repeats, racing=False))
     assert len(raced["sgd lr=1e-06"]) < len(repeats) == len(raced["sgd lr=0.03"])
     assert all(whole[setting][: len(part)] == part for setting, part in raced.items())
@@ -189,7 +190,7 @@ def test_racing_never_stops_the_incumbent(params: Params) -> None:
 def test_entries_with_equal_recipes_share_trials(params: Params, toy_study: Path) -> None:
     twins = tuple(Entry(name, name, params.baseline) for name in ("one", "other"))
     results = run(params, twins, repeats_for(params), racing=False)
-    assert len(list((toy_study / "memory").iterdir())) == REPEATS
+    assert len(list((toy_study / "cache").iterdir())) == REPEATS
     assert results["one"] == results["other"]
 
 
@@ -203,7 +204,9 @@ def test_scores_are_nan_after_a_setting_was_stopped(params: Params, entries: Ent
 
 def test_the_tables_have_the_documented_columns(params: Params, entries: Entries) -> None:
     results = run(params, entries, repeats_for(params), racing=True)
-    trials = trials_table(make_contenders(entries, results, REPEATS, 4), results)
+    first, *others = make_contenders(entries, results, REPEATS, 4)
+    verdict = judge_stage(first, others, val_to_train=0.25, risk=0.2, equal_within=0.0)
+    trials = trials_table(verdict.evidence, results)
     curves = curves_table(results)
     assert list(trials.columns) == TRIALS
     assert list(curves.columns) == [*CURVES, "validation_accuracy"]
@@ -248,7 +251,7 @@ def test_parameters_and_seconds_are_printed(toy_study: Path) -> None:
     assert candidates["parameters"].item() > 28 * 28 * 16
 
 
-def test_a_stage_whose_trials_are_all_remembered_does_not_import_torch(
+def test_a_stage_whose_trials_are_all_cached_does_not_import_torch(
     toy_study: Path,
 ) -> None:
     write_params()

@@ -76,7 +76,7 @@ def test_the_default_generator_is_untouched(images: Tensor) -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_a_shift_is_at_most_so_many_pixels_in_each_direction(images: Tensor) -> None:
+def test_a_shift_is_at_most_its_setting_in_each_direction(images: Tensor) -> None:
     moved = centres(augmented(affine(shift=3.0), images)) - centres(images)
     assert moved.abs().max() <= 3.01
     assert moved.max() > 2.5
@@ -96,7 +96,7 @@ def test_a_shear_slants_columns_and_keeps_rows(images: Tensor) -> None:
     assert torch.allclose(sheared.sum(3), images.sum(3), atol=0.1)
 
 
-def test_a_rotation_is_at_most_so_many_degrees(images: Tensor) -> None:
+def test_a_rotation_is_at_most_its_setting(images: Tensor) -> None:
     """The slant of a thin vertical bar is the tangent of the angle."""
     bar = torch.zeros(60, 1, 28, 28)
     bar[:, :, 4:24, 13:15] = 1.0

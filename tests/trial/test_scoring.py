@@ -1,4 +1,4 @@
-"""What a trial is scored with beside its accuracy: the temperature."""
+"""The temperature of a trial."""
 
 import json
 from dataclasses import asdict
@@ -23,7 +23,7 @@ def whole(parts: tuple[Part, Part]) -> Part:
 
 
 def noisy(count: int = 4000) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits, and labels drawn from just their probabilities: calibrated, so a temperature of 1."""
+    """Logits, and labels drawn from their probabilities: calibrated, so the temperature is 1."""
     generator = torch.Generator().manual_seed(0)
     logits = 2 * torch.randn(count, 5, generator=generator)
     labels = torch.multinomial(logits.softmax(1), 1, generator=generator).squeeze(1)
@@ -31,7 +31,7 @@ def noisy(count: int = 4000) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize("factor", [0.05, 0.4, 1.0, 3.0])
-def test_a_temperature_undoes_what_logits_are_multiplied_by(factor: float) -> None:
+def test_a_temperature_undoes_a_scaling_of_the_logits(factor: float) -> None:
     logits, labels = noisy()
     plain = fit_temperature(logits, labels)
     assert plain == pytest.approx(1, abs=0.05)
@@ -39,7 +39,7 @@ def test_a_temperature_undoes_what_logits_are_multiplied_by(factor: float) -> No
     assert fit_temperature(factor * logits, labels) == pytest.approx(expected, rel=1e-4)
 
 
-def test_no_other_temperature_makes_the_labels_likelier() -> None:
+def test_the_temperature_maximises_the_likelihood() -> None:
     logits, labels = noisy()
     best = fit_temperature(logits, labels)
     least = F.cross_entropy(logits.double() / best, labels)
@@ -47,7 +47,7 @@ def test_no_other_temperature_makes_the_labels_likelier() -> None:
     assert all(F.cross_entropy(logits.double() / other, labels) > least for other in others)
 
 
-def test_without_mistakes_and_without_knowledge_a_temperature_stays_within_bounds() -> None:
+def test_temperatures_of_perfect_and_of_useless_networks_are_bounded() -> None:
     labels = torch.arange(4)
     logits = torch.eye(4)
     least, most = TEMPERATURES
@@ -72,13 +72,13 @@ def test_a_trials_temperature_is_that_of_its_own_validation_part(
     )
 
 
-def test_what_diverged_or_was_not_validated_has_no_temperature(
+def test_a_diverged_or_unvalidated_training_has_no_temperature(
     mlp: MlpSpec, recipe: Recipe, repeats: list[Repeat], whole: Part
 ) -> None:
     long = mlp.model_copy(update={"epochs": 50})
     grows = recipe.having("optimizer", Sgd(name="sgd", lr=100.0)).having("batchnorm", False)
     grows = grows.having("regularization", Regularization(l1=0.0, l2=1.0))
-    for batch_size in (25, 300):  # before the last step of an epoch, and in it
+    for batch_size in (25, 300):  # diverges before the last step of an epoch, and in it
         sizes = {"classes": 4, "batch_size": batch_size}
         diverged = validate(Trial("mlp", long, grows, repeats[0]), whole, **sizes, bf16=False)
         assert diverged.diverged and diverged.score == 0
@@ -87,7 +87,7 @@ def test_what_diverged_or_was_not_validated_has_no_temperature(
     assert fitted.temperature is None
 
 
-def test_a_result_comes_back_with_its_temperature_or_without(
+def test_a_result_survives_a_round_trip_with_or_without_a_temperature(
     mlp: MlpSpec, recipe: Recipe, repeats: list[Repeat], whole: Part
 ) -> None:
     trial = Trial("mlp", mlp, recipe, repeats[0])

@@ -94,7 +94,7 @@ def test_the_order_does_not_depend_on_the_dropout_seed(
 def test_augmentation_leaves_order_and_dropout_unchanged(
     mlp: MlpSpec, recipe: Recipe, repeats: list[Repeat], parts: Parts
 ) -> None:
-    """An affine augmentation of zero strength draws as any other, but distorts nothing."""
+    """An affine augmentation of zero strength draws random numbers but distorts nothing."""
     zero = Affine(name="affine", rotation=0.0, shear=0.0, scale=0.0, shift=0.0)
     recipe = recipe.having("dropout", 0.3)
     plain, augmented = (

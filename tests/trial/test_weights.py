@@ -127,7 +127,7 @@ def test_an_error_names_a_parameter_without_gradient(unused: str) -> None:
     weights = MasterWeights(network, torch.float32)
     used = [values for name, values in network.named_parameters() if name != unused]
     torch.stack([values.sum() for values in used]).sum().backward()
-    with pytest.raises(NetworkError, match=rf"models\.py: {unused} got no gradient"):
+    with pytest.raises(NetworkError, match=rf"models\.py: {unused} has no gradient"):
         weights.gather_gradients()
 
 

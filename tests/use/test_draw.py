@@ -23,13 +23,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ablation.cli import load_models
 from ablation.fitted.model import Fitted
-from ablation.use.answers import answer
 from ablation.use.draw import MOST_BYTES, Server, page_for
+from ablation.use.prediction import predict_pictures
 from tests.pictures.test_picture import png, seven
 
 ROOT = Path(__file__).parents[2]
 CLASSES = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt"
-# Each a list of strokes, in shares of the page's side.
+# Each is a list of strokes, in fractions of the page's side.
 STROKES: dict[str, list[list[tuple[float, float]]]] = {
     "7": [[(0.3, 0.2), (0.7, 0.2), (0.45, 0.85)]],
     "A": [[(0.25, 0.85), (0.5, 0.15), (0.75, 0.85)], [(0.35, 0.6), (0.65, 0.6)]],
@@ -66,8 +66,8 @@ def server(models: dict[str, Fitted]) -> Iterator[Server]:
 def of_pictures(fitted: Fitted, mean: float) -> Fitted:
     """A model as if it had been trained on whole pictures of this brightness."""
     classes = tuple(f"thing {number}" for number in range(len(CLASSES)))
-    about = replace(fitted.about, classes=classes, conversion="as-is", mean=mean)
-    return replace(fitted, about=about)
+    about = replace(fitted.metadata, classes=classes, conversion="as-is", mean=mean)
+    return replace(fitted, metadata=about)
 
 
 def drawing(image: Image.Image) -> bytes:
@@ -102,11 +102,13 @@ def ask(server: Server) -> Ask:
 # --- the server -----------------------------------------------------------------------------------
 
 
-def test_a_drawing_gets_the_same_answer_as_predict(ask: Ask, models: dict[str, Fitted]) -> None:
+def test_a_drawing_gets_the_same_prediction_as_a_picture(
+    ask: Ask, models: dict[str, Fitted]
+) -> None:
     content = drawing(seven())
     status, said = ask("POST", "/answer", content)
     assert status == 200
-    (expected,) = answer([io.BytesIO(content)], models)
+    (expected,) = predict_pictures([io.BytesIO(content)], models)
     assert expected.seen is not None
     assert json.loads(said) == expected.to_dict() | {"seen": expected.seen["emnist"].tolist()}
 
@@ -163,7 +165,7 @@ def test_foreign_hosts_and_origins_are_refused(
     "host",
     [
         *("127.0.0.1:{port}", "localhost:{port}"),
-        *("127.0.0.1", "localhost"),  # of port 80, which browsers leave out
+        *("127.0.0.1", "localhost"),  # on port 80, which browsers omit
         *("localhost:9000", "127.0.0.1:65535", "[::1]:9000", "LOCALHOST:80"),  # forwarded to it
     ],
 )
@@ -205,7 +207,7 @@ def test_models_of_whole_pictures_get_the_whole_drawing(
     content = drawing(seven())
     asked = {"mlp": of_pictures(models["mlp"], mean=0.9), "cnn": models["cnn"]}
     with Server(asked, port=0) as server:
-        seen = np.array(server.answer(content)["seen"])
+        seen = np.array(server.predict(content)["seen"])
     assert seen.shape == (28, 2 * 28)
     assert (seen[0, 0], seen[0, -1]) == (240, 0)
 
@@ -222,8 +224,8 @@ def test_merged_letters_are_only_mentioned_for_emnists_classes(
 
 
 def test_markup_in_a_class_name_stays_text(models: dict[str, Fitted]) -> None:
-    about = models["cnn"].about
-    odd = replace(models["cnn"], about=replace(about, classes=("</script><b>", "1")))
+    about = models["cnn"].metadata
+    odd = replace(models["cnn"], metadata=replace(about, classes=("</script><b>", "1")))
     assert b"</script><b>" not in page_for({"cnn": odd})
 
 
@@ -335,7 +337,7 @@ def test_a_dark_system_has_a_dark_page(page: Page) -> None:
 
 
 @pytest.mark.browser
-def test_answers_are_updated_while_drawing(page: Page) -> None:
+def test_predictions_are_updated_while_drawing(page: Page) -> None:
     page.draw(STROKES["H"][:1])
     before = page.guesses("cnn")
     page.draw(STROKES["H"][1:])

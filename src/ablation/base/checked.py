@@ -22,7 +22,7 @@ from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.representer import RoundTripRepresenter
 
-from ablation.base.errors import UserError, one_line, refused, shown
+from ablation.base.errors import UserError, describe_os_error, one_line, short_repr
 from ablation.base.files import write_bytes
 
 
@@ -33,9 +33,9 @@ class ParamsError(UserError):
 def one_of(found: object, allowed: Iterable[object]) -> str:
     """`'adamm' is not one of sgd, adam (did you mean 'adam'?)`."""
     names = [str(name) for name in allowed]
-    close = difflib.get_close_matches(shown(found).strip("'"), names, n=1)
+    close = difflib.get_close_matches(short_repr(found).strip("'"), names, n=1)
     hint = f" (did you mean {close[0]!r}?)" if close else ""
-    return f"{shown(found)} is not one of {', '.join(names)}{hint}"
+    return f"{short_repr(found)} is not one of {', '.join(names)}{hint}"
 
 
 class Checked(BaseModel):
@@ -81,7 +81,7 @@ def load(path: Path, model: type[Model]) -> Model:
     content = read_yaml(path)
     if content is None:
         raise ParamsError(
-            f"{path}: an empty file: should be a mapping, {{key: value}}; {restore(path)}"
+            f"{path}: an empty file: should be a mapping, {{key: value}}; {restore_hint(path)}"
         )
     try:
         return checked(content, model)
@@ -116,26 +116,26 @@ def read_yaml(path: Path) -> Any:
     try:
         return yaml.load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ParamsError(refused(error, path)) from None
+        raise ParamsError(describe_os_error(error, path)) from None
     except DuplicateKeyError as error:
         problem, *_ = error.problem.partition(" with value")
-        said = f"{_position(error.problem_mark)}: {problem}; keep one"
+        message = f"{_position(error.problem_mark)}: {problem}; keep one"
     except MarkedYAMLError as error:
         where = _position(error.problem_mark or error.context_mark)
-        said = f"{where}: {error.problem or error.context}; correct it, or {restore(path)}"
+        message = f"{where}: {error.problem or error.context}; correct it, or {restore_hint(path)}"
     except (YAMLError, UnicodeDecodeError) as error:
-        said = one_line(error)
+        message = one_line(error)
     except RecursionError:
-        said = "nested too deeply; remove some of the brackets"
+        message = "nested too deeply; remove some of the brackets"
     except Exception:  # ruamel.yaml passes on what int(), float(), date() or a look-up raise
         *_, node = yaml.constructor.recursive_objects  # the one that it was constructing
         kind = node.tag.rpartition(":")[2]
-        found = f"{shown(node.value)} is not a valid {kind}"
-        said = f"{_position(node.start_mark)}: {found}; correct it, or quote it as a string"
-    raise ParamsError(f"{path}: invalid YAML: {said}")
+        found = f"{short_repr(node.value)} is not a valid {kind}"
+        message = f"{_position(node.start_mark)}: {found}; correct it, or quote it as a string"
+    raise ParamsError(f"{path}: invalid YAML: {message}")
 
 
-def restore(path: Path) -> str:
+def restore_hint(path: Path) -> str:
     """How to get a committed file back."""
     return f"`git checkout {path}` restores the committed version"
 
@@ -184,7 +184,7 @@ def _is_long_enough(error: ErrorDetails) -> bool:
 def _describe(error: ErrorDetails, content: Any) -> str:
     place = _place(error["loc"], content)
     found, context = error["input"], error.get("ctx", {})
-    said = f"{place}: {shown(found)}".removeprefix(": ")
+    message = f"{place}: {short_repr(found)}".removeprefix(": ")
     match error["type"]:
         case "missing":
             return f"{place}.{error['loc'][-1]}: missing; add it".removeprefix(".")
@@ -202,20 +202,20 @@ def _describe(error: ErrorDetails, content: Any) -> str:
             return f"{place}.{context['key']}: {error['msg']}"
         case "too_short":
             least = f"should have at least {context['min_length']} entries"
-            return f"{said}: {least}{SHORTEST.get(str(error['loc'][-1]), '')}"
+            return f"{message}: {least}{SHORTEST.get(str(error['loc'][-1]), '')}"
         case "too_long":
-            return f"{said}: should have at most {context['max_length']} entries"
+            return f"{message}: should have at most {context['max_length']} entries"
         case "model_type" | "model_attributes_type" | "tuple_type":
             shape = "a list" if error["type"] == "tuple_type" else "a mapping, {key: value}"
-            return f"{said}: should be {shape}"
+            return f"{message}: should be {shape}"
         case "bool_type":
-            return f"{said}: should be true or false"
+            return f"{message}: should be true or false"
         case "path_type":
-            return f"{said}: should be the path of a folder"
+            return f"{message}: should be the path of a folder"
         case _ if isinstance(found, float) and not math.isfinite(found):
-            return f"{said}: should be a finite number"
+            return f"{message}: should be a finite number"
         case _:
-            return f"{said}: {error['msg'].replace('Input should', 'should')}"
+            return f"{message}: {error['msg'].replace('Input should', 'should')}"
 
 
 def _place(location: tuple[int | str, ...], content: Any) -> str:

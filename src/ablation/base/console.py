@@ -45,6 +45,6 @@ def plain_errors() -> Iterator[None]:
     except UserError as error:
         sys.exit(f"error: {error}")
     except Exception as error:
-        if (said := explain(error)) is None:
+        if (message := explain(error)) is None:
             raise
-        sys.exit(f"error: {said}")
+        sys.exit(f"error: {message}")

@@ -4,7 +4,7 @@ import errno
 import reprlib
 from pathlib import Path
 
-AGAIN = "run `dvc repro` again, finished trials are kept"
+AGAIN = "run `dvc repro` again; finished trials are kept"
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # Remedies by error code; other errors have the system's message alone.
 REMEDIES = {
@@ -37,17 +37,17 @@ class UserError(ValueError):
 def explain(error: BaseException) -> str | None:
     """Describe an error of the system and its remedy on one line; None for other errors."""
     if isinstance(error, OSError):
-        return refused(error)
-    said = str(error).strip().partition("\n")[0]
-    if isinstance(error, MemoryError) or any(words in said.lower() for words in NO_MEMORY):
+        return describe_os_error(error)
+    message = str(error).strip().partition("\n")[0]
+    if isinstance(error, MemoryError) or any(words in message.lower() for words in NO_MEMORY):
         return (
-            f"out of memory ({said or type(error).__name__}); close other programs or use fewer "
+            f"out of memory ({message or type(error).__name__}); close other programs or use fewer "
             f"workers (here: training.workers in params.yaml), and {AGAIN}"
         )
     return None
 
 
-def refused(error: OSError, place: object = None) -> str:
+def describe_os_error(error: OSError, place: object = None) -> str:
     """Describe an OSError on one line: the file, the reason and the remedy.
 
     place: the name of the file; by default that in the error.
@@ -61,7 +61,7 @@ def refused(error: OSError, place: object = None) -> str:
     return (f"{named}: " if named is not None else "") + why + (f"; {remedy}" if remedy else "")
 
 
-def shown(found: object) -> str:
+def short_repr(found: object) -> str:
     """The repr of a value, shortened in the middle if it is long."""
     try:
         return _brief.repr(found)

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import pandas as pd
 
-from ablation.base.errors import UserError, one_line, refused
+from ablation.base.errors import UserError, describe_os_error, one_line
 
 DIGITS = 6
 
@@ -22,7 +22,7 @@ def repository() -> Path:
     """The repository: the working folder, or the repository that the working folder is a copy of.
 
     `dvc exp run --temp` and `--queue` work in a copy inside `.dvc`. Files outside git, such as raw
-    files and remembered trials, are in the repository itself.
+    files and cached trials, are in the repository itself.
     """
     copies = [place for place in Path.cwd().parents if place.name == ".dvc"]
     return copies[-1].parent if copies else Path()
@@ -46,13 +46,13 @@ def read_json(path: Path, keys: Iterable[str] = ()) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes())
     except OSError as error:
-        raise UserError(refused(error, path)) from None
+        raise UserError(describe_os_error(error, path)) from None
     except (ValueError, RecursionError) as error:
-        raise _not_written(path, one_line(error)) from None
+        raise _wrong_format(path, one_line(error)) from None
     if not isinstance(content, dict):
-        raise _not_written(path, "not a JSON object")
+        raise _wrong_format(path, "not a JSON object")
     if missing := [name for name in keys if name not in content]:
-        raise _not_written(path, f"without {', '.join(missing)}")
+        raise _wrong_format(path, f"without {', '.join(missing)}")
     return content
 
 
@@ -74,13 +74,13 @@ def read_csv(path: Path, columns: Iterable[str] = (), text: Iterable[str] = ()) 
     try:
         table: pd.DataFrame = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
     except OSError as error:
-        raise UserError(refused(error, path)) from None
+        raise UserError(describe_os_error(error, path)) from None
     except ValueError as error:  # also the base class of pandas' EmptyDataError and ParserError
-        raise _not_written(path, one_line(error)) from None
+        raise _wrong_format(path, one_line(error)) from None
     if missing := [name for name in columns if name not in table.columns]:
-        raise _not_written(path, f"a table without {', '.join(missing)}")
+        raise _wrong_format(path, f"a table without {', '.join(missing)}")
     if columns and table.empty:
-        raise _not_written(path, "a table without rows")
+        raise _wrong_format(path, "a table without rows")
     return table
 
 
@@ -106,21 +106,21 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     unfinished = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        collect_unfinished(path.parent, path.name)
+        delete_unfinished(path.parent, path.name)
         unfinished, file = _open_unfinished(path)
         with file:
             yield file
             file.flush()
             unfinished.replace(path)  # still locked, so that no other writer deletes it
     except OSError as error:
-        raise UserError(refused(error, path)) from error
+        raise UserError(describe_os_error(error, path)) from error
     finally:
         if unfinished:
             with suppress(OSError):
                 unfinished.unlink()
 
 
-def collect_unfinished(folder: Path, name: str = "") -> None:
+def delete_unfinished(folder: Path, name: str = "") -> None:
     """Delete what killed writers left behind of one file, or of all files in a folder.
 
     A writer holds a lock, which ends with its process. Uses neither timestamps nor process ids: a
@@ -143,7 +143,7 @@ def _open_unfinished(path: Path) -> tuple[Path, BinaryIO]:
         file.close()  # deleted before it was locked
 
 
-def _not_written(path: Path, what: str) -> UserError:
+def _wrong_format(path: Path, what: str) -> UserError:
     return UserError(
         f"{path}: not in the format that a stage writes ({what}); `dvc repro` recreates it"
     )

@@ -53,14 +53,14 @@ def track(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
 
 def _log(what: str, total: int) -> Callable[[int, int], None]:
     console.print(f"{what}: {total} to do")
-    started = said = time.monotonic()
+    started = reported = time.monotonic()
 
     def update(done: int, total: int) -> None:
-        nonlocal said
+        nonlocal reported
         now = time.monotonic()
-        if done and now - said >= SECONDS_BETWEEN_LINES:
+        if done and now - reported >= SECONDS_BETWEEN_LINES:
             left = (now - started) / done * (total - done)
             console.print(f"{what}: {done}/{total}, about {left / 60:.0f} min left")
-            said = now
+            reported = now
 
     return update

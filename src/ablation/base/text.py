@@ -8,12 +8,13 @@ CONTROLS = ("Cc", "Cs", "Zl", "Zp")
 BIDI_CONTROLS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
 
 
-def steers(sign: str) -> bool:
+def is_control(character: str) -> bool:
     """Whether a character controls the terminal or the direction of the text around it."""
-    is_control = unicodedata.category(sign) in CONTROLS
-    return is_control or unicodedata.bidirectional(sign) in BIDI_CONTROLS
+    if unicodedata.category(character) in CONTROLS:
+        return True
+    return unicodedata.bidirectional(character) in BIDI_CONTROLS
 
 
-def harmless(text: str) -> str:
+def printable(text: str) -> str:
     """Text that is safe to print on a terminal: control characters are replaced by `?`."""
-    return "".join("?" if steers(sign) else sign for sign in text)
+    return "".join("?" if is_control(each) else each for each in text)

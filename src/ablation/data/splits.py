@@ -15,7 +15,7 @@ SCHEMES = ("shuffle", "kfold")
 
 
 class SplitError(UserError):
-    """The characters cannot be split as params.yaml asks."""
+    """The characters cannot be split as params.yaml specifies."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def split(labels: np.ndarray, repeat: Repeat) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         SplitError: a class is too small to be in both parts.
     """
-    # Imported on use: the import takes longer than recalling all trials of a stage.
+    # Imported on use: the import takes longer than reading all cached trials of a stage.
     from sklearn.model_selection import StratifiedKFold, StratifiedShuffleSplit
 
     _check_enough(labels, repeat)
@@ -125,12 +125,15 @@ def _check_enough(labels: np.ndarray, repeat: Repeat) -> None:
     if repeat.scheme == "kfold" and smallest < repeat.folds:
         raise SplitError(
             f"params.yaml: validation.repeats: {repeat.folds} folds, but the smallest class has "
-            f"{smallest} images; use at most {smallest} folds, or add images to that class"
+            f"{smallest} image{'s' if smallest != 1 else ''}; "
+            + (f"use at most {smallest} folds, or " if smallest > 1 else "")
+            + "add images to that class"
         )
     part = min(repeat.fraction, 1 - repeat.fraction)
     if repeat.scheme == "shuffle" and smallest * part < 1:
         raise SplitError(
             f"params.yaml: validation.fraction: {repeat.fraction} leaves the smallest class, of "
-            f"{smallest} images, without an image in one part; use a fraction closer to 0.5, or "
-            "add images to that class"
+            f"{smallest} image{'s' if smallest != 1 else ''}, without an image in one part; "
+            + ("use a fraction closer to 0.5, or " if smallest > 1 else "")
+            + "add images to that class"
         )

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ablation.fitted.model_file import About, not_a_model, unpack
+from ablation.fitted.model_file import Metadata, not_a_model, unpack
 from ablation.trial.models import build, layers
 from ablation.trial.training import Normalisation, predict
 
@@ -17,7 +17,7 @@ class Fitted:
     """A network and the metadata of its file; the file alone is enough to predict."""
 
     path: Path
-    about: About
+    metadata: Metadata
     network: nn.Module
 
     @property
@@ -39,11 +39,11 @@ class Fitted:
         Raises:
             ModelError: the outputs are not finite.
         """
-        normalise = Normalisation(self.about.mean, self.about.deviation)
+        normalise = Normalisation(self.metadata.mean, self.metadata.deviation)
         logits = predict(self.network, torch.from_numpy(images), normalise)
         if not logits.isfinite().all():
             raise not_a_model(self.path, "its outputs are not finite")
-        temperature = self.about.temperature if calibrated else 1.0
+        temperature = self.metadata.temperature if calibrated else 1.0
         return (logits.double() / temperature).softmax(1).numpy()
 
     @classmethod
@@ -53,23 +53,23 @@ class Fitted:
         Raises:
             ModelError: names the file, what is wrong with it and what to do.
         """
-        about, tensors = unpack(path)
+        metadata, tensors = unpack(path)
         if wrong := _shape_mismatch(
-            about, {name: values.shape for name, values in tensors.items()}
+            metadata, {name: values.shape for name, values in tensors.items()}
         ):
             raise not_a_model(path, wrong)
-        network = build(about.spec, about.recipe, len(about.classes), seed=0)
+        network = build(metadata.spec, metadata.recipe, len(metadata.classes), seed=0)
         network.load_state_dict({k: torch.from_numpy(v) for k, v in tensors.items()})
-        return cls(path, about, network)
+        return cls(path, metadata, network)
 
 
-def _shape_mismatch(about: About, found: dict[str, tuple[int, ...]]) -> str:
+def _shape_mismatch(metadata: Metadata, found: dict[str, tuple[int, ...]]) -> str:
     """Describe the first weight whose shape does not match the metadata's network, or return "".
 
     Called before the network is allocated, because the metadata could claim any size.
     """
     with torch.device("meta"):
-        network = layers(about.spec, about.recipe, len(about.classes))
+        network = layers(metadata.spec, metadata.recipe, len(metadata.classes))
     needed = {name: tuple(values.shape) for name, values in network.state_dict().items()}
     for name in [*needed, *found]:
         if needed.get(name) != found.get(name):

@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 from safetensors import SafetensorError, safe_open
 
 from ablation.base.checked import Checked, ParamsError, checked
-from ablation.base.errors import LFS_POINTER, NOT_FETCHED, UserError, one_line, refused
+from ablation.base.errors import LFS_POINTER, NOT_FETCHED, UserError, describe_os_error, one_line
 from ablation.data.characters import LEAST_DEVIATION, LONGEST_NAME, MOST_CLASSES
 from ablation.trial.families import FAMILIES, Spec
 from ablation.trial.recipe import Recipe
@@ -55,8 +55,8 @@ def _rising(levels: tuple[float, float]) -> tuple[float, float]:
 _Level = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class _Metadata(Checked):
-    """The schema of `About` in the file."""
+class _Schema(Checked):
+    """The schema of `Metadata` in the file."""
 
     model: Literal[tuple(FAMILIES)]  # type: ignore[valid-type]
     spec: dict[str, Any]
@@ -75,7 +75,7 @@ class _Metadata(Checked):
 
 
 @dataclass(frozen=True)
-class About:
+class Metadata:
     """The metadata of a model file.
 
     Attributes:
@@ -122,7 +122,7 @@ class About:
         Raises:
             ValueError: it does not match the schema.
         """
-        content = checked(json.loads(line), _Metadata)
+        content = checked(json.loads(line), _Schema)
         return cls(
             content.model,
             checked(content.spec, FAMILIES[content.model]),
@@ -149,12 +149,12 @@ def pack(
     Args:
         trial: the trial that was trained.
         learnt: its weights and normalisation.
-        classes, conversion, levels, temperature: see `About`.
+        classes, conversion, levels, temperature: see `Metadata`.
     """
     tensors = {name: _rounded(values) for name, values in learnt.tensors.items()}
     if sum(values.nbytes for values in tensors.values()) > LARGE:
         tensors = _in_8_bits(learnt.tensors)
-    about = About(
+    metadata = Metadata(
         trial.model,
         trial.spec,
         trial.recipe,
@@ -166,10 +166,10 @@ def pack(
         temperature,
     )
     # One key of metadata: safetensors writes several in a random order.
-    return safetensors.numpy.save(tensors, {METADATA: about.to_json()})
+    return safetensors.numpy.save(tensors, {METADATA: metadata.to_json()})
 
 
-def unpack(path: Path) -> tuple[About, dict[str, np.ndarray]]:
+def unpack(path: Path) -> tuple[Metadata, dict[str, np.ndarray]]:
     """Read a model file's metadata, and its weights by name.
 
     Raises:
@@ -179,20 +179,20 @@ def unpack(path: Path) -> tuple[About, dict[str, np.ndarray]]:
         raise ModelError(f"{path}: a folder; give a file written by `dvc repro fit`")
     try:
         with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
+            header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
         raise ModelError(f"{path}: no such file; `dvc repro fit` creates it") from None
     except OSError as error:
-        raise ModelError(refused(error, path)) from None
+        raise ModelError(describe_os_error(error, path)) from None
     except (SafetensorError, TypeError, ValueError) as error:
         if path.read_bytes().startswith(LFS_POINTER):
             raise ModelError(f"{path}: {NOT_FETCHED}") from None
         raise not_a_model(path, one_line(error)) from None
-    if METADATA not in metadata:
+    if METADATA not in header:
         raise not_a_model(path, f"it has no metadata {METADATA!r}")
     try:
-        about = About.from_json(metadata[METADATA])
+        metadata = Metadata.from_json(header[METADATA])
     except ParamsError as error:
         raise not_a_model(path, "; ".join(str(error).splitlines())) from None
     except (ValueError, RecursionError) as error:
@@ -200,7 +200,7 @@ def unpack(path: Path) -> tuple[About, dict[str, np.ndarray]]:
     for name, values in tensors.items():
         if values.dtype.kind not in "fiu" or not np.isfinite(values).all():
             raise not_a_model(path, f"{name}: not all of its weights are finite numbers")
-    return about, _from_8_bits(tensors)
+    return metadata, _from_8_bits(tensors)
 
 
 def _rounded(values: np.ndarray) -> np.ndarray:

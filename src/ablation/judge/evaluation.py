@@ -37,8 +37,8 @@ def accuracy_interval(correct: ArrayLike) -> tuple[float, float]:
     """
     import scipy.stats
 
-    (right,) = _aligned(correct=correct)
-    trials = scipy.stats.binomtest(int(right.sum()), len(right))
+    (is_correct,) = _aligned(correct=correct)
+    trials = scipy.stats.binomtest(int(is_correct.sum()), len(is_correct))
     interval = trials.proportion_ci(CONFIDENCE, method="wilson")
     return float(interval.low), float(interval.high)
 
@@ -150,11 +150,11 @@ def reliability_curve(correct: ArrayLike, confidence: ArrayLike) -> pd.DataFrame
     """
     from sklearn.calibration import calibration_curve
 
-    right, probability = _aligned(correct=correct, confidence=confidence)
+    is_correct, probability = _aligned(correct=correct, confidence=confidence)
     if not ((probability >= 0) & (probability <= 1)).all():
         raise ValueError("confidence must be in [0, 1]: it is the probability of the prediction.")
     accuracy, mean_confidence = calibration_curve(
-        right.astype(int), probability, n_bins=CALIBRATION_BINS
+        is_correct.astype(int), probability, n_bins=CALIBRATION_BINS
     )
     # calibration_curve does not return the counts. Like its bins, these include their upper edge.
     edges = np.linspace(0, 1, CALIBRATION_BINS + 1)
@@ -319,11 +319,11 @@ def agreement(correct: Mapping[str, ArrayLike]) -> pd.DataFrame:
         outcome, count, share: one row for each subset of models that are correct, all first.
     """
     names = list(correct)
-    right = np.stack(_aligned(**{f"{name}_correct": each for name, each in correct.items()}))
+    is_correct = np.stack(_aligned(**{f"{name}_correct": each for name, each in correct.items()}))
     rows = []
     for pattern in product([True, False], repeat=len(names)):
-        count = int((right == np.array(pattern)[:, None]).all(axis=0).sum())
-        rows.append((_outcome(names, pattern), count, count / right.shape[1]))
+        count = int((is_correct == np.array(pattern)[:, None]).all(axis=0).sum())
+        rows.append((_outcome(names, pattern), count, count / is_correct.shape[1]))
     return pd.DataFrame(rows, columns=["outcome", "count", "share"])
 
 
@@ -362,8 +362,8 @@ def _variances(correct: NDArray[np.float64]) -> tuple[float, float]:
 def _outcome(names: list[str], pattern: tuple[bool, ...]) -> str:
     if all(pattern) or not any(pattern):
         return "all right" if all(pattern) else "all wrong"
-    right = [name for name, is_right in zip(names, pattern, strict=True) if is_right]
-    return f"only {' and '.join(right)} right"
+    correct = [name for name, is_correct in zip(names, pattern, strict=True) if is_correct]
+    return f"only {' and '.join(correct)} right"
 
 
 def _aligned(**columns: ArrayLike) -> list[NDArray[Any]]:

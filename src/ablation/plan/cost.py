@@ -111,7 +111,7 @@ def _validation_share(params: Params) -> float:
     return 1 / rule.repeats if rule.scheme == "kfold" else rule.fraction
 
 
-def refuse_networks_without_memory(params: Params, model: str, classes: int) -> None:
+def check_memory(params: Params, model: str, classes: int) -> None:
     """Check that this machine has enough memory to train every architecture of a family.
 
     Args:

@@ -44,12 +44,12 @@ class Planned:
     Attributes:
         work: its trainings.
         seconds: wall-clock time if no result changes; None if unknown.
-        seconds_otherwise: wall-clock time if results change; None if unknown.
+        seconds_if_changed: wall-clock time if results change; None if unknown.
     """
 
     work: Work
     seconds: float | None
-    seconds_otherwise: float | None
+    seconds_if_changed: float | None
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,9 @@ class Plan:
         )
 
     @property
-    def remembered(self) -> int:
-        """Number of remembered trainings of the stages that run or may run."""
-        return sum(each.work.remembered or 0 for each in self.stages)
+    def cached(self) -> int:
+        """Number of cached trainings of the stages that run or may run."""
+        return sum(each.work.cached or 0 for each in self.stages)
 
     @property
     def seconds(self) -> float | None:
@@ -92,10 +92,10 @@ class Plan:
         return _total((each.seconds for each in self.stages), bool(self.trainings.most))
 
     @property
-    def seconds_otherwise(self) -> float | None:
+    def seconds_if_changed(self) -> float | None:
         """Estimated wall-clock time if all results change that can; None if unknown."""
-        trains = any(each.work.otherwise or each.work.trainings.most for each in self.stages)
-        return _total((each.seconds_otherwise for each in self.stages), trains)
+        trains = any(each.work.if_changed or each.work.trainings.most for each in self.stages)
+        return _total((each.seconds_if_changed for each in self.stages), trains)
 
     def to_dict(self) -> dict[str, Any]:
         """The content of `ablation plan --json`."""
@@ -105,12 +105,12 @@ class Plan:
                     "stage": each.work.stage.name,
                     "state": each.work.state,
                     "reasons": each.work.stage.reasons,
-                    "remembered": each.work.remembered,
+                    "cached": each.work.cached,
                     "train": _amount(each.work.trainings),
-                    "train_if_results_change": _amount(each.work.otherwise or each.work.trainings),
-                    "winner_unknown": each.work.sized,
+                    "train_if_results_change": _amount(each.work.if_changed or each.work.trainings),
+                    "winner_unknown": each.work.start_unknown,
                     "seconds": each.seconds,
-                    "seconds_if_results_change": each.seconds_otherwise,
+                    "seconds_if_results_change": each.seconds_if_changed,
                 }
                 for each in self.stages
             ],
@@ -118,10 +118,10 @@ class Plan:
                 "stages": len(self.stages),
                 "run": self.count("runs"),
                 "may_run": self.count("may run"),
-                "remembered": self.remembered,
+                "cached": self.cached,
                 "train": _amount(self.trainings),
                 "seconds": self.seconds,
-                "seconds_if_results_change": self.seconds_otherwise,
+                "seconds_if_results_change": self.seconds_if_changed,
                 "workers": self.workers,
             },
         }
@@ -136,17 +136,17 @@ class Plan:
             work += f", {may_run} may run"
         trainings = self.trainings
         if trainings.most:
-            work += f": {_range(trainings)}, {self.remembered} remembered"
+            work += f": {_range(trainings)}, {self.cached} cached"
         else:
             work += ": nothing is trained"
             if self.prepare_runs:
                 work += f", unless the {self.things} change"
-        seconds, otherwise = self.seconds, self.seconds_otherwise
-        if seconds is None or otherwise is None:
+        seconds, if_changed = self.seconds, self.seconds_if_changed
+        if seconds is None or if_changed is None:
             return [work, f"the time is unknown until the {self.things} are read"]
         time = f"about {duration(seconds)} on this machine, {self.workers} at a time"
-        if otherwise > seconds and duration(otherwise) != duration(seconds):
-            time += f"; about {duration(otherwise)} if results change"
+        if if_changed > seconds and duration(if_changed) != duration(seconds):
+            time += f"; about {duration(if_changed)} if results change"
         return [work, time]
 
 
@@ -162,8 +162,8 @@ def make_plan() -> Plan:
     hardware, _ = hardware_for(training.precision, training.device, training.workers)
     size = expected_size(params)
     if size:
-        params.refuse_large_batches(size.training)
-        params.refuse_small_classes(size.at_most)
+        params.check_batch_size(size.training)
+        params.check_class_sizes(size.at_most)
     stages = read_stages()
     prepare = next((set(each.reasons) for each in stages if each.script == "prepare"), set())
     # Changed parameters change the characters. Changed raw files may hold the same ones in another
@@ -171,12 +171,12 @@ def make_plan() -> Plan:
     changed = "parameters" in prepare or ("inputs" in prepare and params.data.dataset == FOLDER)
     works = list_work(stages, params, _runner(params, hardware), changed)
     cost = None
-    if any(each.trainings.most or each.otherwise for each in works):
-        from ablation.plan.cost import TrainingCost, refuse_networks_without_memory
+    if any(each.trainings.most or each.if_changed for each in works):
+        from ablation.plan.cost import TrainingCost, check_memory
 
         classes = size.classes if size else FEWEST_CLASSES
         for model in params.families:
-            refuse_networks_without_memory(params, model, classes)
+            check_memory(params, model, classes)
         cost = TrainingCost(params, hardware, size.training, classes) if size else None
     return Plan(
         tuple(_plan_seconds(work, hardware, cost) for work in works),
@@ -218,7 +218,7 @@ def _plan_seconds(work: Work, hardware: Hardware, cost: "TrainingCost | None") -
     return Planned(
         work,
         seconds(unchanged, work.trainings),
-        seconds(work.state, work.otherwise or work.trainings),
+        seconds(work.state, work.if_changed or work.trainings),
     )
 
 
@@ -234,27 +234,27 @@ def _total(seconds: Iterable[float | None], trains: bool) -> float | None:
 def show(plan: Plan) -> None:
     """Print the plan as a table, 80 columns wide."""
     table = Table("stage", "state", box=None, header_style="bold", padding=(0, 2, 0, 0))
-    for head in ("remembered", "to train", "or at most", "about"):
+    for head in ("cached", "to train", "or at most", "about"):
         table.add_column(head, justify="right")
     for each in plan.stages:
         work = each.work
         state = f"{work.state}: {work.stage.reasons[0]}" if work.state == "runs" else work.state
-        trains = work.remembered is not None
+        trains = work.cached is not None
         table.add_row(
             work.stage.name,
             state,
-            str(work.remembered) if trains else "",
-            f"{_range(work.trainings)}{'*' if work.sized else ''}" if trains else "",
-            str(len(work.otherwise.most)) if work.otherwise else "",
+            str(work.cached) if trains else "",
+            f"{_range(work.trainings)}{'*' if work.start_unknown else ''}" if trains else "",
+            str(len(work.if_changed.most)) if work.if_changed else "",
             duration(each.seconds) if each.seconds else "",
         )
     console.print(table)
     notes = {
         "or at most: if winners change, or racing stops fewer trials": any(
-            each.work.otherwise for each in plan.stages
+            each.work.if_changed for each in plan.stages
         ),
         "*: the recipe that the stage starts from is unknown; the baseline recipe is used": any(
-            each.work.sized for each in plan.stages
+            each.work.start_unknown for each in plan.stages
         ),
     }
     for line in (*(note for note, holds in notes.items() if holds), *plan.totals()):

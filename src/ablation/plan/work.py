@@ -1,7 +1,7 @@
-"""The trainings of each stage: those remembered, and those left to train.
+"""The trainings of each stage: how many are cached, and which are left to train.
 
 They follow from the recipe that the stage starts from. That recipe is known as long as every stage
-before is up to date or has all its trials in the memory; its verdict is then computed here. After
+before is up to date or has all its trials in the cache; its verdict is then computed here. After
 the first stage that has to train, winners are unknown, and the trainings are counted twice: for the
 previous winner and for a different one.
 """
@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from ablation.base.errors import UserError
-from ablation.data.splits import Repeat, val_to_train
-from ablation.judge.selection import judge_stage
+from ablation.data.splits import Repeat
 from ablation.judge.worth import list_trials
 from ablation.labels import ChainStage
 from ablation.params import Params
@@ -32,9 +31,8 @@ from ablation.study.inputs import (
     make_trial,
     read_recipe,
     repeats_for,
-    validation_characters,
 )
-from ablation.study.race import Results, make_contenders, recall_entries
+from ablation.study.race import Results, contenders_of, judge_contest, load_cached_results
 from ablation.trial.recipe import BASELINE, Recipe
 from ablation.trial.trials import Trial
 
@@ -76,20 +74,20 @@ class Work:
     Attributes:
         stage: the stage.
         state: `may run`: it runs only if the results of a stage before it change.
-        remembered: number of its trainings in the memory; None if it trains nothing or is up to
-            date.
+        cached: number of its trainings in the cache; None if it trains nothing or is up to date.
         trainings: what is left to train if no result changes.
-        otherwise: what is left to train if results change (another winner before it, or racing that
-            stops fewer entries); None if that adds nothing.
-        sized: whether the recipe that it starts from is unknown; the baseline recipe is then used.
+        if_changed: what is left to train if results change (another winner before it, or racing
+            that stops fewer entries); None if that adds nothing.
+        start_unknown: whether the recipe that it starts from is unknown, so that the baseline
+            recipe is used.
     """
 
     stage: Stage
     state: State
-    remembered: int | None = None
+    cached: int | None = None
     trainings: Trainings = field(default_factory=Trainings)
-    otherwise: Trainings | None = None
-    sized: bool = False
+    if_changed: Trainings | None = None
+    start_unknown: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,7 +114,7 @@ def list_work(
     Args:
         stages: in topological order.
         params: the content of params.yaml.
-        runner: gives access to the memory; None if there are no characters yet.
+        runner: gives access to the cache; None if there are no characters yet.
         other_characters: whether `prepare` will write different characters.
     """
     return _Planner(params, runner, other_characters).plan(stages)
@@ -177,10 +175,10 @@ class _Planner:
         first, *others = entries
         repeats = repeats_for(self._params)
         trials = {entry: self._trials(model, entry.recipe) for entry in entries}
-        remembered = sum(map(self._remembers, {each for some in trials.values() for each in some}))
+        cached = sum(map(self._is_cached, {each for some in trials.values() for each in some}))
         # New candidates hardly affect which others racing stops, so they are left out here.
-        new = [entry for entry in others if not any(map(self._remembers, trials[entry]))]
-        results, missing = self._recall(model, contest.without(new), repeats)
+        new = [entry for entry in others if not any(map(self._is_cached, trials[entry]))]
+        results, missing = self._load_cached(model, contest.without(new), repeats)
         added = [trial for entry in new for trial in trials[entry]]
         if not others:
             winner: Start | None = start
@@ -200,7 +198,7 @@ class _Planner:
         )
         least = [*(each for each in missing if each in late), *(e for e in added if e in early)]
         if start.standing == "known":
-            most = self._recall(model, contest, repeats)[1] if new else missing
+            most = self._load_cached(model, contest, repeats)[1] if new else missing
         else:
             trained = entries if name.technique == BASELINE else others
             most = [trial for entry in trained for trial in trials[entry]]
@@ -208,7 +206,7 @@ class _Planner:
         needed = Trainings(tuple(least), (*missing, *added))
         if start.standing == "unknown" and name.contest != "first":
             needed = changed = Trainings(tuple(least), self._later_round(model, start, name))
-        return self._conclude(stage, state, start, remembered, needed, changed)
+        return self._conclude(stage, state, start, cached, needed, changed)
 
     def _later_round(self, model: str, start: Start, name: ChainStage) -> tuple[Trial, ...]:
         """The trials of a later round, without the incumbent's, if every technique has changed."""
@@ -237,7 +235,7 @@ class _Planner:
         params = self._params
         return max(FIRST_LOOK, done) if params.selection.racing else params.validation.repeats
 
-    def _recall(
+    def _load_cached(
         self, model: str, contest: Contest, repeats: Sequence[Repeat]
     ) -> tuple[Results, list[Trial]]:
         if self._runner is None:
@@ -248,34 +246,20 @@ class _Planner:
             ]
             return {}, list(dict.fromkeys(trials))
         racing = self._params.selection.racing
-        return recall_entries(self._runner, self._params, model, contest, repeats, racing=racing)
+        return load_cached_results(
+            self._runner, self._params, model, contest, repeats, racing=racing
+        )
 
     def _judge(self, start: Start, contest: Contest, results: Results) -> Start | None:
-        """The winner of a stage whose trials are all remembered; None if it ends in an error."""
+        """The winner of a stage whose trials are all cached; None if it ends in an error."""
         assert self._runner
-        rule, repeats = self._params.selection, repeats_for(self._params)
-        size = self._size(repeats)
-        first, *others = make_contenders(contest.entries, results, len(repeats), *size)
+        repeats = repeats_for(self._params)
         try:
-            verdict = judge_stage(
-                first,
-                others,
-                val_to_train(repeats[0]),
-                rule.risk,
-                rule.equal_within,
-                size[-1],
-                contest.simpler,
-            )
+            verdict = judge_contest(self._runner, self._params, contest, results, repeats)
         except UserError:
             return None
         recipes = {entry.setting: entry.recipe for entry in contest.entries}
         return replace(start, recipe=recipes[verdict.winner.setting])
-
-    def _size(self, repeats: Sequence[Repeat]) -> tuple[int, float, float]:
-        """The arguments `classes`, `largest` and `characters` of `make_contenders`."""
-        assert self._runner
-        characters = validation_characters(self._runner, repeats[0])
-        return len(self._runner.classes), self._runner.largest, characters
 
     def _previous_winner(self, stage: Stage, file: Path) -> Recipe | None:
         """The winner of the stage's previous run on these characters."""
@@ -294,8 +278,8 @@ class _Planner:
         repeats = repeats_for(self._params)
         return [make_trial(self._params, model, recipe, repeat) for repeat in repeats]
 
-    def _remembers(self, trial: Trial, work: Literal["validate", "fit"] = "validate") -> bool:
-        return self._runner is not None and self._runner.remembers(trial, work)
+    def _is_cached(self, trial: Trial, work: Literal["validate", "fit"] = "validate") -> bool:
+        return self._runner is not None and self._runner.is_cached(trial, work)
 
     def _worth(self, stage: Stage, state: State) -> Work:
         params, model = self._params, stage.option("model")
@@ -350,16 +334,16 @@ class _Planner:
         The multiple is None if trials are missing.
         """
         repeats = repeats_for(self._params)[: self._params.worth.repeats]
-        results, missing = self._recall(model, contest, repeats)
+        results, missing = self._load_cached(model, contest, repeats)
         every = (
             make_trial(self._params, model, entry.recipe, repeat)
             for entry in contest.entries
             for repeat in repeats
         )
-        ran = [trial for trial in every if trial in missing or self._remembers(trial)]
+        ran = [trial for trial in every if trial in missing or self._is_cached(trial)]
         if missing or not self._runner:
             return ran, None
-        contenders = make_contenders(contest.entries, results, len(repeats), *self._size(repeats))
+        contenders = contenders_of(self._runner, contest.entries, results, repeats)
         return ran, best_multiple(contest, contenders)
 
     def _fit(self, stage: Stage, state: State) -> Work:
@@ -384,7 +368,7 @@ class _Planner:
         work: Literal["validate", "fit"],
     ) -> Work:
         """The work of a stage on the final recipe; `unknown`: its bounds for any final recipe."""
-        missing = tuple(trial for trial in trials if not self._remembers(trial, work))
+        missing = tuple(trial for trial in trials if not self._is_cached(trial, work))
         needed = unknown if start.standing == "unknown" else Trainings(missing, missing)
         changed = needed if start.standing == "known" else unknown
         return self._conclude(stage, state, start, len(trials) - len(missing), needed, changed)
@@ -394,7 +378,7 @@ class _Planner:
         stage: Stage,
         state: State,
         start: Start,
-        remembered: int,
+        cached: int,
         needed: Trainings,
         changed: Trainings,
     ) -> Work:
@@ -405,5 +389,5 @@ class _Planner:
         needed, changed = needed.without(self._planned), changed.without(self._planned)
         if state == "may run":
             needed = Trainings()
-        otherwise = changed if len(changed.most) > len(needed.most) else None
-        return Work(stage, state, remembered, needed, otherwise, start.standing == "unknown")
+        if_changed = changed if len(changed.most) > len(needed.most) else None
+        return Work(stage, state, cached, needed, if_changed, start.standing == "unknown")

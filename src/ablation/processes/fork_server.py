@@ -123,7 +123,7 @@ def start_python(
         "interruptible": interruptible,
     }
     try:
-        return _ask(_connect(), request, streams)
+        return _request_process(_connect(), request, streams)
     except OSError:
         stdin, stdout, stderr = streams
         command = [sys.executable, *arguments]
@@ -189,7 +189,7 @@ def _connect_to(name: str) -> socket.socket:
     return connection
 
 
-def _ask(
+def _request_process(
     connection: socket.socket, request: dict[str, Any], streams: Sequence[int]
 ) -> ForkedProcess:
     try:
@@ -400,7 +400,7 @@ def _leave(status: int) -> NoReturn:
     os._exit(status & 0xFF)
 
 
-def _dvc_above() -> int:
+def _dvc_ancestor() -> int:
     """The id of the dvc process that runs this one as a stage.
 
     There may be a shell between the two, which has dvc's variable as well.
@@ -436,7 +436,7 @@ def _run_stage(arguments: list[str]) -> int:
         if STAGE_VARIABLE not in os.environ:
             os.execv(sys.executable, [sys.executable, *arguments])
         try:
-            os.environ[SERVER_VARIABLE] = start_server(_dvc_above())
+            os.environ[SERVER_VARIABLE] = start_server(_dvc_ancestor())
         except ProcessLookupError:
             return 1
         except (OSError, AttributeError):  # an old kernel, or not Linux

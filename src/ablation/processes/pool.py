@@ -180,8 +180,8 @@ def outcome_of(job: Callable[[], Any]) -> Outcome:
     except UserError as error:
         return None, error
     except Exception as error:
-        said = explain(error)
-        return None, UserError(said) if said else RuntimeError(traceback.format_exc())
+        message = explain(error)
+        return None, UserError(message) if message else RuntimeError(traceback.format_exc())
 
 
 if __name__ == "__main__":

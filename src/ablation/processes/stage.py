@@ -18,7 +18,7 @@ def stage_process() -> Iterator[None]:
             yield
             console.print(f"peak memory: {peak_memory() / 1e9:.2f} GB in the largest process")
     except KeyboardInterrupt:
-        print("interrupted; finished trials are kept, `dvc repro` resumes", file=sys.stderr)
+        print("interrupted; finished trials are kept, and `dvc repro` resumes", file=sys.stderr)
         _explain_deleted_files()
         sys.exit(INTERRUPTED)
     except SystemExit as end:

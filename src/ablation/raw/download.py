@@ -88,7 +88,7 @@ def _check_size(answer: requests.Response, start: int, folder: Path, max_bytes: 
     if length > (free := shutil.disk_usage(folder).free):
         raise DataError(
             f"{folder}: {free / 1e6:,.0f} MB free, but the download needs "
-            f"{length / 1e6:,.0f} MB; free some space and run it again"
+            f"{length / 1e6:,.0f} MB; free some space and run `dvc repro` again"
         )
 
 

@@ -252,28 +252,26 @@ def verify(partition: Partition, name: str, published: Published) -> tuple[np.nd
     first, classes = published.first, len(published.forms)
     for member, dimensions in ((partition.images, 3), (partition.labels, 1)):
         if member.array.ndim != dimensions:
-            raise _not_nists(
-                member, f"shape {member.array.shape}", counted(dimensions, "dimension")
-            )
+            raise _mismatch(member, f"shape {member.array.shape}", counted(dimensions, "dimension"))
         if len(member.array) not in (published.characters, published.shorter):
             found = counted(len(member.array), "character")
             if len(member.array) == published.characters - 1:
                 found += " (was the first row dropped as a header?)"
-            raise _not_nists(member, found, f"the {published.characters:,} of {name}")
+            raise _mismatch(member, found, f"the {published.characters:,} of {name}")
     labels = partition.labels
     if len(labels.array) != len(partition.images.array):
         found = counted(len(labels.array), "character")
         expected = f"the {len(partition.images.array):,} of {partition.images.source}"
-        raise _not_nists(labels, found, expected)
+        raise _mismatch(labels, found, expected)
     low, high = labels.array.min(), labels.array.max()
     if low < first or high >= first + classes:
         found = f"label {low if low < first else high}"
-        raise _not_nists(labels, found, f"{first} to {first + classes - 1}")
+        raise _mismatch(labels, found, f"{first} to {first + classes - 1}")
     counts = np.bincount(labels.array)[first:]
     whole = len(labels.array) == published.characters
     if published.per_class and whole and set(counts) != {published.per_class}:
         found = f"classes of {counts.min():,} to {counts.max():,} characters"
-        raise _not_nists(labels, found, f"{published.per_class:,} in each class of {name}")
+        raise _mismatch(labels, found, f"{published.per_class:,} in each class of {name}")
     verified = [
         _has_sha256(member, index, published)
         for index, member in enumerate((partition.images, labels))
@@ -388,11 +386,11 @@ def _has_sha256(member: Member, index: int, published: Published) -> bool:
     if published.unpacked is None:
         return False
     if member.sha256 != published.unpacked[index]:  # recompressed, the content may be the same
-        raise _not_nists(member, f"SHA-256 {member.sha256}", published.unpacked[index])
+        raise _mismatch(member, f"SHA-256 {member.sha256}", published.unpacked[index])
     return True
 
 
-def _not_nists(member: Member, found: str, expected: str) -> DataError:
+def _mismatch(member: Member, found: str, expected: str) -> DataError:
     return DataError(f"{member.source}: {found}, expected {expected}; {REMEDY}")
 
 

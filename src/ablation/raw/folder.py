@@ -15,7 +15,7 @@ import numpy as np
 from ablation.base.errors import UserError
 from ablation.base.formatting import counted
 from ablation.base.progress import track
-from ablation.base.text import harmless, steers
+from ablation.base.text import is_control, printable
 from ablation.data.characters import (
     LONGEST_NAME,
     MOST_CLASSES,
@@ -29,7 +29,7 @@ from ablation.pictures.picture import Levels, levels_of
 from ablation.pictures.preprocessing import preprocess
 from ablation.processes.cores import cores
 from ablation.processes.pool import run_jobs
-from ablation.raw.watched import not_a_file
+from ablation.raw.tracked import not_a_file
 
 PARTS = ("train", "test")
 # Suffixes of picture files, whether they can be read or not.
@@ -155,7 +155,7 @@ def _of_two_folders(
 ) -> tuple[Characters, Characters]:
     if missing := [part for part in PARTS if not (raw / part).is_dir()]:
         there = [each.name for each in _visible(raw) if each.is_dir() and each.name not in PARTS]
-        found = f" (but {harmless(', '.join(there[:5]))})" if len(missing) == 1 and there else ""
+        found = f" (but {printable(', '.join(there[:5]))})" if len(missing) == 1 and there else ""
         raise DataError(
             f"{raw}: has no folder {' and no folder '.join(missing)}{found}; put the pictures "
             "into train/CLASS and test/CLASS, or set data.raw in params.yaml to a folder of "
@@ -177,7 +177,7 @@ def _of_two_folders(
     others = [each.name for each in _visible(raw) if each.name not in PARTS]
     if others:
         print(
-            f"prepare: not used, next to train and test: {harmless(', '.join(others))}", flush=True
+            f"prepare: not used, next to train and test: {printable(', '.join(others))}", flush=True
         )
     pictures = {name: [*train[name], *test[name]] for name in train}
     whole = _read(pictures, conversion, seed, workers, wrong)
@@ -227,7 +227,7 @@ def _warn_of_few_shades(whole: Images, is_test: np.ndarray) -> None:
             "correct or remove pictures with much larger values than the others"
         )
     print(
-        harmless(
+        printable(
             "prepare: low contrast: half of the training pictures span at most "
             f"{shades:.0f} of 256 shades of grey; {why}"
         ),
@@ -267,7 +267,7 @@ def _list(folder: Path) -> tuple[Pictures, list[str]]:
 def _wrong_name(folder: Path) -> str:
     """What is wrong with the name of a class folder, or ""."""
     name = unicodedata.normalize("NFC", folder.name)
-    if len(name) <= LONGEST_NAME and not any(map(steers, name)):
+    if len(name) <= LONGEST_NAME and not any(map(is_control, name)):
         return ""
     return (
         f"{folder}: class names may have at most {LONGEST_NAME} characters, without control "
@@ -322,7 +322,10 @@ def _read(
         digest = hashlib.blake2b(image.data, digest_size=8, key=seed.to_bytes(8))
         order[row] = int.from_bytes(digest.digest())
     if images.min() == images.max():
-        raise DataError(f"{paths[0]} and all others are the same uniform grey; nothing to learn")
+        raise DataError(
+            f"{paths[0]} and all other pictures are the same uniform grey, so there is nothing to "
+            "learn"
+        )
     labels = np.array([label for label, _ in labelled], label_type(len(pictures)))
     return Images(images, labels, order, tuple(pictures), paths, ranges)
 
@@ -380,5 +383,5 @@ def _select_test(order: np.ndarray, fraction: float) -> np.ndarray:
 
 def _raise_if_any(errors: Iterable[str]) -> None:
     """Raise a DataError that lists all non-empty messages."""
-    if lines := [harmless(error) for error in errors if error]:
+    if lines := [printable(error) for error in errors if error]:
         raise DataError("\n".join(lines))

@@ -175,7 +175,7 @@ def read_idx(
     digest = hashlib.sha256(header)
     digest.update(content)
     array = np.frombuffer(content, np.uint8).reshape(shape)
-    return _turned(array) if transposed else array, digest.hexdigest()
+    return _transposed(array) if transposed else array, digest.hexdigest()
 
 
 def to_idx(array: np.ndarray) -> bytes:
@@ -203,7 +203,7 @@ def read_csv(location: Location, _partition: str, limit: int = MAX_CHARACTERS) -
             number += len(block)
             _check_count(number, str(location), limit)
             labels.append(block[:, 0])
-            images.append(_turned(block[:, 1:].reshape(-1, SIDE, SIDE)))
+            images.append(_transposed(block[:, 1:].reshape(-1, SIDE, SIDE)))
     return _partition_of(location, np.concatenate(images), np.concatenate(labels))
 
 
@@ -234,7 +234,7 @@ def read_mat(location: Location, partition: str, limit: int = MAX_CHARACTERS) ->
         images, labels = (
             np.load(folder / f"{what}.npy", allow_pickle=False) for what in ("images", "labels")
         )
-    return _partition_of(location, _turned(images.reshape(-1, SIDE, SIDE)), labels.ravel())
+    return _partition_of(location, _transposed(images.reshape(-1, SIDE, SIDE)), labels.ravel())
 
 
 def _load_mat(location: Location, part: str, limit: int, folder: Path) -> None:
@@ -408,8 +408,8 @@ def _partition_of(location: Location, images: np.ndarray, labels: np.ndarray) ->
 def _idx_chunks(array: np.ndarray) -> Iterator[bytes]:
     yield struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
     for start in range(0, len(array), ROWS_AT_ONCE):
-        yield _turned(array[start : start + ROWS_AT_ONCE]).tobytes()
+        yield _transposed(array[start : start + ROWS_AT_ONCE]).tobytes()
 
 
-def _turned(array: np.ndarray) -> np.ndarray:
+def _transposed(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(array.swapaxes(1, 2) if array.ndim == 3 else array)

@@ -8,7 +8,7 @@ from ablation.data.characters import Characters
 from ablation.data.datasets import Dataset, Size
 from ablation.params import Params
 from ablation.raw.folder import count_folder
-from ablation.raw.watched import refuse_unwatched
+from ablation.raw.tracked import check_tracked
 
 
 def load_dataset(name: str, dataset: Dataset, raw: Path) -> tuple[Characters, Characters]:
@@ -35,7 +35,7 @@ def expected_size(params: Params) -> Size | None:
             names are not valid class names.
     """
     raw = repository() / params.data.raw
-    refuse_unwatched(raw)
+    check_tracked(raw)
     if params.dataset.options:
         return count_folder(raw, params.data.test_fraction)
     return params.dataset.size

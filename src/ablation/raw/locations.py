@@ -16,7 +16,7 @@ from typing import IO, cast
 
 from ablation.base.errors import LFS_POINTER, NOT_FETCHED
 from ablation.base.formatting import counted
-from ablation.base.text import harmless
+from ablation.base.text import printable
 from ablation.data.characters import DataError
 
 MAX_DEPTH = 3  # raw/, raw/gzip/, raw/EMNIST/raw/, raw/EMNIST/raw/gzip/
@@ -164,7 +164,7 @@ def _parts(entry: str) -> list[str]:
 
 def _shown(text: str) -> str:
     """Text from a file, made safe for messages: truncated, without control characters."""
-    return harmless(text[:MAX_SHOWN])
+    return printable(text[:MAX_SHOWN])
 
 
 def _is_visible(name: str) -> bool:

@@ -58,7 +58,7 @@ def load_mnist(dataset: str, raw: Path) -> tuple[Characters, Characters]:
     Raises:
         DataError: files are missing and cannot be downloaded.
     """
-    known = _torchvisions(dataset)
+    known = _torchvision_class(dataset)
     wanted = {name.removesuffix(".gz"): md5 for name, md5 in known.resources}
     found = _find(dataset, raw, wanted)
     if missing := [name for name in wanted if name not in found]:
@@ -72,7 +72,7 @@ def load_mnist(dataset: str, raw: Path) -> tuple[Characters, Characters]:
     return train, test
 
 
-def _torchvisions(dataset: str) -> Any:
+def _torchvision_class(dataset: str) -> Any:
     import torchvision.datasets  # imported on use, because it imports torch
 
     return getattr(torchvision.datasets, TORCHVISION[dataset])
@@ -108,7 +108,9 @@ def _reason_unused(dataset: str, location: Location, md5: str) -> str | None:
     if digests & {md5, UNPACKED[dataset].get(location.name)}:
         return None
     for other in TORCHVISION:
-        packed = {name.removesuffix(".gz"): md5 for name, md5 in _torchvisions(other).resources}
+        packed = {
+            name.removesuffix(".gz"): md5 for name, md5 in _torchvision_class(other).resources
+        }
         if digests & {packed[location.name], UNPACKED[other].get(location.name)}:
             return f"it belongs to {other}"
     if UNPACKED[dataset]:

@@ -7,8 +7,8 @@ import numpy as np
 from ablation.data.characters import CLASSES, SIDE
 
 BLOCK = 4  # pixels
-STEP = 17  # gray levels per step of the digits below
-# Maximum distance of the class means from those below, in gray levels: mean over all classes, and
+STEP = 17  # grey levels per step of the digits below
+# Maximum distance of the class means from those below, in grey levels: mean over all classes, and
 # maximum of any class. Measured on 400 characters per class: 3.8 and 5.4 for EMNIST, and a mean of
 # 18.8 for the closest mistake. With 10 to 70 % upper case in Letters: 7.7, 17 and 18.9.
 MAX_MEAN, MAX_ANY = 9.0, 20.0
@@ -103,7 +103,7 @@ def describe_mismatch(
     guesses = [name for name, distance in undone.items() if distance < MAX_MEAN]
     looks = f"they look {guesses[0]}" if guesses else "other images, or labels in another order"
     return (
-        f"class means differ from EMNIST's by {difference.mean():.0f} gray levels, expected at "
+        f"class means differ from EMNIST's by {difference.mean():.0f} grey levels, expected at "
         f"most {MAX_MEAN:.0f}, and by {difference.max():.0f} in class {worst} ({looks})"
     )
 

@@ -22,8 +22,8 @@ from uuid import uuid4
 from ablation.base.console import console
 from ablation.base.errors import AGAIN, UserError, one_line
 from ablation.data.characters import Characters
-from ablation.run import memory
-from ablation.run.cluster_worker import Environment, Refusal, introduce, serve
+from ablation.run import result_cache
+from ablation.run.cluster_worker import Environment, Refusal, describe_worker, run_job
 from ablation.run.hardware import Computer, Hardware
 from ablation.run.job import TrainingJob
 
@@ -39,7 +39,7 @@ PATIENCE = 3600.0  # seconds to wait for a worker, after one has left while runn
 OR_HERE = f"or unset {SCHEDULER_VARIABLE} to train on this machine"
 
 
-def one_kind(address: str, hardware: Hardware) -> Hardware:
+def most_common_hardware(address: str, hardware: Hardware) -> Hardware:
     """Choose the hardware for a stage: the kind that most workers of the cluster have.
 
     Trials of a stage are compared in pairs, so all of them must use the same arithmetic.
@@ -49,14 +49,14 @@ def one_kind(address: str, hardware: Hardware) -> Hardware:
     """
     with _connected(address) as client:
         workers = _Workers(client, address, hardware, mixed=True)
-        while not (environments := workers.introduce()):
+        while not (environments := workers.check()):
             workers.available()
             time.sleep(POLL_SECONDS)
     own = Computer.here(hardware.device).arithmetic
     computers = {each.computer.arithmetic: each.computer for each in environments.values()}
     count = Counter(each.computer.arithmetic for each in environments.values())
     most = max(count, key=lambda kind: (count[kind], kind == own, kind))
-    return replace(hardware, elsewhere=computers[most])
+    return replace(hardware, remote=computers[most])
 
 
 @contextmanager
@@ -112,7 +112,7 @@ class _Workers:
     """The workers of a cluster, as of the last poll.
 
     mixed: skip workers with a different processor or GPU instead of raising an error.
-    present: worker address to status; others: addresses of the skipped workers.
+    present: worker address to status; skipped: addresses of the skipped workers.
     """
 
     client: "Client"
@@ -120,37 +120,37 @@ class _Workers:
     hardware: Hardware
     mixed: bool
     present: dict[str, str] = field(default_factory=dict)
-    others: set[str] = field(default_factory=set)
-    looked: float = -math.inf
+    skipped: set[str] = field(default_factory=set)
+    polled: float = -math.inf
     waiting_since: float | None = None  # set when waiting was reported
 
     @cached_property
     def wanted(self) -> Environment:
         return Environment.wanted(self.hardware)
 
-    def greet(self) -> None:
+    def report(self) -> None:
         """Check all workers, and print how many can be used."""
-        able = self.introduce().keys() - self.others
+        able = self.check().keys() - self.skipped
         console.print(f"workers at {self.address}: {len(able)}, {self.client.dashboard_link}")
 
     def available(self) -> set[str]:
         """Addresses of the usable workers; new ones check themselves with their first job."""
-        if time.monotonic() - self.looked >= POLL_SECONDS:
-            self.look()
-        mine = {worker: self.present[worker] for worker in self.present.keys() - self.others}
+        if time.monotonic() - self.polled >= POLL_SECONDS:
+            self.poll()
+        mine = {worker: self.present[worker] for worker in self.present.keys() - self.skipped}
         available = {worker for worker, status in mine.items() if status == "running"}
         if available:
             self.waiting_since = None
         elif self.waiting_since is None:
             self.waiting_since = time.monotonic()
             why = ", ".join(f"{worker} is {status}" for worker, status in sorted(mine.items()))
-            said = f" ({why}; it is low on memory)" if "paused" in mine.values() else ""
-            if passed_over := self.present.keys() & self.others:
-                said += f" ({len(passed_over)} of another kind than {self.wanted.computer.name})"
-            console.print(f"no worker at {self.address}{said}: waiting for one", style="italic")
+            detail = f" ({why}; it is low on memory)" if "paused" in mine.values() else ""
+            if skipped := self.present.keys() & self.skipped:
+                detail += f" ({len(skipped)} of another kind than {self.wanted.computer.name})"
+            console.print(f"no worker at {self.address}{detail}: waiting for one", style="italic")
         return available
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Poll the scheduler for its workers.
 
         Raises:
@@ -161,17 +161,17 @@ class _Workers:
             ask = client.scheduler.identity  # type: ignore[union-attr]  # None: it has gone
             found = client.sync(ask, n_workers=-1)
         self.present = {worker: about["status"] for worker, about in found["workers"].items()}
-        self.others &= self.present.keys()  # addresses may be reused
-        self.looked = time.monotonic()
+        self.skipped &= self.present.keys()  # addresses may be reused
+        self.polled = time.monotonic()
 
-    def introduce(self) -> dict[str, Environment]:
+    def check(self) -> dict[str, Environment]:
         """Get the environments of all workers; reject or skip those with different arithmetic.
 
         Raises:
             UserError: names each worker that cannot be used, or the scheduler has gone.
         """
         with self.reaching() as client:
-            found = client.run(introduce, self.hardware.device, on_error="return")
+            found = client.run(describe_worker, self.hardware.device, on_error="return")
         environments, refused = {}, []
         for worker, answer in found.items():
             if isinstance(answer, OSError):
@@ -182,7 +182,7 @@ class _Workers:
             host, environments[worker] = answer
             mismatches = environments[worker].mismatches(self.wanted)
             if not environments[worker].computes_as(self.wanted):
-                self.others.add(worker)
+                self.skipped.add(worker)
                 if not self.mixed:
                     theirs = environments[worker].computer
                     mismatches.append(_difference(theirs, self.wanted.computer))
@@ -190,7 +190,7 @@ class _Workers:
                 refused.append(f"{worker} on {host}: {', '.join(mismatches)}")
         if refused:
             raise UserError(
-                "these workers would give other results than this machine; update and restart "
+                "these workers would give different results from this machine; update and restart "
                 "them, or stop them:\n  " + "\n  ".join(refused)
             )
         return environments
@@ -245,9 +245,9 @@ class ClusterExecutor:
     def __enter__(self) -> Self:
         with ExitStack() as stack:  # closes the client if a worker is refused
             client = stack.enter_context(_connected(self._address))
-            mixed = self._hardware.elsewhere is not None
+            mixed = self._hardware.remote is not None
             self._workers = _Workers(client, self._address, self._hardware, mixed)
-            self._workers.greet()
+            self._workers.report()
             self._stack = stack.pop_all()
         return self
 
@@ -269,38 +269,38 @@ class ClusterExecutor:
 
     def submit(self, job: TrainingJob) -> None:
         self._waiting.append(job)
-        self._hand_out()
+        self._assign_waiting()
 
     def next_finished(self) -> tuple[TrainingJob, bytes]:
         while True:
             self._workers.available()  # polls the scheduler
-            self._take_back()
-            self._hand_out()
+            self._requeue_lost()
+            self._assign_waiting()
             self._give_up_on_lost_workers()
             if finished := self._wait():
                 job, payload = finished
-                memory.remember(job.key, payload)
+                result_cache.put(job.key, payload)
                 return job, payload
 
     def _idle(self) -> set[str]:
         return self._workers.available() - {worker for _, worker in self._running.values()}
 
-    def _hand_out(self) -> None:
+    def _assign_waiting(self) -> None:
         if self._waiting:
             for worker in self._idle():
                 if self._waiting:
-                    self._give(self._waiting.popleft(), worker)
+                    self._assign(self._waiting.popleft(), worker)
 
-    def _give(self, job: TrainingJob, worker: str, **characters: "Future[Any]") -> None:
+    def _assign(self, job: TrainingJob, worker: str, **characters: "Future[Any]") -> None:
         key = f"{job.work}-{job.trial.model}-{uuid4().hex}"  # Dask's dashboard shows the prefix
         with self._workers.reaching() as client:
             future = client.submit(
-                serve, job, self._workers.wanted, **characters, key=key, workers=[worker]
+                run_job, job, self._workers.wanted, **characters, key=key, workers=[worker]
             )
         self._running[future] = job, worker
         future.add_done_callback(self._done.put)
 
-    def _take_back(self) -> None:
+    def _requeue_lost(self) -> None:
         """Requeue the jobs of workers that have left."""
         for future, (job, worker) in [*self._running.items()]:
             if worker not in self._workers.present:
@@ -352,9 +352,9 @@ class ClusterExecutor:
             self._has_died(worker, job)
         elif answer is Refusal.UNFIT:
             self._waiting.append(job)
-            self._workers.introduce()
+            self._workers.check()
         else:
-            self._give(job, worker, characters=self._characters())
+            self._assign(job, worker, characters=self._characters())
         return None
 
     def _answer(self, future: "Future[Any]", worker: str) -> bytes | Refusal | None:
@@ -370,7 +370,7 @@ class ClusterExecutor:
                 answer, failed = future.result(timeout=POLL_SECONDS)
                 break
             except TimeoutError:
-                self._workers.look()
+                self._workers.poll()
                 if worker not in self._workers.present:  # it left before returning a result
                     return None
             except (KilledWorker, NoValidWorkerError):  # depends on the scheduler's configuration
@@ -378,7 +378,7 @@ class ClusterExecutor:
             except CancelledError:
                 raise self._workers.gone() from None
             except Exception as error:  # the job was not started
-                self._workers.introduce()
+                self._workers.check()
                 raise UserError(
                     f"{self._address}: the scheduler or a worker cannot run this project "
                     f"({one_line(error)}); install it where they run, start them again and {AGAIN}"
@@ -397,19 +397,19 @@ class ClusterExecutor:
         if not self._sent:
             with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TB"}):
                 self._sent = self._workers.client.submit(
-                    _same, self._load(), key=f"characters-{uuid4().hex}"
+                    _identity, self._load(), key=f"characters-{uuid4().hex}"
                 )
         return self._sent
 
 
 def _difference(theirs: Computer, ours: Computer) -> str:
     if theirs.name != ours.name:
-        said = f"it computes on {theirs.name}, here {ours.name}"
+        message = f"it computes on {theirs.name}, here {ours.name}"
     else:
         only_one = {*theirs.arithmetic.split()} ^ {*ours.arithmetic.split()}
-        said = f"its {theirs.name} has other instructions ({' '.join(sorted(only_one))})"
-    return f"{said}; `training.machines: mixed` in params.yaml keeps each stage to one kind"
+        message = f"its {theirs.name} has different instructions ({' '.join(sorted(only_one))})"
+    return f"{message}; `training.machines: mixed` in params.yaml keeps each stage to one kind"
 
 
-def _same(characters: Characters) -> Characters:
+def _identity(characters: Characters) -> Characters:
     return characters

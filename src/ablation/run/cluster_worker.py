@@ -9,10 +9,10 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from ablation.base.files import collect_unfinished
+from ablation.base.files import delete_unfinished
 from ablation.data.characters import Characters
 from ablation.processes.pool import Outcome, outcome_of
-from ablation.run import memory
+from ablation.run import result_cache
 from ablation.run.hardware import Computer, Hardware, libraries
 from ablation.run.job import TrainingJob
 
@@ -34,7 +34,7 @@ class Refusal(Enum):
 class Environment:
     """Everything besides the job that a worker's results depend on.
 
-    code: `memory.code_digest`; threads: number of concurrent jobs.
+    code: `result_cache.code_digest`; threads: number of concurrent jobs.
     """
 
     code: str
@@ -45,7 +45,7 @@ class Environment:
     @classmethod
     def wanted(cls, hardware: Hardware) -> "Environment":
         """The environment required for a study on this hardware."""
-        return cls(memory.code_digest(), libraries(), hardware.computer)
+        return cls(result_cache.code_digest(), libraries(), hardware.computer)
 
     def mismatches(self, wanted: "Environment") -> list[str]:
         """Short descriptions of all differences that no parameter permits."""
@@ -68,7 +68,7 @@ class Environment:
         return self.computer.arithmetic == wanted.computer.arithmetic
 
 
-async def introduce(device: str, dask_worker: Any) -> tuple[str, Environment]:
+async def describe_worker(device: str, dask_worker: Any) -> tuple[str, Environment]:
     """This worker's host name and environment.
 
     Runs in a thread, because importing torch takes long and would block Dask's heartbeats.
@@ -77,16 +77,18 @@ async def introduce(device: str, dask_worker: Any) -> tuple[str, Environment]:
     return platform.node(), environment
 
 
-def serve(job: TrainingJob, wanted: Environment, characters: Characters | None = None) -> Outcome:
+def run_job(job: TrainingJob, wanted: Environment, characters: Characters | None = None) -> Outcome:
     """Run a job.
 
     Returns:
         The result's bytes or a `Refusal`, and an error to be raised by the study.
     """
-    return outcome_of(partial(_serve, job, wanted, characters))
+    return outcome_of(partial(_run_job, job, wanted, characters))
 
 
-def _serve(job: TrainingJob, wanted: Environment, characters: Characters | None) -> bytes | Refusal:
+def _run_job(
+    job: TrainingJob, wanted: Environment, characters: Characters | None
+) -> bytes | Refusal:
     from distributed import get_worker
 
     from ablation.run import worker
@@ -110,10 +112,10 @@ def _unless_lacking(characters: Characters | None) -> Characters:
 @cache
 def _cache_folder() -> Path | None:
     """The cache folder, possibly shared by several machines; None if it is not configured."""
-    if not os.environ.get(memory.FOLDER_VARIABLE):
+    if not os.environ.get(result_cache.FOLDER_VARIABLE):
         return None
-    collect_unfinished(memory.folder())
-    return memory.folder()
+    delete_unfinished(result_cache.folder())
+    return result_cache.folder()
 
 
 @cache
@@ -124,4 +126,4 @@ def _environment(device: str, threads: int) -> Environment:
         computer = Computer.here(device)
     except (AssertionError, RuntimeError):  # raised by torch without a GPU
         computer = NO_GPU
-    return Environment(memory.code_digest(), libraries(), computer, threads)
+    return Environment(result_cache.code_digest(), libraries(), computer, threads)

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from ablation.base.errors import UserError
 from ablation.processes.cores import cores
-from ablation.run import memory
+from ablation.run import result_cache
 
 # Libraries whose versions affect a trial's result: those used for training and splitting.
 LIBRARIES = ("torch", "numpy", "scikit-learn")
@@ -46,14 +46,14 @@ class Computer:
 class Hardware:
     """What trials run on. `workers` affects only their speed; the rest also affects rounding.
 
-    device: `cpu` or `cuda`; bf16: whether layers compute in bfloat16; elsewhere: the processor or
+    device: `cpu` or `cuda`; bf16: whether layers compute in bfloat16; remote: the processor or
     GPU of a cluster's workers, if it differs from this machine's.
     """
 
     device: str
     bf16: bool
     workers: int
-    elsewhere: Computer | None = None
+    remote: Computer | None = None
 
     @classmethod
     def choose(cls, device: str, precision: str, workers: str | int) -> "Hardware":
@@ -82,7 +82,7 @@ class Hardware:
     @property
     def computer(self) -> Computer:
         """The processor or GPU that trials run on."""
-        return self.elsewhere or Computer.here(self.device)
+        return self.remote or Computer.here(self.device)
 
     def computing_in(self, precision: str) -> Self:
         """The same hardware with another precision."""
@@ -169,11 +169,11 @@ def bf16_speedup() -> float:
     Below 1 on processors that have to emulate bf16.
     """
     machine = {"node": platform.node(), "torch": metadata.version("torch")}
-    name = f"bf16-{memory.key(**machine, processor=processor_arithmetic())}"
-    known = memory.recall(name)
+    name = f"bf16-{result_cache.key(**machine, processor=processor_arithmetic())}"
+    known = result_cache.get(name)
     if known is None:
         from ablation.run import bf16_speed  # imports torch
 
         known = f"{bf16_speed.bf16_speedup():.3f}".encode()
-        memory.remember(name, known)
+        result_cache.put(name, known)
     return float(known)

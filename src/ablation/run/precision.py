@@ -24,7 +24,7 @@ class Record(Checked):
     decided_on: str
 
 
-def settle(requested: str, device: str) -> None:
+def record_precision(requested: str, device: str) -> None:
     """Record the study's precision, unless it is already recorded for this setting.
 
     Args:
@@ -63,14 +63,14 @@ def hardware_for(requested: str, device: str, workers: str | int) -> tuple[Hardw
     record = _recorded(requested)
     if record is None or record.precision == own.precision:
         return own, ""
-    said = (
+    remark = (
         f"{RECORD}: this study uses {record.precision}, chosen on {record.decided_on}; "
         f"on this machine {own.precision} is faster"
     )
     if record.precision == "bf16" and _emulates_bf16(own):
-        return own, f"{said} by far, so this stage uses it"
+        return own, f"{remark} by far, so this stage uses it"
     return own.computing_in(record.precision), (
-        f"{said}. To use it, set training.precision in params.yaml; all trials are then retrained"
+        f"{remark}. To use it, set training.precision in params.yaml; all trials are then retrained"
     )
 
 

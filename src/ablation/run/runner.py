@@ -11,9 +11,9 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import NamedTuple
 
-from ablation.base.files import collect_unfinished
+from ablation.base.files import delete_unfinished
 from ablation.data.characters import Characters
-from ablation.run import cluster, memory
+from ablation.run import cluster, result_cache
 from ablation.run.executor import Executor, LocalExecutor
 from ablation.run.hardware import Hardware
 from ablation.run.job import TrainingJob, Work
@@ -25,7 +25,7 @@ class Finished(NamedTuple):
 
     trial: Trial
     result: Result
-    remembered: bool
+    cached: bool
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class TrialRunner:
             SplitError: a trial's split cannot be made from the characters.
             UserError: a worker was killed or ran out of memory or disk space.
         """
-        for trial, payload, remembered in self._each(trials, "validate"):
-            yield Finished(trial, Result.from_bytes(payload), remembered)
+        for trial, payload, cached in self._each(trials, "validate"):
+            yield Finished(trial, Result.from_bytes(payload), cached)
 
     def fit(self, trials: Iterable[Trial]) -> Iterator[tuple[Trial, Result, Learnt]]:
         """Train on *all* characters; of a repeat only the seeds are used, not the split.
@@ -63,44 +63,44 @@ class TrialRunner:
             result, _, learnt = payload.partition(b"\n")
             yield trial, Result.from_bytes(result), Learnt.from_bytes(learnt)
 
-    def recall(self, trial: Trial) -> Result | None:
+    def cached_result(self, trial: Trial) -> Result | None:
         """The cached result of a trial; None if it has to be trained."""
-        payload = memory.recall(self._key("validate", trial))
+        payload = result_cache.get(self._key("validate", trial))
         return None if payload is None else Result.from_bytes(payload)
 
-    def remembers(self, trial: Trial, work: Work = "validate") -> bool:
+    def is_cached(self, trial: Trial, work: Work = "validate") -> bool:
         """Whether a trial's result is cached, for equivalent hardware."""
-        return memory.remembers(self._key(work, trial))
+        return result_cache.contains(self._key(work, trial))
 
     @property
     def digest(self) -> str:
         """SHA-256 of the characters, as of the first access."""
-        return self._about.digest
+        return self._summary.digest
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The classes of the characters, in label order."""
-        return self._about.classes
+        return self._summary.classes
 
     @property
     def largest(self) -> float:
         """The fraction of characters in the largest class."""
-        return self._about.largest
+        return self._summary.largest
 
     @property
     def count(self) -> int:
         """The number of characters."""
-        return self._about.images
+        return self._summary.images
 
     @property
     def levels(self) -> tuple[float, float] | None:
         """The values of black and white, for pictures of more than 8 bits."""
-        return self._about.levels
+        return self._summary.levels
 
     @cached_property
-    def _about(self) -> "_AboutCharacters":
+    def _summary(self) -> "_Summary":
         characters = Characters.load(self.characters)
-        return _AboutCharacters(
+        return _Summary(
             characters.digest(),
             characters.classes,
             float(characters.counts().max()) / len(characters),
@@ -109,15 +109,15 @@ class TrialRunner:
         )
 
     def _each(self, trials: Iterable[Trial], work: Work) -> Iterator[tuple[Trial, bytes, bool]]:
-        ahead = iter(trials)
+        pending = iter(trials)
         executor: Executor | None = None
         with ExitStack() as stack:
             while True:
                 while executor is None or not executor.running or executor.has_room:
-                    if (trial := next(ahead, None)) is None:
+                    if (trial := next(pending, None)) is None:
                         break
                     key = self._key(work, trial)
-                    if (payload := memory.recall(key)) is not None:
+                    if (payload := result_cache.get(key)) is not None:
                         yield trial, payload, True
                         continue
                     if executor is None:
@@ -130,14 +130,14 @@ class TrialRunner:
                 yield job.trial, payload, False
 
     def _executor(self) -> Executor:
-        collect_unfinished(memory.folder())
+        delete_unfinished(result_cache.folder())
         if self.cluster:
             load = partial(Characters.load, self.characters)
             return cluster.ClusterExecutor(self.cluster, self.hardware, load)
         return LocalExecutor(self.hardware.workers, self.characters)
 
     def _key(self, work: Work, trial: Trial) -> str:
-        return memory.key(
+        return result_cache.key(
             work=work,
             model=trial.model,
             spec=trial.spec.model_dump(mode="json", exclude_defaults=True),
@@ -149,7 +149,7 @@ class TrialRunner:
         )
 
 
-class _AboutCharacters(NamedTuple):
+class _Summary(NamedTuple):
     digest: str
     classes: tuple[str, ...]
     largest: float

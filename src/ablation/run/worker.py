@@ -8,7 +8,7 @@ import torch
 
 from ablation.base.errors import UserError
 from ablation.data.characters import Characters
-from ablation.run import memory
+from ablation.run import result_cache
 from ablation.run.job import TrainingJob
 from ablation.run.no_compiler import leave_compiler_out
 from ablation.trial import scoring
@@ -32,11 +32,11 @@ def run(job: TrainingJob, cache: Path | None, load: Callable[[], Characters]) ->
         SplitError: a class is too small for the split.
         UserError: the loaded characters do not match the job's digest.
     """
-    payload = memory.recall(job.key, cache) if cache else None
+    payload = result_cache.get(job.key, cache) if cache else None
     if payload is None:
         payload = _train(job, load)
         if cache:
-            memory.remember(job.key, payload, cache)
+            result_cache.put(job.key, payload, cache)
     return payload
 
 

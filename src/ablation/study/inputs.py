@@ -14,7 +14,7 @@ from ablation.base.files import read_csv
 from ablation.data.splits import Repeat, make_repeats
 from ablation.labels import ChainStage
 from ablation.params import Params
-from ablation.run.cluster import SCHEDULER_VARIABLE, one_kind
+from ablation.run.cluster import SCHEDULER_VARIABLE, most_common_hardware
 from ablation.run.precision import hardware_for
 from ablation.run.runner import TrialRunner
 from ablation.trial.recipe import BASELINE, Recipe, load_recipe, plain
@@ -141,8 +141,8 @@ def make_runner(params: Params) -> TrialRunner:
         console.print(remark, style="italic")
     address = os.environ.get(SCHEDULER_VARIABLE, "")
     if address and training.machines == "mixed":
-        hardware = one_kind(address, hardware)
+        hardware = most_common_hardware(address, hardware)
         console.print(f"this stage is computed on {hardware.computer.name}", style="italic")
     runner = TrialRunner(TRAINING_CHARACTERS, training.batch_size, hardware, address)
-    params.refuse_large_batches(runner.count)
+    params.check_batch_size(runner.count)
     return runner

@@ -11,7 +11,7 @@ from ablation.base.formatting import counted
 from ablation.base.progress import progress
 from ablation.data.splits import Repeat, val_to_train
 from ablation.judge.racing import raced_out
-from ablation.judge.selection import Contender, has_collapsed
+from ablation.judge.selection import Contender, Verdict, has_collapsed, judge_stage
 from ablation.params import Params
 from ablation.run.runner import TrialRunner
 from ablation.study.entries import Contest, Entry
@@ -38,7 +38,7 @@ def run_entries(
     stopped.
 
     Args:
-        runner: runs the trials, or recalls them.
+        runner: runs the trials, or returns their cached results.
         params: the content of params.yaml.
         model: the family.
         contest: the entries to run.
@@ -55,7 +55,7 @@ def run_entries(
     return _Race(runner, params, model, contest, repeats, racing).run()
 
 
-def recall_entries(
+def load_cached_results(
     runner: TrialRunner,
     params: Params,
     model: str,
@@ -64,7 +64,7 @@ def recall_entries(
     *,
     racing: bool,
 ) -> tuple[Results, list[Trial]]:
-    """The remembered results of a stage, and the trials that `run_entries` would have to train.
+    """The cached results of a stage, and the trials that `run_entries` would have to train.
 
     Args: as for `run_entries`.
 
@@ -72,7 +72,7 @@ def recall_entries(
         the results of the repeats that all remaining entries have finished, and the missing trials,
         an upper bound if racing stops entries. If none is missing, the results are complete.
     """
-    return _Race(runner, params, model, contest, repeats, racing).recall()
+    return _Race(runner, params, model, contest, repeats, racing).load_cached()
 
 
 class _Race:
@@ -104,27 +104,27 @@ class _Race:
 
     def run(self) -> Results:
         started = time.monotonic()
-        known = {each for each in self._trials.values() if self._runner.remembers(each)}
+        known = {each for each in self._trials.values() if self._runner.is_cached(each)}
         trained = 0
         with progress(self._model, self._count_left(known)) as update:
-            for trial, result, remembered in self._runner.run(self._next_trials()):
+            for trial, result, cached in self._runner.run(self._next_trials()):
                 self._finished[trial] = result
-                trained += not remembered
+                trained += not cached
                 update(trained, trained + self._count_left(known))
         self._collect_complete_repeats()
         run = sum(map(len, self.results.values()))
         console.print(
             f"{self._model}: {counted(trained, 'trial')} trained in "
             f"{time.monotonic() - started:,.0f} s, "
-            f"{len(self._finished) - trained} remembered, "
+            f"{len(self._finished) - trained} cached, "
             f"{len(self._entries) * len(self._repeats) - run} skipped by racing"
         )
         return self.results
 
-    def recall(self) -> tuple[Results, list[Trial]]:
+    def load_cached(self) -> tuple[Results, list[Trial]]:
         missing = []
         for trial in self._next_trials():
-            if result := self._runner.recall(trial):
+            if result := self._runner.cached_result(trial):
                 self._finished[trial] = result
             else:
                 missing.append(trial)
@@ -158,15 +158,8 @@ class _Race:
                 self._stop_entries(repeat)
 
     def _stop_entries(self, repeat: Repeat) -> None:
+        first, *others = contenders_of(self._runner, self._entries, self.results, self._repeats)
         characters = validation_characters(self._runner, repeat)
-        first, *others = make_contenders(
-            self._entries,
-            self.results,
-            len(self._repeats),
-            len(self._runner.classes),
-            self._runner.largest,
-            characters,
-        )
         rule = (val_to_train(repeat), self._risk, characters, self._simpler)
         stopped = raced_out(first, others, *rule)
         self._remaining[1:] = [
@@ -179,6 +172,48 @@ class _Race:
             self._trials[e.setting, repeat] for e in self._remaining for repeat in self._repeats
         }
         return len(needed - known - self._finished.keys())
+
+
+def judge_contest(
+    runner: TrialRunner,
+    params: Params,
+    contest: Contest,
+    results: Results,
+    repeats: Sequence[Repeat],
+) -> Verdict:
+    """The verdict of a stage whose trials have run.
+
+    Args:
+        runner: has run the trials.
+        params: the content of params.yaml.
+        contest: the entries.
+        results: as returned by `run_entries`.
+        repeats: the repeats that they ran on.
+
+    Raises:
+        UserError: no entry can win, because all failed or were raced out.
+    """
+    first, *others = contenders_of(runner, contest.entries, results, repeats)
+    rule = params.selection
+    return judge_stage(
+        first,
+        others,
+        val_to_train(repeats[0]),
+        rule.risk,
+        rule.equal_within,
+        validation_characters(runner, repeats[0]),
+        contest.simpler,
+    )
+
+
+def contenders_of(
+    runner: TrialRunner, entries: Sequence[Entry], results: Results, repeats: Sequence[Repeat]
+) -> list[Contender]:
+    """The contenders of a verdict, one for each entry; for the arguments, see `judge_contest`."""
+    characters = validation_characters(runner, repeats[0])
+    return make_contenders(
+        entries, results, len(repeats), len(runner.classes), runner.largest, characters
+    )
 
 
 def make_contenders(

@@ -5,28 +5,28 @@ from dataclasses import asdict
 
 import pandas as pd
 
-from ablation.judge.selection import Contender
+from ablation.judge.selection import Evidence
 from ablation.run.hardware import Hardware
 from ablation.study.race import Results
 
 
-def trials_table(contenders: Sequence[Contender], results: Results) -> pd.DataFrame:
+def trials_table(evidence: Sequence[Evidence], results: Results) -> pd.DataFrame:
     """One row per trial, by contender and repeat, without times (`times_table`).
 
     The temperature is nan if the trial diverged.
     """
     return pd.DataFrame(
         {
-            "candidate": contender.candidate,
-            "setting": contender.setting,
+            "candidate": row.candidate,
+            "setting": row.setting,
             "repeat": repeat,
             "score": result.score,
             "temperature": result.temperature,
             "diverged": result.diverged,
-            "raced_out": contender.raced_out,
+            "raced_out": row.raced_out,
         }
-        for contender in contenders
-        for repeat, result in enumerate(results[contender.setting])
+        for row in evidence
+        for repeat, result in enumerate(results[row.setting])
     )
 
 

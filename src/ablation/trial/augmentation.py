@@ -1,4 +1,4 @@
-"""Random affine and elastic distortions of images, a different one for each image."""
+"""Random affine and elastic distortions of images, drawn for each image separately."""
 
 import math
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ablation.trial.recipe import Affine, Augmentation, Elastic, NoAugmentation
 
-KNOTS = 5  # per side of the displacement grid of an elastic distortion: seven pixels apart
+KNOTS = 5  # per side of the displacement grid of an elastic distortion, seven pixels apart
 
 
 def make_augment(
@@ -17,12 +17,14 @@ def make_augment(
 ) -> Callable[[Tensor], Tensor]:
     """A function that distorts a batch of images, (n, 1, side, side) float32, into a new one.
 
-    Each image gets draws of its own, whereas torchvision's transforms draw once per batch. Edge
-    pixels are replicated beyond the edge. All distortions are one sampling grid per batch, so an
-    image is interpolated once.
+    Parameters are drawn for each image, whereas torchvision's transforms draw them once per batch.
+    Edge pixels are replicated. All distortions are combined in one sampling grid, so that an image
+    is interpolated only once.
 
     Args:
-        generator: source of all draws, on the device of the images.
+        setting: the setting of a recipe.
+        generator: source of all random numbers, on the device of the images.
+        side: height and width of the images.
 
     Source:
         Simard, Steinkraus & Platt, "Best Practices for Convolutional Neural Networks Applied to
@@ -50,7 +52,7 @@ def make_augment(
 
 
 def _matrices(setting: Affine, draws: Tensor, side: int) -> Tensor:
-    """(n, 2, 3) matrices from pixels of the result to places in the image; draws: (6, n), -1..1."""
+    """(n, 2, 3) matrices that map output to input coordinates; draws: (6, n), in -1..1."""
     angle = draws[0] * math.radians(setting.rotation)
     shear = (draws[1] * math.radians(setting.shear)).tan()
     width, height = 1 / (1 + setting.scale * draws[2:4])
@@ -62,6 +64,6 @@ def _matrices(setting: Affine, draws: Tensor, side: int) -> Tensor:
 
 
 def _interpolation(side: int) -> Tensor:
-    """(side, KNOTS) bicubic weights: values at knots of a line to values at its pixels."""
+    """(side, KNOTS) bicubic weights, from values at the knots of a line to those at its pixels."""
     unit_values = torch.eye(KNOTS)[None, :, None, :]
     return F.interpolate(unit_values, (1, side), mode="bicubic", align_corners=True)[0, :, 0].T

@@ -1,7 +1,7 @@
 """Model families: their names and sizes in params.yaml.
 
-A family is an entry in `FAMILIES` and a builder in `models.py`. Only the latter imports torch: a
-stage that recalls all its trials is spared the seconds that this import takes.
+A family is an entry in `FAMILIES` and a builder in `models.py`. Only the latter imports torch,
+which takes seconds: a stage whose trials are all cached does not need it.
 """
 
 from typing import Annotated, Any, Union

@@ -14,8 +14,8 @@ from ablation.trial.techniques import ACTIVATIONS
 
 SIDE = 28  # pixels
 
-# The only layers with parameters that the training loop supports. Those of the first kind start
-# He-normal, have their `weight` penalised, and compute in bf16 if asked to; the others do not.
+# The only layers with parameters that the training loop supports. Kernels are initialised He-normal
+# and penalised, and their layers compute in bf16 if requested; none of this applies to the others.
 WITH_KERNELS = (nn.Linear, nn.Conv2d)
 IN_FLOAT32 = (nn.BatchNorm1d, nn.BatchNorm2d)
 

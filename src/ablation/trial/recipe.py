@@ -34,8 +34,8 @@ class Step(Checked):
 
 
 class Plateau(Checked):
-    """The rate is multiplied by `factor` after more than `patience` epochs without a lower
-    *training* loss, lower by the fraction `threshold`. The validation loss plays no part, since the
+    """The rate is multiplied by `factor` after more than `patience` epochs in which the *training*
+    loss has not fallen by the fraction `threshold`. The validation loss is not used, since the
     validation part scores the trial."""
 
     name: Literal["plateau"]
@@ -141,7 +141,7 @@ class NoAveraging(Checked):
 class Ema(Checked):
     """The network has an exponential moving average of the weights.
 
-    horizon: in epochs; weights of that age count 1/e of the newest.
+    horizon: in epochs; weights of that age count 1/e as much as the newest.
     """
 
     name: Literal["ema"]
@@ -153,14 +153,14 @@ Activation = Literal["relu", "leaky_relu", "elu", "gelu", "tanh"]
 Optimizer = Annotated[
     Sgd | Adam | AdamW | RmsProp | Adagrad | Adadelta, Field(discriminator="name")
 ]
-# Beyond, so few units are kept that the draw of 16 bits misses their share, and then keeps all.
+# A rate closer to 1 could round to 1 in the 16-bit draw, which would then keep all units.
 Dropout = Annotated[float, Field(ge=0, le=0.99)]
 Augmentation = Annotated[NoAugmentation | Affine | Elastic, Field(discriminator="name")]
 Averaging = Annotated[NoAveraging | Ema, Field(discriminator="name")]
 
 
 class Recipe(Checked):
-    """One setting for each technique, in the order of tables; dvc.yaml defines the chain's order.
+    """One setting for each technique, in the order of the tables; dvc.yaml has that of the chain.
 
     The default of a new field must leave training unchanged, so that older recipes, models and
     parameter files stay valid. Fields equal to their default are omitted from files.
@@ -216,7 +216,7 @@ def load_recipe(path: Path) -> Recipe:
     """Read a recipe that a stage wrote.
 
     Raises:
-        ParamsError: naming the file, the key, what was found and what is allowed.
+        ParamsError: names the file, the key, what was found and what is allowed.
     """
     return load(path, Recipe)
 

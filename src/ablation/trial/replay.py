@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-WARM_UP = 3  # batches before the capture: libraries choose and initialise their kernels in these
+WARM_UP = 3  # batches before the capture, in which libraries select and initialise their kernels
 
 OnBatch = Callable[[Tensor], None]
 
@@ -14,10 +14,10 @@ OnBatch = Callable[[Tensor], None]
 def graphed_on_cuda(generator: torch.Generator) -> Callable[[OnBatch], OnBatch]:
     """Decorate a function of a batch to run as a CUDA graph if `generator` is on a GPU.
 
-    On a CPU the function stays as it is.
+    On a CPU, the function is returned unchanged.
 
     Args:
-        generator: what the function draws from, apart from torch's default generator.
+        generator: the generator that the function uses besides torch's default one.
     """
     if generator.device.type != "cuda":
         return lambda function: function
@@ -25,7 +25,7 @@ def graphed_on_cuda(generator: torch.Generator) -> Callable[[OnBatch], OnBatch]:
 
 
 class Graphed:
-    """A function of a batch as one CUDA graph, to the last bit the same as without.
+    """A function of a batch, captured as one CUDA graph; its results are bit-identical.
 
     Launching every kernel from Python takes longer than running it: on an H200, trainings were 4.1
     to 6.7 times faster as graphs. The first `WARM_UP` calls run eagerly, and all later ones replay
@@ -34,7 +34,7 @@ class Graphed:
 
     Args:
         function: takes the rows of a batch, (batch,) int64 on the GPU, and returns nothing.
-        generator: what the function draws from, apart from torch's default generator.
+        generator: the generator that the function uses besides torch's default one.
     """
 
     def __init__(self, function: OnBatch, generator: torch.Generator) -> None:
@@ -57,7 +57,7 @@ class Graphed:
     def _capture(self, rows: Tensor) -> torch.cuda.CUDAGraph:
         self._rows = rows.clone()
         graph = torch.cuda.CUDAGraph()
-        # A capture records draws but makes none, so a replay continues the generator's sequence.
+        # A capture draws no random numbers, so a replay continues the generator's sequence.
         graph.register_generator_state(self._generator)
         with torch.cuda.graph(graph):
             self._function(self._rows)

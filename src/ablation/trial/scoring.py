@@ -16,7 +16,8 @@ def validate(trial: Trial, whole: Part, *, classes: int, batch_size: int, bf16: 
     """Train on the training part of the trial's split and score on its validation part.
 
     Args:
-        whole: all characters that a study may select on, on the device that trains.
+        trial: the trial.
+        whole: all training characters of the study, on the training device.
         classes: number of classes.
         batch_size: images per optimizer step.
         bf16: whether layers compute in bfloat16, not float32.
@@ -47,11 +48,12 @@ def validate(trial: Trial, whole: Part, *, classes: int, batch_size: int, bf16: 
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     """The temperature T that minimises the cross-entropy of `logits / T`.
 
-    One number a network: it changes how sure its answers are, never the answers. Computed in
+    A single number per network, which changes confidences but never predictions. Computed in
     float64 on the device of the logits, to a relative precision of 1e-5.
 
     Args:
-        logits: (n, classes), finite; labels: (n,) int64. What the network was not trained on.
+        logits: (n, classes), finite, of images that the network was not trained on.
+        labels: (n,) int64.
 
     Returns:
         T, within `TEMPERATURES`.
@@ -64,7 +66,7 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     def loss(log_temperature: float) -> float:
         return F.cross_entropy(exact * math.exp(-log_temperature), labels).item()
 
-    # Convex in 1/T, so it has one minimum in log T as well, whose scale suits any temperature.
+    # The loss is convex in 1/T, so it has one minimum in log T too, a scale for any temperature.
     found = scipy.optimize.minimize_scalar(
         loss, bounds=[math.log(each) for each in TEMPERATURES], method="bounded"
     )

@@ -36,10 +36,10 @@ FUSED = {"sgd", "adam", "adamw"}  # with a one-pass implementation on both CPU a
 
 @dataclass(frozen=True)
 class Schedule:
-    """Updates of an optimizer's learning rate; every schedule does nothing in one of the two.
+    """Updates of an optimizer's learning rate; in every schedule, one of the two does nothing.
 
-    step_batch: to call after each optimizer step.
-    step_epoch: to call after each epoch, with its mean training loss.
+    step_batch: called after each optimizer step.
+    step_epoch: called after each epoch, with its mean training loss.
     """
 
     step_batch: Callable[[], None]
@@ -47,7 +47,7 @@ class Schedule:
 
 
 def make_optimizer(setting: recipe.Optimizer, kernels: Tensor, others: Tensor) -> optim.Optimizer:
-    """The optimizer of a recipe. Decoupled weight decay acts on `kernels` alone.
+    """The optimizer of a recipe; decoupled weight decay applies to `kernels` only.
 
     kernels: (k,), others: (o,): flat tensors of all parameters, with their gradients in `grad`.
     """
@@ -57,7 +57,7 @@ def make_optimizer(setting: recipe.Optimizer, kernels: Tensor, others: Tensor) -
         {"params": [kernels], "weight_decay": decay},
         {"params": [others], "weight_decay": 0.0},
     ]
-    # "foreach", PyTorch's other fast path, batches many small tensors; here are two large ones.
+    # "foreach", PyTorch's other fast path, is for many small tensors; these are two large ones.
     implementation = {"fused": True} if setting.name in FUSED else {"foreach": False}
     return OPTIMIZERS[setting.name](groups, **options, **implementation)
 
@@ -67,7 +67,7 @@ def make_schedule(
 ) -> Schedule:
     """The learning-rate schedule of a recipe.
 
-    rate: the optimizer's learning rate; steps: batches of the whole training.
+    rate: the optimizer's learning rate; steps: number of batches of the whole training.
     """
     if isinstance(setting, recipe.Plateau):
         plateau = ReduceLROnPlateau(
@@ -95,7 +95,7 @@ def _scheduler(
         case recipe.Cosine():
             return CosineAnnealingLR(optimizer, T_max=steps)
         case recipe.OneCycle():
-            # Momentum is constant: cycling it would turn plain RMSprop into another optimizer.
+            # Momentum stays constant: cycling it would turn plain RMSprop into another optimizer.
             return OneCycleLR(
                 optimizer, max_lr=setting.peak * rate, total_steps=steps, cycle_momentum=False
             )

@@ -20,14 +20,14 @@ from ablation.trial.trials import Curves
 from ablation.trial.weights import MasterWeights, make_average
 
 PREDICTION_BATCH = 1024  # images
-# What measures a training, by the device that trains. A processor counts the seconds it spends on
-# this process, whatever else runs there; a GPU's are those of the clock.
+# The clock that times a training, by device: on a CPU, processor time, which does not depend on
+# other processes; on a GPU, wall-clock time.
 CLOCKS = {"cpu": time.process_time, "cuda": time.perf_counter}
 
 
 @dataclass(frozen=True)
 class Part:
-    """Labelled images on the device that trains: one side of a split, or all of them.
+    """Labelled images on the training device: one part of a split, or all of them.
 
     images: (n, 28, 28) uint8; labels: (n,) int64.
     """
@@ -38,7 +38,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Normalisation:
-    """Pixels 0..255 become (pixel / 255 - mean) / deviation."""
+    """Maps pixels in 0..255 to (pixel / 255 - mean) / deviation."""
 
     mean: float
     deviation: float
@@ -64,8 +64,8 @@ class Trained:
 
     logits: (n, classes) float32, of the validation part after the last epoch; None without such a
     part, or if the training loss was not finite.
-    seconds: of the whole training, with evaluation, by `CLOCKS`.
-    diverged: a loss or a logit was not finite.
+    seconds: duration of the whole training, with evaluation, by `CLOCKS`.
+    diverged: whether a loss or a logit was not finite.
     """
 
     network: nn.Module
@@ -90,10 +90,14 @@ def train(
     """Train a new network for `spec.epochs` epochs on the device of the parts.
 
     Args:
-        repeat: its seeds are used; the split is not.
+        spec: the sizes of the network, and the number of epochs.
+        recipe: the other settings.
+        repeat: only its seeds are used, not the split.
+        training: the images to train on.
         validation: evaluated after every epoch; None for a final fit.
-        batch_size: images per step, or all of them if there are fewer. The incomplete last batch of
-            an epoch is dropped: batch statistics of a few images are noise.
+        classes: number of classes.
+        batch_size: images per step, at most all of them. An incomplete last batch is dropped,
+            because batch statistics of a few images are noisy.
         bf16: whether linear and convolutional layers compute in bfloat16, not float32.
 
     Raises:
@@ -113,7 +117,7 @@ def train(
     schedule = make_schedule(recipe.scheduler, optimizer, recipe.optimizer.lr, steps * spec.epochs)
     average = make_average(recipe.averaging, network, weights, steps)
 
-    # One generator per purpose: changing one technique leaves the draws of all others as they were.
+    # One generator per purpose, so that one technique never changes another's random numbers.
     order_generator = torch.Generator().manual_seed(repeat.order_seed)
     augmentation_generator = torch.Generator(device).manual_seed(repeat.augmentation_seed)
     torch.manual_seed(repeat.dropout_seed)  # from here on, dropout alone uses torch's default one
@@ -125,8 +129,8 @@ def train(
 
     @graphed_on_cuda(augmentation_generator)
     def run_batch(rows: Tensor) -> None:
-        # Images stay bytes until here. Keeping all of them normalised takes four times the memory
-        # in float32, and saves 4 % of the time of an MLP in bf16 and nothing elsewhere.
+        # Images are stored as bytes. Normalised in advance, they would take four times the memory
+        # in float32, and save 4 % of the time for an MLP in bf16 and nothing otherwise.
         images = augment(normalise(training.images.index_select(0, rows))).to(dtype)
         labels = training.labels.index_select(0, rows)
         logits, loss = compute_gradients(network, weights, images, labels, recipe)
@@ -147,7 +151,7 @@ def train(
             average.update()
             schedule.step_batch()
 
-        # The only reads of an epoch: no step waits for the device.
+        # The only synchronisation of an epoch; no step waits for the device.
         curves.train_loss.append(loss_sum.item() / steps)
         curves.train_accuracy.append(correct.item() / (steps * batch_size))
         schedule.step_epoch(curves.train_loss[-1])
@@ -162,7 +166,7 @@ def train(
 
     average.swap()
     diverged = curves.diverged
-    if validation is None:  # nothing has evaluated the network since its last step
+    if validation is None:  # the network has not been evaluated since its last step
         logits = predict(network, training.images[:PREDICTION_BATCH], normalise, dtype)
         diverged = diverged or not bool(logits.isfinite().all())
     weights.detach()
@@ -218,7 +222,7 @@ def predict(
 
     Args:
         images: (n, 28, 28) uint8 on the network's device.
-        dtype: what the network's linear and convolutional layers compute in.
+        dtype: precision of the network's linear and convolutional layers.
 
     Returns:
         (n, classes) float32.
@@ -229,7 +233,7 @@ def predict(
 
 
 def prepare_process() -> None:
-    """Configure this process for training: one thread, and deterministic numbers on a GPU.
+    """Configure this process for training: one thread, and deterministic kernels on a GPU.
 
     By default glibc returns freed activations to the system, which zeroes their pages again for
     the next batch: 3,000 page faults per step. Keeping them made a CNN train 1.17 times as fast.
@@ -240,7 +244,7 @@ def prepare_process() -> None:
     try:
         allocator = ctypes.CDLL("libc.so.6")
     except OSError:
-        return  # not glibc: slower, with the same numbers
+        return  # not glibc: slower, but with the same results
     trim_threshold, top_pad, mmap_threshold = -1, -2, -3
     allocator.mallopt(mmap_threshold, 32 * 2**20)
     allocator.mallopt(trim_threshold, 2**30)

@@ -12,8 +12,8 @@ from ablation.data.splits import Repeat
 from ablation.trial.families import Spec
 from ablation.trial.recipe import Recipe
 
-# The least and the largest temperature. Without bounds, a network that makes no mistake on its
-# validation part would be given 0, and one whose answers are no better than chance infinity.
+# Bounds of a temperature. Without them, it would be 0 for a network that makes no error on its
+# validation part, and infinite for one that is no better than chance.
 TEMPERATURES = (0.1, 100.0)
 
 
@@ -37,7 +37,7 @@ class Curves:
     Losses are mean cross-entropies without label smoothing and penalties. Training values are means
     over the epoch while the weights change, with dropout and augmentation. The validation lists
     are empty without a validation part. A diverged training has no later epochs, and no validation
-    values of an epoch whose training loss is not finite.
+    values for an epoch whose training loss is not finite.
     """
 
     train_loss: list[float]
@@ -58,11 +58,11 @@ class Result:
 
     score: validation accuracy after the last epoch, a fraction; 0 if the training diverged or had
     no validation part.
-    temperature: what logits are divided by to be calibrated, fitted on the validation part; within
+    temperature: divisor of the logits that calibrates them, fitted on the validation part; within
     `TEMPERATURES`, or None if the training diverged or had no validation part.
-    train_seconds: of the training loop, with evaluation: processor time on a CPU, wall time on a
-    GPU.
-    parameters: number of trained values.
+    train_seconds: of the training loop, with evaluation: processor time on a CPU, wall-clock time
+    on a GPU.
+    parameters: number of trainable parameters.
     """
 
     score: float

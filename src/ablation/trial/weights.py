@@ -1,4 +1,4 @@
-"""Master weights: float32 copies of what a network learns, and their moving average."""
+"""Master weights: float32 copies of a network's parameters, and their moving average."""
 
 import math
 from collections.abc import Iterator
@@ -24,14 +24,14 @@ class MasterWeights:
     layer. An MLP of 512-256-128 trained 1.05 to 1.14 times as fast as with autocast.
 
     Args:
-        network: takes part in training from here on; `detach` makes it an ordinary one again.
-        dtype: what linear and convolutional layers compute in, float32 or bfloat16.
+        network: the network to train; `detach` makes it independent of this object again.
+        dtype: precision of linear and convolutional layers, float32 or bfloat16.
 
     Attributes:
         kernels, kernel_gradients: (k,) float32, of kernels and weight matrices.
         others: (o,) float32, biases and the parameters of batch normalisation.
         all: (k + o,) float32, `kernels` followed by `others`.
-        kernels.grad, others.grad: what `gather_gradients` fills; `kernel_gradients` is the first.
+        kernels.grad, others.grad: filled by `gather_gradients`; the first is `kernel_gradients`.
 
     Source:
         Micikevicius et al., "Mixed Precision Training", 2018, arXiv:1710.03740.
@@ -70,7 +70,7 @@ class MasterWeights:
         Raises:
             NetworkError: a parameter has no gradient because `forward` did not use it.
         """
-        for group in (self._rounded, self._shared):  # one dtype each, so one launch on a GPU
+        for group in (self._rounded, self._shared):  # one dtype each, so one kernel launch on a GPU
             if group:
                 found = [master.network_gradient() for master in group]
                 torch._foreach_copy_([master.gradient for master in group], found)
@@ -107,11 +107,11 @@ class LastWeights:
 class Average:
     """Exponential moving average of a network's weights and batch statistics.
 
-    Step t, from 1, is averaged with decay min(exp(-1 / horizon), (1 + t) / (10 + t)), so that the
-    random start is soon forgotten.
+    The decay at step t, from 1, is min(exp(-1 / horizon), (1 + t) / (10 + t)), so that the random
+    initial weights are soon forgotten.
 
     Args:
-        horizon: in steps; weights of that age count 1/e of the newest.
+        horizon: in steps; weights of that age count 1/e as much as the newest.
 
     Source:
         Polyak & Juditsky, "Acceleration of Stochastic Approximation by Averaging", 1992; the decay
@@ -135,7 +135,7 @@ class Average:
 
     @torch.no_grad()
     def swap(self) -> None:
-        """Exchange the network's state and the average. Twice restores both."""
+        """Exchange the network's state and the average; a second call undoes the first."""
         for current, average in zip(self._current, self._averages, strict=True):
             kept = current.clone()
             current.copy_(average)
@@ -144,7 +144,7 @@ class Average:
 
     @contextmanager
     def swapped_in(self) -> Iterator[None]:
-        """Within this context the network has the average; afterwards its own state again."""
+        """Context in which the network has the average instead of its own state."""
         self.swap()
         try:
             yield
@@ -155,7 +155,7 @@ class Average:
 def make_average(
     setting: Averaging, network: nn.Module, weights: MasterWeights, steps: int
 ) -> Average | LastWeights:
-    """The average that a recipe asks for, given `steps` batches per epoch."""
+    """The average that a recipe specifies, for `steps` batches per epoch."""
     if isinstance(setting, Ema):
         return Average(network, weights, setting.horizon * steps)
     return LastWeights()
@@ -177,8 +177,8 @@ class _Master:
     def network_gradient(self) -> Tensor:
         if self.parameter.grad is None:
             raise NetworkError(
-                f"models.py: {self.name} got no gradient, so it would never be trained: use it in "
-                "every call of the network's forward, or remove it"
+                f"models.py: {self.name} has no gradient, so it would never be trained: use it in "
+                "every forward pass, or remove it"
             )
         return self.parameter.grad
 

@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from ablation.base.errors import UserError, refused
+from ablation.base.errors import UserError, describe_os_error
 from ablation.data.characters import CLASSES, MERGED
 from ablation.data.datasets import OF_WHOLE_PICTURES
 from ablation.fitted.model import Fitted
-from ablation.use.answers import answer
+from ablation.use.prediction import predict_pictures
 
 HOST = "127.0.0.1"
 # Host names by which a local browser reaches this server, with any forwarded port. Other names
@@ -41,7 +41,7 @@ HEADERS = {
     "style-src 'unsafe-inline'; connect-src 'self'; img-src data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 }
-NO_ANSWER = {
+ERRORS = {
     HTTPStatus.FORBIDDEN: "requests are only accepted from this program's page",
     HTTPStatus.NOT_FOUND: "only / and /answer exist",
     HTTPStatus.LENGTH_REQUIRED: "a Content-Length is required",
@@ -87,7 +87,7 @@ class Server(ThreadingHTTPServer):
             super().__init__((HOST, port), Handler)
         except OSError as error:
             remedy = "choose another one; --port 0 selects any free port"
-            raise UserError(f"{refused(error, f'port {port}')}; {remedy}") from None
+            raise UserError(f"{describe_os_error(error, f'port {port}')}; {remedy}") from None
         self.models = models
         self.page = page_for(models)
         self.one_at_a_time = threading.Lock()
@@ -102,15 +102,15 @@ class Server(ThreadingHTTPServer):
         """URL of the page."""
         return f"http://{HOST}:{self.server_port}/"
 
-    def answer(self, drawing: bytes) -> dict[str, Any]:
+    def predict(self, drawing: bytes) -> dict[str, Any]:
         """The result for a drawing, as in `ablation predict --json`, and the network's input."""
         try:
             with self.one_at_a_time:
-                (said,) = answer([io.BytesIO(drawing)], self.models)
+                (prediction,) = predict_pictures([io.BytesIO(drawing)], self.models)
         except UserError as error:  # a model's output is not finite
             return {"error": str(error)}
-        seen = np.hstack([*said.seen.values()]).tolist() if said.seen else None
-        return said.to_dict() | {"seen": seen}
+        seen = np.hstack([*prediction.seen.values()]).tolist() if prediction.seen else None
+        return prediction.to_dict() | {"seen": seen}
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Ignore connections closed by the browser."""
@@ -123,10 +123,10 @@ def page_for(models: Mapping[str, Fitted]) -> bytes:
 
     For models of whole pictures, drawings are light on dark if the training pictures were dark.
     """
-    every = chain.from_iterable(fitted.about.classes for fitted in models.values())
+    every = chain.from_iterable(fitted.metadata.classes for fitted in models.values())
     classes = list(dict.fromkeys(every))
     of_whole = [
-        each.about for each in models.values() if each.about.conversion in OF_WHOLE_PICTURES
+        each.metadata for each in models.values() if each.metadata.conversion in OF_WHOLE_PICTURES
     ]
     about = {
         "models": list(models),
@@ -155,13 +155,13 @@ class Handler(BaseHTTPRequestHandler):
             self._send(HTTPStatus.OK, "text/html; charset=utf-8", self.server.page)
 
     def do_POST(self) -> None:
-        if fault := self._fault():
-            return self._refuse(fault)
+        if status := self._error():
+            return self._refuse(status)
         drawing = self.rfile.read(int(self.headers["Content-Length"]))
         if not _is_small_png(drawing):
             return self._refuse(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
-        said = json.dumps(self.server.answer(drawing))
-        self._send(HTTPStatus.OK, "application/json", said.encode())
+        content = json.dumps(self.server.predict(drawing))
+        self._send(HTTPStatus.OK, "application/json", content.encode())
 
     def _is_foreign(self) -> bool:
         """Whether the request comes from a foreign page, by its Host and Origin headers."""
@@ -169,7 +169,7 @@ class Handler(BaseHTTPRequestHandler):
         # This program's page sends no origin, or the host and port it was loaded from.
         return not NAMES.fullmatch(host) or origin not in (None, f"http://{host}")
 
-    def _fault(self) -> HTTPStatus | None:
+    def _error(self) -> HTTPStatus | None:
         """The error status of a request, from its headers; None if it is valid."""
         length = self.headers.get("Content-Length", "")
         if self._is_foreign():
@@ -185,7 +185,7 @@ class Handler(BaseHTTPRequestHandler):
         return None
 
     def _refuse(self, status: HTTPStatus) -> None:
-        self._send(status, "text/plain; charset=utf-8", NO_ANSWER[status].encode())
+        self._send(status, "text/plain; charset=utf-8", ERRORS[status].encode())
 
     def _send(self, status: HTTPStatus, kind: str, content: bytes) -> None:
         self.send_response(status)

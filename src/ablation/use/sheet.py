@@ -12,7 +12,7 @@ from ablation.base.errors import UserError
 from ablation.base.files import whole_file
 from ablation.base.formatting import shortened
 from ablation.pictures.preprocessing import Preprocessed
-from ablation.use.answers import Answer
+from ablation.use.prediction import Prediction
 
 ENLARGED = 8
 CAPTION = 64
@@ -38,21 +38,21 @@ def check_name(path: Path) -> None:
         raise UserError(f"{path}: suffix: {one_of(path.suffix, FORMS)}")
 
 
-def save_contact_sheet(answers: Sequence[Answer], path: Path) -> None:
-    """Write a contact sheet with one tile per answer and conversion; errors have none.
+def save_contact_sheet(predictions: Sequence[Prediction], path: Path) -> None:
+    """Write a contact sheet with one tile per picture and conversion; errors have none.
 
     Args:
-        answers: the predictions.
+        predictions: the predictions.
         path: of the picture; see `check_name`.
 
     Raises:
         UserError: the file cannot be written, or there is nothing to show.
     """
     tiles = [
-        (each, way if len(each.preprocessed) > 1 else "", seen)
-        for each in answers
+        (each, conversion if len(each.preprocessed) > 1 else "", seen)
+        for each in predictions
         if each.preprocessed
-        for way, seen in each.preprocessed.items()
+        for conversion, seen in each.preprocessed.items()
     ]
     if not tiles:
         raise UserError(f"{path}: no image could be read, so there is nothing to show")
@@ -61,12 +61,12 @@ def save_contact_sheet(answers: Sequence[Answer], path: Path) -> None:
     across, down = TILE + MARGIN, PHOTO + 2 + TILE + CAPTION + MARGIN
     sheet = Image.new("RGB", (MARGIN + columns * across, MARGIN + rows * down), "white")
     pen = ImageDraw.Draw(sheet)
-    for number, (each, way, seen) in enumerate(tiles):
+    for number, (each, conversion, seen) in enumerate(tiles):
         left = MARGIN + number % columns * across
         top = MARGIN + number // columns * down
         sheet.paste(_framed(seen), (left, top))
         sheet.paste(_enlarged(seen.images), (left, top + PHOTO + 2))
-        pen.text((left, top + PHOTO + 2 + TILE + 2), _caption(each, way), fill="black")
+        pen.text((left, top + PHOTO + 2 + TILE + 2), _caption(each, conversion), fill="black")
     with whole_file(path) as file:
         sheet.save(file, FORMS[path.suffix.lower()])
 
@@ -94,14 +94,14 @@ def _enlarged(images: Sequence[np.ndarray]) -> Image.Image:
     return tile
 
 
-def _caption(answer: Answer, way: str) -> str:
+def _caption(prediction: Prediction, conversion: str) -> str:
     guesses = "   ".join(
         f"{name}: {class_name(some[0].character)}, {some[0].probability:.0%}"
-        for name, some in (answer.guesses or {}).items()
+        for name, some in (prediction.guesses or {}).items()
     )
-    warning = textwrap.shorten(_drawable(answer.warning or ""), 2 * LINE, placeholder="...")
-    name = _drawable(Path(answer.image).name[-LONGEST_NAME:])
-    return "\n".join([f"{name} {way}", guesses, *textwrap.wrap(warning, LINE)])
+    warning = textwrap.shorten(_drawable(prediction.warning or ""), 2 * LINE, placeholder="...")
+    name = _drawable(Path(prediction.image).name[-LONGEST_NAME:])
+    return "\n".join([f"{name} {conversion}", guesses, *textwrap.wrap(warning, LINE)])
 
 
 def _drawable(text: str) -> str:

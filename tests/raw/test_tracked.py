@@ -10,7 +10,7 @@ from ablation.base.checked import read_yaml, to_yaml
 from ablation.data.characters import DataError
 from ablation.params import load_params
 from ablation.raw.loading import expected_size
-from ablation.raw.watched import refuse_unwatched
+from ablation.raw.tracked import check_tracked
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,7 +40,7 @@ def test_entries_that_dvc_cannot_track_are_refused(
 ) -> None:
     make(raw / "leaf/odd\x07.png")
     with pytest.raises(DataError, match=rf"^{raw}/leaf/odd\?\.png: {said}"):
-        refuse_unwatched(raw)
+        check_tracked(raw)
 
 
 def test_links_to_files_and_to_the_whole_folder_are_accepted(raw: Path) -> None:
@@ -48,9 +48,9 @@ def test_links_to_files_and_to_the_whole_folder_are_accepted(raw: Path) -> None:
     (raw.parent / "link").symlink_to(raw)
     (raw / ".venv").mkdir()
     (raw / ".venv/lib64").symlink_to("../leaf")
-    refuse_unwatched(raw)
-    refuse_unwatched(raw.parent / "link")
-    refuse_unwatched(raw.parent / "gone")
+    check_tracked(raw)
+    check_tracked(raw.parent / "link")
+    check_tracked(raw.parent / "gone")
 
 
 @pytest.mark.parametrize("dataset", ["folder", "emnist-mini", "glyphs"])

@@ -1,4 +1,4 @@
-"""Recognises the characters on pictures with one or more fitted models."""
+"""Recognises the characters in pictures with one or more fitted models."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Guess:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Prediction:
     """The models' predictions for one picture.
 
     Attributes:
@@ -48,8 +48,8 @@ class Answer:
 
     @property
     def seen(self) -> Mapping[str, np.ndarray]:
-        """Conversion name to (28, 28) uint8, all of the writing; empty if there is an error."""
-        return {way: seen.images[0] for way, seen in (self.preprocessed or {}).items()}
+        """Conversion name to (28, 28) uint8, with all of the writing; empty on an error."""
+        return {name: seen.images[0] for name, seen in (self.preprocessed or {}).items()}
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: `image`, and either `error` or `warning` and the guesses of each model."""
@@ -61,9 +61,9 @@ class Answer:
         return {"image": self.image, "warning": self.warning, **guesses}
 
 
-def answer(
+def predict_pictures(
     images: Iterable[Path | BinaryIO], models: Mapping[str, "Fitted"], guesses: int = GUESSES
-) -> list[Answer]:
+) -> list[Prediction]:
     """Run all models on all pictures; unreadable pictures do not affect the others.
 
     Args:
@@ -72,34 +72,34 @@ def answer(
         guesses: number of predictions per model.
 
     Returns:
-        One answer per picture, in order.
+        One prediction per picture, in order.
     """
-    preprocessed = {
-        name: (each.about.conversion, each.about.levels) for name, each in models.items()
+    preprocessings = {
+        name: (each.metadata.conversion, each.metadata.levels) for name, each in models.items()
     }
-    read = [_read(image, dict.fromkeys(preprocessed.values())) for image in images]
-    said = {
-        name: _ask(fitted, [each.images(preprocessed[name]) for each in read])
+    read = [_read(image, dict.fromkeys(preprocessings.values())) for image in images]
+    probabilities = {
+        name: _predict(fitted, [each.images(preprocessings[name]) for each in read])
         for name, fitted in models.items()
     }
-    answers = []
+    predictions = []
     for place, picture in enumerate(read):
         best = {
-            name: [_best(row, models[name].about.classes, guesses) for row in rows[place]]
-            for name, rows in said.items()
+            name: [_best(row, models[name].metadata.classes, guesses) for row in rows[place]]
+            for name, rows in probabilities.items()
             if len(rows[place])
         }
         if not best:
-            answers.append(
-                Answer(picture.name, error="; ".join(dict.fromkeys(picture.errors.values())))
+            predictions.append(
+                Prediction(picture.name, error="; ".join(dict.fromkeys(picture.errors.values())))
             )
             continue
         without = [
-            f"{name}: {picture.errors[preprocessed[name]]}" for name in models if name not in best
+            f"{name}: {picture.errors[preprocessings[name]]}" for name in models if name not in best
         ]
-        warnings = filter(None, [_several(best), *picture.warnings, *without])
-        answers.append(
-            Answer(
+        warnings = filter(None, [_several_warning(best), *picture.warnings, *without])
+        predictions.append(
+            Prediction(
                 picture.name,
                 warning="; ".join(warnings) or None,
                 guesses={name: each[0] for name, each in best.items()},
@@ -108,7 +108,7 @@ def answer(
                 },
             )
         )
-    return answers
+    return predictions
 
 
 @dataclass(frozen=True)
@@ -119,26 +119,27 @@ class _Picture:
     preprocessed: dict[Preprocessing, Preprocessed]
     errors: dict[Preprocessing, str]
 
-    def images(self, way: Preprocessing) -> list[np.ndarray]:
-        return self.preprocessed[way].images if way in self.preprocessed else []
+    def images(self, preprocessing: Preprocessing) -> list[np.ndarray]:
+        found = self.preprocessed.get(preprocessing)
+        return found.images if found else []
 
     @property
     def warnings(self) -> list[str]:
         return list(dict.fromkeys(w for seen in self.preprocessed.values() for w in seen.warnings))
 
 
-def _read(image: Path | BinaryIO, preprocessed: Iterable[Preprocessing]) -> _Picture:
+def _read(image: Path | BinaryIO, preprocessings: Iterable[Preprocessing]) -> _Picture:
     name = str(image) if isinstance(image, Path) else str(getattr(image, "name", ""))
     picture = _Picture(name, {}, {})
-    for way in preprocessed:
+    for each in preprocessings:
         try:
-            picture.preprocessed[way] = preprocess(image, *way)
+            picture.preprocessed[each] = preprocess(image, *each)
         except UserError as error:
-            picture.errors[way] = str(error)
+            picture.errors[each] = str(error)
     return picture
 
 
-def _ask(fitted: "Fitted", pictures: list[list[np.ndarray]]) -> list[np.ndarray]:
+def _predict(fitted: "Fitted", pictures: list[list[np.ndarray]]) -> list[np.ndarray]:
     """Predict in one batch; returns (images, classes) for each picture, which may have no image."""
     images = [one for each in pictures for one in each]
     if not images:
@@ -152,7 +153,7 @@ def _best(probabilities: np.ndarray, classes: tuple[str, ...], guesses: int) -> 
     return [Guess(classes[place], float(probabilities[place])) for place in order]
 
 
-def _several(best: Mapping[str, list[list[Guess]]]) -> str | None:
+def _several_warning(best: Mapping[str, list[list[Guess]]]) -> str | None:
     several = {name: rows[1:] for name, rows in best.items() if len(rows) > 1}
     if not several:
         return None

@@ -1,12 +1,12 @@
-"""Checks the folder of raw files for entries that DVC cannot hash or track."""
+"""Checks that DVC can hash and track every entry of the folder of raw files."""
 
 from pathlib import Path
 
-from ablation.base.text import harmless
+from ablation.base.text import printable
 from ablation.data.characters import DataError
 
 
-def refuse_unwatched(raw: Path) -> None:
+def check_tracked(raw: Path) -> None:
     """Check that DVC can track all raw files.
 
     DVC fails on a broken link, blocks on a named pipe, and does not follow a link to a folder.
@@ -19,7 +19,7 @@ def refuse_unwatched(raw: Path) -> None:
     """
     found = [(path, wrong) for path in sorted(raw.rglob("*")) if (wrong := _wrong(path, raw))]
     if found:
-        raise DataError("\n".join(harmless(f"{path}: {wrong}") for path, wrong in found))
+        raise DataError("\n".join(printable(f"{path}: {wrong}") for path, wrong in found))
 
 
 def not_a_file(path: Path) -> str:

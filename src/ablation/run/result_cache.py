@@ -43,7 +43,7 @@ def key(**determinants: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def remember(key: str, payload: bytes, place: Path | None = None) -> None:
+def put(key: str, payload: bytes, place: Path | None = None) -> None:
     """Store a payload atomically; several studies may write the same one at once.
 
     Args:
@@ -59,12 +59,12 @@ def remember(key: str, payload: bytes, place: Path | None = None) -> None:
         os.fsync(file.fileno())
 
 
-def remembers(key: str) -> bool:
-    """Whether a payload is stored under this key; only `recall` verifies it."""
+def contains(key: str) -> bool:
+    """Whether a payload is stored under this key; only `get` verifies it."""
     return (folder() / key).is_file()
 
 
-def recall(key: str, place: Path | None = None) -> bytes | None:
+def get(key: str, place: Path | None = None) -> bytes | None:
     """The payload, or None if it is missing, or unreadable or corrupt, which is logged."""
     path = (place or folder()) / key
     try:
