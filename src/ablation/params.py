@@ -18,7 +18,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from ablation.base.checked import MOST, Checked, Count, ParamsError, load, one_of
+from ablation.base.checked import MOST, Checked, Count, ParamsError, Share, load, one_of
 from ablation.base.formatting import counted
 from ablation.data.datasets import DATASETS, FOLDER, Dataset, own_pictures
 from ablation.labels import label
@@ -37,6 +37,7 @@ MOST_MULTIPLES = 20
 LARGEST_MULTIPLE = 1000
 MOST_WORKERS = 1024
 MOST_NAMED = 10  # classes listed in a message
+MOST_PFLOP = 1e9
 # 64 bits, all that a generator takes.
 LARGEST_SEED = 2**64 - 1
 
@@ -199,6 +200,50 @@ class Fit(Checked):
     seeds: Annotated[Count, Field(le=MOST_SEEDS)]
 
 
+Epochs = create_model(  # type: ignore[call-overload]
+    "Epochs",
+    __base__=Checked,
+    __doc__="Number of epochs of each family; by default those of `models`.",
+    **{name: (Count | None, None) for name in FAMILIES},
+)
+
+Budget = create_model(  # type: ignore[call-overload]
+    "Budget",
+    __base__=Checked,
+    __doc__="What a strategy may spend on each family: 10^15 floating-point operations.",
+    **{name: (Annotated[float, Field(gt=0, le=MOST_PFLOP)] | None, None) for name in FAMILIES},
+)
+
+
+def _with_strategies_once(strategies: tuple[str, ...]) -> tuple[str, ...]:
+    if len({*strategies}) < len(strategies):
+        raise PydanticCustomError("twice", "a strategy is given twice; keep one")
+    return strategies
+
+
+class Search(Checked):
+    """How all techniques are searched at once, at the cost of the chain.
+
+    strategies: what draws recipes; the winner of the last one is the search's answer. epochs: of
+    every draw, a multiple of those of `models`. budget: of each strategy. first_look: the share of
+    the epochs after which a draw that is no better than guessing is given up. finalists: number of
+    draws that run on all repeats. finalists_share: the share of the budget that is left to them.
+    generation: number of draws that a strategy is asked for at a time.
+    """
+
+    strategies: Annotated[
+        tuple[Annotated[str, Field(min_length=1)], ...],
+        Field(strict=False, min_length=1),
+        AfterValidator(_with_strategies_once),
+    ] = ("random", "tpe")
+    epochs: Epochs = Epochs()  # type: ignore[valid-type]
+    budget: Budget = Budget()  # type: ignore[valid-type]
+    first_look: Share = 0.1
+    finalists: Annotated[Count, Field(le=MOST_SEEDS)] = 4
+    finalists_share: Share = 0.3
+    generation: Annotated[Count, Field(le=MOST_SEEDS)] = 8
+
+
 Entries = TypeVar("Entries", bound=tuple[Any, ...])
 
 
@@ -294,6 +339,7 @@ class Params(Checked):
     baseline: Recipe
     techniques: Techniques  # type: ignore[valid-type]
     learning_rate_multiples: RateMultiples = RateMultiples()  # type: ignore[valid-type]
+    search: Search = Search()
 
     @field_validator("models")
     @classmethod
@@ -346,6 +392,24 @@ class Params(Checked):
                         "epochs": counted(epochs, "epoch"),
                         "model": model,
                         "most": MOST,
+                    },
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _searches_at_a_multiple_of_the_epochs(self) -> "Params":
+        for model in self.families:
+            asked, unit = getattr(self.search.epochs, model), self.spec(model).epochs
+            if asked and asked % unit:
+                raise PydanticCustomError(
+                    "sum",
+                    "search.epochs.{model}: {asked} should be a multiple of the {unit} of "
+                    "models.{model}; use {near}",
+                    {
+                        "model": model,
+                        "asked": asked,
+                        "unit": counted(unit, "epoch"),
+                        "near": unit * max(1, round(asked / unit)),
                     },
                 )
         return self
@@ -456,6 +520,28 @@ class Params(Checked):
         if technique == "architecture":
             candidates = tuple(map(Candidate.model_validate, getattr(candidates, model)))
         return candidates
+
+    def search_epochs(self, model: str) -> int:
+        """The factor on a family's epochs that every draw of the search has."""
+        unit = self.spec(model).epochs
+        asked: int = getattr(self.search.epochs, model) or unit
+        return asked // unit
+
+    def search_budget(self, model: str) -> float:
+        """What a strategy of the search may spend on a family, in 10^15 operations.
+
+        Raises:
+            ParamsError: a family of `models` has no budget.
+        """
+        for family in self.families:
+            if getattr(self.search.budget, family) is None:
+                raise ParamsError(
+                    f"{PARAMS}: search.budget.{family}: missing; add it: `ablation cost` prints "
+                    "what the chain has spent"
+                )
+        self.spec(model)
+        budget: float = getattr(self.search.budget, model)
+        return budget
 
     def rate_multiples(self, technique: str) -> tuple[float, ...]:
         """Multiples of the incumbent's learning rate at which its settings are tried."""

@@ -58,7 +58,7 @@ def write_report(study: Study) -> list[Path]:
         UserError: a file of the study is missing; names it and the stage that writes it.
     """
     facts = _facts(study)
-    page = _in_page(study, _markup(_render(facts, _Browser(study))))
+    page = _in_page(study, markup(_render(facts, _Browser(study))))
     rendered = {".md": _render(facts), ".html": page}
     for suffix, text in rendered.items():
         write_bytes(text.encode(), study.root / REPORT.with_suffix(suffix))
@@ -200,9 +200,7 @@ class _Browser:
         self.drawn = 0
 
     def picture(self, name: str, said: str) -> str:
-        content = (self.study.root / f"plots/pictures/{name}.png").read_bytes()
-        source = f"data:image/png;base64,{b64encode(content).decode()}"
-        return f'<p><img alt="{html.escape(said)}" src="{source}"></p>'
+        return embedded(self.study.root / f"plots/pictures/{name}.png", said)
 
     def chart(self, name: str, of_each: str = "") -> str:
         """A chart of plots/charts in its template, filled in as DVC does.
@@ -233,6 +231,12 @@ class _Browser:
             return list(csv.DictReader(file))
 
 
+def embedded(picture: Path, said: str) -> str:
+    """A picture as HTML that needs no other file; `said` is what it shows."""
+    source = f"data:image/png;base64,{b64encode(picture.read_bytes()).decode()}"
+    return f'<p><img alt="{html.escape(said)}" src="{source}"></p>'
+
+
 def _ranked(rows: list[dict[str, str]]) -> list[dict[str, str]]:
     """The rows of a chart of gains, numbered by descending gain."""
     ranked = sorted(rows, key=lambda row: -float(row["at"]))
@@ -245,14 +249,19 @@ def _host_picture(name: str, said: str) -> str:
 
 def _render(facts: dict[str, Any], browser: _Browser | None = None) -> str:
     """The report as Markdown: for a browser, or for a code host, which runs no scripts."""
-    environment = Environment(
-        loader=FileSystemLoader(STORY.parent), undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False,
-    )  # fmt: skip
     functions: dict[str, Any] = {"html": False, "picture": _host_picture, "counted": counted}
     if browser:
         functions |= {"html": True, "picture": browser.picture, "chart": browser.chart}
-    text = environment.get_template(STORY.name).render(facts | functions, folded=_folded)
+    return render(STORY, facts | functions | {"folded": _folded})
+
+
+def render(template: Path, facts: dict[str, Any]) -> str:
+    """A template of this folder, filled in, without more than one empty line in a row."""
+    environment = Environment(
+        loader=FileSystemLoader(template.parent), undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False,
+    )  # fmt: skip
+    text = environment.get_template(template.name).render(facts)
     return re.sub(r"\n{3,}", "\n\n", text)
 
 
@@ -262,7 +271,7 @@ def _folded(summary: str, caller: Callable[[], str]) -> str:
     return f"<details>\n<summary>{html.escape(summary)}</summary>\n\n{inside}\n\n</details>\n"
 
 
-def _markup(text: str) -> str:
+def markup(text: str) -> str:
     """The report as HTML; its headings have the same anchors as on code hosts."""
     body = MarkdownIt("commonmark").enable("table").render(text)
     body = re.sub(r"<table>.*?</table>", r'<div class="table">\g<0></div>', body, flags=re.DOTALL)
@@ -278,6 +287,15 @@ def _in_page(study: Study, body: str) -> str:
     page = (study.root / PAGE).read_text()
     head = page[: page.index("<body>")].replace("{refresh_tag}\n", "\n")
     library = page[page.index(LIBRARY) :]
-    style = f"<style>\n{STYLE.read_text()}</style>\n"
-    head = head.replace("</head>", f"{style}</head>")
-    return f"{head}<body>\n<main>\n{body}</main>\n{library}"
+    return f"{_styled(head)}<body>\n<main>\n{body}</main>\n{library}"
+
+
+def without_charts(page: str, title: str, body: str) -> str:
+    """The page of `dvc plots show` without its scripts, with another title and this body."""
+    head = page[: page.index("<script>")].replace("{refresh_tag}\n", "\n")
+    head = re.sub("<title>.*</title>", f"<title>{html.escape(title)}</title>", head)
+    return f"{_styled(f'{head}</head>')}\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n"
+
+
+def _styled(head: str) -> str:
+    return head.replace("</head>", f"<style>\n{STYLE.read_text()}</style>\n</head>")

@@ -2,13 +2,14 @@
 
 import io
 import subprocess
+from pathlib import Path
 
 import pandas as pd
 
 from ablation.run.hardware import Hardware
 
 
-def computed_elsewhere(model: str, stage: str, hardware: Hardware) -> str:
+def computed_elsewhere(model: str, stage: str, hardware: Hardware, results: Path = Path()) -> str:
     """A remark if the stage's committed numbers were computed on another machine, otherwise "".
 
     Another machine is one with another processor or GPU, or another precision. There is no remark
@@ -17,8 +18,9 @@ def computed_elsewhere(model: str, stage: str, hardware: Hardware) -> str:
     Args:
         model, stage: whose numbers, such as `mlp` and `dropout`.
         hardware: what the stage is about to run on.
+        results: the folder that the stage writes to.
     """
-    times = f"data/times/{model}/{stage}.csv"
+    times = results / "data/times" / model / f"{stage}.csv"
     try:
         shown = subprocess.run(["git", "show", f"HEAD:./{times}"], capture_output=True, check=True)
         rows = pd.read_csv(io.BytesIO(shown.stdout), dtype=str)[["computer", "precision"]].dropna()

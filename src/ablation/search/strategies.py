@@ -1,0 +1,82 @@
+"""How recipes are drawn: each strategy is a function, and an entry in `STRATEGIES`.
+
+A strategy is a generator. It yields one generation of choices at a time, and is sent their scores,
+in the same order. As neither depends on when a training ends, the draws are the same for any number
+of workers, and after a kill: what was trained is remembered.
+"""
+
+import zlib
+from collections.abc import Callable, Generator
+from types import ModuleType
+
+import numpy as np
+from scipy.stats import qmc
+
+from ablation.base.errors import UserError
+from ablation.search.space import Choice, Space
+
+# Scores are accuracies as fractions; those of diverged draws are 0.
+Strategy = Generator[list[Choice], list[float], None]
+
+
+def random(space: Space, seed: int, generation: int) -> Strategy:
+    """Uniform draws, of a scrambled Halton sequence: every setting is drawn about equally often.
+
+    Source:
+        Bergstra & Bengio, "Random Search for Hyper-Parameter Optimization", JMLR 13, 2012.
+    """
+    sizes = np.array(space.sizes)
+    points = qmc.Halton(len(sizes), rng=np.random.default_rng(seed))
+    while True:
+        places = (points.random(generation) * sizes).astype(int)
+        yield [tuple(map(int, choice)) for choice in places]
+
+
+def tpe(space: Space, seed: int, generation: int) -> Strategy:
+    """Draws that resemble the best ones so far, by Optuna's tree-structured Parzen estimator.
+
+    Raises:
+        UserError: Optuna is not installed.
+
+    Source:
+        Bergstra et al., "Algorithms for Hyper-Parameter Optimization", NIPS 2011; multivariate:
+        Falkner et al., "BOHB", ICML 2018.
+    """
+    optuna = _optuna()
+    sampler = optuna.samplers.TPESampler(multivariate=True, seed=seed)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    choices = {
+        name: optuna.distributions.CategoricalDistribution(range(size))
+        for name, size in zip(space.dimensions, space.sizes, strict=True)
+    }
+    while True:
+        asked = [study.ask(choices) for _ in range(generation)]
+        scores = yield [tuple(each.params[name] for name in choices) for each in asked]
+        for each, score in zip(asked, scores, strict=True):
+            study.tell(each, score)
+
+
+STRATEGIES: dict[str, Callable[[Space, int, int], Strategy]] = {
+    "random": random,
+    "tpe": tpe,
+}
+
+
+def seed_of(seed: int, model: str, strategy: str) -> int:
+    """The seed of one strategy for one family, in [0, 2**32).
+
+    seed: the study's.
+    """
+    purpose = zlib.crc32(f"search/{model}/{strategy}".encode())
+    return int(np.random.SeedSequence(seed, spawn_key=(purpose,)).generate_state(1)[0])
+
+
+def _optuna() -> ModuleType:
+    try:
+        import optuna
+    except ImportError:
+        raise UserError(
+            "the strategy tpe needs Optuna, which is not installed: pip install '.[search]'"
+        ) from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna  # type: ignore[no-any-return]
