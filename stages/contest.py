@@ -43,7 +43,7 @@ def main() -> None:
     model = arguments.model
     params = load_params()
     announce(f"contest of the {model}", params.dataset.note)
-    params.search_budget(model)
+    params.check_search()
     chain = read_chain(arguments.chain).set_index("stage")["accuracy"]
     chosen = {CHAIN: chain.iloc[-1], BASELINE: chain.loc[BASELINE]}
     recipes = {

@@ -336,6 +336,17 @@ def test_the_contest_is_between_the_chain_and_every_strategy(
         assert contest.depends_on(f"search/metrics/{model}/{strategy}.json")
 
 
+def test_the_report_of_the_search_depends_on_the_same_files_of_each_family(
+    searching: dict[str, Stage],
+) -> None:
+    first, *others = (
+        {dep.replace(model, "*") for dep in searching["report"].deps if dep.endswith(f"/{model}")}
+        for model in MODELS
+    )
+    assert len(first) >= 2
+    assert all(other == first for other in others)
+
+
 def test_both_pipelines_name_the_same_last_stage() -> None:
     last = [each["last"] for each in SEARCH["vars"] if "last" in each]
     assert last == [CHAIN[-1]]

@@ -396,24 +396,6 @@ class Params(Checked):
                 )
         return self
 
-    @model_validator(mode="after")
-    def _searches_at_a_multiple_of_the_epochs(self) -> "Params":
-        for model in self.families:
-            asked, unit = getattr(self.search.epochs, model), self.spec(model).epochs
-            if asked and asked % unit:
-                raise PydanticCustomError(
-                    "sum",
-                    "search.epochs.{model}: {asked} should be a multiple of the {unit} of "
-                    "models.{model}; use {near}",
-                    {
-                        "model": model,
-                        "asked": asked,
-                        "unit": counted(unit, "epoch"),
-                        "near": unit * max(1, round(asked / unit)),
-                    },
-                )
-        return self
-
     @property
     def warnings(self) -> tuple[str, ...]:
         """A line for each choice that is allowed but hardly intended."""
@@ -521,6 +503,26 @@ class Params(Checked):
             candidates = tuple(map(Candidate.model_validate, getattr(candidates, model)))
         return candidates
 
+    def check_search(self) -> None:
+        """Check that every family can be searched; only the search needs that.
+
+        Raises:
+            ParamsError: one has no budget, or epochs that are no multiple of those of `models`.
+        """
+        for model in self.families:
+            if getattr(self.search.budget, model) is None:
+                raise ParamsError(
+                    f"{PARAMS}: search.budget.{model}: missing; add it: `ablation cost` prints "
+                    "what the chain has spent"
+                )
+            asked, unit = getattr(self.search.epochs, model), self.spec(model).epochs
+            if asked and asked % unit:
+                raise ParamsError(
+                    f"{PARAMS}: search.epochs.{model}: {asked} should be a multiple of the "
+                    f"{counted(unit, 'epoch')} of models.{model}; use "
+                    f"{unit * max(1, round(asked / unit))}"
+                )
+
     def search_epochs(self, model: str) -> int:
         """The factor on a family's epochs that every draw of the search has."""
         unit = self.spec(model).epochs
@@ -531,14 +533,9 @@ class Params(Checked):
         """What a strategy of the search may spend on a family, in 10^15 operations.
 
         Raises:
-            ParamsError: a family of `models` has no budget.
+            ParamsError: as `check_search`.
         """
-        for family in self.families:
-            if getattr(self.search.budget, family) is None:
-                raise ParamsError(
-                    f"{PARAMS}: search.budget.{family}: missing; add it: `ablation cost` prints "
-                    "what the chain has spent"
-                )
+        self.check_search()
         self.spec(model)
         budget: float = getattr(self.search.budget, model)
         return budget

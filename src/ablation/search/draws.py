@@ -144,7 +144,7 @@ def search(
         cost: of a training, in 10^15 operations.
 
     Raises:
-        ParamsError: the family has no budget.
+        ParamsError: a family cannot be searched (`Params.check_search`).
         UserError: it pays for no draw, or the strategy cannot be used.
     """
     return _Search(runner, params, model, strategy, cost).run()

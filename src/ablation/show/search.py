@@ -31,6 +31,7 @@ BEST = 0.2  # the share of the draws that counts as good
 ORDERS = 200  # random orders of the same draws: what other seeds would have shown
 INNER = (0.1, 0.9)
 SEED = 0
+ROOM = 0.25  # above and below the scores of a picture
 
 # What a finding of the contest answers to the question; {} is the gain over the chain.
 ANSWERS = {
@@ -170,7 +171,7 @@ def _costs(searched: Searched, model: str) -> str:
     whole = chain["spent"].iloc[-1]
     each = [
         f"{strategy} {searched.spent(model, strategy) / whole:.2f} times as much for "
-        f"{counted(len(draws), 'draw')}, of which {_failed(draws)} were given up or failed"
+        f"{counted(len(draws), 'draw')}, {_failed(draws)} of them no better than guessing"
         for strategy in searched.strategies
         for draws in [searched.draws(model, strategy)]
     ]
@@ -339,7 +340,9 @@ def _best_of_family(axes: Axes, searched: Searched, model: str) -> None:
         )
         if strategy == "random":
             grid, low, high = other_orders(draws)
-            axes.fill_between(grid, low, high, color=colours[strategy], alpha=0.15, linewidth=0)
+            axes.fill_between(
+                grid, low, high, step="post", color=colours[strategy], alpha=0.15, linewidth=0
+            )
     contest = searched.contest(model)
     end = max(chain["spent"].iloc[-1], *(searched.spent(model, each) for each in names[1:]))
     base = contest.loc[CHAIN, "accuracy"]
@@ -349,12 +352,14 @@ def _best_of_family(axes: Axes, searched: Searched, model: str) -> None:
             ends = [base + row["low"], base + row["high"]]
             axes.plot([at, at], ends, color=colours[name], alpha=0.75)
         axes.plot(at, row["accuracy"], "o", markersize=6, color=colours[name])
-    best = pd.concat([chain["score"], contest["accuracy"]])
-    axes.set_ylim(chain["score"].iloc[0] - 0.02, min(1.0, best.max() + 0.02))
+    drawn = [searched.draws(model, strategy)["best"] for strategy in searched.strategies]
+    best = pd.concat([chain["score"], contest["accuracy"], *drawn]).max()
+    least = min(chain["score"].iloc[0], contest["accuracy"].min())
+    axes.set_ylim(least - ROOM * (best - least), best + ROOM * (best - least))
     axes.yaxis.set_major_formatter(in_percent())
     axes.set_ylabel("validation accuracy")
     axes.set_title(f"{family_title(model)}: best so far", loc="left")
-    axes.legend(loc="lower right")
+    axes.legend(loc="upper left", ncols=len(names))
 
 
 def other_orders(draws: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -364,17 +369,16 @@ def other_orders(draws: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarra
         draws: columns score, diverged, collapsed and cost.
 
     Returns:
-        (n,) costs, and the quantiles `INNER` of the best score up to each; nan where most orders
-        have none yet.
+        (n,) costs, and the quantiles `INNER` of the best score up to each: 0 where an order has
+        none yet.
     """
     failed = draws["diverged"].astype(bool) | draws["collapsed"].astype(bool)
-    scores = draws["score"].mask(failed).fillna(-np.inf).to_numpy(float)
+    scores = draws["score"].mask(failed).fillna(0.0).to_numpy(float)
     costs = draws["cost"].to_numpy(float)
     random = np.random.default_rng(SEED)
     grid = np.linspace(0, costs.sum(), 101)
     best = np.stack([_best_at(grid, scores, costs, random) for _ in range(ORDERS)])
     low, high = (np.quantile(best, part, axis=0, method="nearest") for part in INNER)
-    low, high = (np.where(np.isfinite(each), each, np.nan) for each in (low, high))
     return grid, low, high
 
 
@@ -382,7 +386,7 @@ def _best_at(
     grid: np.ndarray, scores: np.ndarray, costs: np.ndarray, random: np.random.Generator
 ) -> np.ndarray:
     order = random.permutation(len(scores))
-    best = np.concatenate([[-np.inf], np.maximum.accumulate(scores[order])])
+    best = np.concatenate([[0.0], np.maximum.accumulate(scores[order])])
     ends = np.cumsum(costs[order]) * (1 - 1e-12)  # the last one is in the grid
     found: np.ndarray = best[np.searchsorted(ends, grid, side="right")]
     return found
