@@ -6,6 +6,7 @@ and camera noise is added last.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 
 import cv2
 import numpy as np
@@ -144,6 +145,7 @@ def falling_light(height: int, width: int) -> np.ndarray:
 def shadow(depth: float, soft: float) -> Callable[[int, int], np.ndarray]:
     """A shadow whose edge runs across the middle of the page; `soft` in pixels."""
 
+    @cache
     def light(height: int, width: int) -> np.ndarray:
         rows, columns = np.mgrid[:height, :width]
         beyond = columns - width / 2 + 0.3 * (rows - height / 2)
@@ -152,6 +154,7 @@ def shadow(depth: float, soft: float) -> Callable[[int, int], np.ndarray]:
     return light
 
 
+@cache
 def squares(height: int, width: int) -> np.ndarray:
     """Squared paper, with lines every 26 pixels."""
     lines = np.zeros((height, width))
@@ -193,6 +196,7 @@ def inverted(picture: np.ndarray, _place: tuple[slice, slice]) -> np.ndarray:
     return 1 - picture
 
 
+@cache
 def ruled(height: int, width: int) -> np.ndarray:
     """Ruled paper, with lines every 60 pixels."""
     lines = np.zeros((height, width))
@@ -200,6 +204,7 @@ def ruled(height: int, width: int) -> np.ndarray:
     return lines
 
 
+@cache
 def from_a_corner(height: int, width: int) -> np.ndarray:
     """Light from a corner, falling to 30 %."""
     down, across = np.linspace(1, 0.6, height), np.linspace(1, 0.5, width)
@@ -296,12 +301,14 @@ def label(text: str) -> Form:
     return form
 
 
+@cache
 def _wood(height: int, width: int) -> np.ndarray:
     generator = np.random.default_rng(3)
     grain = ndimage.gaussian_filter(generator.normal(0, 1, (height, width)), (1, 40))
     return np.asarray(0.25 + 0.06 * grain / grain.std())
 
 
+@cache
 def _tiles(height: int, width: int) -> np.ndarray:
     tiles = np.full((height, width), 0.45)
     tiles += np.random.default_rng(4).normal(0, 0.02, tiles.shape)
@@ -310,6 +317,7 @@ def _tiles(height: int, width: int) -> np.ndarray:
     return tiles
 
 
+@cache
 def _keyboard(height: int, width: int) -> np.ndarray:
     keys = np.full((height, width), 0.1)
     for top in range(0, height, 70):

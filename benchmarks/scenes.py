@@ -12,6 +12,7 @@ import io
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from itertools import repeat
 from multiprocessing import get_context
 from pathlib import Path
@@ -31,6 +32,7 @@ from ablation.raw.emnist import load_left_over
 from ablation.use.answers import Answer, answer
 
 CHARACTERS = 59
+loaded = cache(load_models)  # once in a worker process
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def count(answers: Sequence[Answer], characters: Characters, model: str) -> Coun
 def measure(scene: str, characters: Characters) -> dict[str, Count]:
     """The results of both models on a scene; runs in a worker process."""
     torch.set_num_threads(1)
-    models = load_models("both")
+    models = loaded("both")
     files = pictures(SCENES[scene], characters)
     answers = [said for file in files for said in answer([file], models)]
     return {name: count(answers, characters, name) for name in models}
@@ -98,7 +100,11 @@ def main() -> None:
         found = pool.map(measure, given.only, repeat(characters))
         for scene, counts in zip(given.only, found, strict=True):
             scenes[scene] = {model: vars(shares) for model, shares in counts.items()}
-            print(f"{scene:36}", *(line(model, shares) for model, shares in counts.items()))
+            print(
+                f"{scene:36}",
+                *(line(model, shares) for model, shares in counts.items()),
+                flush=True,
+            )
     if given.only == [*SCENES]:
         keep("scenes", machine("cpu") | {"characters": given.characters, "scenes": scenes})
 

@@ -9,13 +9,12 @@ as it is.
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ablation.base.files import read_json
 from ablation.base.formatting import markdown, percent, points
 from ablation.params import PARAMS, load_params
 from ablation.show import tables
@@ -25,7 +24,6 @@ from ablation.show.tables import bounds
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-METRICS = ("accuracy", "gain", "low", "high", "precision", "recall", "f1", "verdict", "winner")
 MINUTE = 60
 
 
@@ -41,7 +39,7 @@ def main() -> None:
 
 def pages() -> list[Path]:
     """The pages that may hold tables."""
-    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def study_in(root: Path) -> Study:
@@ -79,20 +77,6 @@ def ours(study: Study) -> str:
     ]
     heads = ["model", "training characters", "test characters", "test accuracy", "parameters"]
     return markdown(heads, rows)
-
-
-def metrics(study: Study) -> str:
-    """What `dvc metrics show` prints: a line for every file of metrics/, absent numbers empty."""
-    files = sorted((study.root / "metrics").rglob("*.json"))
-    rows = [
-        [f"`{file.relative_to(study.root)}`", *metrics_cells(read_json(file))] for file in files
-    ]
-    return markdown(["file", *METRICS], rows)
-
-
-def metrics_cells(numbers: dict[str, Any]) -> Iterable[str]:
-    cells = (numbers.get(name, "") for name in METRICS)
-    return (f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in cells)
 
 
 def throughput(study: Study) -> str:
@@ -254,7 +238,6 @@ TABLES: dict[str, Callable[[Study], str]] = {
     "look_alikes": tables.look_alikes,
     "kinds": tables.kinds,
     "confused": tables.confused,
-    "metrics": metrics,
     "times": tables.times,
     "throughput": throughput,
     "study_time": study_time,

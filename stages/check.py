@@ -5,6 +5,7 @@ import select
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+from string import Template
 from typing import Any
 
 from ablation.base.checked import ParamsError, read_yaml
@@ -111,16 +112,29 @@ def check_techniques(stages: dict[str, Any]) -> None:
 def check_families(stages: dict[str, Any], families: Iterable[str]) -> None:
     """Check that `compare` and `report` depend on all families; otherwise DVC runs them early.
 
+    They may list the files of other families, as long as these exist: a family that was studied
+    before is switched off in params.yaml alone.
+
     Raises:
-        UserError: they list the files of families other than those in params.yaml.
+        UserError: the files of a family in params.yaml are not listed, or those of another one
+            are, and do not exist.
     """
+    unstudied = FAMILIES.keys() - {*families}
+    given = [each for each in read_yaml(PIPELINE).get("vars", []) if isinstance(each, dict)]
+    variables = {name: value for each in given for name, value in each.items()}
     for name in ("compare", "report"):
-        parts = {part for dep in stages[name]["deps"] for part in dep.split("/")}
-        if (listed := parts & FAMILIES.keys()) != {*families}:
+        deps = [Template(dep).safe_substitute(variables) for dep in stages[name]["deps"]]
+        listed = {dep: {*Path(dep).parts} for dep in deps}
+        if unlisted := {*families} - set().union(*listed.values()):
             raise UserError(
-                f"{PIPELINE}: stages.{name}.deps: the files of {', '.join(sorted(listed))}, but "
-                f"the models of {PARAMS} are {', '.join(sorted(families))}; list the files of "
-                "these only"
+                f"{PIPELINE}: stages.{name}.deps: {', '.join(sorted(unlisted))} missing, but it "
+                f"is in the models of {PARAMS}; list its files like those of the other models"
+            )
+        others = [dep for dep, parts in listed.items() if parts & unstudied]
+        if gone := [dep for dep in others if not Path(dep).exists()]:
+            raise UserError(
+                f"{PIPELINE}: stages.{name}.deps: {gone[0]} does not exist, and no stage makes it "
+                f"without its model in {PARAMS}; delete the lines of this model's files"
             )
 
 

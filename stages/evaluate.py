@@ -1,4 +1,4 @@
-"""The one stage that opens the test set: how good the fitted model is on it."""
+"""Evaluate the fitted models on the test set. No other stage reads it."""
 
 import argparse
 import time
@@ -35,12 +35,12 @@ from ablation.trial.families import FAMILIES
 from ablation.trial.recipe import BASELINE
 
 TEST_CHARACTERS = Path("data/prepared/test.npz")
-SHOWN = 6
-WORST = 12
-MOST_LISTED = 62  # classes, on one line or in one table of a terminal
+FIRST = 6  # predictions that are printed and drawn
+WORST = 12  # mistakes that are drawn
+MOST_CLASSES = 62  # printed on one line or in one table
 TIMED_PASSES = 5
 
-# The predictions of every fit of each recipe, by seed.
+# Recipe to the predictions of its fits, in the order of the seeds.
 Fits = dict[str, list[pd.DataFrame]]
 
 
@@ -52,11 +52,11 @@ def main() -> None:
     torch.set_num_threads(1)
     test = Characters.load(TEST_CHARACTERS)
     if not len(test):
-        raise UserError(f"{TEST_CHARACTERS}: without characters; `dvc repro prepare` makes it")
+        raise UserError(f"{TEST_CHARACTERS}: empty; `dvc repro prepare` recreates it")
     train_seconds = float(read_csv(arguments.times, ["train_seconds"])["train_seconds"].iloc[0])
     released = load(arguments.released, model, test)
     seeds, baselines = (
-        [load(path, model, test) for path in in_order(folder)]
+        [load(path, model, test) for path in list_models(folder)]
         for folder in (arguments.seeds, arguments.baseline)
     )
     predictions = predict(released, test)
@@ -77,19 +77,23 @@ def main() -> None:
     write_json(numbers, root / "metrics" / model / "test.json")
     write_json(gain, root / "metrics" / model / "test_over_baseline.json")
     write_csv(times, root / "data/times" / model / "test.csv")
-    shown = predictions.head(SHOWN)
-    save_shown(test, shown, root / "data/evaluated" / model / "first_six.npz")
-    save_shown(test, worst(predictions), root / "data/evaluated" / model / "worst.npz")
-    show(numbers, gain, tables, times, shown, params.dataset.things)
+    first = predictions.head(FIRST)
+    save_predictions(test, first, root / "data/evaluated" / model / "first_six.npz")
+    save_predictions(test, worst(predictions), root / "data/evaluated" / model / "worst.npz")
+    show(numbers, gain, tables, times, first, params.dataset.things)
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True, choices=FAMILIES)
     parser.add_argument("--released", required=True, type=Path, help="the model file to report on")
-    parser.add_argument("--seeds", required=True, type=Path, help="folder of all seeds' files")
-    parser.add_argument("--baseline", required=True, type=Path, help="folder of the baseline's")
-    parser.add_argument("--times", required=True, type=Path, help="what the fits took")
+    parser.add_argument(
+        "--seeds", required=True, type=Path, help="models of the final recipe (folder)"
+    )
+    parser.add_argument(
+        "--baseline", required=True, type=Path, help="models of the baseline recipe (folder)"
+    )
+    parser.add_argument("--times", required=True, type=Path, help="training times of the fits")
     parser.add_argument(
         "--results", type=Path, default=Path(), help="folder to write to (default: the study's)"
     )
@@ -97,31 +101,33 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def load(path: Path, model: str, test: Characters) -> Fitted:
-    """A model file of a family that knows the classes of the test set.
+    """Load a model file, and check that it fits the family and the test set.
 
     Raises:
-        UserError: its classes are others; labels would name other characters. Or it is another
-            family's, whose numbers would stand under this one's name.
+        UserError: the model is of another family, or its classes differ from the test set's.
     """
     fitted = Fitted.load(path)
     if fitted.about.model != model:
-        raise UserError(f"{path}: a {fitted.about.model}, but --model is {model}; name its file")
+        raise UserError(
+            f"{path}: a model of the family {fitted.about.model}, but --model is {model}; pass a "
+            f"file of the {model}"
+        )
     if fitted.about.classes != test.classes:
         raise UserError(
-            f"{path}: a model of the classes {listed(fitted.about.classes)}, but "
-            f"{TEST_CHARACTERS} has {listed(test.classes)}; `dvc repro` fits one of these"
+            f"{path}: a model of the classes {class_list(fitted.about.classes)}, but "
+            f"{TEST_CHARACTERS} has {class_list(test.classes)}; `dvc repro` fits a new one"
         )
     return fitted
 
 
-def listed(classes: Sequence[str]) -> str:
-    """The names of classes on one line; of many, the first ones and how many there are."""
-    more = f" and so on, {len(classes)} of them" if len(classes) > MOST_LISTED else ""
-    return " ".join(classes[:MOST_LISTED]) + more
+def class_list(classes: Sequence[str]) -> str:
+    """The class names on one line; at most `MOST_CLASSES` of them, then their number."""
+    more = f" ... ({len(classes)} classes)" if len(classes) > MOST_CLASSES else ""
+    return " ".join(classes[:MOST_CLASSES]) + more
 
 
-def in_order(folder: Path) -> list[Path]:
-    """The model files of a folder by their seeds' numbers.
+def list_models(folder: Path) -> list[Path]:
+    """The model files of a folder, `<seed>.safetensors`, by seed.
 
     Raises:
         UserError: there is none.
@@ -129,13 +135,13 @@ def in_order(folder: Path) -> list[Path]:
     files = [path for path in folder.glob("*.safetensors") if path.stem.isdecimal()]
     if not files:
         raise UserError(
-            f"{folder}: no folder of models 1.safetensors, ...; `dvc repro fit` makes it"
+            f"{folder}: contains no models (1.safetensors, ...); `dvc repro fit` creates them"
         )
     return sorted(files, key=lambda path: int(path.stem))
 
 
 def predict(fitted: Fitted, test: Characters) -> pd.DataFrame:
-    """Actual and predicted character, runner-up and confidence of each image."""
+    """Actual and predicted class, runner-up and confidence of each image."""
     probabilities = fitted.probabilities(test.images)
     names = np.array(test.classes)
     ranked = np.argsort(-probabilities, axis=1, kind="stable")
@@ -153,7 +159,7 @@ def accuracy(predictions: pd.DataFrame) -> float:
 
 
 def test_tables(predictions: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, pd.DataFrame]:
-    """What stands in plots/<model>/test, by the name of the file."""
+    """The tables of plots/<model>/test: file name without suffix to table."""
     actual, predicted = predictions["actual"], predictions["predicted"]
     return {
         "predictions": predictions,
@@ -164,13 +170,13 @@ def test_tables(predictions: pd.DataFrame, classes: tuple[str, ...]) -> dict[str
 
 
 def test_numbers(predictions: pd.DataFrame, report: pd.DataFrame) -> dict[str, float]:
-    """The test in one line of `dvc metrics show`; precision, recall and F1 are macro averages."""
+    """The row of `dvc metrics show`; precision, recall and F1 are macro averages."""
     low, high = accuracy_interval(predictions["actual"] == predictions["predicted"])
     return {"accuracy": accuracy(predictions), "low": low, "high": high, **macro_averages(report)}
 
 
 def seeds_table(fits: Fits) -> pd.DataFrame:
-    """One row a fit: which recipe, which seed, and its accuracy."""
+    """One row per fit: recipe, seed and accuracy."""
     rows = [
         (recipe, seed, accuracy(predictions))
         for recipe, each in fits.items()
@@ -180,7 +186,7 @@ def seeds_table(fits: Fits) -> pd.DataFrame:
 
 
 def right_table(fits: Fits) -> pd.DataFrame:
-    """One row a test character, one column a fit, `final 1` for one: 1 where it was read right."""
+    """One row per test character, one column per fit (`final 1`): 1 if classified correctly."""
     columns = {
         f"{recipe} {seed}": (predictions["actual"] == predictions["predicted"]).astype(int)
         for recipe, each in fits.items()
@@ -190,10 +196,9 @@ def right_table(fits: Fits) -> pd.DataFrame:
 
 
 def gain_over_baseline(right: pd.DataFrame) -> dict[str, float]:
-    """How much more of the test characters the final recipe reads than the baseline.
+    """The test accuracy of the final recipe minus that of the baseline, over all seeds.
 
-    No selection can flatter it: nothing was chosen on the test set. It compares the recipes, over
-    all their seeds.
+    No selection biases it, since nothing was chosen on the test set.
     """
     gain, low, high = recipe_difference(fits_of(right, BASELINE), fits_of(right, FINAL))
     return {"gain": gain, "low": low, "high": high}
@@ -202,9 +207,15 @@ def gain_over_baseline(right: pd.DataFrame) -> dict[str, float]:
 def details(
     predictions: pd.DataFrame, accuracies: pd.DataFrame, released: Fitted, test: Characters
 ) -> pd.DataFrame:
-    """One row of what else there is to know; the spread of a single seed is not known.
+    """One row of further scores of the released model, and means and spreads over the seeds.
 
-    accuracies: what `seeds_table` returns.
+    A spread is nan for a single seed.
+
+    Args:
+        predictions: of the released model, as `predict` returns them.
+        accuracies: as `seeds_table` returns them.
+        released: the released model.
+        test: the test set.
     """
     columns = (predictions[name] for name in ("actual", "predicted", "second"))
     seeds = accuracies.groupby("recipe")["accuracy"].agg(["mean", "std"])
@@ -234,10 +245,10 @@ def details(
 
 
 def test_times(train_seconds: float, released: Fitted, test: Characters) -> pd.DataFrame:
-    """What the released model took to train, and takes to predict all test images on one core.
+    """Seconds that the released model took to train, and takes to predict the test set on one core.
 
-    Prediction is in processor time, the median of some passes; the first, which warms up, was made
-    before.
+    The latter is processor time, the median of `TIMED_PASSES` passes. Earlier predictions have
+    warmed up the model.
     """
     seconds = []
     for _ in range(TIMED_PASSES):
@@ -254,17 +265,17 @@ def test_times(train_seconds: float, released: Fitted, test: Characters) -> pd.D
 
 
 def worst(predictions: pd.DataFrame) -> pd.DataFrame:
-    """The mistakes that the model was surest of, the surest first."""
+    """The `WORST` most confident mistakes, the most confident first."""
     wrong = predictions[predictions["actual"] != predictions["predicted"]]
     return wrong.sort_values("confidence", ascending=False, kind="stable").head(WORST)
 
 
-def save_shown(test: Characters, shown: pd.DataFrame, path: Path) -> None:
-    """Write some predictions with their images, for a picture of them."""
-    columns = {name: shown[name].to_numpy(dtype=str) for name in ("actual", "predicted")}
-    confidence = shown["confidence"].to_numpy(dtype=float).round(DIGITS)
+def save_predictions(test: Characters, predictions: pd.DataFrame, path: Path) -> None:
+    """Write some predictions with their images, for a figure."""
+    columns = {name: predictions[name].to_numpy(dtype=str) for name in ("actual", "predicted")}
+    confidence = predictions["confidence"].to_numpy(dtype=float).round(DIGITS)
     with whole_file(path) as file:
-        np.savez(file, images=test.images[shown.index], confidence=confidence, **columns)
+        np.savez(file, images=test.images[predictions.index], confidence=confidence, **columns)
 
 
 def show(
@@ -272,50 +283,50 @@ def show(
     gain: dict[str, float],
     tables: dict[str, pd.DataFrame],
     times: pd.DataFrame,
-    shown: pd.DataFrame,
+    first: pd.DataFrame,
     things: str,
 ) -> None:
-    """Print what the test found as a person reads it; of very many classes, the hardest ones."""
-    said = {name: percent(value) for name, value in numbers.items()}
-    more, took = tables["details"].iloc[0], times.iloc[0]
-    console.print(f"accuracy {said['accuracy']}, 95 % interval {said['low']} to {said['high']}")
-    console.print(f"precision {said['precision']}, recall {said['recall']}, F1 {said['f1']}")
+    """Print the results; of more than `MOST_CLASSES` classes, only those with the lowest F1."""
+    texts = {name: percent(value) for name, value in numbers.items()}
+    row, seconds = tables["details"].iloc[0], times.iloc[0]
+    console.print(f"accuracy {texts['accuracy']}, 95 % interval {texts['low']} to {texts['high']}")
+    console.print(f"precision {texts['precision']}, recall {texts['recall']}, F1 {texts['f1']}")
     console.print(
-        f"the final recipe over the baseline recipe, all seeds: {points(gain['gain'])} points, "
+        f"gain of the final over the baseline recipe, all seeds: {points(gain['gain'])} points, "
         f"95 % interval {points(gain['low'])} to {points(gain['high'])}"
     )
-    for what, mean in (("final recipe", "seeds"), ("baseline recipe", "baseline")):
-        spread = more[f"{mean}_spread"]
-        told = "" if pd.isna(spread) else f", spread {percent(spread)}"
-        console.print(f"{what} over the seeds: {percent(more[f'{mean}_mean'])}{told}")
+    for recipe, mean in (("final recipe", "seeds"), ("baseline recipe", "baseline")):
+        spread = row[f"{mean}_spread"]
+        suffix = "" if pd.isna(spread) else f", spread {percent(spread)}"
+        console.print(f"{recipe}, mean over the seeds: {percent(row[f'{mean}_mean'])}{suffix}")
     console.print(
-        f"right within two guesses {percent(more['top2'])}; of its confidences, before and after a "
-        f"temperature of {more['temperature']:.2f}: expected calibration error "
-        f"{percent(more['calibration_error_before'])} and {percent(more['calibration_error'])}, "
-        f"Brier score {more['brier_score_before']:.4f} and {more['brier_score']:.4f}, "
-        f"log-likelihood {more['log_likelihood_before']:.4f} and {more['log_likelihood']:.4f}"
+        f"top-2 accuracy {percent(row['top2'])}; calibration before and after division by the "
+        f"temperature {row['temperature']:.2f}: expected calibration error "
+        f"{percent(row['calibration_error_before'])} and {percent(row['calibration_error'])}, "
+        f"Brier score {row['brier_score_before']:.4f} and {row['brier_score']:.4f}, "
+        f"log-likelihood {row['log_likelihood_before']:.4f} and {row['log_likelihood']:.4f}"
     )
     console.print(
-        f"{more['parameters']:,.0f} parameters, trained in {took['train_seconds']:.1f} s, "
-        f"{took['images_per_second']:,.0f} images/s predicted on one core"
+        f"{row['parameters']:,.0f} parameters, trained in {seconds['train_seconds']:.1f} s, "
+        f"predicts {seconds['images_per_second']:,.0f} images/s on one core"
     )
 
     table = Table("class", box=None, header_style="bold")
     for name in ("precision", "recall", "f1", "support"):
         table.add_column(name, justify="right")
     report = tables["report"]
-    hardest = report["f1"].sort_values(kind="stable").index[:MOST_LISTED].sort_values()
-    for row in report.loc[hardest].itertuples(index=False):
-        rates = (percent(rate) for rate in (row.precision, row.recall, row.f1))
-        table.add_row(escape(row[0]), *rates, str(row.support))
+    hardest = report["f1"].sort_values(kind="stable").index[:MOST_CLASSES].sort_values()
+    for each in report.loc[hardest].itertuples(index=False):
+        rates = (percent(rate) for rate in (each.precision, each.recall, each.f1))
+        table.add_row(escape(each[0]), *rates, str(each.support))
     console.print(table)
     confused = tables["confused"]
     pairs = zip(confused["first"], confused["second"], confused["errors"], strict=True)
     line = ", ".join(f"{first}/{second} {errors}" for first, second, errors in pairs)
     console.print(f"most confused, with the number of errors: {escape(line)}")
-    guesses = zip(shown["actual"], shown["predicted"], strict=True)
-    line = ", ".join(f"{truth} as {guess}" for truth, guess in guesses)
-    console.print(f"the first {len(shown)} test {things}, true as predicted: {escape(line)}\n")
+    answers = zip(first["actual"], first["predicted"], strict=True)
+    line = ", ".join(f"{actual} as {predicted}" for actual, predicted in answers)
+    console.print(f"the first {len(first)} test {things}, actual as predicted: {escape(line)}\n")
 
 
 if __name__ == "__main__":

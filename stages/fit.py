@@ -1,4 +1,4 @@
-"""Train the final recipe and the baseline on all training characters, with every declared seed."""
+"""Train the final and the baseline recipe on all training characters, with several seeds each."""
 
 import argparse
 import shutil
@@ -22,18 +22,18 @@ from ablation.trial.families import FAMILIES
 from ablation.trial.trials import TEMPERATURES, Result
 
 MODELS_FOLDER = Path("data/models")
-RECIPES = {"seeds": "final", "baseline": "baseline"}  # folder to what it holds
+RECIPES = {"seeds": "final", "baseline": "baseline"}  # folder suffix to recipe
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True, choices=FAMILIES)
-    parser.add_argument("--recipe", required=True, type=Path, help="the chain's final recipe")
+    parser.add_argument("--recipe", required=True, type=Path, help="final recipe of the chain")
     parser.add_argument(
-        "--trials", required=True, type=Path, help="folder of the chain's last stage's tables"
+        "--trials", required=True, type=Path, help="tables of the chain's last stage (folder)"
     )
     parser.add_argument(
-        "--baseline-trials", required=True, type=Path, help="folder of the baseline stage's tables"
+        "--baseline-trials", required=True, type=Path, help="tables of the baseline stage (folder)"
     )
     parser.add_argument(
         "--results", type=Path, default=Path(), help="folder to write to (default: the study's)"
@@ -49,8 +49,8 @@ def main() -> None:
     }
 
     trials = {
-        (kind, seed): make_trial(params, model, made, repeat)
-        for kind, made in (("seeds", recipe), ("baseline", params.baseline))
+        (kind, seed): make_trial(params, model, each, repeat)
+        for kind, each in (("seeds", recipe), ("baseline", params.baseline))
         for seed, repeat in enumerate(fit_repeats(params), start=1)
     }
     runner = make_runner(params)
@@ -58,23 +58,25 @@ def main() -> None:
         console.print(remark, style="italic")
     wanted = list(dict.fromkeys(trials.values()))  # the final recipe may be the baseline
     runs = track(runner.fit(wanted), len(wanted), f"{model} fits")
-    fits = {trial: (result, learnt) for trial, result, learnt in runs}
-    results = {place: fits[trial][0] for place, trial in trials.items()}
+    fits = {trial: (result, weights) for trial, result, weights in runs}
+    results = {key: fits[trial][0] for key, trial in trials.items()}
     for (kind, seed), result in results.items():
         if result.diverged:
-            place = arguments.recipe if kind == "seeds" else f"{PARAMS}: baseline"
+            source = arguments.recipe if kind == "seeds" else f"{PARAMS}: baseline"
             raise UserError(
-                f"{place}: fit {seed} diverged on all training {params.dataset.things}, though no "
-                "trial on a part of them did; lower the learning rates in params.yaml"
+                f"{source}: fit {seed} diverged on all training {params.dataset.things}, although "
+                "no trial on a part of them did; lower the learning rates in params.yaml"
             )
     models = root / MODELS_FOLDER
     for kind in ("seeds", "baseline"):
         shutil.rmtree(models / f"{model}-{kind}", ignore_errors=True)
     for (kind, seed), trial in trials.items():
-        learnt, conversion = fits[trial][1], params.dataset.conversion
-        content = pack(trial, learnt, runner.classes, conversion, runner.levels, temperatures[kind])
+        weights, conversion = fits[trial][1], params.dataset.conversion
+        content = pack(
+            trial, weights, runner.classes, conversion, runner.levels, temperatures[kind]
+        )
         write_bytes(content, models / f"{model}-{kind}" / f"{seed}.safetensors")
-    # The first seed is released: declared before anything was seen, not picked as the best.
+    # The first seed is released. It was fixed in advance, not selected for its accuracy.
     released = models / f"{model}.safetensors"
     write_bytes((models / f"{model}-seeds/1.safetensors").read_bytes(), released)
 
@@ -91,11 +93,14 @@ def main() -> None:
 def read_temperature(folder: Path) -> float:
     """The geometric mean of the temperatures of a stage's winner, over its repeats.
 
-    A fit trains on all characters, so it has none left to fit a temperature on: it is given that of
-    the same recipe's trials, each fitted on the validation part of its repeat.
+    A fit trains on all characters, which leaves none to fit its temperature on. It uses the
+    temperatures of the same recipe's trials, fitted on the validation part of each repeat.
+
+    Args:
+        folder: the stage's folder, with candidates.csv and trials.csv.
 
     Raises:
-        UserError: the folder's tables are missing or malformed, or a temperature is not one.
+        UserError: a table is missing or malformed, or a temperature is outside `TEMPERATURES`.
     """
     path = folder / "trials.csv"
     candidates = read_csv(folder / "candidates.csv", ["setting", "role"], text=["setting"])
@@ -107,7 +112,7 @@ def read_temperature(folder: Path) -> float:
         shown = ", ".join(map(str, found)) or "none"
         raise UserError(
             f"{path}: temperature: {shown} of the winner {', '.join(winners)}; should be {least:g} "
-            f"to {most:g} in each of its trials; `dvc repro` makes it again"
+            f"to {most:g} in each of its trials; `dvc repro` recreates it"
         )
     return round(geometric_mean(found), DIGITS)
 
@@ -121,7 +126,10 @@ def curves_table(result: Result) -> pd.DataFrame:
 
 
 def times_table(results: dict[tuple[str, int], Result], hardware: Hardware) -> pd.DataFrame:
-    """What the training of each seed took, processor time or a GPU's wall time, and on what."""
+    """Training time, precision and processor (or GPU) of each fit.
+
+    Seconds are processor time on a CPU, wall-clock time on a GPU.
+    """
     table = pd.DataFrame(
         {"recipe": RECIPES[kind], "seed": seed, "train_seconds": result.train_seconds}
         for (kind, seed), result in results.items()

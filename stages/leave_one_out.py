@@ -1,12 +1,12 @@
-"""What the techniques that the chain changed are worth: one by one, in pairs and together.
+"""Gains of the techniques that the chain changed: alone, in pairs and together.
 
-Greedy order hides interactions and winners are flattered by having been chosen. Here recipes that
-differ in which of the changed techniques are put back to the baseline run on fresh repeats: those
-that no stage has selected on, of the same training characters. They train for as many epochs as the
-final recipe, unless `epochs` itself is put back.
+A greedy chain hides interactions, and the scores of its winners are optimistic. Here, subsets of
+the changed techniques are reset to their baseline settings, on fresh repeats of the training
+characters that no stage selected on. All recipes train for as many epochs as the final one, unless
+`epochs` itself is reset.
 
-A technique whose settings need a learning rate of their own gets one when it is put back: the best
-of those that params.yaml names, chosen on repeats of selection.
+A technique with `learning_rate_multiples` in params.yaml is reset at the best of these rates,
+chosen on a repeat of selection.
 """
 
 import argparse
@@ -32,7 +32,12 @@ from ablation.processes.stage import stage_process
 from ablation.run.hardware import Hardware
 from ablation.run.runner import TrialRunner
 from ablation.study.committed import computed_elsewhere
-from ablation.study.entries import best_multiple, changed_techniques, put_back, rates_to_try
+from ablation.study.entries import (
+    best_multiple,
+    changed_techniques,
+    rates_to_try,
+    reset_to_baseline,
+)
 from ablation.study.inputs import (
     make_runner,
     make_trial,
@@ -59,13 +64,13 @@ def main() -> None:
     arguments = parse_arguments()
     model, root = arguments.model, arguments.results
     params = load_params()
-    announce(f"leave one out of the {model}", params.dataset.note)
+    announce(f"leave-one-out of the {model}", params.dataset.note)
     final = params.full(model, read_recipe(arguments.recipe, params, model))
     baseline = params.full(model, params.baseline)
-    asked = [name for name in TECHNIQUES if params.candidates(name, model)]
+    explored = [name for name in TECHNIQUES if params.candidates(name, model)]
     if arguments.chain:
-        asked = techniques_of(read_chain(arguments.chain))
-    chain, changed = changed_techniques(asked, final, baseline)
+        explored = techniques_of(read_chain(arguments.chain))
+    chain, changed = changed_techniques(explored, final, baseline)
 
     repeats = repeats_for(params, "leave-one-out")[: params.worth.repeats]
     pairs, seed = params.worth.order_pairs, params.seed
@@ -73,12 +78,12 @@ def main() -> None:
     runner = make_runner(params)
     if remark := computed_elsewhere(model, "leave_one_out", runner.hardware, root):
         console.print(remark, style="italic")
-    rates, choosing = choose_rates(runner, params, model, changed, final, baseline)
+    multiples, choosing = choose_rates(runner, params, model, changed, final, baseline)
     results = run_trials(
         runner,
         {
             (recipe, index): make_trial(
-                params, model, put_back(final, recipe, baseline, rates), repeats[index]
+                params, model, reset_to_baseline(final, recipe, baseline, multiples), repeats[index]
             )
             for recipe, ran in needed.items()
             for index in ran
@@ -93,13 +98,13 @@ def main() -> None:
     }
     if np.isnan(scores[frozenset(changed)]).any():
         raise UserError(
-            f"{arguments.recipe}: diverged or collapsed on repeats that it was not chosen on; "
-            "lower the learning rates in params.yaml"
+            f"{arguments.recipe}: diverged or collapsed on fresh repeats; lower the learning rates "
+            "in params.yaml"
         )
     worth = weigh_techniques(scores, changed, pairs, seed, val_to_train(repeats[0]), characters)
     tables = {
         "trials": trials_table(results, changed),
-        "gains": gains_table(worth, chain, changed, baseline, final, rates, len(repeats)),
+        "gains": gains_table(worth, chain, changed, baseline, final, multiples, len(repeats)),
         "shapley": parts_table(worth.shapley, ["technique"]),
         "interactions": parts_table(worth.interactions, ["first", "second"]),
     }
@@ -113,7 +118,7 @@ def main() -> None:
     write_json(metrics(tables["gains"]), root / "metrics" / model / "leave_one_out.json")
     show(tables)
     epochs = counted(params.spec(model, final).epochs, "epoch")
-    console.print(f"trained for {epochs}, as the final recipe\n")
+    console.print(f"all recipes trained for {epochs}, like the final one\n")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -123,7 +128,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--chain",
         type=Path,
-        help="what the stages that chose it concluded (default: every technique was asked)",
+        help="chain.csv of the last stage (default: all techniques with candidates)",
     )
     parser.add_argument(
         "--results", type=Path, default=Path(), help="folder to write to (default: the study's)"
@@ -139,14 +144,16 @@ def choose_rates(
     final: Recipe,
     baseline: Recipe,
 ) -> tuple[dict[str, float], Results]:
-    """The learning rates of techniques that need their own when they are put back.
+    """Choose the learning rates of reset techniques that have several (`rates_to_try`).
 
     Returns:
-        technique to the multiple of the rate at which it is best when it is put back alone, and
-        the results of all rates. One repeat of selection is enough for a choice between rates that
-        lie factors apart.
+        technique to the best multiple of the learning rate when it alone is reset, and the results
+        of all rates tried.
+
+    Raises:
+        SplitError: the characters cannot be split as params.yaml specifies.
     """
-    repeats = repeats_for(params)[:1]
+    repeats = repeats_for(params)[:1]  # enough, since the rates differ by large factors
     multiples: dict[str, float] = {}
     tried: Results = {}
     for technique in changed:
@@ -165,10 +172,10 @@ def choose_rates(
 
 
 def run_trials(runner: TrialRunner, trials: dict[Run, Trial]) -> dict[Run, Result]:
-    """Run the trials; equal recipes share one.
+    """Run the trials; runs with equal recipes and repeats share one.
 
     Raises:
-        SplitError: the splits that params.yaml asks for cannot be made from these characters.
+        SplitError: the characters cannot be split as params.yaml specifies.
     """
     started = time.monotonic()
     each = [*dict.fromkeys(trials.values())]
@@ -196,22 +203,25 @@ def scores_of(
     largest: float = 0.0,
     characters: float = math.inf,
 ) -> np.ndarray:
-    """(repeats,) its scores; nan where it does not run, and everywhere if it failed."""
+    """(repeats,) scores of a recipe; nan for repeats not run, all nan if it failed.
+
+    classes, largest, characters: as for `has_collapsed`.
+    """
     found = {index: result.score for (each, index), result in results.items() if each == recipe}
     scores = np.full(repeats, np.nan)
-    # What diverged scores 0, which is no better than guessing either.
+    # A diverged trial scores 0, which counts as collapsed.
     if not has_collapsed(list(found.values()), classes, largest, characters):
         scores[list(found)] = list(found.values())
     return scores
 
 
 def name(recipe: Changed, changed: list[str]) -> str:
-    """What a recipe is called here: its techniques that are not as in the baseline."""
+    """The label of a recipe in the tables: the techniques that have their final setting."""
     return " + ".join(technique for technique in changed if technique in recipe) or BASELINE
 
 
 def trials_table(results: dict[Run, Result], changed: list[str]) -> pd.DataFrame:
-    """One row a trial; times are apart."""
+    """One row per trial, without times (`times_table`)."""
     rows = [
         (name(recipe, changed), index, result.score) for (recipe, index), result in results.items()
     ]
@@ -219,7 +229,10 @@ def trials_table(results: dict[Run, Result], changed: list[str]) -> pd.DataFrame
 
 
 def times_table(results: dict[Run, Result], changed: list[str], hardware: Hardware) -> pd.DataFrame:
-    """What each training took, processor time or a GPU's wall time, in the order of the trials."""
+    """Training time of each trial, in the order of `results`.
+
+    Seconds are processor time on a CPU, wall-clock time on a GPU.
+    """
     rows = [
         (name(recipe, changed), index, result.train_seconds)
         for (recipe, index), result in results.items()
@@ -234,13 +247,13 @@ def gains_table(
     changed: list[str],
     baseline: Recipe,
     final: Recipe,
-    rates: dict[str, float],
+    multiples: dict[str, float],
     repeats: int,
 ) -> pd.DataFrame:
     """The final recipe's gain over itself without each technique; last, over the baseline.
 
-    A technique that is as in the baseline was not tested: it has no gain. Neither has one without
-    which the recipe fails (`failed`), and the gain of a single repeat has no interval.
+    The gain is nan for a technique that did not change, and if the recipe without it fails
+    (`failed`). The interval is nan for a single repeat.
     """
     left_out = dict(zip(changed, worth.left_out, strict=True))
     left_out[EVERYTHING] = worth.whole if changed else UNKNOWN
@@ -249,8 +262,8 @@ def gains_table(
         settings = ("baseline recipe", "final recipe")
         if technique != EVERYTHING:
             settings = (label(baseline.setting(technique)), label(final.setting(technique)))
-        if technique in rates:
-            without = put_back(final, {*changed} - {technique}, baseline, rates)
+        if technique in multiples:
+            without = reset_to_baseline(final, {*changed} - {technique}, baseline, multiples)
             settings = (
                 at_rate(label(without.setting(technique)), without.optimizer.lr),
                 at_rate(settings[1], final.optimizer.lr),
@@ -265,21 +278,21 @@ def gains_table(
 
 
 def parts_table(parts: list[Part], names: list[str]) -> pd.DataFrame:
-    """One row a part: the techniques that it belongs to, its gain and interval."""
+    """One row per part: its techniques, gain and interval."""
     rows = [(*part.techniques, part.gain, part.low, part.high) for part in parts]
     return pd.DataFrame(rows, columns=[*names, "gain", "low", "high"])
 
 
 def metrics(gains: pd.DataFrame) -> dict[str, float]:
-    """The gain of all changes with its interval."""
+    """The gain of all changes together, with its interval."""
     whole = gains.set_index("technique").loc[EVERYTHING]
     return {column: whole[column] for column in ("gain", "low", "high")}
 
 
 def show(tables: dict[str, pd.DataFrame]) -> None:
-    """Print what was found as a person reads it, in percentage points."""
+    """Print the gains, shares and interactions, in percentage points."""
     table = Table("technique", "baseline", "final", box=None, header_style="bold")
-    for head in ("without it", "95 % interval", "its share", "95 % interval"):
+    for head in ("gain", "95 % interval", "share", "95 % interval"):
         table.add_column(head, justify="right")
     shares = tables["shapley"].set_index("technique")
     for row in tables["gains"].itertuples(index=False):
@@ -294,12 +307,13 @@ def show(tables: dict[str, pd.DataFrame]) -> None:
     console.print(table)
     for row in tables["interactions"].itertuples(index=False):
         console.print(
-            f"{row.first} and {row.second} together: {points(row.gain)} beyond the sum of their "
-            f"own, {interval(row.low, row.high)}"
+            f"interaction of {row.first} and {row.second}: {points(row.gain)}, "
+            f"{interval(row.low, row.high)}"
         )
     console.print(
-        "without it: what the final recipe gains by it. Its share (Shapley value): its mean gain "
-        "over the orders of putting techniques in; the shares add up to the gain of all\n"
+        "gain: of the final recipe over the same recipe without the technique. Share (Shapley "
+        "value): mean gain over the orders of adding the techniques; the shares add up to the "
+        "total. Interaction: gain of both together minus the sum of their gains\n"
     )
 
 

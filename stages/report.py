@@ -5,7 +5,7 @@ from pathlib import Path
 from ablation.base.console import announce, console
 from ablation.params import load_params
 from ablation.processes.stage import stage_process
-from ablation.show.answer import in_short
+from ablation.show.answer import summary
 from ablation.show.report import write_charts, write_pictures
 from ablation.show.story import write_report
 from ablation.show.study import Study
@@ -19,7 +19,7 @@ def main() -> None:
         announce("report", study.note)
         drawn = [*write_pictures(study), *write_charts(study)]
         *_, page = reports = write_report(study)
-        for sentence in in_short(study):
+        for sentence in summary(study):
             console.print(sentence)
         console.print(f"details: {page}, and {len(drawn) + len(reports) - 1} other files")
 

@@ -1,7 +1,7 @@
-"""One stage of the chain: try a technique's candidates on the incumbent recipe, keep the winner.
+"""One stage of the chain: compare a technique's settings in the incumbent recipe, keep the winner.
 
 `baseline` scores the recipe in params.yaml that every chain starts from. `dropout_again` and
-`dropout_backward` ask for dropout in a later round (`ablation.labels.ChainStage`).
+`dropout_backward` explore dropout in a later round (`ablation.labels.ChainStage`).
 """
 
 import argparse
@@ -80,7 +80,7 @@ def main() -> None:
     times = times_table(results, runner.hardware)
     write_csv(times, Path("data/times", model, f"{stage.name}.csv"))
     write_json(numbers, Path("metrics", model, f"{stage.name}.json"))
-    # The digest makes the stages that start from this recipe depend on the characters as well.
+    # With the digest, stages that start from this recipe also depend on the characters.
     save_recipe(
         recipes[verdict.winner.setting],
         Path("data/recipes", model, f"{stage.name}.yaml"),
@@ -92,21 +92,21 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True, choices=FAMILIES)
-    parser.add_argument("--stage", required=True, type=stage_named, help="its name in dvc.yaml")
-    parser.add_argument("--incumbent", type=Path, help="the recipe of the stage before")
-    parser.add_argument("--chain", type=Path, help="what the stages before concluded")
+    parser.add_argument("--stage", required=True, type=parse_stage, help="its name in dvc.yaml")
+    parser.add_argument("--incumbent", type=Path, help="recipe of the previous stage")
+    parser.add_argument("--chain", type=Path, help="chain.csv of the previous stage")
     arguments = parser.parse_args()
     given = [arguments.incumbent, arguments.chain]
     first = arguments.stage.technique == BASELINE
     if not first and None in given:
-        parser.error("every stage but the baseline needs --incumbent and --chain")
+        parser.error("every stage except the baseline needs --incumbent and --chain")
     if first and given != [None, None]:
-        parser.error("the baseline is the first: it takes neither --incumbent nor --chain")
+        parser.error("the baseline is the first stage: remove --incumbent and --chain")
     return arguments
 
 
-def stage_named(name: str) -> ChainStage:
-    """For argparse."""
+def parse_stage(name: str) -> ChainStage:
+    """Parse a stage name for argparse."""
     try:
         return ChainStage.named(name)
     except ParamsError as error:
@@ -114,21 +114,21 @@ def stage_named(name: str) -> ChainStage:
 
 
 def metrics(verdict: Verdict) -> dict[str, str | float]:
-    """The stage in one line of `dvc metrics show`; an incumbent that stays has no gain."""
+    """The stage's row of `dvc metrics show`; without a gain if the incumbent was kept."""
     won = verdict.won
     numbers = {"gain": won.gain, "low": won.low, "high": won.high}
-    tested = {} if verdict.verdict == "kept" else numbers
-    return {"accuracy": won.accuracy, **tested, "verdict": verdict.verdict, "winner": won.setting}
+    gain = {} if verdict.verdict == "kept" else numbers
+    return {"accuracy": won.accuracy, **gain, "verdict": verdict.verdict, "winner": won.setting}
 
 
 def chain_table(before: pd.DataFrame, stage: str, numbers: dict[str, str | float]) -> pd.DataFrame:
-    """What the chain concluded up to here: the table of the stage before, and a row of its own."""
+    """The previous stage's table with a row for this stage."""
     row = pd.DataFrame([{"stage": stage, **numbers}], columns=CHAIN_COLUMNS)
     return row if before.empty else pd.concat([before, row])
 
 
 def candidates_table(verdict: Verdict, results: Results) -> pd.DataFrame:
-    """Every contender's evidence, and how many values its network learns."""
+    """The evidence on every contender, with the number of parameters of its network."""
     table = pd.DataFrame([asdict(row) for row in verdict.evidence])
     parameters = [count_parameters(results, setting) for setting in table["setting"]]
     table.insert(table.columns.get_loc("gain"), "parameters", parameters)
@@ -136,12 +136,12 @@ def candidates_table(verdict: Verdict, results: Results) -> pd.DataFrame:
 
 
 def count_parameters(results: Results, setting: str) -> int:
-    """Number of values that a setting's network learns: the same in all its repeats."""
+    """Number of trainable parameters of a setting's network, the same in all repeats."""
     return results[setting][0].parameters
 
 
 def show(verdict: Verdict, results: Results, times: pd.DataFrame) -> None:
-    """Print the evidence as a person reads it; gains are in percentage points."""
+    """Print the evidence and the verdict; gains in percentage points."""
     seconds = times.groupby("setting")["train_seconds"].mean()
     heads = ("accuracy", "gain", "95 % interval", "params", "s")
     table = narrow_table("setting", *heads, finding="left")
@@ -163,10 +163,10 @@ def show(verdict: Verdict, results: Results, times: pd.DataFrame) -> None:
         "gain: percentage points over the incumbent, on the repeats that both ran"
         + (f"; raced out: {', '.join(raced_out)}" if raced_out else "")
     )
-    console.print("s: seconds of a training; processor time on a CPU, wall time on a GPU")
+    console.print("s: seconds per training; processor time on a CPU, wall-clock time on a GPU")
     for row in verdict.evidence:
         if row.grid_edge:
-            console.print(f"{row.setting} is the best at the edge of its grid: widen the grid")
+            console.print(f"{row.setting} is the best of its grid and at its edge: widen the grid")
     console.print(f"{verdict.verdict}: [bold]{verdict.winner.setting}[/bold]\n")
 
 

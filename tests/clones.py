@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -92,6 +93,10 @@ def _server() -> str:
     return fork_server.start_server(os.getpid(), (*LIBRARIES, *COMMANDS))
 
 
+# Seconds, of any command; a limit against hanging, far above what a busy machine needs.
+LONGEST_RUN = 800
+
+
 @dataclass(frozen=True)
 class Clone:
     """A clone of the project, and its cache folder."""
@@ -129,7 +134,11 @@ class Clone:
         dvc and its stages are forked from the tests' server, as stages are from that of dvc.
         """
         process = self.start(*(warm_python("-m") if command[0] == "dvc" else ()), *command)
-        output, _ = process.communicate()
+        try:
+            output, _ = process.communicate(timeout=LONGEST_RUN)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
         assert (process.returncode != 0) == fails, output
         return output
 

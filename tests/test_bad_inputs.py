@@ -594,7 +594,7 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
     "a chain that has been there": (
         "technique",
         lambda: write_chain("baseline", "dropout"),
-        "chain.csv: has dropout already; name the file of the stage before it",
+        "chain.csv: already contains dropout; pass the file of the stage before it",
     ),
     # characters
     "no characters": (
@@ -712,7 +712,7 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
     "a model of the other family": (
         "evaluate",
         lambda: shutil.copy("cnn/1.safetensors", "mlp/1.safetensors"),
-        "mlp/1.safetensors: a cnn, but --model is mlp; name its file",
+        "mlp/1.safetensors: a model of the family cnn, but --model is mlp; pass a file of the mlp",
     ),
     "a model of no family": (
         "evaluate",
@@ -748,7 +748,7 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
         "evaluate",
         lambda: edit_model(lambda content: content.update(classes=["0", "1", "A", "C"])),
         "mlp/1.safetensors: a model of the classes 0 1 A C, but data/prepared/test.npz has 0 1 A "
-        "B; `dvc repro` fits one of these",
+        "B; `dvc repro` fits a new one",
     ),
     "a model of more classes than it has outputs": (
         "evaluate",
@@ -849,12 +849,12 @@ def test_an_unusable_file_is_a_one_line_error(
         (
             "evaluate",
             f"{RELEASED} --seeds none --baseline mlp --times times.csv",
-            "none: no folder of models 1.safetensors, ...; `dvc repro fit` makes it",
+            "none: contains no models (1.safetensors, ...); `dvc repro fit` creates them",
         ),
         (
             "evaluate",
             f"{RELEASED} --seeds mlp --baseline data --times times.csv",
-            "data: no folder of models 1.safetensors, ...; `dvc repro fit` makes it",
+            "data: contains no models (1.safetensors, ...); `dvc repro fit` creates them",
         ),
         (
             "technique",
@@ -873,7 +873,7 @@ def test_an_unusable_file_is_a_one_line_error(
         ),
         (
             "fit",
-            "--model mlp --recipe mlp/1.safetensors",
+            "--model mlp --recipe mlp/1.safetensors --trials stage --baseline-trials stage",
             "mlp/1.safetensors: invalid YAML: 'utf-8' codec can't decode byte",
         ),
         (
@@ -900,12 +900,12 @@ def test_a_command_line_with_unknown_names(
         (
             "technique",
             "--model mlp --stage dropout --incumbent recipe.yaml",
-            "every stage but the baseline needs --incumbent and --chain",
+            "every stage except the baseline needs --incumbent and --chain",
         ),
         (
             "technique",
             "--model mlp --stage baseline --incumbent recipe.yaml --chain chain.csv",
-            "the baseline is the first: it takes neither --incumbent nor --chain",
+            "the baseline is the first stage: remove --incumbent and --chain",
         ),
         ("leave_one_out", "--model mlp --recipe recipe.yaml", "are required: --chain"),
         (

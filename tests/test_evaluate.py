@@ -1,4 +1,4 @@
-"""What `evaluate` keeps for pictures."""
+"""What `evaluate` prints, and the predictions that it saves for figures."""
 
 from pathlib import Path
 
@@ -18,10 +18,10 @@ PREDICTIONS = pd.DataFrame(
 )
 
 
-def test_of_many_classes_the_first_and_the_number_are_printed() -> None:
-    assert evaluate.listed(["a b", "c"]) == "a b c"
-    said = evaluate.listed([str(number) for number in range(1000)])
-    assert said.endswith(" 60 61 and so on, 1000 of them")
+def test_a_long_list_of_classes_is_truncated_and_counted() -> None:
+    assert evaluate.class_list(["a b", "c"]) == "a b c"
+    said = evaluate.class_list([str(number) for number in range(1000)])
+    assert said.endswith(" 60 61 ... (1000 classes)")
 
 
 def test_markup_in_a_name_is_printed_literally(
@@ -42,21 +42,21 @@ def test_markup_in_a_name_is_printed_literally(
     evaluate.show(numbers, gain, tables, times, guesses, "pictures")
     printed = capsys.readouterr().out
     assert "with the number of errors: [/b]/[red] 2" in printed
-    assert "the first 2 test pictures, true as predicted: [/b] as [red], [red] as [/b]" in printed
+    assert "the first 2 test pictures, actual as predicted: [/b] as [red], [red] as [/b]" in printed
 
 
-def test_the_worst_mistake_is_the_most_confident_one() -> None:
+def test_mistakes_are_ordered_by_confidence() -> None:
     assert [*evaluate.worst(PREDICTIONS).index] == [2, 3, 1]
 
 
-def test_only_as_many_mistakes_are_kept_as_fit_into_the_picture() -> None:
+def test_the_number_of_saved_mistakes_is_limited() -> None:
     many = pd.concat([PREDICTIONS] * 9, ignore_index=True)
     assert len(evaluate.worst(many)) == evaluate.WORST == 12
 
 
-def test_predictions_are_kept_with_their_own_images(toy: Characters, tmp_path: Path) -> None:
-    evaluate.save_shown(toy, evaluate.worst(PREDICTIONS), tmp_path / "worst.npz")
-    with np.load(tmp_path / "worst.npz") as kept:
-        assert (kept["images"] == toy.images[[2, 3, 1]]).all()
-        assert kept["actual"].tolist() == ["A", "B", "1"]
-        assert kept["confidence"].tolist() == [0.9, 0.7, 0.6]
+def test_predictions_are_saved_with_their_images(toy: Characters, tmp_path: Path) -> None:
+    evaluate.save_predictions(toy, evaluate.worst(PREDICTIONS), tmp_path / "worst.npz")
+    with np.load(tmp_path / "worst.npz") as saved:
+        assert (saved["images"] == toy.images[[2, 3, 1]]).all()
+        assert saved["actual"].tolist() == ["A", "B", "1"]
+        assert saved["confidence"].tolist() == [0.9, 0.7, 0.6]

@@ -69,9 +69,11 @@ MORE = """
 from torch import nn
 from ablation.fitted.model import Fitted
 from ablation.trial.models import LayerNorm, _reject_unsupported_layers
+from ablation.trial.recipe import NAdam
 from ablation.trial.weights import MasterWeights
 
 print(step(recipe.having("clipping", 0.001)))
+print(step(recipe.having("optimizer", NAdam(name="nadam", lr=0.1))))
 print([Fitted.load(root / "data/models/mlp.safetensors").about.recipe.clipping])
 network = nn.Sequential(nn.Flatten(), nn.Linear(784, 8), LayerNorm(8), nn.Linear(8, 4))
 _reject_unsupported_layers(network)
@@ -156,6 +158,11 @@ def test_the_project_is_as_clean_as_before(extended: Clone) -> None:
 
 
 @pytest.mark.deep
+def test_the_code_on_the_pages_passes_mypy(extended: Clone) -> None:
+    extended.run("mypy", "src")
+
+
+@pytest.mark.deep
 @pytest.mark.parametrize("model", STUDIED)
 def test_a_new_technique_has_its_stage_and_its_rows(model: str, studied: Clone) -> None:
     assert f"Running stage 'clipping@{model}'" in (studied.path / PRINTED).read_text()
@@ -180,10 +187,12 @@ def test_a_new_technique_has_its_stage_and_its_rows(model: str, studied: Clone) 
 @pytest.mark.deep
 def test_new_techniques_train_and_old_results_are_unchanged(extended: Clone) -> None:
     (before,) = in_python(ROOT, STEP)
-    plain, clipped, old_model, taught = in_python(extended.path, STEP + MORE)
+    plain, clipped, nadam, old_model, taught = in_python(extended.path, STEP + MORE)
     assert plain == before
     assert clipped[0] == plain[0], "the loss before the first step"
     assert clipped[1] != plain[1], "the weights after it"
+    assert nadam[0] == plain[0]
+    assert nadam[1] != plain[1]
     assert old_model == [0.0]
     assert taught == ["torch.bfloat16", "torch.float32"], "a layer norm between layers in bf16"
 

@@ -234,7 +234,7 @@ def start_next_stage(study: Clone, known: set[str]) -> subprocess.Popen[str]:
 
 
 def mend_lock(study: Clone) -> None:
-    """Repair dvc.lock as in docs/architecture.md: dvc truncates the file before rewriting it."""
+    """Repair dvc.lock as in docs/running.md: dvc truncates the file before rewriting it."""
     lock = study.path / ".dvc/tmp/rwlock"
     if lock.read_text() == "":
         lock.unlink()

@@ -1,4 +1,4 @@
-"""What `fit` takes from the trials of its recipes: their temperature."""
+"""The temperature of a fit, from the trials of its recipe."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from ablation.base.files import write_csv
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A stage that kept its incumbent `0.20`, of labels that look like numbers."""
+    """Tables of a stage that kept its incumbent; the labels look like numbers."""
     settings = ["0.20", "0.2"]
     roles = pd.DataFrame({"setting": settings, "role": ["winner", "candidate"]})
     write_csv(roles, tmp_path / "candidates.csv")
@@ -26,25 +26,25 @@ def write_trials(folder: Path, temperatures: list[object]) -> None:
     write_csv(table, folder / "trials.csv")
 
 
-def test_a_model_has_the_geometric_mean_of_its_recipes_temperatures(folder: Path) -> None:
+def test_the_temperature_is_the_geometric_mean_over_the_winners_trials(folder: Path) -> None:
     assert fit.read_temperature(folder) == pytest.approx(8 ** (1 / 4), abs=1e-6)
 
 
 @pytest.mark.parametrize("bound", [0.1, 100.0])
-def test_a_mean_of_bounds_is_within_the_bounds(bound: float, folder: Path) -> None:
+def test_the_mean_of_a_bound_is_that_bound(bound: float, folder: Path) -> None:
     write_trials(folder, [bound] * 6)
     assert fit.read_temperature(folder) == bound
 
 
 @pytest.mark.parametrize("found", [None, 0.0, -1.0, float("inf"), 101.0, "warm"])
-def test_what_is_no_temperature_is_said(found: object, folder: Path) -> None:
+def test_an_invalid_temperature_is_an_error(found: object, folder: Path) -> None:
     write_trials(folder, [0.5, 2.0, 1.0, found, 9.0, 9.0])
     said = r"trials\.csv: temperature: 0\.5, 2.*, .+ of the winner 0\.20; should be 0\.1 to 100 in "
     with pytest.raises(UserError, match=said):
         fit.read_temperature(folder)
 
 
-def test_a_winner_without_trials_is_said(folder: Path) -> None:
+def test_a_winner_without_trials_is_an_error(folder: Path) -> None:
     roles = pd.DataFrame({"setting": ["gone"], "role": ["winner"]})
     write_csv(roles, folder / "candidates.csv")
     with pytest.raises(UserError, match=r"temperature: none of the winner gone; .*`dvc repro`"):

@@ -26,7 +26,7 @@ def test_a_stage_is_named_after_its_technique_and_its_round(
     ["", "droput", "dropout2", "dropout_agian", "dropout_again_again", "again", "baseline_again"],
 )
 def test_another_name_is_refused_with_the_names_that_there_are(name: str) -> None:
-    said = f"^{name!r} is not one of baseline, scheduler, .*; a technique that is asked again has "
+    said = f"^{name!r} is not one of baseline, scheduler, .*; in later rounds, append _again or "
     with pytest.raises(ParamsError, match=said):
         ChainStage.named(name)
 

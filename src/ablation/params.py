@@ -1,4 +1,4 @@
-"""The schema of params.yaml, and its only reader."""
+"""Schema of params.yaml, and the only code that reads it."""
 
 import math
 import os
@@ -29,7 +29,7 @@ Setting = TypeVar("Setting")
 
 PARAMS = Path("params.yaml")
 
-# Far more than a study needs (5 repeats suffice for 47 classes); anything beyond is a typo.
+# Far more than any study needs (5 repeats suffice for 47 classes); larger values are typos.
 MOST_SEEDS = 1000
 MOST_ORDER_PAIRS = 100
 MOST_SETTINGS = 1000
@@ -38,14 +38,17 @@ LARGEST_MULTIPLE = 1000
 MOST_WORKERS = 1024
 MOST_NAMED = 10  # classes listed in a message
 MOST_PFLOP = 1e9
-# 64 bits, all that a generator takes.
-LARGEST_SEED = 2**64 - 1
+LARGEST_SEED = 2**64 - 1  # PyTorch's generators take 64 bits
 
 
 class Candidate(Checked, Generic[Setting]):
-    """One entry of a technique's list: a single setting, or a small grid of them.
+    """An entry of a technique's list: a setting, or a grid of settings.
 
-    Written in params.yaml as the setting itself; a list in place of a value makes a grid.
+    In params.yaml it is written as the setting itself; a list in place of a value makes a grid.
+
+    Attributes:
+        settings: the setting, or the points of the grid.
+        grid: names of the fields whose values vary.
     """
 
     settings: tuple[Setting, ...]
@@ -78,22 +81,27 @@ class Candidate(Checked, Generic[Setting]):
 
     @model_validator(mode="after")
     def _labels_differ(self) -> "Candidate[Setting]":
-        # Of two different settings with one label, the second would be skipped.
+        # Labels identify settings: of two settings with the same label, the second would be lost.
         _with_distinct_labels(tuple(dict.fromkeys(self.settings)))
         return self
 
     @property
     def label(self) -> str:
-        """The label of its setting, or of what the settings of its grid share."""
+        """The label of its setting; for a grid, of the fields that do not vary."""
         return label(self.settings[0], without=self.grid)
 
 
 class Data(Checked):
-    """Which characters to study, and the folder that holds their raw files.
+    """The data set to study.
 
-    For the data set `folder` only: conversion, how a picture becomes an image; test_fraction, the
-    share of each class to test on, where training and test pictures are not in separate folders;
-    test_seed, the seed of that split.
+    Attributes:
+        dataset: its name.
+        raw: folder of the raw files.
+        conversion: how a picture becomes an image of 28 x 28 pixels. Like the fields below, for the
+            data set `folder` only.
+        test_fraction: share of each class in the test set, if training and test pictures are not in
+            separate folders.
+        test_seed: seed of that split.
     """
 
     dataset: Literal[tuple(DATASETS)]  # type: ignore[valid-type]
@@ -104,7 +112,7 @@ class Data(Checked):
 
     @property
     def title(self) -> str:
-        """The data set in messages: its name, or where the user's own pictures are."""
+        """The data set in messages: its name, or the folder of the user's own pictures."""
         return f"your pictures in {self.raw}" if self.dataset == FOLDER else str(self.dataset)
 
     @field_validator("raw")
@@ -128,10 +136,13 @@ class Data(Checked):
 
 
 class Validation(Checked):
-    """Repeats: `shuffle` draws that many stratified splits, `kfold` makes that many folds.
+    """How trials are validated.
 
-    fraction: at most one half. A trial on a small part of the characters says little about
-    training on all of them, as the winner's fit does.
+    Attributes:
+        scheme: `shuffle` for independent stratified splits, `kfold` for stratified k-fold.
+        fraction: share of the characters to validate on, for `shuffle`. At most one half: trials
+            should resemble the final fit, which trains on all characters.
+        repeats: number of splits or folds.
     """
 
     scheme: Literal["shuffle", "kfold"]
@@ -149,9 +160,10 @@ class Validation(Checked):
 class Selection(Checked):
     """How a stage is decided.
 
-    risk: probability that a stage leaves the incumbent when all candidates are equally good;
-    equal_within: difference in accuracy, as a fraction, that counts as practically equal; racing:
-    whether candidates that can no longer win are stopped early.
+    Attributes:
+        risk: probability of replacing the incumbent when all candidates are equally good.
+        equal_within: largest difference of accuracy, as a fraction, that counts as equal.
+        racing: whether candidates that can no longer win are stopped early.
     """
 
     risk: Annotated[float, Field(gt=0, le=0.5)]
@@ -160,10 +172,15 @@ class Selection(Checked):
 
 
 class Training(Checked):
-    """How trials are computed; `workers` changes nothing but the time they take.
+    """How trials are computed.
 
-    machines: `alike` refuses cluster workers with another processor or GPU than this machine's;
-    `mixed` accepts them, but computes each stage on one kind.
+    Attributes:
+        batch_size: number of images per optimizer step.
+        precision: arithmetic of the layers; `auto` for the fastest one.
+        device: `auto` for a GPU if there is one.
+        workers: number of parallel processes. It does not affect the results.
+        machines: `alike` refuses cluster workers whose processor or GPU differs from this
+            machine's; `mixed` accepts them, but computes each stage on one kind.
     """
 
     batch_size: Annotated[int, Field(ge=2, le=8192)]
@@ -185,9 +202,10 @@ class Training(Checked):
 class Worth(Checked):
     """How leave-one-out is computed.
 
-    repeats: number of fresh repeats, at most that of `validation`; all of them by default.
-    order_pairs: random orders drawn per repeat, each with its reverse, if more than four techniques
-    changed.
+    Attributes:
+        order_pairs: number of random orders per repeat, each with its reverse, if more than four
+            techniques changed.
+        repeats: number of fresh repeats, at most `validation.repeats`, which is the default.
     """
 
     order_pairs: Annotated[Count, Field(le=MOST_ORDER_PAIRS)]
@@ -195,7 +213,11 @@ class Worth(Checked):
 
 
 class Fit(Checked):
-    """The number of seeds that the final recipe is fitted with; the first fit is released."""
+    """How the final recipe is fitted.
+
+    Attributes:
+        seeds: number of fits, each with its own seed; the first one is the released model.
+    """
 
     seeds: Annotated[Count, Field(le=MOST_SEEDS)]
 
@@ -270,7 +292,7 @@ def _with_own_rate_once(multiples: tuple[float, ...]) -> tuple[float, ...]:
 Models = create_model(  # type: ignore[call-overload]
     "Models",
     __base__=Checked,
-    __doc__="The families to study, with their sizes; others are not studied.",
+    __doc__="The families to study, with their sizes; others are left out.",
     **{name: (spec, None) for name, spec in FAMILIES.items()},
 )
 
@@ -326,7 +348,7 @@ RateMultiples = create_model(  # type: ignore[call-overload]
 
 
 class Params(Checked):
-    """Everything a user chooses."""
+    """The content of params.yaml."""
 
     seed: Annotated[int, Field(ge=0, le=LARGEST_SEED)]
     data: Data
@@ -337,8 +359,8 @@ class Params(Checked):
     worth: Worth
     models: Models  # type: ignore[valid-type]
     baseline: Recipe
-    techniques: Techniques  # type: ignore[valid-type]
     learning_rate_multiples: RateMultiples = RateMultiples()  # type: ignore[valid-type]
+    techniques: Techniques  # type: ignore[valid-type]
     search: Search = Search()
 
     @field_validator("models")
@@ -360,25 +382,14 @@ class Params(Checked):
 
     @field_validator("learning_rate_multiples", mode="before")
     @classmethod
-    def _leaves_rates_of_optimizers_to_their_list(cls, multiples: Any) -> Any:
+    def _has_no_multiples_for_optimizers(cls, multiples: Any) -> Any:
         if isinstance(multiples, dict) and "optimizer" in multiples:
             said = "its candidates list their learning rates under `techniques`; remove it"
             raise PydanticCustomError("at", said, {"key": "optimizer"})
         return multiples
 
     @model_validator(mode="after")
-    def _has_repeats_for_leave_one_out(self) -> "Params":
-        most, repeats = self.validation.repeats, self.worth.repeats
-        if repeats and repeats > most:
-            raise PydanticCustomError(
-                "sum",
-                "worth.repeats: {repeats} exceeds the {most} of validation.repeats; use fewer",
-                {"repeats": repeats, "most": most},
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _trains_for_at_most_so_many_epochs(self) -> "Params":
+    def _has_no_excessive_epochs(self) -> "Params":
         times = [setting for each in self.candidates("epochs", "") for setting in each.settings]
         for model in self.families:
             epochs = self.spec(model).epochs
@@ -398,7 +409,7 @@ class Params(Checked):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """A line for each choice that is allowed but hardly intended."""
+        """One line for each value that is valid but probably a mistake."""
         found = {
             "validation.repeats: 1: a single repeat does not show the noise, so gains will have no "
             "interval; use at least 2, usually 5": self.validation.repeats == 1,
@@ -408,12 +419,13 @@ class Params(Checked):
         return tuple(f"{PARAMS}: {line}" for line, holds in found.items() if holds)
 
     def refuse_large_batches(self, images: int) -> None:
-        """Check that a batch is not larger than a trial's training part.
+        """Check that the training part of a trial holds at least one batch.
 
-        images: the number of images that are split into a training and a validation part.
+        Args:
+            images: number of images, training and validation part together.
 
         Raises:
-            ParamsError: it is larger.
+            ParamsError: the batch size exceeds the training part.
         """
         rule = self.validation
         share = 1 / rule.repeats if rule.scheme == "kfold" else rule.fraction
@@ -425,9 +437,10 @@ class Params(Checked):
             )
 
     def refuse_small_classes(self, counts: Mapping[str, int]) -> None:
-        """Check that every split has each class in both of its parts.
+        """Check that every split can have each class in both parts.
 
-        counts: names of the classes to the numbers of their images that are split.
+        Args:
+            counts: class name to number of images, training and validation part together.
 
         Raises:
             ParamsError: names the classes that are too small.
@@ -449,7 +462,7 @@ class Params(Checked):
 
     @property
     def dataset(self) -> Dataset:
-        """The data set that is studied."""
+        """The data set to study."""
         data = self.data
         if data.dataset == FOLDER:
             workers = self.training.workers
@@ -463,14 +476,15 @@ class Params(Checked):
 
     @property
     def families(self) -> tuple[str, ...]:
-        """The families that are studied, in the order of `FAMILIES`."""
+        """The families to study, in the order of `FAMILIES`."""
         return tuple(name for name in FAMILIES if getattr(self.models, name) is not None)
 
     def spec(self, model: str, recipe: Recipe | None = None) -> Spec:
-        """A family's sizes and epochs: those of `models`, or as a recipe changes them.
+        """A family's sizes and epochs, from `models` and, if given, a recipe.
 
         Raises:
-            ParamsError: params.yaml does not list it, or the recipe is for another family.
+            ParamsError: params.yaml does not list the family, the recipe has the sizes of another
+                family, or its epochs exceed the maximum.
         """
         spec: Spec | None = getattr(self.models, model, None)
         if spec is None:
@@ -491,7 +505,7 @@ class Params(Checked):
         return type(spec)(epochs=epochs, **dict(sizes))
 
     def full(self, model: str, recipe: Recipe) -> Recipe:
-        """The recipe with explicit sizes, those of `models` where it has none of its own."""
+        """The recipe with explicit sizes: its own, or those of `models`."""
         if recipe.architecture is not None:
             return recipe
         return recipe.having("architecture", sizes_of(model, self.spec(model)))
@@ -541,15 +555,15 @@ class Params(Checked):
         return budget
 
     def rate_multiples(self, technique: str) -> tuple[float, ...]:
-        """Multiples of the incumbent's learning rate at which its settings are tried."""
+        """Multiples of the incumbent's learning rate at which a technique's settings are tried."""
         multiples: tuple[float, ...] = getattr(self.learning_rate_multiples, technique, (1.0,))
         return multiples
 
 
 def load_params(path: Path = PARAMS) -> Params:
-    """The validated content of params.yaml.
+    """Read and validate params.yaml.
 
     Raises:
-        ParamsError: names the file, the key, what was found and what is allowed.
+        ParamsError: names the file, the key, the value found and the values allowed.
     """
     return load(path, Params)

@@ -8,7 +8,7 @@ import scipy.stats
 from numpy.typing import ArrayLike
 
 from ablation.judge.noise import against_first, dunnett_bound, measure_noise
-from ablation.judge.racing import Outlook, _chance_to_leave, out_of_reach, raced_out
+from ablation.judge.racing import Outlook, _chance_of_replacement, out_of_reach, raced_out
 from ablation.judge.selection import Contender
 
 NAN = math.nan
@@ -97,11 +97,11 @@ def test_the_chance_of_replacing_the_incumbent_is_that_of_remaining_entries() ->
     needed = dunnett_bound(3, 3 * 4, 0.2) * seen.error * math.sqrt((1 / 5 + 0.25) / (1 / 3 + 0.25))
     move = seen.error * math.sqrt((1 / 3 - 1 / 5) / (1 / 3 + 0.25))
     chance = scipy.stats.t.cdf((seen.gain - needed)[1:3] / move[1:3], seen.freedom[1:3])
-    found = _chance_to_leave(ahead, live, np.zeros(4, bool), risk=0.2)
+    found = _chance_of_replacement(ahead, live, np.zeros(4, bool), risk=0.2)
     assert float(found) == pytest.approx(chance.sum())
     twice = np.stack([scores, scores])
     both = Outlook(twice, measure_noise(twice), done=3, val_to_train=0.25)
-    found = _chance_to_leave(both, np.stack([live] * 2), np.zeros((2, 4), bool), risk=0.2)
+    found = _chance_of_replacement(both, np.stack([live] * 2), np.zeros((2, 4), bool), risk=0.2)
     assert found == pytest.approx(chance.sum())
 
 

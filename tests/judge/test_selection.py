@@ -729,27 +729,27 @@ def test_tolerance_without_noise_is_that_of_one_step() -> None:
     [
         (
             [OLD, contender("short", [0.8, 0.8])],
-            "'short': scores have shape (2,), the incumbent's (3,); all run on the same repeats, "
-            "nan where one was not run.",
+            "'short': scores have shape (2,), the incumbent's (3,); all need one score per repeat, "
+            "nan if it was not run.",
         ),
         (
             [OLD, contender("idle", [NAN, NAN, NAN])],
-            "'idle': scores [nan nan nan] must start with the first repeat and have no gap; leave "
-            "out what was not run.",
+            "'idle': scores [nan nan nan] must start with the first repeat and have no gap; "
+            "only the last repeats may be nan.",
         ),
         (
             [OLD, contender("hole", [0.8, NAN, 0.8])],
-            "'hole': scores [0.8 nan 0.8] must start with the first repeat and have no gap; leave "
-            "out what was not run.",
+            "'hole': scores [0.8 nan 0.8] must start with the first repeat and have no gap; "
+            "only the last repeats may be nan.",
         ),
         (
             [contender("gap", [0.8, NAN, 0.8]), BETTER],
-            "incumbent 'gap': scores [0.8 nan 0.8] must be (repeats,), no nan; it runs on every "
-            "repeat, since every gain is measured against it.",
+            "incumbent 'gap': scores [0.8 nan 0.8] must be (repeats,) without nan; it runs on "
+            "every repeat, since every gain is measured against it.",
         ),
         (
             [contender("none", [])],
-            "incumbent 'none': scores [] must be (repeats,), no nan; it runs on every repeat, "
+            "incumbent 'none': scores [] must be (repeats,) without nan; it runs on every repeat, "
             "since every gain is measured against it.",
         ),
         (
@@ -758,7 +758,7 @@ def test_tolerance_without_noise_is_that_of_one_step() -> None:
         ),
         (
             [OLD, contender("old", [0.8, 0.8, 0.8])],
-            "setting 'old' is given twice; pass it once, as the incumbent if it is that.",
+            "setting 'old' is given twice; pass it once, as the incumbent if it is its setting.",
         ),
     ],
 )

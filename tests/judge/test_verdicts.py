@@ -121,9 +121,11 @@ def test_racing_keeps_the_risk() -> None:
 @pytest.mark.parametrize("simpler", [0, 2, 4])
 @pytest.mark.parametrize("repeats", [3, 5])
 def test_racing_on_equal_terms_hardly_ever_stops_the_winner(repeats: int, simpler: int) -> None:
+    """Where it does, what wins instead is as good."""
     found = race(4, 1, spread=1.0, repeats=repeats, stages=2_000, simpler=simpler)
     assert found["saved"] > 0.05
-    assert found["stopped"] < 0.01
+    assert found["stopped"] < 0.03
+    assert found["loss"] < 0.02
 
 
 @pytest.mark.parametrize("count", [1, 4])
@@ -147,9 +149,9 @@ def test_a_later_round_takes_out_what_is_useless_and_brings_in_what_was_early() 
     one, backward, again = later_rounds(0.0, 0.0, 1, STAGES)
     assert backward < 0.3 * one < again
     one, backward, again = later_rounds(0.5, 0.0, 1, STAGES)
-    assert one > 0.95 and max(backward, again) < 0.25
+    assert one > 0.9 and max(backward, again) < 0.25
     one, backward, again = later_rounds(0.0, 0.5, 1, STAGES)
-    assert backward <= one < 0.25 and again > 0.95
+    assert backward <= one < 0.25 and again > 0.9
 
 
 def test_a_later_round_hardly_loses_what_helps_clearly() -> None:

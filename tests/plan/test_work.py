@@ -72,7 +72,7 @@ def by_name(works: Iterable[Work]) -> dict[str, Work]:
 
 
 def train(params: Params, runner: TrialRunner, techniques: Iterable[str] = CHAIN[1:]) -> None:
-    """Run the trials of a chain whose incumbents always win, and write the recipes."""
+    """Run the trials of a chain in which every incumbent wins, and write the recipes."""
     repeats, baseline = repeats_for(params), params.baseline
     for technique in techniques:
         contest = list_entries(params, "mlp", technique, baseline)
@@ -101,14 +101,15 @@ def test_a_new_study_trains_everything_and_has_no_known_winner(runner: TrialRunn
     assert unknown == {"smoothing", "leave_one_out", "fit"}
 
 
-def test_a_later_round_whose_start_is_unknown_trains_nothing_or_what_a_change_would_ask(
+def test_a_later_round_with_unknown_start_trains_nothing_or_the_settings_of_a_changed_recipe(
     runner: TrialRunner,
 ) -> None:
     command = "stages/technique.py --model mlp --stage dropout_again --incumbent"
     words = (*command.split(), "data/recipes/mlp/smoothing.yaml")
     again = Stage("dropout_again", words, frozenset({"smoothing"}), ("new",))
     works = by_name(list_work([*ALL_NEW[:4], again], study(), runner, False))
-    # If both have changed: 0.9 beside the other smoothing. 0.2 beside it is `smoothing`'s own.
+    # If both techniques changed, dropout 0.9 with the other smoothing is new; 0.2 with it was run
+    # by the stage `smoothing`.
     assert sizes(works["dropout_again"].trainings) == (0, 4)
     assert works["dropout_again"].sized
 
@@ -133,7 +134,7 @@ def test_nothing_is_trained_if_everything_is_cached(runner: TrialRunner) -> None
 def test_the_next_stage_starts_from_the_winner_of_cached_trials(
     runner: TrialRunner,
 ) -> None:
-    """The baseline has far too much dropout, so that another one wins."""
+    """The baseline has far too much dropout, so another setting wins."""
     params = study(dropout=[0.0, 0.6])
     params = params.model_copy(update={"baseline": params.baseline.having("dropout", 0.6)})
     train(params, runner, ["dropout"])
@@ -149,7 +150,7 @@ def test_a_new_candidate_costs_its_own_trials_and_possibly_later_ones(runner: Tr
     works = by_name(list_work(edited, study(dropout=[0.2, 0.3, 0.9]), runner, False))
     assert {t.recipe.dropout for t in works["dropout"].trainings.most} == {0.3}
     assert sizes(works["dropout"].trainings) == (2, 4)
-    assert sizes(works["dropout"].otherwise) == (3, 7)  # were 0.9 not stopped this time
+    assert sizes(works["dropout"].otherwise) == (3, 7)  # if 0.9 is not stopped this time
     assert [works[name].state for name in ("baseline", "smoothing", "fit")] == [
         *("up to date", "may run", "may run")
     ]
@@ -158,7 +159,7 @@ def test_a_new_candidate_costs_its_own_trials_and_possibly_later_ones(runner: Tr
 
 
 def test_entries_stopped_by_racing_are_not_trained_again(runner: TrialRunner) -> None:
-    """A contender that learns nothing is stopped at the first look, whatever else is missing."""
+    """A contender that learns nothing is stopped at the first look, even if trials are missing."""
     params = study(optimizer=[{"name": "sgd", "lr": [0.000001, 0.03]}])
     contest = list_entries(params, "mlp", "optimizer", params.baseline)
     results = run_entries(runner, params, "mlp", contest, repeats_for(params), racing=True)
@@ -211,7 +212,7 @@ def test_recipes_of_other_characters_are_not_used_as_winners(
     assert works["smoothing"].sized
 
 
-def test_the_rates_of_leave_one_out_are_counted_and_known_once_they_have_run(
+def test_the_learning_rates_of_leave_one_out_are_counted_and_then_known(
     runner: TrialRunner,
 ) -> None:
     """The baseline's rate is far too low."""
@@ -227,7 +228,7 @@ def test_the_rates_of_leave_one_out_are_counted_and_known_once_they_have_run(
         return by_name(works)["leave_one_out"].trainings
 
     every = trainings()
-    # Two rates of the dropout that is put back, and the four recipes of two techniques.
+    # Two learning rates of the dropout that is reset, and the four recipes of two techniques.
     assert len(every.most) == (2 + 2**2) * REPEATS
     list(runner.run(every.most))
     left = trainings()
@@ -247,7 +248,7 @@ def test_cached_fits_are_distinguished_from_trials(runner: TrialRunner) -> None:
     assert sizes(by_name(list_work(stages, params, runner, False))["fit"].trainings) == (0, 0)
 
 
-def test_a_setting_of_the_baseline_needs_no_extra_trial(runner: TrialRunner) -> None:
+def test_a_setting_equal_to_the_baseline_needs_no_trial(runner: TrialRunner) -> None:
     works = by_name(list_work(ALL_NEW, study(smoothing=[0.0]), runner, False))
     assert sizes(works["smoothing"].trainings) == (0, 0)
     assert works["smoothing"].otherwise is None

@@ -335,15 +335,15 @@ def pictures(study: Study) -> list[Path]:
 
 
 @pytest.fixture(scope="session")
-def told(study: Study, pictures: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Study:
+def reported(study: Study, pictures: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Study:
     """The study in a folder of its own, with its report and all files that it needs."""
-    folder = tmp_path_factory.mktemp("told")
+    folder = tmp_path_factory.mktemp("reported")
     shutil.copytree(study.root, folder, dirs_exist_ok=True)
     copy_templates(folder)
-    told = replace(study, root=folder)
-    write_charts(told)
-    write_report(told)
-    return told
+    reported = replace(study, root=folder)
+    write_charts(reported)
+    write_report(reported)
+    return reported
 
 
 @pytest.fixture(scope="session")

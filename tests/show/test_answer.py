@@ -1,4 +1,4 @@
-"""The answer says what was found: every technique once for each family, in the right group."""
+"""The sentences of the answer: every technique once for each family, in the right group."""
 
 import re
 import shutil
@@ -10,17 +10,16 @@ import pytest
 
 from ablation.base.formatting import percent, points
 from ablation.show import tables
-from ablation.show.answer import SENTENCES, answer, found_of, group_techniques, listed
+from ablation.show.answer import SENTENCES, answer, group_techniques, join, summarize
 from ablation.show.study import Study
-
-ROOT = Path(__file__).parents[2]
+from tests.committed import ROOT, when_run
 
 
 @pytest.fixture
-def other(told: Study, tmp_path: Path) -> Study:
+def other(reported: Study, tmp_path: Path) -> Study:
     """A copy to change."""
-    shutil.copytree(told.root, tmp_path / "other")
-    return replace(told, root=tmp_path / "other")
+    shutil.copytree(reported.root, tmp_path / "other")
+    return replace(reported, root=tmp_path / "other")
 
 
 def change(study: Study, name: str, **columns: object) -> None:
@@ -29,7 +28,7 @@ def change(study: Study, name: str, **columns: object) -> None:
 
 
 def set_worth(study: Study, technique: str, **columns: str) -> None:
-    """Change what leave-one-out found of a technique of the MLP."""
+    """Change the row of a technique in the MLP's leave-one-out table."""
     path = study.root / "plots/mlp/leave_one_out/gains.csv"
     table = pd.read_csv(path, dtype=str).set_index("technique", drop=False)
     table.loc[technique, list(columns)] = list(columns.values())
@@ -37,7 +36,7 @@ def set_worth(study: Study, technique: str, **columns: str) -> None:
 
 
 def end_with_epochs(study: Study, verdict: str) -> None:
-    """A stage after what leave-one-out takes apart."""
+    """Add a stage after the recipe that leave-one-out tests."""
     path = study.root / "plots/comparison/chain.csv"
     chain = pd.read_csv(path, dtype=str)
     row = {"stage": "epochs", "winner": "4x", "verdict": verdict, "accuracy": "0.9"}
@@ -50,26 +49,26 @@ def end_with_epochs(study: Study, verdict: str) -> None:
         change(study, f"plots/{model}/epochs/candidates.csv", setting=["4x", "1x", "2x"])
 
 
-@pytest.mark.parametrize("folder", [None, ROOT])
-def test_every_technique_is_in_one_group(told: Study, folder: Path | None) -> None:
-    study = replace(told, root=folder, models=("mlp", "cnn")) if folder else told
+@pytest.mark.parametrize("folder", [None, pytest.param(ROOT, marks=when_run("report"))])
+def test_every_technique_is_in_one_group(reported: Study, folder: Path | None) -> None:
+    study = replace(reported, root=folder, models=("mlp", "cnn")) if folder else reported
     for model in study.models:
         groups = group_techniques(study, model).values()
         names = [each.split(" ")[0] for group in groups for each in group]
         assert sorted(names) == sorted(study.techniques())
 
 
-def test_what_the_cnn_of_the_study_in_git_cannot_do_without_is_not_called_useless(
-    told: Study,
-) -> None:
-    """Without batchnorm it loses 3.84 points: leave-one-out had nothing to put back."""
-    groups = group_techniques(replace(told, root=ROOT), "cnn")
-    assert "batchnorm (`off`: worse, -3.84)" in groups["kept"]
-    assert not any("batchnorm" in each for each in groups["not shown"])
-    assert "batchnorm (`off`: failed)" in group_techniques(replace(told, root=ROOT), "mlp")["kept"]
+def test_an_unchanged_technique_is_reported_with_its_loss(other: Study) -> None:
+    """Its setting is the baseline's, so leave-one-out did not test it; its stage did."""
+    path = "plots/cnn/dropout/candidates.csv"
+    change(other, path, role=["winner", "candidate", "candidate"], finding=["", "worse", "worse"])
+    set_worth(other, "dropout", gain="", low="", high="")
+    groups = group_techniques(other, "cnn")
+    assert "dropout (both worse)" in groups["kept"]
+    assert not any("dropout" in each for each in groups["not shown"])
 
 
-def test_what_leave_one_out_shows_helps_and_the_largest_gain_comes_first(other: Study) -> None:
+def test_techniques_with_a_gain_above_zero_help_with_the_largest_first(other: Study) -> None:
     for technique, gain in {"scheduler": "0.01", "activation": "0.03", "optimizer": "0.02"}.items():
         set_worth(other, technique, gain=gain, low="0.001")
     set_worth(other, "regularization", gain="-0.01", low="-0.02", high="-0.001")
@@ -78,19 +77,19 @@ def test_what_leave_one_out_shows_helps_and_the_largest_gain_comes_first(other: 
     assert groups["not shown"] == ["regularization (-1.00, shown to harm)"]
 
 
-def test_what_cannot_do_without_a_technique_is_helped_by_it(other: Study) -> None:
+def test_a_technique_without_which_training_fails_helps(other: Study) -> None:
     set_worth(other, "scheduler", gain="", low="", high="", failed="True")
     assert group_techniques(other, "mlp")["helps"][0] == (
         "scheduler (without it the training fails)"
     )
 
 
-def test_a_gain_of_a_single_fresh_repeat_shows_nothing(other: Study) -> None:
+def test_a_gain_without_an_interval_is_not_shown(other: Study) -> None:
     set_worth(other, "scheduler", gain="0.03", low="", high="")
     assert "scheduler (+3.00)" in group_techniques(other, "mlp")["not shown"]
 
 
-def test_what_a_later_stage_adopted_was_not_tested_on_fresh_repeats(other: Study) -> None:
+def test_a_setting_adopted_by_a_later_stage_was_not_tested_on_fresh_repeats(other: Study) -> None:
     end_with_epochs(other, "adopted")
     groups = group_techniques(other, "mlp")
     assert groups["chosen later"] == ["epochs `4x` (+1.00)"]
@@ -99,19 +98,19 @@ def test_what_a_later_stage_adopted_was_not_tested_on_fresh_repeats(other: Study
     assert not any("epochs" in each for each in groups["helps"])
 
 
-def test_what_a_later_stage_kept_is_as_in_the_baseline(other: Study) -> None:
+def test_a_setting_kept_by_a_later_stage_is_the_baselines(other: Study) -> None:
     end_with_epochs(other, "kept")
     assert any(each.startswith("epochs (") for each in group_techniques(other, "mlp")["kept"])
 
 
-def test_what_had_no_candidates_was_not_tried(other: Study) -> None:
+def test_a_technique_without_candidates_was_not_tried(other: Study) -> None:
     path = other.root / "plots/mlp/dropout/candidates.csv"
     pd.read_csv(path, dtype=str)[:1].to_csv(path, index=False)
     assert group_techniques(other, "mlp")["not tried"] == ["dropout"]
     assert answer(other)[-1] == "Not tried: dropout in the MLP."
 
 
-def test_groups_without_a_technique_go_unsaid_but_for_what_helps(other: Study) -> None:
+def test_empty_groups_are_omitted_except_helps(other: Study) -> None:
     for model in other.models:
         change(other, f"plots/{model}/leave_one_out/gains.csv", low="-0.01")
     said = answer(other)
@@ -119,7 +118,7 @@ def test_groups_without_a_technique_go_unsaid_but_for_what_helps(other: Study) -
     assert not any(each.startswith(("Not tried", "Adopted")) for each in said)
 
 
-def test_some_families_without_what_helps_are_named_in_their_order(other: Study) -> None:
+def test_families_without_a_helping_technique_are_named_in_order(other: Study) -> None:
     change(other, "plots/rnn/leave_one_out/gains.csv", low="-0.01")
     helps = answer(other)[3]
     assert re.search(r" in the CNN; no technique in the RNN; .+ in the MLP\.$", helps)
@@ -135,7 +134,7 @@ def test_some_families_without_what_helps_are_named_in_their_order(other: Study)
         (["worse", "better", "worse", "diverged"], "1 better, 2 worse and 1 failed"),
     ],
 )
-def test_what_a_stage_found_of_other_settings(found: list[str], said: str) -> None:
+def test_findings_of_settings_are_summarized(found: list[str], said: str) -> None:
     rows = [
         {
             "setting": name,
@@ -146,24 +145,25 @@ def test_what_a_stage_found_of_other_settings(found: list[str], said: str) -> No
         }
         for name, word in zip("abcd", found, strict=False)
     ]
-    assert found_of(pd.DataFrame(rows)) == said
+    assert summarize(pd.DataFrame(rows)) == said
 
 
-def test_accuracies_and_gains_are_those_of_the_files(told: Study) -> None:
-    read, gained, ahead, *_ = answer(told)
-    for model in told.models:
-        test = told.numbers(f"metrics/{model}/test.json")
-        assert f"the released {model.upper()} reads {percent(test['accuracy'])} (" in read
+def test_accuracies_and_gains_are_those_of_the_files(reported: Study) -> None:
+    accuracies, gained, ahead, *_ = answer(reported)
+    for model in reported.models:
+        test = reported.numbers(f"metrics/{model}/test.json")
+        interval = f"({percent(test['low'])[:-2]} to {percent(test['high'])})"
+        assert f"{percent(test['accuracy'])} {interval} for the {model.upper()}" in accuracies
         assert f"**+2.00 (+1.30 to +2.80)** in the {model.upper()}" in gained
     assert "Each recipe was fitted with 3 seeds" in gained
-    pairs = told.table("plots/comparison/pairs.csv").set_index(["first", "second"])
+    pairs = reported.table("plots/comparison/pairs.csv").set_index(["first", "second"])
     assert "the final recipe of the CNN gains " in ahead
     assert f"{points(pairs.loc[('mlp', 'cnn'), 'gain'])} (" in ahead
     assert f"{points(-pairs.loc[('cnn', 'rnn'), 'gain'])} (" in ahead
-    assert ahead.count(" over that of the ") == len(told.models) - 1
+    assert ahead.count(" over that of the ") == len(reported.models) - 1
 
 
-def test_equal_gains_over_the_baseline_and_over_a_family_stand_in_sentences_of_their_own(
+def test_gains_over_the_baseline_and_over_a_family_are_separate_sentences(
     other: Study,
 ) -> None:
     change(other, "plots/comparison/pairs.csv", gain="0.02", low="0.013", high="0.028")
@@ -172,14 +172,14 @@ def test_equal_gains_over_the_baseline_and_over_a_family_stand_in_sentences_of_t
     assert "**+2.00 (+1.30 to +2.80)** over that of the MLP" in ahead
 
 
-def test_a_single_seed_is_said_to_leave_its_luck_out(other: Study) -> None:
+def test_with_a_single_seed_the_interval_does_not_cover_seeds(other: Study) -> None:
     for model in other.models:
         path = other.root / f"plots/{model}/test/seeds.csv"
         pd.read_csv(path, dtype=str).drop_duplicates("recipe").to_csv(path, index=False)
-    assert "but not for that of the seed." in answer(other)[1]
+    assert "but not for that of seeds." in answer(other)[1]
 
 
-def test_a_single_family_is_ahead_of_nobody(told: Study, other: Study) -> None:
+def test_a_single_family_is_compared_with_no_other(reported: Study, other: Study) -> None:
     path = other.root / "plots/comparison/models.csv"
     pd.read_csv(path, dtype=str)[:1].to_csv(path, index=False)
     said = answer(replace(other, models=("mlp",)))
@@ -187,16 +187,16 @@ def test_a_single_family_is_ahead_of_nobody(told: Study, other: Study) -> None:
     assert all(" CNN" not in each for each in said)
 
 
-def test_every_group_has_a_sentence_with_a_place_for_its_techniques(told: Study) -> None:
-    assert list(group_techniques(told, "mlp")) == list(SENTENCES)
+def test_every_group_has_a_sentence_with_one_placeholder(reported: Study) -> None:
+    assert list(group_techniques(reported, "mlp")) == list(SENTENCES)
     assert all(sentence.count("{}") == 1 for sentence in SENTENCES.values())
 
 
-def test_words_are_listed_as_people_do() -> None:
-    assert [listed([*"abc"[:n]]) for n in (1, 2, 3)] == ["a", "a and b", "a, b and c"]
+def test_words_are_joined_with_commas_and_and() -> None:
+    assert [join([*"abc"[:n]]) for n in (1, 2, 3)] == ["a", "a and b", "a, b and c"]
 
 
-def test_what_each_technique_is_worth_has_a_row_with_later_stages_last(other: Study) -> None:
+def test_later_stages_are_the_last_rows_of_the_table_of_gains(other: Study) -> None:
     end_with_epochs(other, "adopted")
     last = tables.answer(other).splitlines()[-1].strip("| ").split(" | ")
     assert last == ["then epochs", *["`4x`: **+1.00 (+0.50 to +1.50)**"] * len(other.models)]

@@ -97,8 +97,8 @@ def test_the_intervals_of_marks_on_scale_are_not_clipped() -> None:
 
 
 def test_a_stopped_candidate_and_its_finding_are_labelled() -> None:
-    told = contenders(raced_out=True, repeats=3, finding="worse").iloc[1]["detail"]
-    assert told == "only 3 repeats, worse"
+    reported = contenders(raced_out=True, repeats=3, finding="worse").iloc[1]["detail"]
+    assert reported == "only 3 repeats, worse"
 
 
 def test_parameters_are_shown_if_networks_differ_in_size() -> None:

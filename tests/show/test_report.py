@@ -99,7 +99,7 @@ def test_the_stage_prints_a_summary_and_no_note_for_real_characters(
     copy_templates(tmp_path)
     said = run(*warm_python(str(REPOSITORY / "stages/report.py")), folder=tmp_path)
     lines = " ".join(said.split())
-    assert "the released CNN reads " in lines
+    assert "Accuracy of the released models on the test characters, with 95 % intervals: " in lines
     assert "Shown to help the final recipe, on fresh repeats" in lines
     assert "details: plots/report.html, and " in lines
     assert max(map(len, said.splitlines())) <= 80
@@ -110,8 +110,9 @@ def test_the_stage_prints_a_summary_and_no_note_for_real_characters(
 def test_pictures_need_no_training_code(tmp_path: Path) -> None:
     program = "import sys, ablation.show.report; print(*sys.modules)"
     loaded = run(sys.executable, "-c", program, folder=tmp_path).split()
+    training = {name for name in loaded if name.startswith("ablation.trial.")}
     assert "torch" not in loaded
-    assert not [name for name in loaded if name.startswith("ablation.trial")]
+    assert training <= {"ablation.trial.families", "ablation.trial.recipe"}
 
 
 def test_whole_pictures_keep_their_brightness_and_writing_is_dark(study: Study) -> None:

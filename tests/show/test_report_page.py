@@ -14,8 +14,8 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def report(told: Study, visit: Open) -> Visit:
-    return visit(told.root / "plots/report.html")
+def report(reported: Study, visit: Open) -> Visit:
+    return visit(reported.root / "plots/report.html")
 
 
 def test_every_chart_has_marks_in_each_panel(report: Visit) -> None:
@@ -58,8 +58,10 @@ def test_the_first_ranking_starts_with_the_winner_and_has_no_grid(report: Visit)
     assert len(first) < len(every)
 
 
-def test_a_chart_in_an_expanded_section_has_the_width_of_the_page(told: Study, visit: Open) -> None:
-    page = visit(told.root / "plots/report.html").page
+def test_a_chart_in_an_expanded_section_has_the_width_of_the_page(
+    reported: Study, visit: Open
+) -> None:
+    page = visit(reported.root / "plots/report.html").page
     folded = page.locator("details:has(.chart)")
     folded.locator("> summary").click()
     page.wait_for_function(

@@ -25,8 +25,8 @@ def colours(content: bytes) -> np.ndarray:
     return np.unique(pixels.reshape(-1, 3), axis=0)
 
 
-def test_the_report(screenshots: Any, chromium: Any, told: Study) -> None:
-    assert len(colours(screenshots.report(chromium, told.root))) > 100
+def test_the_report(screenshots: Any, chromium: Any, reported: Study) -> None:
+    assert len(colours(screenshots.report(chromium, reported.root))) > 100
 
 
 def test_the_plots(screenshots: Any, chromium: Any, repository: Path) -> None:

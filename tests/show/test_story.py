@@ -18,20 +18,20 @@ from tests.show.conftest import TOYS
 
 
 @pytest.fixture(scope="module")
-def text(told: Study) -> str:
-    return (told.root / "plots/report.md").read_text()
+def text(reported: Study) -> str:
+    return (reported.root / "plots/report.md").read_text()
 
 
 @pytest.fixture(scope="module")
-def page(told: Study) -> str:
-    return (told.root / "plots/report.html").read_text()
+def page(reported: Study) -> str:
+    return (reported.root / "plots/report.html").read_text()
 
 
 @pytest.fixture
-def other(told: Study, tmp_path: Path) -> Study:
+def other(reported: Study, tmp_path: Path) -> Study:
     """A copy for modification."""
-    shutil.copytree(told.root, tmp_path / "other")
-    return replace(told, root=tmp_path / "other")
+    shutil.copytree(reported.root, tmp_path / "other")
+    return replace(reported, root=tmp_path / "other")
 
 
 def change(study: Study, name: str, **columns: object) -> None:
@@ -39,41 +39,41 @@ def change(study: Study, name: str, **columns: object) -> None:
     pd.read_csv(path, dtype=str).assign(**columns).to_csv(path, index=False)
 
 
-def test_the_same_files_give_the_same_bytes(told: Study) -> None:
-    first = {path: path.read_bytes() for path in write_report(told)}
-    assert {path: path.read_bytes() for path in write_report(told)} == first
+def test_the_same_files_give_the_same_bytes(reported: Study) -> None:
+    first = {path: path.read_bytes() for path in write_report(reported)}
+    assert {path: path.read_bytes() for path in write_report(reported)} == first
 
 
 def test_without_look_alikes_they_are_not_mentioned(other: Study) -> None:
     (other.root / "plots/comparison/ambiguous.csv").unlink()
     plain = replace(other, dataset=replace(TOYS, look_alikes={}, things="pictures"))
     paths = write_report(plain)
-    told = paths[0].read_text()
+    reported = paths[0].read_text()
     for words in ("look-alike", "one shape", "a person could", "character", "upper and lower"):
-        assert words not in told
-    assert "test pictures" in told
-    assert "picture by picture" in told
+        assert words not in reported
+    assert "test pictures" in reported
+    assert "picture by picture" in reported
 
 
-def test_every_picture_of_the_text_exists_and_is_used_once(told: Study, text: str) -> None:
+def test_every_picture_of_the_text_exists_and_is_used_once(reported: Study, text: str) -> None:
     shown = re.findall(r"!\[.+?\]\((.+?)\)", text)
-    written = {f"pictures/{path.name}" for path in (told.root / "plots/pictures").iterdir()}
+    written = {f"pictures/{path.name}" for path in (reported.root / "plots/pictures").iterdir()}
     assert set(shown) == written
     assert len(shown) == len(written)
 
 
-def test_every_table_is_in_both_formats(told: Study, text: str, page: str) -> None:
+def test_every_table_is_in_both_formats(reported: Study, text: str, page: str) -> None:
     for make in (tables.chain, tables.answer, tables.test, tables.kinds, tables.times):
-        table = make(told)
+        table = make(reported)
         assert table in text
         cells = re.sub(r"[*`]", "", table.splitlines()[-1]).strip("| ").split(" | ")
         words = re.sub(r"<[^>]+>", "", page)
         assert all(cell in words for cell in cells)
 
 
-def test_every_technique_has_a_section_with_its_verdicts(told: Study, text: str) -> None:
+def test_every_technique_has_a_section_with_its_verdicts(reported: Study, text: str) -> None:
     parts = re.split(r"^### ", text, flags=re.MULTILINE)[1:]
-    assert [part.split("\n")[0].lower() for part in parts] == told.techniques()[1:]
+    assert [part.split("\n")[0].lower() for part in parts] == reported.stages()[1:]
     assert "The CNN adopted `leaky_relu` in place of `relu`: **+0.40 (" in parts[1]
     assert "The CNN kept `on`: the only other setting failed." in parts[3]
 
@@ -103,9 +103,9 @@ def test_the_note_of_synthetic_data_is_shown_and_no_other_data_is_mentioned(
     text: str, page: str
 ) -> None:
     body = page[page.index("<body>") : page.index("<script id=")]
-    for told in (text, body):
-        assert f"{TOYS.note}" in told
-        assert not re.search(r"handwrit|emnist", told, re.IGNORECASE)
+    for reported in (text, body):
+        assert f"{TOYS.note}" in reported
+        assert not re.search(r"handwrit|emnist", reported, re.IGNORECASE)
 
 
 def test_the_report_of_a_chain_without_changes_is_complete(other: Study) -> None:
@@ -131,9 +131,8 @@ def test_a_setting_with_a_larger_gain_than_the_winner_is_explained(other: Study)
     write_charts(other)
     said = (
         "- The MLP adopted `leaky_relu` in place of `relu`: **+0.40 (",
-        " points, for an accuracy of 84.80 %. `gelu` gained +0.49, but the difference of 0.09 "
-        "points is within the noise, so the simpler setting wins: the one that `params.yaml` "
-        "lists first.\n",
+        " points, for an accuracy of 84.80 %. `gelu` gained +0.49, but 0.09 points more are "
+        "within the noise, so the simplest wins: the one that `params.yaml` lists first.\n",
     )
     text = write_report(other)[0].read_text()
     assert all(part in text for part in said)
@@ -193,20 +192,20 @@ def test_no_zero_is_negative(other: Study) -> None:
     assert "-0.00" not in text
 
 
-def test_own_pictures_are_called_a_folder_of_pictures(told: Study) -> None:
-    text = write_report(replace(told, name="folder"))[0].read_text()
+def test_own_pictures_are_called_a_folder_of_pictures(reported: Study) -> None:
+    text = write_report(replace(reported, name="folder"))[0].read_text()
     assert "one after the other on a folder of pictures: 560 training" in text
-    write_report(told)
+    write_report(reported)
 
 
 def test_different_hardware_is_mentioned_at_the_chain(other: Study, text: str) -> None:
-    assert "All of it was computed on Abacus, bf16." in text
+    assert "All stages were computed on Abacus, bf16." in text
     change(other, "data/times/mlp/optimizer.csv", computer="Zuse")
     change(other, "data/times/cnn/fit.csv", precision="float32")
     markdown = write_report(other)[0].read_text()
     assert (
-        "Not all of it was computed alike: optimizer of the MLP on Zuse, bf16 and fit of the CNN "
-        "on Abacus, float32, and the rest on Abacus, bf16."
+        "The stages were computed on different hardware or in different precisions: optimizer of "
+        "the MLP on Zuse, bf16 and fit of the CNN on Abacus, float32, and the rest on Abacus, bf16."
     ) in markdown
 
 
@@ -222,11 +221,11 @@ def test_a_single_repeat_has_gains_without_intervals(other: Study) -> None:
     assert not re.search(r"\bnan\b", text, re.IGNORECASE)
 
 
-def test_data_without_look_alikes_has_no_table_of_look_alikes(told: Study) -> None:
-    plain = replace(told, dataset=replace(TOYS, look_alikes={}))
+def test_data_without_look_alikes_has_no_table_of_look_alikes(reported: Study) -> None:
+    plain = replace(reported, dataset=replace(TOYS, look_alikes={}))
     markdown, _ = write_report(plain)
     without = markdown.read_text()
-    write_report(told)
+    write_report(reported)
     assert "look-alikes:" not in without
 
 
@@ -242,8 +241,8 @@ def test_a_single_family_has_no_comparison(other: Study) -> None:
     assert "McNemar" not in markdown.read_text()
 
 
-def test_the_library_is_that_of_dvcs_page(told: Study, page: str) -> None:
-    original = (told.root / ".dvc/plots/page.html").read_text()
+def test_the_library_is_that_of_dvcs_page(reported: Study, page: str) -> None:
+    original = (reported.root / ".dvc/plots/page.html").read_text()
     library = original[original.index('<script id="vega">') :]
     assert page.endswith(library)
     assert page.count('<script id="vega">') == 1
@@ -251,10 +250,10 @@ def test_the_library_is_that_of_dvcs_page(told: Study, page: str) -> None:
     assert "{refresh_tag}" not in page
 
 
-def test_a_chart_holds_the_rows_that_dvc_would_draw(told: Study, page: str) -> None:
+def test_a_chart_holds_the_rows_that_dvc_would_draw(reported: Study, page: str) -> None:
     [spec] = re.findall(r'data-name="chain"><script>vegaEmbed\("#chart-1", (.+?)\);</script>', page)
     rows = json.loads(spec)["data"]["values"]
-    table = pd.read_csv(told.root / "plots/charts/chain.csv", dtype=str, keep_default_na=False)
+    table = pd.read_csv(reported.root / "plots/charts/chain.csv", dtype=str, keep_default_na=False)
     assert rows == table.assign(rev="workspace").to_dict("records")
 
 

@@ -21,10 +21,10 @@ BACK = {"setting": "l2=0.0001", "role": "winner", "gain": -0.001, "low": -0.003,
 
 
 @pytest.fixture
-def other(told: Study, tmp_path: Path) -> Study:
+def other(reported: Study, tmp_path: Path) -> Study:
     """A copy to change."""
-    shutil.copytree(told.root, tmp_path / "other")
-    return replace(told, root=tmp_path / "other")
+    shutil.copytree(reported.root, tmp_path / "other")
+    return replace(reported, root=tmp_path / "other")
 
 
 def of_each(study: Study, settings: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -38,12 +38,12 @@ def test_a_later_round_in_which_no_family_tried_anything_is_left_out(other: Stud
     assert set(other.chain()["stage"]) == set(before)
 
 
-def test_a_first_round_in_which_nothing_was_tried_is_told(other: Study) -> None:
+def test_a_first_round_without_other_settings_is_reported(other: Study) -> None:
     add_round(other, "epochs", of_each(other, [{"setting": "1x", "role": "winner"}]))
     assert other.stages()[-1] == "epochs"
 
 
-def test_a_later_round_of_one_family_is_told_of_all(other: Study) -> None:
+def test_a_later_round_of_one_family_is_reported_for_all(other: Study) -> None:
     tried = [{"setting": "0.2", "role": "winner"}, {"setting": "0.1", "role": "candidate"}]
     add_round(other, "dropout_again", of_each(other, STAYS) | {"cnn": tried})
     assert other.stages()[-1] == "dropout_again"
@@ -82,7 +82,7 @@ def test_what_a_later_round_took_out_is_kept_as_in_the_baseline(other: Study) ->
     worth.to_csv(path, index=False)
     kept = group_techniques(other, "mlp")["kept"]
     assert "regularization (`l1=1e-06`: within the noise, +0.10)" in kept
-    assert "`l2=0.0001` stays; `l1=1e-06`: +0.10 (-0.10 to +0.30)" in tables.answer(other)
+    assert "`l2=0.0001` kept; `l1=1e-06`: +0.10 (-0.10 to +0.30)" in tables.answer(other)
 
 
 def test_the_report_tells_a_later_round_as_what_it_is(other: Study) -> None:

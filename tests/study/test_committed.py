@@ -37,32 +37,35 @@ def times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_another_computer_is_named() -> None:
     remark = computed_elsewhere("mlp", "dropout", on("Another CPU"))
     assert remark.startswith(
-        "The numbers in git were computed on AMD EPYC in bf16; this run uses Another CPU in bf16: "
+        "The committed results were computed on AMD EPYC in bf16; this run uses Another CPU in "
+        "bf16. "
     )
 
 
 @pytest.mark.usefixtures("times")
 def test_another_precision_is_named() -> None:
     remark = computed_elsewhere("mlp", "dropout", on("AMD EPYC", bf16=False))
-    assert "on AMD EPYC in bf16; this run uses AMD EPYC in float32: " in remark
+    assert "on AMD EPYC in bf16; this run uses AMD EPYC in float32. " in remark
 
 
 @pytest.mark.usefixtures("times")
-def test_the_same_computer_and_precision_need_no_remark() -> None:
+def test_the_same_hardware_gives_no_remark() -> None:
     assert computed_elsewhere("mlp", "dropout", on("AMD EPYC")) == ""
 
 
 @pytest.mark.usefixtures("times")
-def test_a_stage_that_was_never_committed_needs_no_remark() -> None:
+def test_a_stage_without_committed_results_gives_no_remark() -> None:
     assert computed_elsewhere("mlp", "epochs", on("Another CPU")) == ""
 
 
-def test_a_file_that_is_not_a_table_of_times_needs_no_remark(times: Path) -> None:
+def test_a_malformed_committed_file_gives_no_remark(times: Path) -> None:
     times.write_text("<<<<<<< ours\n")
     git("commit", "--quiet", "--all", "--message", "A merge")
     assert computed_elsewhere("mlp", "dropout", on("Another CPU")) == ""
 
 
-def test_no_repository_needs_no_remark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_outside_git_gives_no_remark(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert computed_elsewhere("mlp", "dropout", on("Another CPU")) == ""

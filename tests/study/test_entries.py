@@ -1,4 +1,4 @@
-"""Who takes part in a stage: learning rates, later rounds, and what leave-one-out puts back."""
+"""The entries of a stage: learning rates, later rounds, and the resets of leave-one-out."""
 
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,8 @@ from ablation.study.entries import (
     best_multiple,
     changed_techniques,
     list_entries,
-    put_back,
     rates_to_try,
+    reset_to_baseline,
 )
 from ablation.trial.families import SIZES
 from ablation.trial.recipe import TECHNIQUES, Adam, Constant, Cosine, Recipe, Sgd
@@ -56,7 +56,7 @@ def test_every_setting_is_tried_at_the_multiples_of_the_incumbents_rate() -> Non
     entries = list_entries(AT_RATES, "mlp", "scheduler", AT_RATES.baseline).entries
     tried = [(each.candidate, each.setting, each.learning_rate) for each in entries]
     assert tried == [
-        ("constant", "constant lr=0.1", 0.1),  # the incumbent, in its place of the grid
+        ("constant", "constant lr=0.1", 0.1),  # the incumbent, which belongs to the grid
         ("constant", "constant lr=0.03", 0.03),
         ("constant", "constant lr=0.3", 0.3),
         ("cosine", "cosine lr=0.03", 0.03),
@@ -70,7 +70,7 @@ def test_every_setting_is_tried_at_the_multiples_of_the_incumbents_rate() -> Non
     )
 
 
-def test_the_winner_takes_its_rate_along() -> None:
+def test_the_next_stage_starts_from_the_winners_rate() -> None:
     won = AT_RATES.baseline.having("optimizer", Sgd(name="sgd", lr=0.3))
     contest = list_entries(AT_RATES, "mlp", "scheduler", won)
     assert settings(contest)[:3] == ["constant lr=0.3", "constant lr=0.09", "constant lr=0.9"]
@@ -85,20 +85,20 @@ def test_without_multiples_every_setting_has_the_incumbents_rate(multiples: Any)
     assert {each.learning_rate for each in entries} == {None}
 
 
-def test_a_rate_that_no_recipe_may_have_is_not_tried() -> None:
+def test_rates_above_the_maximum_are_not_tried() -> None:
     fast = AT_RATES.baseline.having("optimizer", Sgd(name="sgd", lr=50.0))
     contest = list_entries(AT_RATES, "mlp", "scheduler", fast)
     assert settings(contest)[:2] == ["constant lr=50", "constant lr=15"]
     assert not any("150" in setting for setting in settings(contest))
 
 
-def test_an_incumbent_outside_the_list_has_its_own_rate_alone() -> None:
+def test_an_incumbent_that_is_not_a_candidate_is_tried_at_its_own_rate_only() -> None:
     params = study({"dropout": [0.5, 1.0]}, dropout=[0.4])
     contest = list_entries(params, "mlp", "dropout", params.baseline)
     assert settings(contest) == ["0.2 lr=0.1", "0.4 lr=0.05", "0.4 lr=0.1"]
 
 
-def test_the_best_rate_stands_for_what_is_put_back() -> None:
+def test_a_technique_is_reset_at_its_best_rate() -> None:
     contest = rates_to_try(
         AT_RATES, "scheduler", final_recipe(scheduler=Cosine(name="cosine")), AT_RATES.baseline
     )
@@ -120,7 +120,7 @@ def dropouts(listed: list[float], stage: str, incumbent: float) -> Contest:
     return list_entries(params, "mlp", stage, params.baseline.having("dropout", incumbent))
 
 
-def test_the_first_time_the_incumbent_stays_unless_it_is_beaten() -> None:
+def test_a_first_stage_is_not_on_equal_terms() -> None:
     contest = dropouts([0.1, 0.4], "dropout", 0.4)
     assert (settings(contest), contest.simpler) == (["0.4", "0.1"], None)
 
@@ -128,15 +128,15 @@ def test_the_first_time_the_incumbent_stays_unless_it_is_beaten() -> None:
 @pytest.mark.parametrize(
     ("listed", "incumbent", "order", "simpler"),
     [
-        # The baseline's setting, 0.2, is the simplest unless the list has another place for it.
+        # The baseline's setting, 0.2, is the simplest unless it is among the candidates.
         ([0.1, 0.4], 0.4, ["0.4", "0.2", "0.1"], 2),
         ([0.1, 0.2, 0.4], 0.2, ["0.2", "0.1", "0.4"], 1),
-        # What is no longer in the list is the least simple.
+        # An incumbent that is no longer a candidate is the least simple.
         ([0.1, 0.4], 0.3, ["0.3", "0.2", "0.1", "0.4"], 3),
         ([0.1, 0.4], 0.2, ["0.2", "0.1", "0.4"], 0),
     ],
 )
-def test_again_takes_the_baselines_setting_the_present_one_and_the_list(
+def test_again_compares_the_baselines_setting_the_incumbents_and_the_candidates(
     listed: list[float], incumbent: float, order: list[str], simpler: int
 ) -> None:
     contest = dropouts(listed, "dropout_again", incumbent)
@@ -144,31 +144,31 @@ def test_again_takes_the_baselines_setting_the_present_one_and_the_list(
 
 
 @pytest.mark.parametrize("listed", [[0.1, 0.2, 0.4], [0.1, 0.4], [0.1]])
-def test_backward_takes_the_baselines_setting_and_the_present_one(listed: list[float]) -> None:
+def test_backward_compares_the_baselines_setting_and_the_incumbents(listed: list[float]) -> None:
     contest = dropouts(listed, "dropout_backward", 0.4)
     assert (settings(contest), contest.simpler) == (["0.4", "0.2"], 1)
 
 
-def test_backward_has_nothing_to_try_where_nothing_has_changed() -> None:
+def test_backward_has_no_other_entry_for_an_unchanged_technique() -> None:
     assert settings(dropouts([0.1, 0.2, 0.4], "dropout_backward", 0.2)) == ["0.2"]
 
 
-def test_a_technique_without_a_list_is_not_asked_again() -> None:
+def test_a_technique_without_candidates_has_no_later_round() -> None:
     for stage in ("dropout_again", "dropout_backward"):
         assert settings(dropouts([], stage, 0.4)) == ["0.4"]
 
 
-def test_later_rounds_have_learning_rates_as_well() -> None:
+def test_later_rounds_try_several_learning_rates() -> None:
     cosine = AT_RATES.baseline.having("scheduler", Cosine(name="cosine"))
     contest = list_entries(AT_RATES, "mlp", "scheduler_backward", cosine)
     assert settings(contest) == [
         *("cosine lr=0.1", "constant lr=0.03", "constant lr=0.1", "constant lr=0.3"),
         *("cosine lr=0.03", "cosine lr=0.3"),
     ]
-    assert contest.simpler == 4  # a lower rate of its own setting counts as simpler, too
+    assert contest.simpler == 4  # including a lower rate of the incumbent's own setting
 
 
-def test_a_grid_comes_back_as_a_whole() -> None:
+def test_backward_includes_the_whole_grid_of_the_incumbent() -> None:
     params = study(regularization=[{"l1": 0.0, "l2": 0.0}, {"l1": 0.0, "l2": [1e-4, 1e-3]}])
     strong = params.baseline.model_copy(
         update={"regularization": params.candidates("regularization", "mlp")[1].settings[1]}
@@ -177,7 +177,7 @@ def test_a_grid_comes_back_as_a_whole() -> None:
     assert settings(contest) == ["l2=0.001", "none", "l2=0.0001"]
 
 
-def test_what_is_left_out_is_not_counted_as_simpler() -> None:
+def test_removed_entries_are_not_counted_as_simpler() -> None:
     contest = dropouts([0.1, 0.2, 0.3, 0.4], "dropout_again", 0.4)
     first, tenth, second, _ = contest.entries
     assert settings(contest.without([tenth])) == ["0.4", "0.2", "0.3"]
@@ -185,7 +185,7 @@ def test_what_is_left_out_is_not_counted_as_simpler() -> None:
     assert Contest((first, tenth)).without([tenth]).simpler is None
 
 
-# --- what leave-one-out puts back ----------------------------------------------------------------
+# --- resets of leave-one-out ---------------------------------------------------------------------
 
 
 def final_recipe(**changes: object) -> Recipe:
@@ -198,54 +198,56 @@ FINAL = final_recipe(
 CHANGED = {"scheduler", "optimizer", "dropout"}
 
 
-def test_what_is_kept_has_its_final_setting_and_all_else_the_baselines() -> None:
-    recipe = put_back(FINAL, CHANGED - {"dropout"}, AT_RATES.baseline, {})
+def test_only_the_kept_techniques_have_their_final_setting() -> None:
+    recipe = reset_to_baseline(FINAL, CHANGED - {"dropout"}, AT_RATES.baseline, {})
     assert recipe == FINAL.having("dropout", 0.2)
-    assert put_back(FINAL, CHANGED, AT_RATES.baseline, {"scheduler": 3.0}) == FINAL
+    assert reset_to_baseline(FINAL, CHANGED, AT_RATES.baseline, {"scheduler": 3.0}) == FINAL
 
 
-def test_nothing_kept_is_the_baseline_itself() -> None:
-    assert put_back(FINAL, set(), AT_RATES.baseline, {"scheduler": 3.0}) == AT_RATES.baseline
+def test_without_kept_techniques_the_recipe_is_the_baseline() -> None:
+    assert (
+        reset_to_baseline(FINAL, set(), AT_RATES.baseline, {"scheduler": 3.0}) == AT_RATES.baseline
+    )
 
 
 def test_multiples_of_several_techniques_are_multiplied() -> None:
     rates = {"scheduler": 0.3, "dropout": 2.0}
-    alone = put_back(FINAL, CHANGED - {"scheduler"}, AT_RATES.baseline, rates)
-    both = put_back(FINAL, {"optimizer"}, AT_RATES.baseline, rates)
+    alone = reset_to_baseline(FINAL, CHANGED - {"scheduler"}, AT_RATES.baseline, rates)
+    both = reset_to_baseline(FINAL, {"optimizer"}, AT_RATES.baseline, rates)
     assert alone.optimizer == Adam(name="adam", lr=0.003)
     assert both.optimizer == Adam(name="adam", lr=0.006)
 
 
-def test_an_optimizer_that_is_put_back_has_its_own_multiple_alone() -> None:
+def test_if_the_optimizer_is_reset_only_its_own_multiple_applies() -> None:
     rates = {"scheduler": 0.3, "optimizer": 2.0}
-    alone = put_back(FINAL, {"scheduler", "dropout"}, AT_RATES.baseline, rates)
-    both = put_back(FINAL, {"dropout"}, AT_RATES.baseline, rates)
+    alone = reset_to_baseline(FINAL, {"scheduler", "dropout"}, AT_RATES.baseline, rates)
+    both = reset_to_baseline(FINAL, {"dropout"}, AT_RATES.baseline, rates)
     assert alone.optimizer == both.optimizer == Sgd(name="sgd", lr=0.2)
 
 
-def test_an_unchanged_optimizer_has_the_multiples_of_what_is_put_back() -> None:
+def test_an_unchanged_optimizer_has_the_multiples_of_the_reset_techniques() -> None:
     final = FINAL.having("optimizer", AT_RATES.baseline.optimizer)
-    recipe = put_back(final, {"dropout"}, AT_RATES.baseline, {"scheduler": 0.3})
+    recipe = reset_to_baseline(final, {"dropout"}, AT_RATES.baseline, {"scheduler": 0.3})
     assert recipe.optimizer == Sgd(name="sgd", lr=0.03)
     assert recipe.scheduler == Constant(name="constant")
 
 
-def test_a_technique_is_put_back_at_its_multiples_of_the_final_rate() -> None:
+def test_a_technique_is_reset_at_its_multiples_of_the_final_rate() -> None:
     contest = rates_to_try(AT_RATES, "scheduler", FINAL, AT_RATES.baseline)
     assert settings(contest) == ["constant lr=0.01", "constant lr=0.003", "constant lr=0.03"]
     assert {entry.recipe.dropout for entry in contest.entries} == {0.4}
 
 
 def test_rates_are_compared_on_equal_terms() -> None:
-    """Racing stops no rate for not being better than the first."""
+    """Otherwise racing would stop all rates that are not better than the first."""
     assert rates_to_try(AT_RATES, "scheduler", FINAL, AT_RATES.baseline).simpler == 0
 
 
-def test_a_technique_without_multiples_is_put_back_at_the_final_rate() -> None:
+def test_a_technique_without_multiples_is_reset_at_the_final_rate() -> None:
     assert settings(rates_to_try(AT_RATES, "dropout", FINAL, AT_RATES.baseline)) == ["0.2 lr=0.01"]
 
 
-def test_an_optimizer_is_put_back_at_the_rates_of_its_list() -> None:
+def test_an_optimizer_is_reset_at_the_rates_of_its_candidate() -> None:
     listed = [{"name": "adam", "lr": 0.01}, {"name": "sgd", "lr": [0.03, 0.1, 0.3]}]
     params = study(optimizer=listed)
     contest = rates_to_try(params, "optimizer", FINAL, params.baseline)
@@ -254,24 +256,26 @@ def test_an_optimizer_is_put_back_at_the_rates_of_its_list() -> None:
     assert settings(unlisted) == ["sgd lr=0.1"]
 
 
-def test_where_only_the_rate_differs_the_rate_is_what_is_put_back() -> None:
+def test_an_optimizer_that_differs_only_in_its_rate_is_reset_to_the_baselines_rate() -> None:
     params = study(optimizer=[{"name": "sgd", "lr": [0.03, 0.1, 0.3]}])
     final = params.baseline.having("optimizer", Sgd(name="sgd", lr=0.3))
     assert settings(rates_to_try(params, "optimizer", final, params.baseline)) == ["sgd lr=0.1"]
 
 
-def test_a_rate_that_another_technique_has_moved_is_a_changed_optimizer() -> None:
-    """Though its own stage was never asked: else no recipe of leave-one-out were the final one."""
+def test_a_rate_changed_by_another_stage_counts_as_a_changed_optimizer() -> None:
+    """Otherwise no recipe of leave-one-out would equal the final one."""
     final = FINAL.having("dropout", 0.2).having(
         "architecture", SIZES["mlp"].model_validate({"hidden": [9, 8, 7]})
     )
     baseline = AT_RATES.full("mlp", AT_RATES.baseline)
-    told, changed = changed_techniques(["scheduler", "dropout", "architecture"], final, baseline)
-    assert told == ["scheduler", "dropout", "architecture", "optimizer"]
+    reported, changed = changed_techniques(
+        ["scheduler", "dropout", "architecture"], final, baseline
+    )
+    assert reported == ["scheduler", "dropout", "architecture", "optimizer"]
     assert changed == ["scheduler", "architecture", "optimizer"]
-    assert put_back(final, changed, baseline, {}) == final
+    assert reset_to_baseline(final, changed, baseline, {}) == final
 
 
-def test_an_entry_is_told_by_its_label() -> None:
+def test_the_baseline_stage_has_a_single_entry() -> None:
     (only,) = list_entries(AT_RATES, "mlp", "baseline", AT_RATES.baseline).entries
     assert only == Entry("baseline", "baseline", AT_RATES.baseline)

@@ -27,7 +27,7 @@ from ablation.trial.recipe import Adam, Sgd, save_recipe
 from tests.clones import warm_python
 
 ROOT = Path(__file__).parents[2]
-TRIALS = ["candidate", "setting", "repeat", "score", "diverged", "raced_out"]
+TRIALS = ["candidate", "setting", "repeat", "score", "temperature", "diverged", "raced_out"]
 CURVES = ["setting", "epoch", "train_loss", "validation_loss", "train_accuracy"]
 CANDIDATES = [
     *("candidate", "setting", "role", "accuracy", "spread", "parameters"),
@@ -46,7 +46,7 @@ def write_params(
     multiples: dict[str, list[float]] | None = None,
     **techniques: Any,
 ) -> Params:
-    """A study of the toy, in the working folder."""
+    """Parameters of a study of the toy, written to the working directory."""
     content = read_yaml(ROOT / "params.yaml")
     content["data"]["dataset"] = "glyphs"
     content["validation"] = {"scheme": "shuffle", "fraction": 0.25, "repeats": repeats}
@@ -63,7 +63,7 @@ def write_params(
 
 @pytest.fixture
 def params(toy_study: Path) -> Params:
-    """Its optimizers: one that learns, one that does not, and one in between."""
+    """With learning rates that learn well, slowly and not at all."""
     rates = [0.000001, 0.03, 0.01]
     optimizers = [{"name": "sgd", "lr": rates}, {"name": "adam", "lr": 0.01}]
     return write_params(repeats=REPEATS, optimizer=optimizers)
@@ -98,12 +98,12 @@ def test_the_incumbent_comes_first_and_once(params: Params, entries: Entries) ->
     assert entries[0].recipe == params.baseline
 
 
-def test_an_incumbent_takes_its_place_in_its_grid(entries: Entries) -> None:
+def test_an_incumbent_belongs_to_the_grid_that_contains_it(entries: Entries) -> None:
     places = [(entry.candidate, entry.learning_rate) for entry in entries]
     assert places == [("sgd", 0.03), ("sgd", 1e-06), ("sgd", 0.01), ("adam lr=0.01", None)]
 
 
-def test_an_incumbent_that_is_no_candidate_stands_alone(params: Params) -> None:
+def test_an_incumbent_outside_the_candidates_is_an_entry_of_its_own(params: Params) -> None:
     recipe = params.baseline.having("optimizer", Adam(name="adam", lr=0.5))
     first, *others = list_entries(params, "mlp", "optimizer", recipe).entries
     assert first == Entry("adam lr=0.5", "adam lr=0.5", recipe)
@@ -118,8 +118,8 @@ def test_entries_differ_from_the_incumbent_in_one_technique(
     assert len({entry.recipe for entry in entries}) == len(entries)
 
 
-def test_the_sizes_of_the_models_are_the_first_to_be_tried(toy_study: Path) -> None:
-    """Also where they are among the candidates, in whatever place."""
+def test_the_sizes_under_models_are_the_incumbent(toy_study: Path) -> None:
+    """Even if they are among the candidates."""
     sizes = [{"hidden": [9, 8, 7]}, {"hidden": [16, 12, 8]}]
     params = write_params(architecture={"mlp": sizes})
     entries = list_entries(params, "mlp", "architecture", params.baseline).entries
@@ -130,7 +130,7 @@ def test_the_sizes_of_the_models_are_the_first_to_be_tried(toy_study: Path) -> N
     assert other.recipe == first.recipe
 
 
-def test_epochs_are_times_those_of_the_models(toy_study: Path) -> None:
+def test_epochs_are_factors_of_those_under_models(toy_study: Path) -> None:
     params = write_params(epochs=[1, 3])
     entries = list_entries(params, "mlp", "epochs", params.baseline).entries
     assert [entry.setting for entry in entries] == ["1x", "3x"]
@@ -139,13 +139,13 @@ def test_epochs_are_times_those_of_the_models(toy_study: Path) -> None:
     assert other.recipe == first.recipe
 
 
-def test_only_learning_rates_have_a_place(toy_study: Path) -> None:
+def test_a_grid_of_other_values_has_no_learning_rates(toy_study: Path) -> None:
     params = write_params(regularization=[{"l1": 0.0, "l2": [0.001, 0.01]}])
     entries = list_entries(params, "mlp", "regularization", params.baseline).entries
     assert [entry.learning_rate for entry in entries] == [None, None, None]
 
 
-def test_a_setting_that_stands_twice_is_run_once(toy_study: Path) -> None:
+def test_a_setting_listed_twice_is_one_entry(toy_study: Path) -> None:
     grids = [{"name": "sgd", "lr": [0.1, 0.1]}, {"name": "sgd", "lr": 0.1}]
     params = write_params(optimizer=grids)
     entries = list_entries(params, "mlp", "optimizer", params.baseline).entries
@@ -153,13 +153,13 @@ def test_a_setting_that_stands_twice_is_run_once(toy_study: Path) -> None:
     assert labels == ["sgd lr=0.03", "sgd lr=0.1"]
 
 
-def test_no_purpose_shares_a_seed_with_another(params: Params) -> None:
+def test_repeats_of_different_purposes_share_no_seed(params: Params) -> None:
     families = (repeats_for(params), repeats_for(params, "leave-one-out"), fit_repeats(params))
     seeds = [repeat.init_seed for repeats in families for repeat in repeats]
     assert len(set(seeds)) == len(seeds) == 2 * REPEATS + params.fit.seeds
 
 
-def test_racing_stops_what_cannot_win_and_changes_no_score(
+def test_racing_stops_losing_entries_and_changes_no_score(
     params: Params, entries: Entries, toy_study: Path
 ) -> None:
     repeats = repeats_for(params)
@@ -172,13 +172,13 @@ def test_racing_stops_what_cannot_win_and_changes_no_score(
     assert {path: path.stat().st_mtime_ns for path in written} == written
 
 
-def test_a_split_that_cannot_be_made_is_said(params: Params, entries: Entries) -> None:
+def test_an_impossible_split_is_an_error(params: Params, entries: Entries) -> None:
     tiny = make_repeats(1, "shuffle", 0.001, 3)
     with pytest.raises(UserError, match=r"params\.yaml: validation\.fraction: 0\.001 leaves the"):
         run(params, entries, tiny, racing=False)
 
 
-def test_racing_lets_the_incumbent_run_to_the_end(params: Params) -> None:
+def test_racing_never_stops_the_incumbent(params: Params) -> None:
     slow = params.baseline.having("optimizer", Sgd(name="sgd", lr=1e-6))
     entries = list_entries(params, "mlp", "optimizer", slow).entries
     raced = run(params, entries, repeats_for(params), racing=True)
@@ -186,14 +186,14 @@ def test_racing_lets_the_incumbent_run_to_the_end(params: Params) -> None:
     assert len(raced["sgd lr=1e-06"]) == len(raced["sgd lr=0.03"]) == REPEATS
 
 
-def test_entries_of_one_recipe_share_its_trials(params: Params, toy_study: Path) -> None:
+def test_entries_with_equal_recipes_share_trials(params: Params, toy_study: Path) -> None:
     twins = tuple(Entry(name, name, params.baseline) for name in ("one", "other"))
     results = run(params, twins, repeats_for(params), racing=False)
     assert len(list((toy_study / "memory").iterdir())) == REPEATS
     assert results["one"] == results["other"]
 
 
-def test_the_judge_sees_nan_where_a_setting_was_stopped(params: Params, entries: Entries) -> None:
+def test_scores_are_nan_after_a_setting_was_stopped(params: Params, entries: Entries) -> None:
     results = run(params, entries, repeats_for(params), racing=True)
     first, slow, *_ = make_contenders(entries, results, REPEATS, 4)
     assert not np.isnan(first.scores).any()
@@ -201,7 +201,7 @@ def test_the_judge_sees_nan_where_a_setting_was_stopped(params: Params, entries:
     assert slow.scores[0] == results[slow.setting][0].score
 
 
-def test_the_tables_have_the_columns_of_the_contract(params: Params, entries: Entries) -> None:
+def test_the_tables_have_the_documented_columns(params: Params, entries: Entries) -> None:
     results = run(params, entries, repeats_for(params), racing=True)
     trials = trials_table(make_contenders(entries, results, REPEATS, 4), results)
     curves = curves_table(results)
@@ -213,7 +213,7 @@ def test_the_tables_have_the_columns_of_the_contract(params: Params, entries: En
     assert len(trials) == sum(len(runs) for runs in results.values())
 
 
-def test_curves_are_means_over_the_repeats_of_a_setting(params: Params, entries: Entries) -> None:
+def test_curves_are_means_over_repeats(params: Params, entries: Entries) -> None:
     results = run(params, entries[:1], repeats_for(params), racing=False)
     table = curves_table(results)
     assert table["epoch"].tolist() == [1, 2]
@@ -222,7 +222,7 @@ def test_curves_are_means_over_the_repeats_of_a_setting(params: Params, entries:
     assert table["validation_accuracy"].iloc[-1] == pytest.approx(mean)
 
 
-def test_a_stage_writes_what_the_contract_says(params: Params, toy_study: Path) -> None:
+def test_a_stage_writes_the_documented_files(params: Params, toy_study: Path) -> None:
     slow = params.baseline.having("optimizer", Sgd(name="sgd", lr=1e-6))
     save_recipe(slow, toy_study / "before.yaml", "")
     columns = "stage,winner,verdict,accuracy,gain,low,high"
@@ -237,7 +237,7 @@ def test_a_stage_writes_what_the_contract_says(params: Params, toy_study: Path) 
     assert list(metrics) == METRICS
 
 
-def test_parameters_and_seconds_stand_beside_each_score(toy_study: Path) -> None:
+def test_parameters_and_seconds_are_printed(toy_study: Path) -> None:
     write_params()
     printed, _ = run_stage("--stage", "baseline", stdout=subprocess.PIPE).communicate()
     candidates = pd.read_csv(toy_study / "plots/mlp/baseline/candidates.csv")
@@ -248,7 +248,7 @@ def test_parameters_and_seconds_stand_beside_each_score(toy_study: Path) -> None
     assert candidates["parameters"].item() > 28 * 28 * 16
 
 
-def test_a_stage_that_finds_everything_remembered_starts_no_training_library(
+def test_a_stage_whose_trials_are_all_remembered_does_not_import_torch(
     toy_study: Path,
 ) -> None:
     write_params()
@@ -265,20 +265,20 @@ def test_a_stage_that_finds_everything_remembered_starts_no_training_library(
     assert not {"torch", "sklearn"} & imported
 
 
-def test_an_incumbent_that_stays_has_no_gain(toy_study: Path) -> None:
+def test_a_kept_incumbent_has_no_gain(toy_study: Path) -> None:
     write_params()
     assert run_stage("--stage", "baseline").wait() == 0
     metrics = json.loads((toy_study / "metrics/mlp/baseline.json").read_text())
     assert list(metrics) == ["accuracy", "verdict", "winner"]
 
 
-def test_a_technique_that_is_not_listed_is_not_explored(toy_study: Path) -> None:
+def test_a_technique_without_candidates_is_not_explored(toy_study: Path) -> None:
     params = write_params(dropout=[])
     (only,) = list_entries(params, "mlp", "dropout", params.baseline).entries
     assert only.setting == "0.2"
 
 
-def test_times_stand_apart_and_say_what_computed_them(params: Params, entries: Entries) -> None:
+def test_times_name_the_hardware_and_precision(params: Params, entries: Entries) -> None:
     runner = make_runner(params)
     results = run(params, entries[:1], repeats_for(params), racing=False)
     times = times_table(results, runner.hardware)
@@ -300,7 +300,7 @@ def test_racing_gives_the_same_results_for_any_number_of_workers(
     assert any(len(runs) < REPEATS for runs in one.values())
 
 
-def test_a_setting_that_ends_at_chance_is_collapsed(params: Params, entries: Entries) -> None:
+def test_a_setting_with_chance_accuracy_has_collapsed(params: Params, entries: Entries) -> None:
     results = run(params, entries[:2], repeats_for(params), racing=False)
     guessing = {setting: runs[:1] for setting, runs in results.items()}
     guessing[entries[1].setting] = [replace(results[entries[1].setting][0], score=0.25)]
@@ -311,13 +311,13 @@ def test_a_setting_that_ends_at_chance_is_collapsed(params: Params, entries: Ent
 @pytest.mark.parametrize(
     ("rates", "winner"), [([], None), ([{"name": "sgd", "lr": 0.03}], "sgd lr=0.03")]
 )
-def test_what_ends_at_chance_does_not_win_over_what_diverged(
+def test_a_collapsed_setting_does_not_win_against_a_diverged_one(
     rates: list[dict[str, Any]],
     winner: str | None,
     toy_study: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Adam at a rate of 50 ends at exactly a quarter of four classes, SGD at infinity."""
+    """At a rate of 50, Adam ends at exactly the chance accuracy of four classes; SGD diverges."""
     params = write_params(repeats=2, optimizer=[{"name": "adam", "lr": 50.0}, *rates])
     wild = params.baseline.having("optimizer", Sgd(name="sgd", lr=50.0)).having("batchnorm", False)
     save_recipe(wild, Path("before.yaml"), "")
@@ -344,7 +344,7 @@ def test_what_ends_at_chance_does_not_win_over_what_diverged(
     )
 
 
-def test_a_single_repeat_is_said_to_be_too_few(
+def test_a_single_repeat_gives_a_warning(
     toy_study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_params(repeats=1)

@@ -1,1 +1,1 @@
-"""What every stage leans on: errors, files, and what a person sees."""
+"""Shared utilities: errors, files, validated YAML, console output and formatting."""

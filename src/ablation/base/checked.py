@@ -1,4 +1,4 @@
-"""YAML that people write, validated by pydantic models; errors say what to fix in it."""
+"""Parameter and recipe files: YAML validated by pydantic models, with errors that name the fix."""
 
 import difflib
 import math

@@ -96,7 +96,7 @@ def write_bytes(content: bytes, path: Path) -> None:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that replaces `path` once it is complete; until then the old file stays.
+    """A file to write that replaces `path` once it is complete, and leaves it unchanged until then.
 
     Creates its folder, and deletes what killed writers of the same file left behind.
 

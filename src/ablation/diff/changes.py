@@ -15,7 +15,7 @@ from ablation.base.files import read_json
 from ablation.diff.revisions import Revision
 from ablation.judge.evaluation import FINAL, fits_of, recipe_difference
 from ablation.judge.noise import Estimate, Floats, estimate, measure_noise
-from ablation.judge.selection import SURE
+from ablation.judge.selection import CONFIDENCE
 from ablation.labels import technique_of
 from ablation.trial.recipe import BASELINE
 
@@ -148,7 +148,7 @@ def list_candidates(here: Revision, there: Revision) -> list[Candidate]:
 def judge_difference(
     difference: Estimate, equal_within: float, mismatches: tuple[str, ...], *, same_recipe: bool
 ) -> Finding:
-    """What the difference between two winners shows.
+    """The conclusion from the difference between two winners.
 
     `computed differently`: the winners have the same recipe, so only the conditions differ.
     `better`, `worse`, `practically equal`, `within the noise`: as for a candidate of a stage.
@@ -166,9 +166,9 @@ def judge_difference(
     low, high = (float(end[0]) for end in difference.interval())
     worse, equal, better = (float(p[0]) for p in difference.chances(equal_within))
     cases: dict[Finding, bool] = {
-        "practically equal": equal >= SURE,
-        "better": low > 0 or better >= SURE,
-        "worse": high < 0 or worse >= SURE,
+        "practically equal": equal >= CONFIDENCE,
+        "better": low > 0 or better >= CONFIDENCE,
+        "worse": high < 0 or worse >= CONFIDENCE,
         "within the noise": True,
     }
     return next(finding for finding, holds in cases.items() if holds)
@@ -309,15 +309,15 @@ def _compare_tests(before: Revision, after: Revision, model: str) -> Change:
 
 
 def _changed(side: Revision, model: str) -> str:
-    """The techniques of the final recipe that are not as in the baseline, in the chain's order."""
+    """The techniques whose setting in the final recipe is not the baseline's, in chain order."""
     stages = [BASELINE, *side.stages(model)]
-    first, last = (side.settings(model, stages[place]) for place in (0, -1))
+    first, last = (side.settings(model, stages[index]) for index in (0, -1))
     spec = side.params["models"].get(model) or {}
     sizes = {key: value for key, value in spec.items() if key != "epochs"}
-    for recipe in (first, last):  # one without sizes has those of params.yaml
+    for recipe in (first, last):  # a recipe without sizes has those of params.yaml
         recipe.setdefault("architecture", sizes)
-    asked = dict.fromkeys([*map(technique_of, stages[1:]), *last])
-    return " + ".join(name for name in asked if last.get(name) != first.get(name)) or BASELINE
+    names = dict.fromkeys([*map(technique_of, stages[1:]), *last])
+    return " + ".join(name for name in names if last.get(name) != first.get(name)) or BASELINE
 
 
 def _mismatches(before: Revision, after: Revision, model: str, stage: str) -> tuple[str, ...]:

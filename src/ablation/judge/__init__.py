@@ -1,1 +1,1 @@
-"""What the numbers mean: which setting wins a stage, and how good the fitted models are."""
+"""Statistics: verdicts of stages, contributions of techniques, evaluation on the test set."""

@@ -180,7 +180,7 @@ def calibration_error(curve: pd.DataFrame) -> float:
 def probability_scores(
     actual: ArrayLike, probabilities: ArrayLike, classes: ArrayLike
 ) -> dict[str, float]:
-    """How well probabilities foretell characters: two proper scores, and the calibration error.
+    """Quality of predicted probabilities: two proper scoring rules, and the calibration error.
 
     Args:
         actual: (n,) characters.

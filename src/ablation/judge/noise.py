@@ -323,7 +323,7 @@ def _outliers(steps: Floats, able: Bools, step: float) -> Bools:
 
 
 def _noise_p_value(steps: Floats, among: Bools, step: float = 0.0) -> Floats:
-    """(..., contenders) p-value of each one's noise being the others'; 1 if unknown.
+    """(..., contenders) p-values of equal noise of each contender and the others; 1 if unknown.
 
     step: lower bound of the others' variance.
     """

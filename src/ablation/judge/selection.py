@@ -1,11 +1,11 @@
-"""The verdict of a stage: which setting wins, and how sure one can be.
+"""The verdict of a stage: the winning setting, and the evidence for it.
 
-The first time that a technique is asked, the incumbent is left only where the gain of some
-candidate is more than the best of so many equal candidates would show by chance. The winner is then
-the simplest candidate that is no worse than the incumbent and within the noise of the best.
+In a technique's first stage, the incumbent is replaced only if a candidate's gain exceeds what the
+best of as many equally good candidates would show by chance. The winner is then the simplest
+candidate that is no worse than the incumbent and within the noise of the best.
 
-When it is asked again, all settings are compared on equal terms: the simplest within the noise of
-the best wins.
+In later rounds, all settings are compared on equal terms: the simplest one within the noise of the
+best wins.
 """
 
 import math
@@ -45,23 +45,23 @@ Finding = Literal[
     "within the noise",
 ]
 
-# A gain is called worse, practically equal or better where it is so with this probability.
-SURE = 0.95
+# The probability from which a finding is `worse`, `practically equal` or `better`.
+CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, eq=False)
 class Contender:
-    """One setting of a technique and what it scored.
+    """A setting of a technique and its scores.
 
     Attributes:
-        candidate: the entry of the list in params.yaml that it belongs to, such as `sgd`.
-        setting: its own label, the grid point: `sgd lr=0.1`. Unique within a stage.
-        scores: (repeats,) validation accuracy as a fraction, 0 for a diverged trial, nan from the
-            first repeat on that was not run.
-        diverged: whether any of its trials diverged; it can then never win.
-        learning_rate: its place in the candidate's grid of learning rates; None where it has none.
-        collapsed: whether it is not shown to be better than always naming the largest class
-            (`has_collapsed`); it can then never win either.
+        candidate: label of the candidate in params.yaml that it belongs to, such as `sgd`.
+        setting: label of the setting (the grid point), such as `sgd lr=0.1`. Unique within a stage.
+        scores: (repeats,) validation accuracies as fractions, 0 for a diverged trial; nan for the
+            repeats not run, which are the last ones.
+        diverged: whether any of its trials diverged; it then cannot win.
+        learning_rate: its learning rate if the candidate is a grid of learning rates, else None.
+        collapsed: whether it is not shown to be better than always predicting the largest class
+            (`has_collapsed`); it then cannot win.
     """
 
     candidate: str
@@ -73,45 +73,49 @@ class Contender:
 
     @property
     def failed(self) -> bool:
-        """Whether it cannot win, however well its other repeats went."""
+        """Whether it diverged or collapsed, so that it cannot win."""
         return self.diverged or self.collapsed
 
     @property
-    def fate(self) -> str:
-        """How it came not to be able to win."""
+    def elimination(self) -> str:
+        """For messages: why it cannot win."""
         return "diverged" if self.diverged else "collapsed" if self.collapsed else "was raced out"
 
     @property
     def raced_out(self) -> bool:
-        """Whether it was stopped before the last repeat because it could not win any more."""
+        """Whether racing stopped it before the last repeat."""
         return not self.failed and bool(np.isnan(self.scores).any())
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a stage learnt about one contender: a row of candidates.csv. nan stands for undefined.
+    """The results of one contender: a row of candidates.csv. Undefined numbers are nan.
 
     Attributes:
         candidate, setting: as in `Contender`.
-        role: `winner` (also where it is the incumbent that stays), `incumbent` or `candidate`.
+        role: `winner` (even if it is the incumbent), `incumbent` or `candidate`.
         accuracy: mean score over the repeats that it ran.
-        spread: their standard deviation; nan for one repeat.
+        spread: standard deviation of these scores; nan for one repeat.
         gain: mean of its score minus the incumbent's, on the repeats that both ran.
-        low, high: 95 % interval of the gain. Like the probabilities nan for the
-            incumbent, for one repeat, and where it or the incumbent failed.
-        p_worse, p_equal, p_better: probabilities that the true gain is a loss, too small to matter
-            (`equal_within`), or a gain.
-        finding: the gain in a word. `practically equal`: it is too small to matter, with a
-            probability of `SURE`. Else `better` or `worse`: its interval lies above or below zero,
-            or it is so, by more than matters, with that probability. Else `unsteady`: its scores
-            or the incumbent's vary far more than the others', so that few repeats show nothing.
-            Else `within the noise`: neither a difference nor its absence was shown. `unknown` with
-            one repeat, `diverged`, `collapsed`, and nothing for the incumbent.
+        low, high: 95 % interval of the gain. Like the probabilities, nan for the incumbent, for one
+            repeat, and if it or the incumbent failed.
+        p_worse, p_equal, p_better: probabilities that the true gain is below -`equal_within`,
+            within it, or above it.
+        finding: the conclusion from the gain, the first of these that applies.
+            `diverged`, `collapsed`: it failed.
+            `unknown`: there is no interval.
+            `practically equal`: p_equal is at least `CONFIDENCE`.
+            `better`, `worse`: the interval excludes zero, or p_better (p_worse) is at least
+            `CONFIDENCE`.
+            `unsteady`: its scores or the incumbent's vary far more than the others', so that few
+            repeats show nothing.
+            `within the noise`: neither a difference nor equality was shown.
+            Empty for the incumbent.
         repeats: number of repeats that it ran.
         diverged, collapsed: as in `Contender`.
-        won_grid: whether it stands for its candidate: the best grid point, or the only one.
-        grid_edge: whether it won with the smallest or largest of two or more learning rates, so
-            that a wider grid might have served it better.
+        won_grid: whether it represents its candidate, as the best or only grid point.
+        grid_edge: whether it did so at the smallest or largest of two or more learning rates, so
+            that a wider grid may hold a better one.
         raced_out: as in `Contender`.
     """
 
@@ -137,13 +141,12 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a stage concludes.
+    """The conclusion of a stage.
 
     Attributes:
         winner: the contender that the next stage starts from.
-        verdict: `adopted` if it is not the incumbent, else `kept`.
-        evidence: one row per contender, incumbent first, then in the order given;
-            `pd.DataFrame(verdict.evidence)` is the table.
+        verdict: `kept` if it is the incumbent, else `adopted`.
+        evidence: one row per contender, incumbent first, then in the order given.
     """
 
     winner: Contender
@@ -159,36 +162,35 @@ class Verdict:
 def has_collapsed(
     scores: ArrayLike, classes: int, largest: float = 0.0, characters: float = math.inf
 ) -> bool:
-    """Whether a setting is not shown to be better than always naming the largest class.
+    """Whether a setting is not shown to be better than always predicting the largest class.
 
-    To be shown better, it reads more of all its validation characters than naming that class
-    would with a probability of 5 % (a one-sided binomial bound). As long as repeats are to come, it
-    only has to read more than the share of that class: the others may still show it.
+    It is shown to be better if a one-sided binomial test, over the validation characters of all
+    repeats, rejects the accuracy of that prediction at the 5 % level. While repeats are missing,
+    a higher mean accuracy is enough.
 
-    A setting that works on other repeats has collapsed as well where one trial is not above that
-    share, and the setting's mean accuracy makes so low a score less likely than `FALSE_ALARMS`.
+    A setting has also collapsed if a single trial does not exceed that accuracy although, given the
+    setting's mean accuracy, so low a score is less likely than `FALSE_ALARMS`.
 
     Args:
-        scores: (repeats,) accuracies as fractions; nan on repeats that were not run.
+        scores: (repeats,) accuracies as fractions; nan for repeats not run.
         classes: number of classes.
-        largest: share of the largest class; 0 where all are alike.
-        characters: number of characters that a score is a share of; infinite where accuracies are
-            known exactly.
+        largest: share of the largest class; 0 if all have the same size.
+        characters: number of validation characters of a repeat; infinite for exact accuracies.
     """
     every = np.asarray(scores, float)
     ran = every[~np.isnan(every)]
-    guessed = max(largest, 1 / classes)
+    chance = max(largest, 1 / classes)
     if len(ran) == 0 or math.isinf(characters):
-        return bool((ran <= guessed).any())
+        return bool((ran <= chance).any())
     each, total = round(characters), round(characters) * len(ran)
-    right = np.rint(ran * each)
-    stuck = (right <= guessed * each) & (
-        scipy.special.bdtr(right, each, right.sum() / total) < FALSE_ALARMS
+    correct = np.rint(ran * each)
+    stuck = (correct <= chance * each) & (
+        scipy.special.bdtr(correct, each, correct.sum() / total) < FALSE_ALARMS
     )
     if len(ran) < len(every):
-        shown = right.sum() > guessed * total
+        shown = correct.sum() > chance * total
     else:
-        shown = scipy.special.bdtrc(right.sum() - 1, total, guessed) <= 1 - SURE
+        shown = scipy.special.bdtrc(correct.sum() - 1, total, chance) <= 1 - CONFIDENCE
     return bool(stuck.any() or not shown)
 
 
@@ -201,73 +203,82 @@ def judge_stage(
     characters: float = math.inf,
     simpler: int | None = None,
 ) -> Verdict:
-    """The winner of a stage (`decide` has the rule) and the evidence for it.
+    """Decide a stage by the rule of `decide`.
 
-    A grid point equal to the incumbent's setting *is* the incumbent: pass it once, as `incumbent`,
-    with the candidate's name and learning rate, and it takes its place in that candidate's grid.
-    With no contenders, as in the baseline's stage, the incumbent is kept.
+    If a grid point equals the incumbent's setting, pass it once, as `incumbent`, with the
+    candidate's label and learning rate: it then belongs to that candidate's grid. Without other
+    contenders, as in the stage `baseline`, the incumbent is kept.
 
     Args:
-        incumbent: the setting that the stage starts from, run on every repeat, 0 where diverged.
-        contenders: the others, simplest candidate first, on the same repeats; nan where raced out.
+        incumbent: the setting that the stage starts from, with a score for every repeat.
+        contenders: the others, simplest candidate first, on the same repeats; nan for repeats not
+            run.
         val_to_train: size of a repeat's validation part over its training part.
-        risk: how often a stage may leave an incumbent for candidates that all equal it.
-        equal_within: difference of score, as a fraction, that nobody would pay for.
+        risk: probability of replacing the incumbent when all candidates are equally good.
+        equal_within: largest difference of accuracy, as a fraction, that counts as equal.
         characters, simpler: as in `decide`.
 
+    Returns:
+        the winner, the verdict and the evidence.
+
     Raises:
-        UserError: nobody could win, since all failed or were raced out.
-        ValueError: scores that do not line up or are infinite, or a setting given twice.
+        UserError: no contender can win, because all failed or were raced out.
+        ValueError: the scores have different lengths, gaps or infinite values, or a setting is
+            given twice.
     """
-    everyone = [incumbent, *contenders]
-    scores, failed, grids = as_table(everyone)
-    _check(everyone)
+    entrants = [incumbent, *contenders]
+    scores, failed, grids = as_table(entrants)
+    _check(entrants)
     if (failed | np.isnan(scores).any(-1)).all():
         raise UserError(
             "no setting of this stage trained to the end, so none can win: "
-            + ", ".join(f"{contender.setting} {contender.fate}" for contender in everyone)
+            + ", ".join(f"{contender.setting} {contender.elimination}" for contender in entrants)
             + "; lower the learning rates in params.yaml"
         )
     rule = (val_to_train, risk, characters, simpler)
-    winner = everyone[int(decide(scores, failed, grids, *rule))]
+    winner = entrants[int(decide(scores, failed, grids, *rule))]
     noise = measure_noise(scores, ~failed, characters)
-    gains = estimate(scores, against_first(len(everyone)), noise, val_to_train)
+    gains = estimate(scores, against_first(len(entrants)), noise, val_to_train)
     champions = find_champions(scores, failed, grids)
     return Verdict(
         winner=winner,
         verdict="kept" if winner is incumbent else "adopted",
         evidence=[
             _evidence(
-                place,
-                everyone,
+                index,
+                entrants,
                 winner,
-                bool(champions[place]),
-                bool(noise.in_line[place] and noise.in_line[0]),
+                bool(champions[index]),
+                bool(noise.in_line[index] and noise.in_line[0]),
                 gains,
                 equal_within,
             )
-            for place in range(len(everyone))
+            for index in range(len(entrants))
         ],
     )
 
 
-def as_table(everyone: Sequence[Contender]) -> tuple[Floats, Bools, NDArray[np.int_]]:
-    """(contenders, repeats) scores, (contenders,) who failed, (contenders,) number of its grid.
+def as_table(contenders: Sequence[Contender]) -> tuple[Floats, Bools, NDArray[np.int_]]:
+    """The contenders as arrays, in the form that `decide` takes.
+
+    Returns:
+        (contenders, repeats) scores; (contenders,) whether each failed; (contenders,) index of the
+        candidate that each belongs to.
 
     Raises:
         ValueError: scores of different lengths.
     """
-    repeats = everyone[0].scores.shape
-    for contender in everyone:
+    repeats = contenders[0].scores.shape
+    for contender in contenders:
         if contender.scores.shape != repeats:
             raise ValueError(
                 f"{contender.setting!r}: scores have shape {contender.scores.shape}, the "
-                f"incumbent's {repeats}; all run on the same repeats, nan where one was not run."
+                f"incumbent's {repeats}; all need one score per repeat, nan if it was not run."
             )
-    candidates = [contender.candidate for contender in everyone]
+    candidates = [contender.candidate for contender in contenders]
     return (
-        np.stack([contender.scores for contender in everyone]).astype(float),
-        np.array([contender.failed for contender in everyone]),
+        np.stack([contender.scores for contender in contenders]).astype(float),
+        np.array([contender.failed for contender in contenders]),
         np.array([candidates.index(candidate) for candidate in candidates]),
     )
 
@@ -281,41 +292,44 @@ def decide(
     characters: float = math.inf,
     simpler: int | None = None,
 ) -> NDArray[np.intp]:
-    """The winner of each of many stages.
+    """The winner of each of a batch of stages.
 
-    Each candidate is represented by its champion, the best of its grid. The incumbent is left if
-    any champion's gain over it exceeds what the best of all contenders' gains, were they equal to
-    it, exceeds with probability `risk` (`dunnett_bound`; every grid point counts, since the best of
-    a grid was picked as well). The best of these champions is then the measure: the winner is the
-    first champion that is no worse than the incumbent and no further behind the best than one
-    comparison at the same risk allows, by the noise that all share: a tolerance of its own would
-    grow with a contender's noise and let the noisiest in. For the same reason one whose noise is
-    out of line must pass the incumbent's bound itself.
+    Each candidate is represented by its champion, the best of its grid.
 
-    An incumbent that failed is left, and every champion counts as better than it. A single repeat
-    knows no noise: the highest mean wins.
+    First round (`simpler` is None): the incumbent is replaced if the gain of a champion exceeds
+    the many-to-one bound at `risk` (`dunnett_bounds`). Every grid point counts as a comparison,
+    since the champion was selected among them. The winner is the simplest champion that is no worse
+    than the incumbent and not behind the best by more than the tolerance of one comparison at the
+    same risk. The tolerance uses the pooled noise: one based on a contender's own noise would
+    favour the noisiest. For the same reason, a champion whose noise is out of line must exceed the
+    bound itself.
 
-    On equal terms (`simpler`) the incumbent is one of the champions, at its place in the order of
-    simplicity, and no gain has to be proven. The winner is the first champion that is no further
-    behind the best than the best of so many others would be ahead of it with probability `risk`,
-    were all equal (multiple comparisons with the best; every point of another grid counts). One
-    whose noise is out of line takes part only if it passes the bound.
+    Equal terms (`simpler` given): the incumbent is one of the champions, and no gain has to exceed
+    a bound. The winner is the simplest champion that is not behind the best by more than the best
+    of its rivals would be ahead by chance, at `risk`, if all were equal (multiple comparisons with
+    the best; every point of another grid is a rival). A champion whose noise is out of line is
+    considered only if it exceeds the bound of the first round.
 
-    Source:
-        Hsu, Multiple Comparisons: Theory and Methods, 1996, chapter 4.
+    If the incumbent failed, every champion counts as better. With a single repeat, noise is
+    unknown, and the highest mean wins.
 
     Args:
-        scores: (..., contenders, repeats), incumbent first, then the simplest; nan where raced out.
-        failed: (..., contenders) who cannot win.
-        grids: (contenders,) number of the candidate that each contender belongs to.
+        scores: (..., contenders, repeats), the incumbent first, then the simplest; nan for repeats
+            not run.
+        failed: (..., contenders) whether a contender diverged or collapsed.
+        grids: (contenders,) index of the candidate that each contender belongs to.
         val_to_train: size of a repeat's validation part over its training part.
         risk: in (0, 1).
-        characters: number of characters that a score is a share of.
-        simpler: how many of the other contenders are simpler than the incumbent, where all are
-            compared on equal terms; None where the incumbent stays unless it is beaten.
+        characters: number of validation characters of a repeat.
+        simpler: number of the other contenders that are simpler than the incumbent, if all are
+            compared on equal terms; None if the incumbent is kept unless it is beaten.
 
     Returns:
-        (...) place of the winner; the incumbent's where nobody is able to win.
+        (...) index of the winner; 0, the incumbent, if no contender can win.
+
+    Source:
+        Dunnett, "A Multiple Comparison Procedure for Comparing Several Treatments with a Control",
+        JASA 50, 1955; Hsu, Multiple Comparisons: Theory and Methods, 1996, chapter 4.
     """
     noise = measure_noise(scores, ~failed, characters)
     gains = estimate(scores, against_first(scores.shape[-2]), noise, val_to_train)
@@ -324,8 +338,8 @@ def decide(
     able[..., 0] = False
     lost = failed[..., 0]
     gain = gains.gain
-    together = noise.in_line & noise.in_line[..., :1]
-    freedom = np.where(together, noise.freedom[..., None], gains.freedom)
+    pooled = noise.in_line & noise.in_line[..., :1]
+    freedom = np.where(pooled, noise.freedom[..., None], gains.freedom)
     rivals = (~failed[..., 1:]).sum(-1)[..., None]
     bound = np.nan_to_num(dunnett_bounds(rivals, freedom, risk) * gains.error)
     proven = able & ((gain > bound + SAME) | lost[..., None])
@@ -339,17 +353,22 @@ def decide(
         close = eligible & (gain >= best - slack - SAME)
         return np.where(close.any(-1), order[close[..., order].argmax(-1)], 0)
     best = np.where(proven, gain, -np.inf).max(-1)
-    enough = best - tolerance(noise, scores.shape[-1], val_to_train, risk)[..., 0]
-    # The bound is wider than the tolerance in all but freak tables; nothing rests on that here.
-    enough = np.where(lost, enough, np.maximum(enough, 0.0))[..., None]
-    winner = (able & (noise.in_line | proven) & (gain >= enough - SAME)).argmax(-1)
+    least = best - tolerance(noise, scores.shape[-1], val_to_train, risk)[..., 0]
+    # The bound nearly always exceeds the tolerance, but not in extreme tables; hence the maximum.
+    least = np.where(lost, least, np.maximum(least, 0.0))[..., None]
+    winner = (able & (noise.in_line | proven) & (gain >= least - SAME)).argmax(-1)
     return np.where(proven.any(-1), winner, 0)
 
 
 def simplicity(contenders: int, simpler: int | None) -> Floats:
-    """(contenders,) their order, the simplest lowest; given with the incumbent first.
+    """Sort keys of contenders by simplicity.
 
-    simpler: as in `decide`; where it is None, nothing counts as simpler than the incumbent.
+    Args:
+        contenders: their number, with the incumbent first.
+        simpler: as in `decide`; if None, the incumbent counts as the simplest.
+
+    Returns:
+        (contenders,) the lowest for the simplest.
     """
     order = np.arange(contenders, dtype=float)
     order[0] = (simpler or 0) + 0.5
@@ -357,7 +376,15 @@ def simplicity(contenders: int, simpler: int | None) -> Floats:
 
 
 def rivals_of(failed: Bools, grids: NDArray[np.int_]) -> NDArray[np.int_]:
-    """(..., contenders) how many others, not of its own grid, each is compared with."""
+    """Number of contenders of other grids that have not failed, for each contender.
+
+    Args:
+        failed: (..., contenders).
+        grids: (contenders,) index of the candidate that each belongs to.
+
+    Returns:
+        (..., contenders).
+    """
     able = ~failed[..., None, :]
     others: NDArray[np.int_] = (able & (grids[:, None] != grids)).sum(-1)
     return others
@@ -366,9 +393,17 @@ def rivals_of(failed: Bools, grids: NDArray[np.int_]) -> NDArray[np.int_]:
 def tolerance(
     noise: Noise, repeats: int, val_to_train: float, risk: float, rivals: ArrayLike = 1
 ) -> Floats:
-    """(..., rivals) how far behind the best of so many others counts as equal to it.
+    """How far behind the best of its rivals a contender may be and still count as equal.
 
-    After so many repeats; 0 where that is unknown.
+    Args:
+        noise: (...) of the stages.
+        repeats: number of repeats that the means are over.
+        val_to_train: size of a repeat's validation part over its training part.
+        risk: probability that the best of the rivals, all equal to it, is ahead by more.
+        rivals: (..., n) or a number, the number of rivals.
+
+    Returns:
+        (..., n), in units of accuracy; 0 if the noise is unknown.
     """
     variance = np.maximum(noise.variance, step_variance(noise.characters))[..., None]
     error = np.sqrt(2 * variance * (1 / repeats + val_to_train))
@@ -376,71 +411,77 @@ def tolerance(
 
 
 def find_champions(scores: Floats, failed: Bools, grids: NDArray[np.int_]) -> Bools:
-    """(..., contenders) who stands for its candidate; nobody where the whole grid failed.
+    """Whether each contender is the champion of its candidate, the best of its grid.
 
-    Those who ran to the end come first, since the others' means are over other repeats.
+    Contenders that ran all repeats take precedence: other means are over fewer repeats.
+
+    Args:
+        scores, failed, grids: as in `decide`.
+
+    Returns:
+        (..., contenders); False for a whole grid that failed.
     """
-    ended = ~np.isnan(scores).any(-1)
+    complete = ~np.isnan(scores).any(-1)
     gain = np.nanmean(scores - scores[..., :1, :], axis=-1)
-    champions = np.zeros_like(ended)
+    champions = np.zeros_like(complete)
     for grid in np.unique(grids):
         eligible = (grids == grid) & ~failed
-        finished = eligible & ended
+        finished = eligible & complete
         pool = np.where(finished.any(-1, keepdims=True), finished, eligible)
-        # Equal means go to the first, whatever the order of their sums makes of them.
+        # The first of equal means is the champion, despite rounding errors of their sums.
         best = np.where(pool, gain, -np.inf).max(-1, keepdims=True)
         first = (pool & (gain >= best - SAME)).argmax(-1)[..., None]
         np.put_along_axis(champions, first, pool.any(-1, keepdims=True), -1)
     return champions
 
 
-def _check(everyone: Sequence[Contender]) -> None:
-    scores = everyone[0].scores
+def _check(contenders: Sequence[Contender]) -> None:
+    scores = contenders[0].scores
     if scores.ndim != 1 or len(scores) == 0 or np.isnan(scores).any():
         raise ValueError(
-            f"incumbent {everyone[0].setting!r}: scores {scores} must be (repeats,), no nan; it "
-            "runs on every repeat, since every gain is measured against it."
+            f"incumbent {contenders[0].setting!r}: scores {scores} must be (repeats,) without nan; "
+            "it runs on every repeat, since every gain is measured against it."
         )
-    settings = [contender.setting for contender in everyone]
-    for contender in everyone:
+    settings = [contender.setting for contender in contenders]
+    for contender in contenders:
         run = ~np.isnan(contender.scores)
         if np.isinf(contender.scores).any():
             raise ValueError(f"{contender.setting!r}: scores {contender.scores} must be finite.")
         if not run[0] or (np.diff(run.astype(int)) > 0).any():
             raise ValueError(
                 f"{contender.setting!r}: scores {contender.scores} must start with the first "
-                "repeat and have no gap; leave out what was not run."
+                "repeat and have no gap; only the last repeats may be nan."
             )
         if settings.count(contender.setting) > 1:
             raise ValueError(
                 f"setting {contender.setting!r} is given twice; pass it once, as the incumbent if "
-                "it is that."
+                "it is its setting."
             )
 
 
-def _at_grid_edge(place: int, everyone: Sequence[Contender], gains: Floats) -> bool:
-    """Whether a wider grid might do better; not where racing stopped a better rate further in."""
+def _at_grid_edge(index: int, contenders: Sequence[Contender], gains: Floats) -> bool:
+    """Whether a wider grid may do better; not if racing stopped a better rate inside the grid."""
     rates = {
         each.learning_rate: gain
-        for each, gain in zip(everyone, gains, strict=True)
-        if each.candidate == everyone[place].candidate and each.learning_rate is not None
+        for each, gain in zip(contenders, gains, strict=True)
+        if each.candidate == contenders[index].candidate and each.learning_rate is not None
     }
-    own = everyone[place].learning_rate
+    own = contenders[index].learning_rate
     if len(rates) < 2 or own not in (min(rates), max(rates)):
         return False
-    return not any(gain > gains[place] for gain in rates.values())
+    return not any(gain > gains[index] for gain in rates.values())
 
 
 def _evidence(
-    place: int,
-    everyone: Sequence[Contender],
+    index: int,
+    contenders: Sequence[Contender],
     winner: Contender,
     won_grid: bool,
     steady: bool,
     gains: Estimate,
     equal_within: float,
 ) -> Evidence:
-    contender, incumbent = everyone[place], everyone[0]
+    contender, incumbent = contenders[index], contenders[0]
     role: Role = "candidate"
     if contender is winner:
         role = "winner"
@@ -449,15 +490,15 @@ def _evidence(
     ran = contender.scores[~np.isnan(contender.scores)]
     low = high = worse = equal = better = math.nan
     if not (contender is incumbent or contender.failed or incumbent.failed):
-        low, high = (float(end[place]) for end in gains.interval())
-        worse, equal, better = (float(chance[place]) for chance in gains.chances(equal_within))
+        low, high = (float(end[index]) for end in gains.interval())
+        worse, equal, better = (float(chance[index]) for chance in gains.chances(equal_within))
     return Evidence(
         candidate=contender.candidate,
         setting=contender.setting,
         role=role,
         accuracy=float(ran.mean()),
         spread=float(ran.std(ddof=1)) if len(ran) > 1 else math.nan,
-        gain=float(gains.gain[place]),
+        gain=float(gains.gain[index]),
         low=low,
         high=high,
         p_worse=worse,
@@ -470,7 +511,7 @@ def _evidence(
         diverged=contender.diverged,
         collapsed=contender.collapsed,
         won_grid=won_grid,
-        grid_edge=won_grid and _at_grid_edge(place, everyone, gains.gain),
+        grid_edge=won_grid and _at_grid_edge(index, contenders, gains.gain),
         raced_out=contender.raced_out,
     )
 
@@ -486,9 +527,9 @@ def _finding(
         "diverged": contender.diverged,
         "collapsed": contender.collapsed,
         "unknown": math.isnan(low),
-        "practically equal": equal >= SURE,
-        "better": low > 0 or better >= SURE,
-        "worse": high < 0 or worse >= SURE,
+        "practically equal": equal >= CONFIDENCE,
+        "better": low > 0 or better >= CONFIDENCE,
+        "worse": high < 0 or worse >= CONFIDENCE,
         "unsteady": not steady,
         "within the noise": True,
     }

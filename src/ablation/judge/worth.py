@@ -1,12 +1,11 @@
-"""What the techniques that a chain changed are worth together.
+"""Contribution of each changed technique to the gain of the final recipe over the baseline.
 
-A technique's worth depends on what else is in the recipe. Its share, the Shapley value, is its mean
-gain over all orders in which the techniques could have been put in. So the shares add up to the
-gain of the final recipe over the baseline. A recipe is named by the techniques that have their
-final setting in it, the others are at baseline.
+The gain of a technique depends on the rest of the recipe. Its share, the Shapley value, is its mean
+gain over all orders of adding the techniques; the shares add up to the total gain. A recipe is
+denoted by the set of techniques that have their final setting; all others have the baseline's.
 
-Where few techniques changed, all recipes run on all repeats. Where many did, every repeat draws a
-few orders of its own, and the recipes on their way run on that repeat alone.
+If few techniques changed, all recipes run on all repeats. If many did, each repeat draws random
+orders of its own, and the recipes along these orders run on that repeat alone.
 """
 
 import itertools
@@ -29,17 +28,18 @@ from ablation.judge.noise import (
 Changed = frozenset[str]
 Contrast = dict[Changed, float]
 
-# Up to so many techniques all recipes are trained: 16 of them on every repeat.
+# All recipes are trained for up to this number of techniques: 2**4 on every repeat.
 COMPLETE = 4
 
 
 @dataclass(frozen=True)
 class Part:
-    """A gain and its 95 % interval, as fractions; nan where undefined.
+    """A part of the total gain, with its 95 % interval, as fractions; nan if undefined.
 
     Attributes:
-        techniques: those that the gain belongs to.
-        gain, low, high: of the score.
+        techniques: the techniques that the gain is attributed to.
+        gain: of the validation accuracy.
+        low, high: bounds of the interval.
     """
 
     techniques: tuple[str, ...]
@@ -50,14 +50,15 @@ class Part:
 
 @dataclass(frozen=True)
 class Worth:
-    """What the changed techniques are worth.
+    """The gains of the changed techniques, alone and together.
 
     Attributes:
         whole: gain of the final recipe over the baseline.
-        shapley: a part for each technique, in the order given; they add up to `whole`.
-        left_out: what the final recipe loses without each technique.
-        interactions: of each pair, the gain of both together beyond the sum of their own, a mean
-            over what else is in the recipe; empty where more than `COMPLETE` techniques changed.
+        shapley: the Shapley value of each technique, in the order given; they add up to `whole`.
+        left_out: gain of the final recipe over the same recipe without each technique.
+        interactions: Shapley interaction index of each pair: the gain of both together minus the
+            sum of their gains, averaged over the rest of the recipe; empty if more than `COMPLETE`
+            techniques changed.
     """
 
     whole: Part
@@ -69,46 +70,45 @@ class Worth:
 def draw_orders(
     techniques: Sequence[str], repeat: int, pairs: int, seed: int
 ) -> list[tuple[str, ...]]:
-    """The random orders of one repeat, each followed by its reverse.
+    """The random orders of one repeat, each followed by its reverse (antithetic sampling).
 
-    An order and its reverse together are free of the luck that comes from techniques which work in
-    pairs: each of two goes in before the other once. What is left comes from three and more.
+    With the reverse, each technique of a pair is added before the other exactly once, so pairwise
+    interactions add no sampling variance. Interactions of three or more techniques do.
 
     Args:
         techniques: those that changed, in any fixed order.
-        repeat: its index; each has orders of its own, whatever the number of repeats.
-        pairs: number of random orders before their reverses are added, 1 or more.
-        seed: the study's, 0 or more.
+        repeat: index of the repeat; its orders do not depend on the number of repeats.
+        pairs: number of random orders, not counting their reverses; 1 or more.
+        seed: the seed of the study, 0 or more.
 
     Source:
         Mitchell et al., "Sampling Permutations for Shapley Value Estimation", JMLR 23, 2022.
     """
-    random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(repeat,)))
-    drawn = [
-        tuple(techniques[i] for i in random.permutation(len(techniques))) for _ in range(pairs)
-    ]
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(repeat,)))
+    drawn = [tuple(techniques[i] for i in rng.permutation(len(techniques))) for _ in range(pairs)]
     return [order for one in drawn for order in (one, one[::-1])]
 
 
 def list_trials(
     techniques: Sequence[str], repeats: int, pairs: int, seed: int
 ) -> dict[Changed, tuple[int, ...]]:
-    """The recipes that `weigh_techniques` needs, each with the indices of the repeats it runs on.
+    """The recipes that `weigh_techniques` needs, with the repeats that each runs on.
 
-    The baseline comes first and the final recipe last. These two and the final recipe without each
-    technique run on all repeats.
+    The baseline, the final recipe, and the final recipe without each technique run on all repeats.
 
     Args:
         techniques: those that changed, in any fixed order.
         repeats: number of repeats, 1 or more.
-        pairs, seed: of the orders that each repeat draws where more than `COMPLETE` techniques
-            changed (`draw_orders`).
+        pairs, seed: as for `draw_orders`; used if more than `COMPLETE` techniques changed.
+
+    Returns:
+        recipe to the indices of its repeats; the baseline first, the final recipe last.
     """
     runs = {recipe: set(range(repeats)) for recipe in _on_all_repeats(techniques)}
     if len(techniques) > COMPLETE:
         for repeat in range(repeats):
             for order in draw_orders(techniques, repeat, pairs, seed):
-                for recipe in _way(order):
+                for recipe in _prefixes(order):
                     runs.setdefault(recipe, set()).add(repeat)
     return {recipe: tuple(sorted(runs[recipe])) for recipe in _in_order(runs, techniques)}
 
@@ -121,18 +121,17 @@ def weigh_techniques(
     val_to_train: float,
     characters: float = math.inf,
 ) -> Worth:
-    """What each of the techniques, each pair and all of them are worth.
+    """Attribute the gain of the final recipe to the techniques.
 
-    With at most `COMPLETE` techniques every number is a contrast of one table, recipe x repeat
-    (`estimate`). With more, this holds for `whole` and `left_out`; `_of_drawn_orders` has the
-    formula for the shares.
+    Every number is a linear contrast of one table, recipe x repeat (`estimate`), except for the
+    Shapley values of more than `COMPLETE` techniques (`_shapley_of_drawn_orders`).
 
     Args:
-        scores: (repeats,) of each recipe of `list_trials`; nan on the repeats that it does not run
-            on, and on all where it failed, which makes nan of every gain that it belongs to.
+        scores: recipe of `list_trials` to its (repeats,) scores; nan for repeats not run, and for
+            all repeats if the recipe failed. Gains that involve a failed recipe are nan.
         techniques, pairs, seed: as given to `list_trials`.
         val_to_train: size of a repeat's validation part over its training part.
-        characters: number of characters that a score is a share of.
+        characters: number of validation characters of a repeat.
 
     Source:
         Shapley, "A Value for n-Person Games", 1953; Grabisch & Roubens, "An Axiomatic Approach to
@@ -143,7 +142,7 @@ def weigh_techniques(
     table[np.isnan(table).any(-1)] = math.nan
     noise = measure_noise(table, characters=characters)
 
-    def weigh(contrasts: list[Contrast]) -> Estimate:
+    def estimate_contrasts(contrasts: list[Contrast]) -> Estimate:
         weights = [[contrast.get(recipe, 0.0) for recipe in recipes] for contrast in contrasts]
         return estimate(table, np.array(weights).reshape(-1, len(recipes)), noise, val_to_train)
 
@@ -151,22 +150,26 @@ def weigh_techniques(
     singles = [(technique,) for technique in techniques]
     if len(techniques) <= COMPLETE:
         orders = list(itertools.permutations(techniques))
-        shapley = weigh([_share(technique, orders) for technique in techniques])
+        shapley = estimate_contrasts([_share(technique, orders) for technique in techniques])
         couples = list(itertools.combinations(techniques, 2))
     else:
-        shapley = _of_drawn_orders(scores, techniques, pairs, seed, val_to_train, characters)
+        shapley = _shapley_of_drawn_orders(
+            scores, techniques, pairs, seed, val_to_train, characters
+        )
         couples = []
-    (whole,) = _parts([tuple(techniques)], weigh([_minus(final, frozenset())]))
+    (whole,) = _parts([tuple(techniques)], estimate_contrasts([_minus(final, frozenset())]))
+    left_out = estimate_contrasts([_minus(final, final - {each}) for each in techniques])
+    interactions = estimate_contrasts([_interaction(*pair, final) for pair in couples])
     return Worth(
         whole=whole,
         shapley=_parts(singles, shapley),
-        left_out=_parts(singles, weigh([_minus(final, final - {t}) for t in techniques])),
-        interactions=_parts(couples, weigh([_interaction(*pair, final) for pair in couples])),
+        left_out=_parts(singles, left_out),
+        interactions=_parts(couples, interactions),
     )
 
 
 def _on_all_repeats(techniques: Sequence[str]) -> list[Changed]:
-    """All recipes; of more than `COMPLETE` techniques the two ends and who lacks one technique."""
+    """All recipes; of more than `COMPLETE` techniques those with none, all, or all but one."""
     count = len(techniques)
     sizes = range(count + 1) if count <= COMPLETE else (0, count - 1, count)
     sets = (itertools.combinations(techniques, size) for size in sizes)
@@ -178,8 +181,8 @@ def _in_order(recipes: Iterable[Changed], techniques: Sequence[str]) -> list[Cha
     return sorted(recipes, key=lambda r: (len(r), sorted(places[t] for t in r)))
 
 
-def _way(order: tuple[str, ...]) -> list[Changed]:
-    """The recipes from the baseline to the final one, as the techniques go in one by one."""
+def _prefixes(order: tuple[str, ...]) -> list[Changed]:
+    """The recipes from the baseline to the final one, as the techniques are added in order."""
     return [frozenset(order[:length]) for length in range(len(order) + 1)]
 
 
@@ -197,7 +200,7 @@ def _share(technique: str, orders: Sequence[tuple[str, ...]]) -> Contrast:
 
 
 def _interaction(first: str, second: str, final: Changed) -> Contrast:
-    """Both minus each one's own, weighed as if the two went in together at a random place."""
+    """The Shapley interaction index of a pair, in the form of Grabisch & Roubens."""
     others = sorted(final - {first, second})
     contrast: Contrast = {}
     for size in range(len(others) + 1):
@@ -208,7 +211,7 @@ def _interaction(first: str, second: str, final: Changed) -> Contrast:
     return contrast
 
 
-def _of_drawn_orders(
+def _shapley_of_drawn_orders(
     scores: Mapping[Changed, Floats],
     techniques: Sequence[str],
     pairs: int,
@@ -216,21 +219,21 @@ def _of_drawn_orders(
     val_to_train: float,
     characters: float,
 ) -> Estimate:
-    """Shapley values where each of R repeats has drawn its own orders.
+    """Shapley values if each of R repeats has drawn orders of its own.
 
-    On one repeat, a technique's share is its mean gain over the orders of this repeat. The estimate
-    is the mean over the repeats. Let v be the variance of a technique's share between repeats; it
-    holds both the noise of scores and the luck of orders. The standard error is
+    On one repeat, a technique's share is its mean gain over the orders of that repeat; the estimate
+    is the mean over the repeats. Let v be the variance of a technique's share between repeats,
+    which includes the noise of the scores and the sampling of orders. The standard error is
 
         sqrt(max(v, mean of v over the techniques) * (1/R + n_val/n_train))
 
-    A few repeats tell little about one technique's variance, so it counts as no less than the mean
-    of all. That mean has (R - 1) (sum of v)^2 / (sum of v^2) degrees of freedom: K (R - 1) where K
-    techniques vary alike, R - 1 where one of them varies alone. All techniques use them. The term
-    n_val/n_train is for repeats that share training data. Orders share nothing, so where their luck
-    prevails the intervals are too wide rather than too narrow. Many pairs shrink v, but not what
-    the studied characters do to a technique in all recipes alike: then they are too narrow. No
-    error is smaller than steps and disagreements allow, as in `estimate`.
+    A variance estimated from few repeats is unreliable, so the mean over the techniques is its
+    lower bound. That mean has (R - 1) (sum of v)^2 / (sum of v^2) degrees of freedom (K (R - 1) for
+    K equal variances, R - 1 if a single one dominates), which all techniques use. The term
+    n_val/n_train accounts for repeats that share training data. Orders are independent, so the
+    intervals are too wide if the sampling of orders dominates. They are too narrow for many pairs,
+    which reduce v but not the effect that the studied characters have on a technique in every
+    recipe. Errors have the same lower bounds as in `estimate`.
 
     Source:
         Nadeau & Bengio, "Inference for the Generalization Error", Machine Learning 52, 2003, for
@@ -242,7 +245,7 @@ def _of_drawn_orders(
     for repeat in range(repeats):
         orders = draw_orders(techniques, repeat, pairs, seed)
         for order in orders:
-            gains = np.diff([scores[recipe][repeat] for recipe in _way(order)])
+            gains = np.diff([scores[recipe][repeat] for recipe in _prefixes(order)])
             shares[repeat, [techniques.index(t) for t in order]] += gains / len(orders)
     own = shares.var(0, ddof=1) if repeats > 1 else np.full(len(techniques), math.nan)
     variance, freedom = own, repeats - 1.0
@@ -251,7 +254,7 @@ def _of_drawn_orders(
         variance = np.maximum(own, known.mean())
         freedom *= known.sum() ** 2 / (known**2).sum()
     gain = shares.mean(0)
-    # A share on one repeat is a mean over two orders a pair, each time of two scores' difference.
+    # On one repeat, a share is the mean of 2 * pairs differences of two scores.
     step = step_variance(characters) / pairs
     least = least_variance(gain, characters, val_to_train) / pairs
     repeated = 1 / repeats + val_to_train

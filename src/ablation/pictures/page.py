@@ -6,10 +6,12 @@ a sharp edge. Small windows run on a large version of the picture, for small wri
 on a small one.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import pairwise
+from math import ceil
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -19,12 +21,13 @@ from ablation.pictures.conversion import PAGE_SIDE
 from ablation.pictures.paper import askew, find_paper
 from ablation.pictures.parts import TALL, Box, Part, measure, rules, writing_among
 
-WINDOWS = (0.02, 0.032, 0.05, 0.08, 0.13, 0.2, 0.32, 0.5, 0.8, 1.5)  # of the shorter side
+WINDOWS = (0.02, 0.03, 0.05, 0.08, 0.13, 0.2, 0.32, 0.5, 0.8, 1.5)  # of the shorter side
 SIDES = (240, 1200)  # minimum and maximum longer side in pixels of the resized pictures
 ACROSS = 36  # target size of a window in pixels, within `SIDES`
 LEAST_SIDE = 160  # smaller pictures are enlarged
 LEAST_DEPTH = 0.1  # minimum darkening by ink, relative to the background
 NOISES = 10  # minimum darkening by ink, in standard deviations of the noise
+MOST = 0.75  # maximum share of ink; what covers more of a picture is its background
 ALIKE = 0.92  # minimum overlap of two windows' results for them to be trusted
 HARDLY_ALIKE = 0.6  # with less overlap, it is not writing
 STROKE = 0.15  # of the writing's longer side: the widest pen
@@ -77,6 +80,7 @@ class Ink:
         aside: (height, width) bool, other pixels that are as dark.
         parts: connected components of the writing.
         warnings: about ignored parts.
+        light: whether it is lighter than the background.
         window: size as a fraction of the picture's shorter side.
         agreed: overlap with the next larger window's result.
     """
@@ -85,6 +89,7 @@ class Ink:
     aside: np.ndarray
     parts: list[Part]
     warnings: tuple[str, ...]
+    light: bool
     window: float
     agreed: float = 0.0
 
@@ -109,16 +114,16 @@ def pages(brightness: np.ndarray) -> Reading:
     Raises:
         EmptyPageError: there is no writing, or none that is large enough.
     """
-    picture = np.rint(255 * brightness / max(brightness.max(), 1e-6)).astype(np.uint8)
-    ink, is_dark = find_writing(picture)
+    picture = cv2.convertScaleAbs(brightness, None, 255 / max(float(brightness.max()), 1e-6))
+    ink = find_writing(picture)
     scale = max(picture.shape) / max(ink.mask.shape)
     extent = scale * max(ink.box[2] - ink.box[0], ink.box[3] - ink.box[1])
     if extent < LEGIBLE:
         raise EmptyPageError(
             f"the largest writing is {extent:.0f} pixels high: crop the picture to it"
         )
-    labels, depth = _closely(picture if is_dark else 255 - picture, ink)
-    characters = characters_of(labels)
+    labels, boxes, depth = _closely(255 - picture if ink.light else picture, ink)
+    characters = characters_of(boxes)
     whole = [number for numbers in characters for number in numbers]
     each = characters if len(characters) > 1 else []
     rows, columns = ink.mask.shape
@@ -136,8 +141,8 @@ def pages(brightness: np.ndarray) -> Reading:
     )
 
 
-def find_writing(picture: np.ndarray) -> tuple[Ink, bool]:
-    """Find the ink on a picture, and whether it is darker than its background.
+def find_writing(picture: np.ndarray) -> Ink:
+    """Find the ink on a picture.
 
     Args:
         picture: (height, width) uint8.
@@ -145,21 +150,16 @@ def find_writing(picture: np.ndarray) -> tuple[Ink, bool]:
     Raises:
         EmptyPageError: there is no writing on it.
     """
-    level = cache(
-        partial(_smoothed, _reduced(picture, SIDES[1]))
-    )  # both kinds of ink look at the same ones
-    for paper in (find_paper(picture), None):
-        dark = _ink(level, False, WINDOWS, paper)
-        light = _ink(level, True, _alike(dark), paper)
-        if dark or light:
-            found = _more_likely(dark, light, picture) if dark and light else dark or light
-            is_dark = found is dark
-            assert found is not None
+    large = _reduced(picture, SIDES[1])
+    sheet = find_paper(large)
+    for paper in (None,) if sheet is None else (sheet, None):
+        below = cache(partial(_ink_below, cache(partial(_level, large, paper))))
+        dark = _ink(below, False, WINDOWS)
+        light = _ink(below, True, _alike(dark))
+        if found := _more_likely(dark, light, large) if dark and light else dark or light:
             if paper is not None and abs(askew(paper)) > ASKEW:
                 found = replace(found, warnings=(*found.warnings, TURNED))
-            return found, is_dark
-        if paper is None:
-            break
+            return found
     raise EmptyPageError("no writing found; write one character, larger than a speck")
 
 
@@ -171,8 +171,26 @@ def _reduced(picture: np.ndarray, side: int) -> np.ndarray:
     return np.asarray(cv2.resize(picture, (width, height), None, 0, 0, way))
 
 
-def _smoothed(picture: np.ndarray, side: int) -> np.ndarray:
-    return np.asarray(cv2.GaussianBlur(_reduced(picture, side), (0, 0), 0.7))
+class Level(NamedTuple):
+    """A picture at one resolution.
+
+    Attributes:
+        picture: (height, width) uint8.
+        noise: its standard deviation.
+        inside: (height, width) bool, the interior of the sheet; None without one.
+    """
+
+    picture: np.ndarray
+    noise: float
+    inside: np.ndarray | None
+
+
+def _level(large: np.ndarray, paper: np.ndarray | None, side: int) -> Level:
+    picture = cv2.GaussianBlur(_reduced(large, side), (0, 0), 0.7)
+    rough = cv2.absdiff(picture, cv2.GaussianBlur(picture, (0, 0), 2))
+    counts = np.cumsum(cv2.calcHist([rough], [0], None, [256], (0, 256))) / rough.size
+    noise = 1.48 * float(np.interp(0.5, counts, np.arange(256) + 0.5))
+    return Level(picture, noise, None if paper is None else _filled(paper, picture.shape))
 
 
 def _more_likely(dark: Ink, light: Ink, picture: np.ndarray) -> Ink:
@@ -181,34 +199,30 @@ def _more_likely(dark: Ink, light: Ink, picture: np.ndarray) -> Ink:
         return max(dark, light, key=lambda ink: ink.agreed)
     if (dark.border and light.border) or max(dark.border, light.border) > 0.5:
         return min(dark, light, key=lambda ink: ink.border)
-    boxes = [np.divide(ink.box, max(ink.mask.shape)) for ink in (dark, light)]
-    if _contains(boxes[0], boxes[1]):
+    boxes = [tuple(np.divide(ink.box, max(ink.mask.shape))) for ink in (dark, light)]
+    around = _around(boxes)
+    largest = max(light.parts, key=lambda part: part.area)
+    if around == boxes[0] or (around == boxes[1] and largest.solidity > 0.8):
         return dark
-    if _contains(boxes[1], boxes[0]) and _largest(light).solidity > 0.8:
-        return dark
-    ground = _brightness_around(picture, _around([tuple(box) for box in boxes]))
-    inks = [float(np.median(_at(picture, ink.mask))) for ink in (dark, light)]
-    away = [abs(float(np.log((ink + 5) / (ground + 5)))) for ink in inks]
+    ground = _brightness_around(picture, around)
+    away = [abs(np.log((_brightness(picture, ink) + 5) / (ground + 5))) for ink in (dark, light)]
     return dark if away[0] > away[1] else light
 
 
-def _largest(ink: Ink) -> Part:
-    return max(ink.parts, key=lambda part: part.area)
+def _brightness(picture: np.ndarray, ink: Ink) -> float:
+    small = cv2.resize(picture, ink.mask.shape[::-1], None, 0, 0, cv2.INTER_AREA)
+    return float(np.median(small[ink.mask]))
 
 
 def _brightness_around(picture: np.ndarray, box: tuple[float, float, float, float]) -> float:
     """Median brightness in a ring around a box, given in units of the longer side."""
     left, top, right, bottom = (round(edge * max(picture.shape)) for edge in box)
-    near, far = (round(share * max(right - left, bottom - top)) for share in (0.05, 0.3))
-    ring = np.zeros(picture.shape, bool)
-    ring[max(0, top - far) : bottom + far, max(0, left - far) : right + far] = True
-    ring[max(0, top - near) : bottom + near, max(0, left - near) : right + near] = False
-    return float(np.median(picture[ring])) if ring.any() else 255.0
-
-
-def _at(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    size = (mask.shape[1], mask.shape[0])
-    return np.asarray(cv2.resize(picture, size, None, 0, 0, cv2.INTER_AREA)[mask])
+    ring = np.zeros(picture.shape, np.uint8)
+    for value, share in ((1, 0.3), (0, 0.05)):
+        reach = round(share * max(right - left, bottom - top))
+        corners = (left - reach, top - reach), (right + reach - 1, bottom + reach - 1)
+        cv2.rectangle(ring, *corners, value, cv2.FILLED)
+    return float(np.median(picture[ring > 0])) if ring.any() else 255.0
 
 
 def _alike(dark: Ink | None) -> tuple[float, ...]:
@@ -219,10 +233,7 @@ def _alike(dark: Ink | None) -> tuple[float, ...]:
 
 
 def _ink(
-    level: Callable[[int], np.ndarray],
-    light: bool,
-    windows: tuple[float, ...],
-    paper: np.ndarray | None,
+    below: Callable[[int, bool, float], Ink | None], light: bool, windows: tuple[float, ...]
 ) -> Ink | None:
     """Find dark or light ink, using the smallest window whose result the next one confirms.
 
@@ -231,16 +242,13 @@ def _ink(
     """
     best: Ink | None = None
     for window, wider in pairwise(windows):
-        small = level(int(np.clip(ACROSS / window, *SIDES)))
-        small = 255 - small if light else small
-        inside = None if paper is None else _filled(paper, small.shape)
-        noise = _noise(small)
-        found = _ink_below(small, window, noise, inside)
+        side = int(np.clip(ACROSS / window, *SIDES))
+        found = below(side, light, window)
         if found is None:
             continue
         left, top, right, bottom = found.box
-        stroke = STROKE * max(right - left, bottom - top) / min(small.shape)
-        again = _ink_below(small, max(wider, stroke), noise, inside)
+        stroke = STROKE * max(right - left, bottom - top) / min(found.mask.shape)
+        again = below(side, light, max(wider, stroke))
         if again:  # the wider window preserves more ink where strokes meet
             found = replace(again, agreed=_overlap(found.mask, again.mask))
         if best is None or found.agreed > best.agreed:
@@ -259,69 +267,60 @@ def _filled(paper: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return np.asarray(cv2.erode(mask, np.ones((near, near), np.uint8)) > 0)
 
 
-def _ground(picture: np.ndarray, size: int) -> np.ndarray:
-    """Estimate the background by closing, which preserves straight shadow edges and gradients."""
-    if size > max(picture.shape):
-        return np.full_like(picture, picture.max())
-    square = np.ones((size + 1 - size % 2,) * 2, np.uint8)
-    return np.asarray(cv2.morphologyEx(picture, cv2.MORPH_CLOSE, square))
-
-
 def _depth(picture: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    ground = _ground(picture, size).astype(np.float32) + 5
-    return 1 - (picture + np.float32(5)) / ground, ground
+    """Darkening in grey levels, and as a fraction of the background.
+
+    The background is estimated by closing, which preserves straight shadow edges and gradients.
+    """
+    square = np.ones((size | 1, size | 1), np.uint8)
+    wide = size > max(picture.shape)
+    ground = picture.max() if wide else cv2.morphologyEx(picture, cv2.MORPH_CLOSE, square)
+    darker = ground - picture
+    return darker, darker / (ground + np.float32(5))
 
 
-def _noise(picture: np.ndarray) -> float:
-    rough = cv2.absdiff(picture, cv2.GaussianBlur(picture, (0, 0), 2))
-    counts = np.cumsum(cv2.calcHist([rough], [0], None, [256], (0, 256))) / rough.size
-    return 1.48 * float(np.interp(0.5, counts, np.arange(256) + 0.5))
-
-
-def _ink_below(
-    picture: np.ndarray, window: float, noise: float, inside: np.ndarray | None
-) -> Ink | None:
+def _ink_below(level: Callable[[int], Level], side: int, light: bool, window: float) -> Ink | None:
     """Threshold at half of the ink's depth, excluding specks and edges until writing remains."""
-    whole, ground = _depth(picture, max(3, round(window * min(picture.shape))))
-    least = np.maximum(LEAST_DEPTH, NOISES * noise / ground)
-    depth = np.where(whole < least, 0, whole)
+    picture, noise, inside = level(side)
+    window_side = max(3, round(window * min(picture.shape)))
+    darker, depth = _depth(255 - picture if light else picture, window_side)
+    possible = (darker >= ceil(NOISES * noise)) & (depth >= LEAST_DEPTH)
     if inside is not None:
-        depth[~inside] = 0
+        possible &= inside
     for _ in range(6):
-        deepest = depth.max()
-        if not deepest:
+        depths = depth[possible]
+        if not len(depths):
             return None
-        deepest = np.median(depth[depth > 0.8 * deepest])
-        mask = depth > deepest / 2
-        labels, parts = measure(mask, whole / deepest)
+        full = float(np.median(depths[depths > 0.8 * depths.max()]))
+        mask = possible & (depth > full / 2)
+        if np.count_nonzero(mask) > MOST * mask.size:
+            return None
+        labels, parts = measure(mask, depth, full)
         lines = rules(labels, parts)
         if lines.any():
-            labels, parts = measure(mask & ~lines, whole / deepest)
+            labels, parts = measure(mask & ~lines, depth, full)
         if inside is not None:  # parts that cross the sheet's edge are background
-            cut = np.unique(labels[cv2.dilate(1 - inside.view(np.uint8), np.ones((5, 5))) > 0])
+            edge = cv2.dilate(1 - inside.view(np.uint8), np.ones((5, 5))) > 0
+            cut = {*labels[edge & mask].tolist()}
             parts = [part for part in parts if part.number not in cut]
-        chosen = writing_among(parts, max(picture.shape))
-        if chosen.parts:
-            mine = _those(labels, [part.number for part in chosen.parts])
-            warnings = chosen.warnings + ((TOUCHED,) if lines.any() else ())
-            return Ink(mine, mask & ~mine, chosen.parts, warnings, window)
-        depth[cv2.dilate(mask.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0] = 0
+        writing, warnings = writing_among(parts, max(picture.shape))
+        if writing:
+            mine = np.zeros_like(mask)
+            left, top, right, bottom = _around([part.box for part in writing])
+            place = (slice(top, bottom), slice(left, right))
+            mine[place] = np.isin(labels[place], [part.number for part in writing])
+            warnings += (TOUCHED,) if lines.any() else ()
+            return Ink(mine, mask & ~mine, writing, warnings, light, window)
+        possible &= cv2.dilate(mask.astype(np.uint8), np.ones((9, 9), np.uint8)) == 0
     return None
 
 
-def _those(labels: np.ndarray, numbers: list[int]) -> np.ndarray:
-    """(height, width) bool: pixels of any of these parts."""
-    chosen = np.zeros(max(int(labels.max()), *numbers) + 1, bool)
-    chosen[numbers] = True
-    return np.asarray(chosen[labels])
-
-
 def _overlap(one: np.ndarray, other: np.ndarray) -> float:
-    return float((one & other).sum() / (one | other).sum())
+    return np.count_nonzero(one & other) / np.count_nonzero(one | other)
 
 
-def _closely(picture: np.ndarray, ink: Ink) -> tuple[np.ndarray, np.ndarray]:
-    """Extract the writing at a suitable resolution: the labels of its parts, and its depth."""
+def _closely(picture: np.ndarray, ink: Ink) -> tuple[np.ndarray, dict[int, Box], np.ndarray]:
+    """Labels and boxes of the writing's parts, and its depth, at a suitable resolution."""
     left, top, right, bottom = ink.box
     ratio = max(picture.shape) / max(ink.mask.shape)
     scale = min(1.0, READ / (ratio * max(right - left, bottom - top)))
@@ -334,27 +333,27 @@ def _closely(picture: np.ndarray, ink: Ink) -> tuple[np.ndarray, np.ndarray]:
     way = cv2.INTER_AREA if height < crop.shape[0] else cv2.INTER_CUBIC
     small = cv2.GaussianBlur(cv2.resize(crop, (width, height), None, 0, 0, way), (0, 0), 0.7)
     window = round(ink.window * min(picture.shape) * height / crop.shape[0])
-    depth, _ = _depth(small, max(3, window))
+    _, depth = _depth(small, max(3, window))
     near = cv2.dilate(ink.mask[rows, columns].astype(np.uint8), np.ones((5, 5), np.uint8))
     near[ink.aside[rows, columns]] = 0
     depth[cv2.resize(near, (width, height), None, 0, 0, cv2.INTER_NEAREST) == 0] = 0
     depth = depth / np.median(depth[depth > 0.8 * depth.max()])
-    _, labels = cv2.connectedComponents((depth > 0.5).astype(np.uint8))
-    return labels, depth
+    _, labels, stats, _ = cv2.connectedComponentsWithStats((depth > 0.5).astype(np.uint8))
+    sizes = enumerate(stats[:, :4].tolist())
+    return labels, {n: (x, y, x + w, y + h) for n, (x, y, w, h) in sizes if n}, depth
 
 
-def characters_of(labels: np.ndarray) -> list[list[int]]:
+def characters_of(boxes: Mapping[int, Box]) -> list[list[int]]:
     """Group parts into characters, line by line, from left to right.
 
     One in 600 of EMNIST's characters would be split, having two tall parts side by side.
 
     Args:
-        labels: (height, width) int, the connected parts of the ink.
+        boxes: bounding boxes of the connected parts of the ink, by label.
 
     Returns:
         The labels of each character's parts.
     """
-    boxes = dict(_boxes(labels))
     lines = _apart([*boxes], boxes, axis=1)
     return [character for line in lines for character in _apart(line, boxes, axis=0)]
 
@@ -379,20 +378,9 @@ def _apart(numbers: list[int], boxes: Mapping[int, Box], axis: int) -> list[list
     return apart
 
 
-def _boxes(labels: np.ndarray) -> Iterator[tuple[int, Box]]:
-    _, _, stats, _ = cv2.connectedComponentsWithStats((labels > 0).astype(np.uint8))
-    for number in range(1, len(stats)):
-        left, top, width, height = (int(value) for value in stats[number, :4])
-        yield number, (left, top, left + width, top + height)
-
-
 def _around(boxes: list[Box]) -> Box:
     lefts, tops, rights, bottoms = zip(*boxes, strict=True)
     return min(lefts), min(tops), max(rights), max(bottoms)
-
-
-def _contains(outer: np.ndarray, inner: np.ndarray) -> bool:
-    return bool((outer[:2] <= inner[:2]).all() and (inner[2:] <= outer[2:]).all())
 
 
 def page_of(labels: np.ndarray, depth: np.ndarray, numbers: list[int]) -> np.ndarray:
@@ -406,13 +394,11 @@ def page_of(labels: np.ndarray, depth: np.ndarray, numbers: list[int]) -> np.nda
     Returns:
         (128, 128) float32, ink in 0..1.
     """
-    fine = _with_usual_pen(_enlarged(_those(labels, numbers), depth))
+    fine = _with_usual_pen(_enlarged(np.isin(labels, numbers), depth))
     size = (round(fine.shape[1] / FINE), round(fine.shape[0] / FINE))
     small = cv2.resize(fine, size, None, 0, 0, cv2.INTER_AREA)
-    page = np.zeros((PAGE_SIDE, PAGE_SIDE), np.float32)
-    top, left = ((PAGE_SIDE - extent) // 2 for extent in small.shape)
-    page[top : top + small.shape[0], left : left + small.shape[1]] = small
-    return page
+    margins = [((PAGE_SIDE - n) // 2, (PAGE_SIDE - n + 1) // 2) for n in small.shape]
+    return np.pad(small, margins)
 
 
 def _enlarged(mask: np.ndarray, depth: np.ndarray) -> np.ndarray:

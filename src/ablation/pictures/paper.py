@@ -5,14 +5,11 @@ import numpy as np
 
 SIDE = 300  # pixels of the longer side of the picture that is searched
 CLOSED = 15  # pixels of the closing, wider than most strokes
-SHARE = (0.08, 0.95)  # of the picture's area that the sheet may cover
+SHARE = 0.08  # of the picture's area: the smallest sheet
 CONVEX = 0.93  # minimum area relative to the convex hull
-CORNERS = 8  # maximum: the picture's edge may cut off all four
 STEP = 0.12  # minimum step in brightness to the surroundings, relative to the sheet's edge
 LIKE = (0.75, 1.33)  # brightness relative to the sheet's edge that is still paper, not ink
-CLEAN = (
-    0.99  # minimum share of the edge without ink: writing may cross a shadow, not a sheet's edge
-)
+CLEAN = 0.99  # minimum share of the edge without ink: writing crosses shadows, not a sheet's edge
 
 
 def find_paper(picture: np.ndarray) -> np.ndarray | None:
@@ -48,12 +45,8 @@ def find_paper(picture: np.ndarray) -> np.ndarray | None:
 def _is_paper(seen: np.ndarray, closed: np.ndarray, hull: np.ndarray) -> bool:
     whole = np.zeros_like(seen)
     cv2.fillConvexPoly(whole, hull, 1)
-    if not SHARE[0] < whole.mean() < SHARE[1]:
-        return False
-    if len(cv2.approxPolyDP(hull, 0.02 * cv2.arcLength(hull, True), True)) > CORNERS:
-        return False
     inner, outer = _ring(whole), _ring(1 - whole)
-    if not inner.any() or not outer.any():
+    if whole.mean() < SHARE or not inner.any() or not outer.any():
         return False
     edge = np.median(closed[inner])
     along = seen[inner].astype(np.float32)
@@ -64,8 +57,7 @@ def _is_paper(seen: np.ndarray, closed: np.ndarray, hull: np.ndarray) -> bool:
 def _ring(mask: np.ndarray) -> np.ndarray:
     """(height, width) bool: a band just inside a mask's edge, excluding the picture's edge."""
     near, far = (cv2.erode(mask, np.ones((n, n), np.uint8)) for n in (5, 13))
-    ring = (near > 0) & (far == 0)
-    return np.asarray(ring)
+    return np.asarray(near > far)
 
 
 def askew(paper: np.ndarray) -> float:

@@ -147,7 +147,8 @@ def _frames_of(file: BinaryIO) -> Iterator[Image.Image]:
     with Image.open(file) as image:
         for number in range(min(getattr(image, "n_frames", 1), MAX_FRAMES)):
             image.seek(number)
-            image.draft(None, (MAX_SIDE, MAX_SIDE))
+            sides = [max(1, MAX_SIDE * side // max(image.size)) for side in image.size]
+            image.draft("L", (sides[0], sides[1]))
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise PictureError(
@@ -181,9 +182,9 @@ def _brightness(image: Image.Image, levels: Levels | None) -> np.ndarray:
     if image.mode.startswith(WIDE):
         brightness = _from_wide(image, levels)[::step, ::step]
     else:
-        plain = image if image.mode in ("L", "RGB", "RGBA", "CMYK") else image.convert("RGBA")
+        plain = image.convert("RGBA" if image.has_transparency_data else "L")
         small = plain.reduce(step) if step > 1 else plain
-        brightness = _composite(small.convert("RGBA"))
+        brightness = _composite(small) if small.mode == "RGBA" else _grey(small)
     turn = UPRIGHT.get(_orientation(image))
     return np.asarray(Image.fromarray(brightness).transpose(turn)) if turn else brightness
 
@@ -229,12 +230,13 @@ def _likely_levels(values: np.ndarray, floats: bool) -> Levels:
     return black, black + 2.0 ** max(LEAST_BITS, int(reach).bit_length()) - 1
 
 
+def _grey(image: Image.Image) -> np.ndarray:
+    return np.asarray(image, dtype=np.float32) / np.float32(255)
+
+
 def _composite(colours: Image.Image) -> np.ndarray:
     """Composite over white, or over black if the visible content is light."""
-    alpha = np.asarray(colours.getchannel("A"), dtype=np.float32) / 255
-    grey = np.asarray(colours.convert("RGB").convert("L"), dtype=np.float32) / 255
-    if alpha.min() == 1:
-        return grey
+    alpha, grey = _grey(colours.getchannel("A")), _grey(colours.convert("L"))
     visible = grey[alpha > 0.5]
-    light = visible.size and np.percentile(visible, 10) > 0.5 and alpha.mean() < 0.9
+    light = alpha.mean() < 0.9 and visible.size and np.percentile(visible, 10) > 0.5
     return np.asarray(grey * alpha + (0 if light else 1) * (1 - alpha))

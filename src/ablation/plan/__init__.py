@@ -1,1 +1,1 @@
-"""What a run of the pipeline would cost, before it runs."""
+"""Dry run: the stages, trainings and time that `dvc repro` would need."""

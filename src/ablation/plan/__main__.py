@@ -1,7 +1,7 @@
-"""The totals of a plan, for `check`.
+"""Prints the totals of a plan, for the stage `check`.
 
-A process of its own: it trains networks of any size that params.yaml asks for, and what breaks
-there must not break `check`.
+Runs in its own process, because it trains networks of the sizes in params.yaml: a failure there
+must not make `check` fail.
 """
 
 import sys
@@ -14,6 +14,6 @@ if __name__ == "__main__":
     with plain_errors():
         try:
             totals = make_plan().totals()
-        except PipelineError as error:  # DVC's to refuse
+        except PipelineError as error:  # DVC reports it, if it is an error at all
             sys.exit(str(error))
         print("\n".join(totals))

@@ -1,4 +1,4 @@
-"""What a training costs on this machine, measured, and what this machine cannot train."""
+"""The measured cost of a training on this machine, and networks too large for its memory."""
 
 import os
 from dataclasses import dataclass
@@ -20,28 +20,32 @@ from ablation.trial.recipe import Recipe
 from ablation.trial.training import CLOCKS, Part, prepare_process, train
 from ablation.trial.trials import Trial
 
-# Of each network: one epoch of so many batches, and then about so many seconds more.
+# Each network is timed for one epoch of MEASURED_BATCHES, then for about MEASURED_SECONDS more.
 MEASURED_BATCHES = 3
 MEASURED_SECONDS = 0.2
-MOST_EPOCHS = 20
-# Of a training: weights, gradients and the two averages of Adam, four bytes each.
-BYTES_A_WEIGHT = 16
+MAX_EPOCHS = 20
+# Weights, gradients and the two moments of Adam, four bytes each.
+BYTES_PER_WEIGHT = 16
 REPEAT = Repeat(0, "shuffle", 0.5, 0, 0, 0, 0, 0, 0)
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Seconds of a training before its first step, and of an epoch for each image."""
+    """Seconds before a training's first step, and seconds per image and epoch."""
 
-    start: float
-    an_image: float
+    startup: float
+    per_image: float
 
 
 @dataclass(frozen=True)
 class TrainingCost:
-    """What trainings cost on one core or one GPU.
+    """Estimates the time of trainings on one core or one GPU.
 
-    images: of the data set that is studied; classes: of it.
+    Attributes:
+        params: the content of params.yaml.
+        hardware: device and precision to measure.
+        images: number of training images of the data set.
+        classes: number of its classes.
     """
 
     params: Params
@@ -50,16 +54,16 @@ class TrainingCost:
     classes: int
 
     def seconds(self, trial: Trial) -> float:
-        """Seconds of one training.
+        """Estimated seconds of a training.
 
-        Each network is measured once, and again for each augmentation of its images. Other settings
-        are taken to be as fast as those that the network was first met with.
+        Each pair of network and augmentation is measured once, with the other settings of its
+        first trial; those are assumed not to affect the speed.
         """
         key = (trial.spec.model_copy(update={"epochs": 1}), trial.recipe.augmentation)
         if key not in self._measured:
             self._measured[key] = self._measure(key[0], trial.recipe)
         speed = self._measured[key]
-        return speed.start + speed.an_image * self.images * trial.spec.epochs
+        return speed.startup + speed.per_image * self.images * trial.spec.epochs
 
     @cached_property
     def _measured(self) -> dict[object, Speed]:
@@ -69,7 +73,7 @@ class TrainingCost:
         return {}
 
     def _measure(self, spec: Spec, recipe: Recipe) -> Speed:
-        """A training of random images; two lengths of it tell its epochs from its start."""
+        """Train on random images; two lengths separate the time per epoch from the startup."""
         device = self.hardware.device
         clock = CLOCKS[device]
         size = self.params.training.batch_size
@@ -79,52 +83,57 @@ class TrainingCost:
             torch.from_numpy(rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)).to(device),
             torch.from_numpy(rng.integers(0, self.classes, count)).to(device),
         )
-        validating = ceil(count * _validating(self.params))
+        validation = ceil(count * _validation_share(self.params))
 
-        def spent(epochs: int) -> float:
+        def measure(epochs: int) -> float:
             started = clock()
             train(
                 spec.model_copy(update={"epochs": epochs}),
                 recipe,
                 REPEAT,
-                Part(part.images[validating:], part.labels[validating:]),
-                Part(part.images[:validating], part.labels[:validating]),
+                Part(part.images[validation:], part.labels[validation:]),
+                Part(part.images[:validation], part.labels[:validation]),
                 classes=self.classes,
-                batch_size=min(size, count - validating),
+                batch_size=min(size, count - validation),
                 bf16=self.hardware.bf16,
             )
             return clock() - started
 
-        spent(1)  # warms up
-        once = spent(1)
-        more = max(1, min(MOST_EPOCHS, round(MEASURED_SECONDS / once)))
-        an_epoch = max(0.0, spent(1 + more) - once) / more
-        return Speed(max(0.0, once - an_epoch), an_epoch / count)
+        measure(1)  # warm-up
+        once = measure(1)
+        more = max(1, min(MAX_EPOCHS, round(MEASURED_SECONDS / once)))
+        per_epoch = max(0.0, measure(1 + more) - once) / more
+        return Speed(max(0.0, once - per_epoch), per_epoch / count)
 
 
-def _validating(params: Params) -> float:
+def _validation_share(params: Params) -> float:
     rule = params.validation
     return 1 / rule.repeats if rule.scheme == "kfold" else rule.fraction
 
 
 def refuse_networks_without_memory(params: Params, model: str, classes: int) -> None:
-    """Networks of so many classes that this machine cannot train, whatever else it does.
+    """Check that this machine has enough memory to train every architecture of a family.
+
+    Args:
+        params: the content of params.yaml.
+        model: the family.
+        classes: number of classes.
 
     Raises:
-        UserError: naming the sizes.
+        UserError: names the sizes, the memory they need and the memory of this machine.
     """
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for entry in list_entries(params, model, "architecture", params.baseline).entries:
         weights = count_weights(params.spec(model, entry.recipe), entry.recipe, classes)
-        if weights * BYTES_A_WEIGHT > memory:
+        if weights * BYTES_PER_WEIGHT > memory:
             raise UserError(
                 f"{PARAMS}: {model} of {entry.setting}: {weights / 1e9:.1f} billion weights need "
-                f"{weights * BYTES_A_WEIGHT / 1e9:,.0f} GB to train, and this machine has "
+                f"{weights * BYTES_PER_WEIGHT / 1e9:,.0f} GB to train, and this machine has "
                 f"{memory / 1e9:,.0f} GB; make it smaller"
             )
 
 
 def count_weights(spec: Spec, recipe: Recipe, classes: int) -> int:
-    """How many values a network learns; it is not made."""
+    """Number of trainable parameters of a network, without allocating it."""
     with torch.device("meta"):
         return sum(each.numel() for each in layers(spec, recipe, classes).parameters())

@@ -1,4 +1,4 @@
-"""The stages of dvc.yaml as DVC sees them: what each one runs, and why it would run now."""
+"""The stages of dvc.yaml: their commands, their order, and why DVC would run each now."""
 
 import shlex
 from collections.abc import Iterable
@@ -11,21 +11,24 @@ from typing import Any, Literal
 from ablation.base.errors import UserError, one_line
 from ablation.params import PARAMS
 
-# The first one is shown. Outputs that are missing are made again as dvc.lock has them.
+# In the order of importance; `ablation plan` shows the first.
 Reason = Literal["new", "parameters", "inputs", "code", "command", "outputs"]
 CODE = ("src/", "stages/", "requirements.lock")
 
 
 class PipelineError(UserError):
-    """A pipeline that cannot be planned; DVC may run it all the same."""
+    """The pipeline cannot be planned, although DVC may be able to run it."""
 
 
 @dataclass(frozen=True)
 class Stage:
     """A stage of the pipeline.
 
-    command: the words of its command line; before: the stages whose outputs it reads.
-    reasons: why DVC runs it now, whatever the stages before it do; none if it need not.
+    Attributes:
+        name: its name in dvc.yaml, such as `dropout@mlp`.
+        command: its command line, split into words.
+        before: names of the stages whose outputs it reads.
+        reasons: why DVC would run it now, regardless of the stages before it; may be empty.
     """
 
     name: str
@@ -35,14 +38,17 @@ class Stage:
 
     @property
     def script(self) -> str:
-        """The name of its script in stages/; empty where it runs something else."""
+        """The name of its script in stages/; empty if it runs another program."""
         return next((Path(word).stem for word in self.command if word.startswith("stages/")), "")
 
     def option(self, name: str) -> str:
-        """What its command line has after `--name`.
+        """The value of an option on its command line.
+
+        Args:
+            name: without the leading `--`.
 
         Raises:
-            PipelineError: it has no such option.
+            PipelineError: the option is missing.
         """
         for word, following in pairwise(self.command):
             if word == f"--{name}":
@@ -51,12 +57,12 @@ class Stage:
 
 
 def read_stages() -> list[Stage]:
-    """The stages of dvc.yaml in an order in which they can run.
+    """The stages of dvc.yaml in topological order.
 
-    DVC's own locks are left alone: `check` asks while `dvc repro` holds them.
+    Takes none of DVC's locks, so it also works inside `dvc repro`, as `check` does.
 
     Raises:
-        PipelineError: DVC cannot read the pipeline, or what it last ran on.
+        PipelineError: DVC cannot read dvc.yaml or dvc.lock.
     """
     from dvc.exceptions import DvcException  # type: ignore[import-untyped]
     from dvc.repo import Repo  # type: ignore[import-untyped]
@@ -92,9 +98,10 @@ def _overlap(dep: Any, out: Any) -> bool:
 
 
 def _reasons(stage: Any, made: Iterable[Any]) -> tuple[Reason, ...]:
-    """Why it differs from dvc.lock.
+    """The differences between a stage and dvc.lock.
 
-    made: the outputs of all stages. Where one of them is missing, its own stage runs.
+    made: outputs of all stages. A missing dependency that is one of them is no reason: the stage
+    that writes it will run.
     """
     from dvc.dependency import ParamsDependency  # type: ignore[import-untyped]
 

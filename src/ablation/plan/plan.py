@@ -1,4 +1,4 @@
-"""What `dvc repro` would run, train and take now: for `ablation plan` and for `check`."""
+"""The stages, trainings and time that `dvc repro` would need, for `ablation plan` and `check`."""
 
 import json
 from collections.abc import Iterable
@@ -23,25 +23,28 @@ from ablation.run.runner import TrialRunner
 from ablation.study.inputs import TRAINING_CHARACTERS
 from ablation.trial.trials import Trial
 
-if TYPE_CHECKING:  # it imports torch, which a plan without trainings does not need
+if TYPE_CHECKING:  # imports torch, which a plan without trainings does not need
     from ablation.plan.cost import TrainingCost
 
-FEWEST_CLASSES = 2  # of a network, where nobody knows yet how many there are
-# What a run takes beside its trainings, in seconds on an idle machine: a stage starts a process,
-# some stages compute, the first training waits for torch, and each one splits its characters.
-A_STAGE = 1.0
-STAGES = {"prepare": 15.0, "evaluate": 3.0, "compare": 3.0, "report": 10.0}
-FIRST_TRAINING = 3.0
-A_TRAINING = 0.1
-# Four processes on one GPU train 2.4 to 2.8 times as many as one (docs/speed.md).
-A_FURTHER_PROCESS_ON_A_GPU = 0.5
+FEWEST_CLASSES = 2  # assumed while the number of classes is unknown
+# Overhead in seconds, measured on an idle machine: starting a stage's process, what a stage does
+# besides training, importing torch before the first training, and splitting the characters of each.
+SECONDS_PER_STAGE = 1.0
+SECONDS_OF_STAGE = {"prepare": 15.0, "evaluate": 3.0, "compare": 3.0, "report": 10.0}
+SECONDS_BEFORE_TRAINING = 3.0
+SECONDS_PER_TRAINING = 0.1
+# Four processes on one GPU have 2.4 to 2.8 times the throughput of one (docs/speed.md).
+GAIN_PER_GPU_PROCESS = 0.5
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A stage's work, and about how many seconds it takes; None where that is not known.
+    """The work of a stage, with estimates of its time.
 
-    seconds_otherwise: if results change.
+    Attributes:
+        work: its trainings.
+        seconds: wall-clock time if no result changes; None if unknown.
+        seconds_otherwise: wall-clock time if results change; None if unknown.
     """
 
     work: Work
@@ -51,23 +54,27 @@ class Planned:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run of the pipeline would do.
+    """The work of a run of the pipeline.
 
-    things: what the study calls its images; makes_images: whether `prepare` runs.
+    Attributes:
+        stages: in the order in which they run.
+        workers: number of parallel worker processes.
+        things: plural noun for the images of the data set, such as `characters`.
+        prepare_runs: whether the stage `prepare` runs.
     """
 
     stages: tuple[Planned, ...]
     workers: int
     things: str
-    makes_images: bool
+    prepare_runs: bool
 
     def count(self, state: str) -> int:
-        """How many stages are in a state."""
+        """Number of stages in a state."""
         return sum(each.work.state == state for each in self.stages)
 
     @property
     def trainings(self) -> Trainings:
-        """Of all stages, if results stay as they are, where stages have some."""
+        """The trainings of all stages if no result changes."""
         each = [planned.work.trainings for planned in self.stages]
         return Trainings(
             tuple(trial for one in each for trial in one.least),
@@ -76,22 +83,22 @@ class Plan:
 
     @property
     def remembered(self) -> int:
-        """Trainings of the stages that run, and may run, which are remembered."""
+        """Number of remembered trainings of the stages that run or may run."""
         return sum(each.work.remembered or 0 for each in self.stages)
 
     @property
     def seconds(self) -> float | None:
-        """If results stay as they are, where stages have some."""
+        """Estimated wall-clock time if no result changes; None if unknown."""
         return _total((each.seconds for each in self.stages), bool(self.trainings.most))
 
     @property
     def seconds_otherwise(self) -> float | None:
-        """If results change, wherever they can."""
+        """Estimated wall-clock time if all results change that can; None if unknown."""
         trains = any(each.work.otherwise or each.work.trainings.most for each in self.stages)
         return _total((each.seconds_otherwise for each in self.stages), trains)
 
     def to_dict(self) -> dict[str, Any]:
-        """As `ablation plan --json` prints it."""
+        """The content of `ablation plan --json`."""
         return {
             "stages": [
                 {
@@ -120,34 +127,34 @@ class Plan:
         }
 
     def totals(self) -> list[str]:
-        """Two lines: what runs and trains, and how long it takes."""
+        """One or two lines: the stages and trainings, and the time they need."""
         runs, may_run = self.count("runs"), self.count("may run")
         if not runs:
             return ["everything is up to date: nothing runs"]
-        what = f"{runs} of {len(self.stages)} stages run"
+        work = f"{runs} of {len(self.stages)} stages run"
         if may_run:
-            what += f", {may_run} may"
+            work += f", {may_run} may run"
         trainings = self.trainings
         if trainings.most:
-            what += f": {_range(trainings)}, {self.remembered} remembered"
+            work += f": {_range(trainings)}, {self.remembered} remembered"
         else:
-            what += ": nothing is trained"
-            if self.makes_images:
-                what += f", if the {self.things} are as before"
+            work += ": nothing is trained"
+            if self.prepare_runs:
+                work += f", unless the {self.things} change"
         seconds, otherwise = self.seconds, self.seconds_otherwise
         if seconds is None or otherwise is None:
-            return [what, f"how long it takes is not known before the {self.things} are read"]
+            return [work, f"the time is unknown until the {self.things} are read"]
         time = f"about {duration(seconds)} on this machine, {self.workers} at a time"
         if otherwise > seconds and duration(otherwise) != duration(seconds):
             time += f"; about {duration(otherwise)} if results change"
-        return [what, time]
+        return [work, time]
 
 
 def make_plan() -> Plan:
-    """What `dvc repro` would do now, in the repository that is worked in.
+    """Plan a `dvc repro` in the current repository.
 
     Raises:
-        UserError: params.yaml or dvc.yaml is at fault, or asks for more than this machine or the
+        UserError: params.yaml or dvc.yaml is invalid, or requires more than this machine or the
             data set has.
     """
     params = load_params()
@@ -159,9 +166,10 @@ def make_plan() -> Plan:
         params.refuse_small_classes(size.at_most)
     stages = read_stages()
     prepare = next((set(each.reasons) for each in stages if each.script == "prepare"), set())
-    # Other parameters make other characters; other raw files may be the same in another form.
-    other = "parameters" in prepare or ("inputs" in prepare and params.data.dataset == FOLDER)
-    works = list_work(stages, params, _runner(params, hardware), other)
+    # Changed parameters change the characters. Changed raw files may hold the same ones in another
+    # format, except for a folder of pictures.
+    changed = "parameters" in prepare or ("inputs" in prepare and params.data.dataset == FOLDER)
+    works = list_work(stages, params, _runner(params, hardware), changed)
     cost = None
     if any(each.trainings.most or each.otherwise for each in works):
         from ablation.plan.cost import TrainingCost, refuse_networks_without_memory
@@ -182,38 +190,40 @@ def _runner(params: Params, hardware: Hardware) -> TrialRunner | None:
     runner = TrialRunner(TRAINING_CHARACTERS, params.training.batch_size, hardware)
     try:
         runner.digest  # noqa: B018
-    except UserError:  # missing or damaged: `prepare` makes them again
+    except UserError:  # missing or corrupted: `prepare` will write them
         return None
     return runner
 
 
 def _plan_seconds(work: Work, hardware: Hardware, cost: "TrainingCost | None") -> Planned:
-    side_by_side = float(min(hardware.workers, cores()))
+    parallelism = float(min(hardware.workers, cores()))
     if hardware.device == "cuda":
-        side_by_side = 1 + A_FURTHER_PROCESS_ON_A_GPU * (hardware.workers - 1)
+        parallelism = 1 + GAIN_PER_GPU_PROCESS * (hardware.workers - 1)
 
     def wall(trials: tuple[Trial, ...], cost: "TrainingCost") -> float:
-        each = [A_TRAINING + cost.seconds(trial) for trial in trials]
-        return max(sum(each) / side_by_side, *each, 0.0)
+        each = [SECONDS_PER_TRAINING + cost.seconds(trial) for trial in trials]
+        return max(sum(each) / parallelism, *each, 0.0)
 
-    def seconds(state: State, some: Trainings) -> float | None:
+    def seconds(state: State, trainings: Trainings) -> float | None:
         if state == "up to date":
             return 0.0
-        own = STAGES.get(work.stage.script, A_STAGE)
-        if not some.most:
-            return own
-        return own + (wall(some.least, cost) + wall(some.most, cost)) / 2 if cost else None
+        overhead = SECONDS_OF_STAGE.get(work.stage.script, SECONDS_PER_STAGE)
+        if not trainings.most:
+            return overhead
+        if not cost:
+            return None
+        return overhead + (wall(trainings.least, cost) + wall(trainings.most, cost)) / 2
 
-    stays: State = "runs" if work.state == "runs" else "up to date"
+    unchanged: State = "runs" if work.state == "runs" else "up to date"
     return Planned(
         work,
-        seconds(stays, work.trainings),
+        seconds(unchanged, work.trainings),
         seconds(work.state, work.otherwise or work.trainings),
     )
 
 
 def _total(seconds: Iterable[float | None], trains: bool) -> float | None:
-    total = FIRST_TRAINING if trains else 0.0
+    total = SECONDS_BEFORE_TRAINING if trains else 0.0
     for each in seconds:
         if each is None:
             return None
@@ -222,7 +232,7 @@ def _total(seconds: Iterable[float | None], trains: bool) -> float | None:
 
 
 def show(plan: Plan) -> None:
-    """Print the plan as a person reads it, in 80 columns."""
+    """Print the plan as a table, 80 columns wide."""
     table = Table("stage", "state", box=None, header_style="bold", padding=(0, 2, 0, 0))
     for head in ("remembered", "to train", "or at most", "about"):
         table.add_column(head, justify="right")
@@ -240,10 +250,10 @@ def show(plan: Plan) -> None:
         )
     console.print(table)
     notes = {
-        "or at most: if winners change, or racing stops less": any(
+        "or at most: if winners change, or racing stops fewer trials": any(
             each.work.otherwise for each in plan.stages
         ),
-        "*: the winner before the stage is not known yet; sized by the baseline recipe": any(
+        "*: the recipe that the stage starts from is unknown; the baseline recipe is used": any(
             each.work.sized for each in plan.stages
         ),
     }
@@ -257,7 +267,7 @@ def show_json(plan: Plan) -> None:
 
 
 def duration(seconds: float) -> str:
-    """For people: 3.2 -> 4 s, 12 -> 20 s, 5400 -> 90 min."""
+    """A rounded duration: 3.2 -> 4 s, 12 -> 20 s, 5400 -> 90 min."""
     for unit, length in {"days": 86400, "h": 3600, "min": 60}.items():
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"

@@ -1,9 +1,9 @@
-"""The trainings that each stage needs: what is remembered, and what has to be trained.
+"""The trainings of each stage: those remembered, and those left to train.
 
-A stage's trainings follow from the recipe that it starts from. This one is known as long as every
-stage before it is up to date, or finds all its trials remembered: then the stage is judged here as
-it will be judged when it runs. From the first stage on that has to train, winners are open. What
-comes after it is counted twice: with the winner that it had before, and with another one.
+They follow from the recipe that the stage starts from. That recipe is known as long as every stage
+before is up to date or has all its trials in the memory; its verdict is then computed here. After
+the first stage that has to train, winners are unknown, and the trainings are counted twice: for the
+previous winner and for a different one.
 """
 
 from collections.abc import Iterable, Sequence
@@ -24,8 +24,8 @@ from ablation.study.entries import (
     best_multiple,
     changed_techniques,
     list_entries,
-    put_back,
     rates_to_try,
+    reset_to_baseline,
 )
 from ablation.study.inputs import (
     fit_repeats,
@@ -39,41 +39,47 @@ from ablation.trial.recipe import BASELINE, Recipe
 from ablation.trial.trials import Trial
 
 State = Literal["up to date", "runs", "may run"]
-# `check` writes the same words whatever it reads, so no stage runs for its sake.
-WRITE_THE_SAME = {"check"}
-# Racing looks first after so many repeats (`ablation.judge.racing`).
+# The output of `check` never changes, so it makes no later stage run.
+CONSTANT_OUTPUT = {"check"}
+# The first number of repeats after which racing stops entries (`ablation.judge.racing`).
 FIRST_LOOK = 2
 
 
 @dataclass(frozen=True)
 class Trainings:
-    """What a stage has to train: at least some, at most all.
+    """Bounds of what a stage has to train.
 
-    least: those that no racing spares, or those where no technique is changed. Of the study in git,
-    53 % of the MLP's and 40 % of the CNN's trials between least and most ran, so halfway is what is
-    expected.
+    The midpoint is the estimate: in the committed study, 53 % of the MLP's and 40 % of the CNN's
+    trials between the bounds ran.
+
+    Attributes:
+        least: the trials that run even if racing stops everything it can, or if no technique
+            changes.
+        most: all trials that may run.
     """
 
     least: tuple[Trial, ...] = ()
     most: tuple[Trial, ...] = ()
 
     def without(self, known: set[Trial]) -> "Trainings":
-        """Those that are not known."""
+        """The same bounds without the trials in `known`."""
         least, most = ([t for t in some if t not in known] for some in (self.least, self.most))
         return Trainings(tuple(least), tuple(most))
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a run of the pipeline makes of one stage.
+    """The work of one stage in a run of the pipeline.
 
-    state: `may run`: only if a stage before it comes to other results than the last time.
-    remembered: number of its trainings that are; None if it trains nothing or need not be asked.
-    trainings: if results stay as they are, where there are some.
-    otherwise: if they change: another winner before it, or racing that stops less; None where that
-        makes no more.
-    sized: whether nothing is known of the winner that it starts from: the trainings are then those
-        of the baseline recipe.
+    Attributes:
+        stage: the stage.
+        state: `may run`: it runs only if the results of a stage before it change.
+        remembered: number of its trainings in the memory; None if it trains nothing or is up to
+            date.
+        trainings: what is left to train if no result changes.
+        otherwise: what is left to train if results change (another winner before it, or racing that
+            stops fewer entries); None if that adds nothing.
+        sized: whether the recipe that it starts from is unknown; the baseline recipe is then used.
     """
 
     stage: Stage
@@ -86,11 +92,13 @@ class Work:
 
 @dataclass(frozen=True)
 class Start:
-    """The recipe that a stage starts from.
+    """The recipe that a stage starts from, as far as it is known.
 
-    standing: `known`; `as before`: what the stage before it chose the last time, and it will run;
-        `unknown`: it has never run, the recipe is the one before it.
-    chain: the techniques that were asked up to here.
+    Attributes:
+        recipe: known or assumed.
+        standing: `known`; `as before`: the previous winner of the stage before, which will run
+            again; `unknown`: that stage has never run, so its own start is used.
+        chain: the techniques explored so far.
     """
 
     recipe: Recipe
@@ -101,22 +109,24 @@ class Start:
 def list_work(
     stages: Iterable[Stage], params: Params, runner: TrialRunner | None, other_characters: bool
 ) -> list[Work]:
-    """What each stage has to do, in the order of the stages.
+    """The work of each stage, in the order of `stages`.
 
     Args:
-        runner: what remembers; None where nothing is, since there are no characters yet.
-        other_characters: whether `prepare` will make others than those of the last time.
+        stages: in topological order.
+        params: the content of params.yaml.
+        runner: gives access to the memory; None if there are no characters yet.
+        other_characters: whether `prepare` will write different characters.
     """
     return _Planner(params, runner, other_characters).plan(stages)
 
 
 class _Planner:
-    def __init__(self, params: Params, runner: TrialRunner | None, other: bool) -> None:
+    def __init__(self, params: Params, runner: TrialRunner | None, other_characters: bool) -> None:
         self._params = params
-        self._runner = None if other else runner
-        self._other_characters = other
-        self._changing: set[str] = set()  # stages whose results may not be those of the last time
-        self._starts: dict[str, Start] = {}  # by the file of the recipe
+        self._runner = None if other_characters else runner
+        self._other_characters = other_characters
+        self._changing: set[str] = set()  # stages whose results may change
+        self._starts: dict[str, Start] = {}  # by recipe file
         self._planned: set[Trial] = set()
 
     def plan(self, stages: Iterable[Stage]) -> list[Work]:
@@ -130,25 +140,25 @@ class _Planner:
             state = "runs"
         elif self._changing & stage.before:
             state = "may run"
-        if stage.name not in WRITE_THE_SAME and (
+        if stage.name not in CONSTANT_OUTPUT and (
             state == "may run" or {*stage.reasons} - {"outputs"}
         ):
             self._changing.add(stage.name)
-        kinds = {"technique": self._technique, "leave_one_out": self._worth, "fit": self._fit}
-        if stage.script not in kinds or (state == "up to date" and stage.script != "technique"):
+        methods = {"technique": self._technique, "leave_one_out": self._worth, "fit": self._fit}
+        if stage.script not in methods or (state == "up to date" and stage.script != "technique"):
             return Work(stage, state)
-        work = kinds[stage.script](stage, state)
+        work = methods[stage.script](stage, state)
         self._planned.update(work.trainings.most)
         return work
 
     def _technique(self, stage: Stage, state: State) -> Work:
         model, name = stage.option("model"), ChainStage.named(stage.option("stage"))
-        start, contest = self._entrants(stage, model, name)
+        start, contest = self._contest(stage, model, name)
         entries = contest.entries
         recipe_file = f"data/recipes/{model}/{name.name}.yaml"
-        before = self._last_winner(stage, Path(recipe_file))
+        previous = self._previous_winner(stage, Path(recipe_file))
         if state == "up to date":
-            recipe = before or start.recipe
+            recipe = previous or start.recipe
             self._starts[recipe_file] = replace(start, recipe=recipe, standing="known")
             return Work(stage, state)
 
@@ -156,7 +166,7 @@ class _Planner:
         repeats = repeats_for(self._params)
         trials = {entry: self._trials(model, entry.recipe) for entry in entries}
         remembered = sum(map(self._remembers, {each for some in trials.values() for each in some}))
-        # New candidates change little of what racing stops, so it is judged without them.
+        # New candidates hardly affect which others racing stops, so they are left out here.
         new = [entry for entry in others if not any(map(self._remembers, trials[entry]))]
         results, missing = self._recall(model, contest.without(new), repeats)
         added = [trial for entry in new for trial in trials[entry]]
@@ -164,37 +174,37 @@ class _Planner:
             winner: Start | None = start
         else:
             winner = None if missing or new else self._judge(start, contest, results)
-        if not winner and before:
-            winner = replace(start, recipe=before, standing="as before")
+        if not winner and previous:
+            winner = replace(start, recipe=previous, standing="as before")
         self._starts[recipe_file] = winner or replace(start, standing="unknown")
 
-        def until(look: int) -> set[Trial]:
-            """What no racing spares that looks next after so many repeats."""
+        def before(look: int) -> set[Trial]:
+            """The trials that run before racing can stop an entry, after `look` repeats."""
             return {*trials[first], *(each for entry in others for each in trials[entry][:look])}
 
         early, late = (
-            until(self._look()),
-            until(self._look(len(results.get(first.setting, ())) + 1)),
+            before(self._look()),
+            before(self._look(len(results.get(first.setting, ())) + 1)),
         )
         least = [*(each for each in missing if each in late), *(e for e in added if e in early)]
         if start.standing == "known":
             most = self._recall(model, contest, repeats)[1] if new else missing
         else:
-            asked = entries if name.technique == BASELINE else others
-            most = [trial for entry in asked for trial in trials[entry]]
+            trained = entries if name.technique == BASELINE else others
+            most = [trial for entry in trained for trial in trials[entry]]
         changed = Trainings(tuple(each for each in most if each in early), tuple(most))
         needed = Trainings(tuple(least), (*missing, *added))
         if start.standing == "unknown" and name.contest != "first":
-            needed = changed = Trainings(tuple(least), self._asked_again(model, start, name))
+            needed = changed = Trainings(tuple(least), self._later_round(model, start, name))
         return self._conclude(stage, state, start, remembered, needed, changed)
 
-    def _asked_again(self, model: str, start: Start, name: ChainStage) -> tuple[Trial, ...]:
-        """The trials of a later round if every technique has changed, but for the incumbent's."""
+    def _later_round(self, model: str, start: Start, name: ChainStage) -> tuple[Trial, ...]:
+        """The trials of a later round, without the incumbent's, if every technique has changed."""
         recipe, _ = self._all_changed(model, start)
         _, *others = list_entries(self._params, model, name.name, recipe).entries
         return tuple(trial for entry in others for trial in self._trials(model, entry.recipe))
 
-    def _entrants(self, stage: Stage, model: str, name: ChainStage) -> tuple[Start, Contest]:
+    def _contest(self, stage: Stage, model: str, name: ChainStage) -> tuple[Start, Contest]:
         if name.technique == BASELINE:
             same_characters = not stage.before & self._changing
             start = Start(self._params.baseline, "known" if same_characters else "as before")
@@ -204,16 +214,16 @@ class _Planner:
         return start, list_entries(self._params, model, name.name, start.recipe)
 
     def _start(self, stage: Stage, option: str) -> Start:
-        """Of the stage before; of none, where the recipe is a file that no stage writes."""
+        """The start named by an option: a planned recipe, or a file that no stage writes."""
         file = stage.option(option)
         if file in self._starts:
             return self._starts[file]
         return Start(read_recipe(Path(file), self._params, stage.option("model")))
 
-    def _look(self, rounds: int = 0) -> int:
-        """After how many repeats racing looks next."""
-        rule = self._params
-        return max(FIRST_LOOK, rounds) if rule.selection.racing else rule.validation.repeats
+    def _look(self, done: int = 0) -> int:
+        """The number of repeats after which racing next stops entries."""
+        params = self._params
+        return max(FIRST_LOOK, done) if params.selection.racing else params.validation.repeats
 
     def _recall(
         self, model: str, contest: Contest, repeats: Sequence[Repeat]
@@ -229,7 +239,7 @@ class _Planner:
         return recall_entries(self._runner, self._params, model, contest, repeats, racing=racing)
 
     def _judge(self, start: Start, contest: Contest, results: Results) -> Start | None:
-        """What comes out of a stage of which everything is remembered; None if it is an error."""
+        """The winner of a stage whose trials are all remembered; None if it ends in an error."""
         assert self._runner
         rule, repeats = self._params.selection, repeats_for(self._params)
         size = self._size(repeats)
@@ -250,20 +260,20 @@ class _Planner:
         return replace(start, recipe=recipes[verdict.winner.setting])
 
     def _size(self, repeats: Sequence[Repeat]) -> tuple[int, float, float]:
-        """Classes, the largest one's share, and characters, as `make_contenders` takes them."""
+        """The arguments `classes`, `largest` and `characters` of `make_contenders`."""
         assert self._runner
         characters = validation_characters(self._runner, repeats[0])
         return len(self._runner.classes), self._runner.largest, characters
 
-    def _last_winner(self, stage: Stage, file: Path) -> Recipe | None:
-        """What the stage chose the last time that it ran, on these characters."""
+    def _previous_winner(self, stage: Stage, file: Path) -> Recipe | None:
+        """The winner of the stage's previous run on these characters."""
         if self._other_characters or "new" in stage.reasons:
             return None
         try:
             recipe = read_recipe(file, self._params, stage.option("model"))
         except UserError:
             return None
-        # A copy of the project may hold the recipes of another study; each names its characters.
+        # The project may hold recipes of another study; each names the digest of its characters.
         if self._runner and self._runner.digest not in file.read_text(encoding="utf-8"):
             return None
         return recipe
@@ -281,15 +291,15 @@ class _Planner:
         baseline, final = params.full(model, params.baseline), params.full(model, start.recipe)
         _, changed = changed_techniques(start.chain, final, baseline)
         trials = self._worth_trials(model, final, changed)
-        # Halfway between nothing and everything is what a chain needs that changed half of it.
+        # The midpoint of these bounds estimates a chain that changes half of its techniques.
         least = self._worth_trials(model, baseline, [])
         most = self._worth_trials(model, *self._all_changed(model, start))
-        return self._of_a_final_recipe(
+        return self._on_final_recipe(
             stage, state, start, trials, Trainings(least, most), "validate"
         )
 
     def _all_changed(self, model: str, start: Start) -> tuple[Recipe, list[str]]:
-        """The baseline with the first other setting of each technique, and these techniques."""
+        """The baseline with another setting of each technique, and the techniques that have one."""
         recipe, explored = self._params.full(model, self._params.baseline), []
         for technique in start.chain:
             now = recipe.setting(technique)
@@ -306,24 +316,26 @@ class _Planner:
         needed = list_trials(changed, len(repeats), params.worth.order_pairs, params.seed)
         baseline = params.full(model, params.baseline)
         choosing: list[Trial] = []
-        rates: dict[str, float] = {}  # as far as they are known; the others change no count
+        multiples: dict[str, float] = {}  # those known; unknown ones do not affect the count
         for technique in changed:
             contest = rates_to_try(params, technique, final, baseline)
             if len(contest.entries) > 1:
                 ran, best = self._choose_rate(model, contest)
                 choosing += ran
-                rates |= {technique: best} if best else {}
+                multiples |= {technique: best} if best else {}
         trials = (
-            make_trial(params, model, put_back(final, kept, baseline, rates), repeats[index])
+            make_trial(
+                params, model, reset_to_baseline(final, kept, baseline, multiples), repeats[index]
+            )
             for kept, ran in needed.items()
             for index in ran
         )
         return tuple(dict.fromkeys((*choosing, *trials)))
 
     def _choose_rate(self, model: str, contest: Contest) -> tuple[list[Trial], float | None]:
-        """The trials that a choice of rates needs, at most, and the multiple that is best.
+        """The trials needed to choose a learning rate, at most, and the best multiple.
 
-        None where some of them are missing.
+        The multiple is None if trials are missing.
         """
         repeats = repeats_for(self._params)[: self._params.worth.repeats]
         results, missing = self._recall(model, contest, repeats)
@@ -347,22 +359,22 @@ class _Planner:
             return tuple(dict.fromkeys(make_trial(params, model, *one) for one in each))
 
         repeats = fit_repeats(params)
-        anew = Trainings(fits(params.baseline), fits(self._all_changed(model, start)[0]))
-        return self._of_a_final_recipe(stage, state, start, fits(start.recipe), anew, "fit")
+        unknown = Trainings(fits(params.baseline), fits(self._all_changed(model, start)[0]))
+        return self._on_final_recipe(stage, state, start, fits(start.recipe), unknown, "fit")
 
-    def _of_a_final_recipe(
+    def _on_final_recipe(
         self,
         stage: Stage,
         state: State,
         start: Start,
         trials: tuple[Trial, ...],
-        anew: Trainings,
+        unknown: Trainings,
         work: Literal["validate", "fit"],
     ) -> Work:
-        """No racing spares any of these but where rates are chosen."""
+        """The work of a stage on the final recipe; `unknown`: its bounds for any final recipe."""
         missing = tuple(trial for trial in trials if not self._remembers(trial, work))
-        needed = anew if start.standing == "unknown" else Trainings(missing, missing)
-        changed = needed if start.standing == "known" else anew
+        needed = unknown if start.standing == "unknown" else Trainings(missing, missing)
+        changed = needed if start.standing == "known" else unknown
         return self._conclude(stage, state, start, len(trials) - len(missing), needed, changed)
 
     def _conclude(
@@ -374,7 +386,10 @@ class _Planner:
         needed: Trainings,
         changed: Trainings,
     ) -> Work:
-        """The work of a stage, if results stay as they are and if they change."""
+        """The work of a stage, without trials that an earlier stage trains.
+
+        needed: if no result changes; changed: if results change.
+        """
         needed, changed = needed.without(self._planned), changed.without(self._planned)
         if state == "may run":
             needed = Trainings()

@@ -1,1 +1,1 @@
-"""Processes: those that start with libraries imported, worker pools, and how they end."""
+"""Processes: a fork server with preloaded libraries, worker pools, and the context of stages."""

@@ -24,7 +24,7 @@ GPU_FILES = ("nvidia*", "nvhost*", "dxg", "kfd")
 
 
 class HardwareError(UserError):
-    """params.yaml asks for a device that this machine does not have."""
+    """params.yaml requests a device that this machine does not have."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Computer:
 
     @classmethod
     def here(cls, device: str) -> Self:
-        """The one that this process runs on."""
+        """The processor or GPU that this process runs on."""
         if device == "cuda":
             return cls(gpu_name(), gpu_name())
         return cls(processor_name(), processor_arithmetic())
@@ -85,7 +85,7 @@ class Hardware:
         return self.elsewhere or Computer.here(self.device)
 
     def computing_in(self, precision: str) -> Self:
-        """The same machine in another precision."""
+        """The same hardware with another precision."""
         return replace(self, bf16=precision == "bf16")
 
     @property

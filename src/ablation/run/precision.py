@@ -24,34 +24,34 @@ class Record(Checked):
     decided_on: str
 
 
-def settle(asked: str, device: str) -> None:
+def settle(requested: str, device: str) -> None:
     """Record the study's precision, unless it is already recorded for this setting.
 
     Args:
-        asked: `training.precision` of params.yaml.
+        requested: `training.precision` of params.yaml.
         device: `training.device`.
 
     Raises:
         HardwareError: this machine does not have the device.
     """
-    hardware = Hardware.choose(device, asked, 1)
-    if _recorded(asked) is None:
+    hardware = Hardware.choose(device, requested, 1)
+    if _recorded(requested) is None:
         record = {
-            "asked": asked,
+            "asked": requested,
             "precision": hardware.precision,
             "decided_on": hardware.computer.name,
         }
         save(Record.model_validate(record), RECORD, COMMENT)
 
 
-def hardware_for(asked: str, device: str, workers: str | int) -> tuple[Hardware, str]:
+def hardware_for(requested: str, device: str, workers: str | int) -> tuple[Hardware, str]:
     """The hardware to run a stage on, in the precision recorded for the study.
 
     A machine that would have to emulate the recorded precision runs whole stages in its own
     instead, so comparisons within a stage stay valid. The times table lists each stage's precision.
 
     Args:
-        asked, device, workers: `training.precision`, `.device` and `.workers` of params.yaml.
+        requested, device, workers: `training.precision`, `.device` and `.workers` of params.yaml.
 
     Returns:
         The hardware, and a remark if this machine would have chosen another precision, or "".
@@ -59,8 +59,8 @@ def hardware_for(asked: str, device: str, workers: str | int) -> tuple[Hardware,
     Raises:
         HardwareError: this machine does not have the device.
     """
-    own = Hardware.choose(device, asked, workers)
-    record = _recorded(asked)
+    own = Hardware.choose(device, requested, workers)
+    record = _recorded(requested)
     if record is None or record.precision == own.precision:
         return own, ""
     said = (
@@ -79,6 +79,6 @@ def _emulates_bf16(hardware: Hardware) -> bool:
     return hardware.device == "cuda" or bf16_speedup() < EMULATED
 
 
-def _recorded(asked: str) -> Record | None:
+def _recorded(requested: str) -> Record | None:
     record = load(RECORD, Record) if RECORD.exists() else None
-    return record if record and record.asked == asked else None
+    return record if record and record.asked == requested else None

@@ -1,1 +1,1 @@
-"""What a study looks like: figures from its numbers, and the report that writes them."""
+"""Figures, charts and the report of a study."""

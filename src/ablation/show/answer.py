@@ -1,6 +1,6 @@
-"""The result of a study in a few sentences, each of them made from what its stages found.
+"""The answer of a study in a few sentences, generated from its tables.
 
-A technique is in one group of a family, by what was done with it and what came out.
+For each family, every technique of the chain is in exactly one group.
 """
 
 from collections import Counter
@@ -17,64 +17,61 @@ from ablation.show.tables import bounds, gain_with_interval
 
 Group = Literal["helps", "not shown", "chosen later", "kept", "not tried"]
 
-# What is said of a group; {} is what each family has in it.
+# The sentence for each group; {} is replaced by the techniques of each family.
 SENTENCES: dict[Group, str] = {
-    "helps": "Shown to help the final recipe, on fresh repeats, the largest gain first: {}.",
+    "helps": "Shown to help the final recipe, on fresh repeats, largest gain first: {}.",
     "not shown": "In the final recipe, but not shown to help it on fresh repeats: {}.",
     "chosen later": (
-        "Adopted by a later stage and not tested on fresh repeats, so that the gain is flattered: "
-        "{}."
+        "Adopted by a later stage and not tested on fresh repeats, so the gain is optimistic: {}."
     ),
-    "kept": (
-        "Left as in the baseline; in parentheses, what its stage found of the other settings: {}."
-    ),
+    "kept": "Kept at the baseline's setting, with the findings on the other settings: {}.",
     "not tried": "Not tried: {}.",
 }
-# What a stage finds of a setting, the best first, as several settings of a stage are summed up.
-FOUND = (
+# The findings in the order in which a summary of several settings lists them.
+FINDINGS = (
     *("better", "practically equal", "within the noise", "unsteady", "unknown", "worse"),
     "failed",
 )
 
 
 def answer(study: Study) -> list[str]:
-    """Accuracy, gain and, group by group, every technique of the chain.
+    """Sentences on test accuracies, gains over the baseline, and each group of techniques.
 
-    A group that no family has a technique in goes unsaid, but for what helps.
+    Empty groups are omitted, except for `helps`.
     """
     models = study.table("plots/comparison/models.csv").set_index("model")
     ranked = models.sort_values("seeds_mean", ascending=False, kind="stable")
-    read = [
-        f"the released {family_title(model)} reads {percent(row['accuracy'])} "
-        f"({bounds(row['low'], row['high'], percent)})"
+    accuracies = [
+        f"{percent(row['accuracy'])} ({bounds(row['low'], row['high'], percent)}) for the "
+        f"{family_title(model)}"
         for model, row in models.loc[ranked.index].iterrows()
     ]
-    gained = [
+    gains = [
         f"{gain_with_interval(tables.over_baseline(study, model))} in the {family_title(model)}"
         for model in ranked.index
     ]
     sentences = [
-        f"Of the test {study.things}, with 95 % intervals, {listed(read)}.",
+        f"Accuracy of the released models on the test {study.things}, with 95 % intervals: "
+        f"{join(accuracies)}.",
         "Over the baseline recipe, the final recipe gains, in percentage points, "
-        f"{listed(gained)}. {_what_it_holds_for(study)}",
+        f"{join(gains)}. {_variation_covered(study)}",
     ]
-    if ahead := _ahead(study, [*ranked.index]):
-        sentences.append(f"By the same measure, {ahead}.")
+    if lead := _lead(study, [*ranked.index]):
+        sentences.append(f"By the same measure, {lead}.")
     groups = {model: group_techniques(study, model) for model in ranked.index}
     for group, sentence in SENTENCES.items():
-        said = {model: listed(each[group]) for model, each in groups.items() if each[group]}
+        members = {model: join(each[group]) for model, each in groups.items() if each[group]}
         if group == "helps":
-            said |= {model: "no technique" for model in groups if model not in said}
-            said = {model: said[model] for model in groups}
-        if said:
-            sentences.append(sentence.format(_for_each(said)))
+            members = {model: members.get(model, "no technique") for model in groups}
+        if members:
+            sentences.append(sentence.format(_by_family(members)))
     return sentences
 
 
-def in_short(study: Study) -> list[str]:
-    """Of `answer` the accuracies, the gain over the baseline recipe, and what helps.
+def summary(study: Study) -> list[str]:
+    """The sentences of `answer` on accuracies, gains over the baseline, and what helps.
 
-    For a terminal, so without Markdown's marks.
+    For a terminal, so without Markdown.
     """
     sentences = [each.replace("**", "").replace("`", "") for each in answer(study)]
     helps = SENTENCES["helps"].partition("{}")[0]
@@ -82,13 +79,16 @@ def in_short(study: Study) -> list[str]:
 
 
 def group_techniques(study: Study, model: str) -> dict[Group, list[str]]:
-    """The techniques of one family by group, each with its number or with what was found.
+    """The techniques of one family by group, each with its gain or findings.
 
-    helps: the final recipe has another setting than the baseline, and is better for it on fresh
-    repeats: all of the interval is, or the training fails without it. The largest gain comes first.
-    not shown: that was tested and not shown. chosen later: a stage after the recipe that
-    leave-one-out takes apart has adopted a setting. kept: the setting is the baseline's, although
-    others were tried. not tried: nothing else was.
+    Returns:
+        group to techniques:
+        `helps`: changed, and its interval on fresh repeats is above zero, or the training fails
+        without it; largest gain first.
+        `not shown`: changed and tested on fresh repeats, but its interval is not above zero.
+        `chosen later`: adopted by a stage after the recipe that leave-one-out tests.
+        `kept`: not changed, although other settings were tried.
+        `not tried`: no other setting was tried.
     """
     worth = tables.worth_of(study, model).drop("all")
     chain = tables.chain_of(study, model)
@@ -103,22 +103,22 @@ def group_techniques(study: Study, model: str) -> dict[Group, list[str]]:
         stage = study.last_stage(model, name)
         candidates = study.table(f"plots/{model}/{stage}/candidates.csv")
         if name in worth.index and pd.notna(worth.loc[name, "gain"]):
-            groups["not shown"].append(f"{name} ({_gain_found(worth.loc[name])})")
+            groups["not shown"].append(f"{name} ({_gain_not_shown(worth.loc[name])})")
         elif name not in worth.index and chain.loc[stage, "verdict"] == "adopted":
             won = chain.loc[stage]
             groups["chosen later"].append(f"{name} `{won['winner']}` ({points(won['gain'])})")
         elif len(candidates) > 1:
-            groups["kept"].append(f"{name} ({found_of(tables.others_of(candidates))})")
+            groups["kept"].append(f"{name} ({summarize(tables.others_of(candidates))})")
         else:
             groups["not tried"].append(name)
     return groups
 
 
-def found_of(settings: pd.DataFrame) -> str:
-    """What a stage found of some settings: of a single one its gain, of several how many each.
+def summarize(settings: pd.DataFrame) -> str:
+    """The finding and gain of a single setting, or the number of settings with each finding.
 
     Args:
-        settings: one row or more of candidates.csv.
+        settings: one or more rows of candidates.csv.
     """
     broken = settings[["diverged", "collapsed"]].astype(bool).any(axis=1)
     words = settings["finding"].where(~broken, "failed").fillna("unknown")
@@ -129,42 +129,42 @@ def found_of(settings: pd.DataFrame) -> str:
     counts = Counter(words)
     if len(counts) == 1:
         return f"{'both' if len(settings) == 2 else 'all'} {words.iloc[0]}"
-    return listed([f"{counts[word]} {word}" for word in FOUND if word in counts])
+    return join([f"{counts[word]} {word}" for word in FINDINGS if word in counts])
 
 
-def listed(words: Sequence[str]) -> str:
+def join(words: Sequence[str]) -> str:
     """["a", "b", "c"] -> a, b and c"""
     *most, last = words
     return f"{', '.join(most)} and {last}" if most else last
 
 
-def _gain_found(row: pd.Series) -> str:
-    hurts = ", shown to harm" if row["high"] < 0 else ""
-    return f"{points(row['gain'])}{hurts}"
+def _gain_not_shown(row: pd.Series) -> str:
+    harm = ", shown to harm" if row["high"] < 0 else ""
+    return f"{points(row['gain'])}{harm}"
 
 
-def _what_it_holds_for(study: Study) -> str:
-    """Which luck the intervals of recipes hold."""
-    fits = fits_of_each(study)
-    if fits == 1:
+def _variation_covered(study: Study) -> str:
+    """The sources of variation that the intervals of recipes account for."""
+    seeds = count_seeds(study)
+    if seeds == 1:
         return (
-            "Each recipe was fitted once, so that the intervals allow for the luck of the test "
-            f"{study.things}, but not for that of the seed."
+            "Each recipe was fitted once, so the intervals account for the variation of test "
+            f"{study.things}, but not for that of seeds."
         )
     return (
-        f"Each recipe was fitted with {counted(fits, 'seed')}; the intervals allow for the luck of "
-        f"the seeds and for that of the test {study.things}."
+        f"Each recipe was fitted with {counted(seeds, 'seed')}; the intervals account for the "
+        f"variation of seeds and of test {study.things}."
     )
 
 
-def fits_of_each(study: Study) -> int:
-    """How many fits, each with its seed, the recipes of the test have."""
+def count_seeds(study: Study) -> int:
+    """Number of seeds that each recipe was fitted with."""
     seeds = study.table(f"plots/{study.models[0]}/test/seeds.csv")
     return int(seeds["seed"].max())
 
 
-def _ahead(study: Study, ranked: Sequence[str]) -> str:
-    """How far the best family is ahead of each other one; empty where there is no other."""
+def _lead(study: Study, ranked: Sequence[str]) -> str:
+    """The lead of the best family over each of the others; empty if there is only one."""
     pairs = study.table("plots/comparison/pairs.csv").set_index(["first", "second"])
     columns = ["gain", "low", "high"]
     best, *others = ranked
@@ -173,22 +173,22 @@ def _ahead(study: Study, ranked: Sequence[str]) -> str:
         if (other, best) in pairs.index:
             gap = pairs.loc[(other, best), columns].astype(float)
         else:
-            turned = -pairs.loc[(best, other), columns].astype(float)
-            gap = turned.rename({"low": "high", "high": "low"})
+            negated = -pairs.loc[(best, other), columns].astype(float)
+            gap = negated.rename({"low": "high", "high": "low"})
         gaps.append(f"{gain_with_interval(gap)} over that of the {family_title(other)}")
-    return f"the final recipe of the {family_title(best)} gains {listed(gaps)}" if gaps else ""
+    return f"the final recipe of the {family_title(best)} gains {join(gaps)}" if gaps else ""
 
 
-def _for_each(said: Mapping[str, str]) -> str:
-    """What is said of each family, once where it is the same."""
+def _by_family(members: Mapping[str, str]) -> str:
+    """The techniques of each family; families with the same ones are merged."""
     models: dict[str, list[str]] = {}
-    for model, words in said.items():
+    for model, words in members.items():
         models.setdefault(words, []).append(f"the {family_title(model)}")
-    return "; ".join(f"{words} in {listed(families)}" for words, families in models.items())
+    return "; ".join(f"{words} in {join(families)}" for words, families in models.items())
 
 
 def computed_on(study: Study) -> dict[str, list[str]]:
-    """What computed the study, `AMD EPYC, bf16` for one, each with the stages that it computed."""
+    """The hardware and precision (`AMD EPYC, bf16`) of each stage: hardware to stages."""
     places: dict[str, list[str]] = {}
     stages = [*study.stages(), "leave_one_out", "fit"]
     for stage in stages:
@@ -200,14 +200,14 @@ def computed_on(study: Study) -> dict[str, list[str]]:
 
 
 def computed_alike(study: Study) -> str:
-    """Whether one machine and one precision computed all numbers, and what it means if not."""
+    """A sentence on the hardware and precision of the stages, with a warning if they differ."""
     places = computed_on(study)
     if len(places) == 1:
-        return f"All of it was computed on {next(iter(places))}."
+        return f"All stages were computed on {next(iter(places))}."
     most = max(places, key=lambda place: len(places[place]))
-    others = [f"{listed(stages)} on {place}" for place, stages in places.items() if place != most]
+    others = [f"{join(stages)} on {place}" for place, stages in places.items() if place != most]
     return (
-        f"Not all of it was computed alike: {listed(others)}, and the rest on {most}. The same "
-        "training gives slightly other numbers on another machine or in another precision. "
-        "So compare settings within a stage, and not accuracies between stages computed apart."
+        f"The stages were computed on different hardware or in different precisions: {join(others)}"
+        f", and the rest on {most}. This alone changes accuracies slightly, so compare settings "
+        "within a stage, not accuracies across these stages."
     )

@@ -151,8 +151,8 @@ def _panels(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 def _contenders(table: pd.DataFrame) -> pd.DataFrame:
     gain = table["gain"].where(table.index > 0, 0.0)
     drawn = _placed(table.assign(name=table["setting"], gain=gain))
-    told = table.astype(object).fillna({"finding": ""}).assign(size=_sizes(table))
-    drawn["detail"] = [_remarks(row) for row in told.to_dict("records")]
+    rows = table.astype(object).fillna({"finding": ""}).assign(size=_sizes(table))
+    drawn["detail"] = [_remarks(row) for row in rows.to_dict("records")]
     drawn.loc[0, "said"] = "incumbent"
     return drawn
 

@@ -244,8 +244,8 @@ def worst_mistakes(model: str, shown: dict[str, np.ndarray]) -> Figure:
             xycoords="axes fraction", textcoords="offset points", ha="center", va="top",
             fontsize=8 if words else 9, color=WRONG,
         )  # fmt: skip
-    told = "its most confident mistakes" if len(shown["images"]) else "no mistakes"
-    figure.suptitle(f"{family_title(model)}: {told}")
+    title = "its most confident mistakes" if len(shown["images"]) else "no mistakes"
+    figure.suptitle(f"{family_title(model)}: {title}")
     return figure
 
 

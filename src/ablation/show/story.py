@@ -22,7 +22,7 @@ from ablation.base.files import write_bytes
 from ablation.base.formatting import counted, percent, points
 from ablation.labels import ChainStage
 from ablation.show import tables
-from ablation.show.answer import answer, computed_alike, fits_of_each, listed
+from ablation.show.answer import answer, computed_alike, count_seeds, join
 from ablation.show.charts import file_names
 from ablation.show.study import Study
 from ablation.show.style import family_title
@@ -87,23 +87,23 @@ def _facts(study: Study) -> dict[str, Any]:
         "answer": answer(study),
         "tables": {make.__name__: make(study) for make in shown},
         "stages": [_stage(study, technique, names[technique]) for technique in stages[1:]],
-        "budgets": listed(
+        "budgets": join(
             [
                 f"{counted(epochs, 'epoch')} for the {family_title(model)}"
                 for model, epochs in budgets.items()
             ]
         ),
         "alike": [*study.dataset.look_alikes],
-        "seeds": fits_of_each(study),
+        "seeds": count_seeds(study),
         "computed": computed_alike(study),
         "calibrated": "; ".join(_calibrated(row) for _, row in models.iterrows()),
         "title": family_title,
-        "names": listed,
+        "names": join,
     }
 
 
 def _stage(study: Study, technique: str, name: str) -> dict[str, Any]:
-    """What one stage tried and concluded."""
+    """The template variables of one stage's section."""
     candidates = study.tables(f"{technique}/candidates.csv")
     best, every = (
         {family_title(model): ranking(study, technique, model) for model in study.models}
@@ -125,14 +125,14 @@ def _stage(study: Study, technique: str, name: str) -> dict[str, Any]:
         "best": best,
         "every": every,
         "has_more": best != every,
-        "counts": listed(
+        "counts": join(
             [f"{len(table)} for the {family_title(model)}" for model, table in candidates.items()]
         ),
     }
 
 
 def _concluded(model: str, candidates: pd.DataFrame, row: pd.Series, *, again: bool) -> str:
-    """What a stage has concluded; `again`: it compared all settings on equal terms."""
+    """The conclusion of a stage; `again`: it compared all settings on equal terms."""
     said = f"The {family_title(model)} {row['verdict']} `{row['winner']}`"
     if row["verdict"] == "adopted":
         before = candidates.loc[0, "setting"]
@@ -176,7 +176,7 @@ def _why_not_the_best(candidates: pd.DataFrame, again: bool) -> str:
 
 
 def _calibrated(row: pd.Series) -> str:
-    """What a temperature did to a model, as a person sees its numbers."""
+    """The effect of a model's temperature on its calibration error, as displayed."""
     surer = "surer" if row["temperature"] < 1 else "less sure"
     before, after = (percent(row[f"calibration_error{which}"]) for which in ("_before", ""))
     verb = "falls" if row["calibration_error"] < row["calibration_error_before"] else "rises"

@@ -44,12 +44,12 @@ class Study:
 
     @property
     def things(self) -> str:
-        """What the images are called: `characters` or `pictures`."""
+        """Plural noun for the images: `characters` or `pictures`."""
         return self.dataset.things
 
     @property
     def title(self) -> str:
-        """What the report calls the data set."""
+        """The name of the data set in the report."""
         return TITLES.get(self.name, self.name)
 
     def table(self, name: str) -> pd.DataFrame:
@@ -70,17 +70,18 @@ class Study:
         return {model: self.table(f"plots/{model}/{name}") for model in self.models}
 
     def chain(self) -> pd.DataFrame:
-        """What every stage concluded, for every family, as in plots/comparison/chain.csv.
+        """The conclusion of every stage for every family, as in plots/comparison/chain.csv.
 
-        A technique that is asked again where no family has anything to try is left out.
+        Later rounds in which no family tried another setting are omitted.
         """
         every = self.table("plots/comparison/chain.csv")
-        asked, idle = set(), set()
+        explored, idle = set(), set()
         for stage in every["stage"].unique():
             technique = ChainStage.named(stage).technique
-            if technique in asked and not any(self._tried(model, stage) for model in self.models):
+            again = technique in explored
+            if again and not any(self._tried(model, stage) for model in self.models):
                 idle.add(stage)
-            asked.add(technique)
+            explored.add(technique)
         return every[~every["stage"].isin(idle)]
 
     def _tried(self, model: str, stage: str) -> bool:
@@ -91,9 +92,9 @@ class Study:
         return list(self.chain()["stage"].unique())
 
     def techniques(self) -> list[str]:
-        """The techniques of the chain, in the order in which each was first asked."""
-        asked = (ChainStage.named(stage).technique for stage in self.stages()[1:])
-        return [*dict.fromkeys(asked)]
+        """The techniques of the chain, in the order of their first stages."""
+        explored = (ChainStage.named(stage).technique for stage in self.stages()[1:])
+        return [*dict.fromkeys(explored)]
 
     def last_stage(self, model: str, technique: str) -> str:
         """The last stage that tried several settings of a technique; its first one if none did."""

@@ -137,7 +137,7 @@ def test(study: Study) -> str:
 
 
 def calibration(study: Study) -> str:
-    """How good each released model's confidences are, before and after its temperature."""
+    """The calibration of each released model, before and after division by its temperature."""
     models = study.table("plots/comparison/models.csv")
     rows = [
         [head, *(_before_and_after(row, name, form) for _, row in models.iterrows())]
@@ -309,18 +309,19 @@ def _worth_cell(study: Study, model: str, row: pd.Series) -> str:
         return gain_with_interval(row) if pd.notna(row["gain"]) else "nothing changed"
     before, after = row["baseline_setting"], row["final_setting"]
     if before == after:
-        return f"`{after}` stays; {_best_of_the_others(study, model, str(row.name))}"
+        return f"`{after}` kept; {_best_of_the_others(study, model, str(row.name))}"
     found = "without it the training fails" if pd.isna(row["gain"]) else gain_with_interval(row)
     return f"`{before}` → `{after}`: {found}"
 
 
 def _later_cell(row: pd.Series) -> str:
-    stays = f"`{row['winner']}` stays"
-    return stays if pd.isna(row["gain"]) else f"`{row['winner']}`: {gain_with_interval(row)}"
+    if pd.isna(row["gain"]):
+        return f"`{row['winner']}` kept"
+    return f"`{row['winner']}`: {gain_with_interval(row)}"
 
 
 def _best_of_the_others(study: Study, model: str, technique: str) -> str:
-    """The best alternative to the setting that stayed, as measured by its last stage."""
+    """The best alternative to the setting that was kept, as measured by its last stage."""
     table = _candidates(study, study.last_stage(model, technique), model)
     others = others_of(table)
     others = others[~failed(others)]

@@ -1,1 +1,1 @@
-"""A stage of the study: its inputs, the trials of its entries, and the tables they fill."""
+"""A stage of the study: its inputs, its entries, their trials, and the tables of results."""

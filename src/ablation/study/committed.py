@@ -1,4 +1,4 @@
-"""What git has of a stage's numbers: DVC deletes a stage's outputs before the stage runs."""
+"""The committed results of a stage, read from git: DVC deletes outputs before a stage runs."""
 
 import io
 import subprocess
@@ -10,28 +10,29 @@ from ablation.run.hardware import Hardware
 
 
 def computed_elsewhere(model: str, stage: str, hardware: Hardware, results: Path = Path()) -> str:
-    """A remark if the stage's committed numbers were computed on another machine, otherwise "".
-
-    Another machine is one with another processor or GPU, or another precision. There is no remark
-    without git, without a repository, and for a stage whose numbers were never committed.
+    """A warning if the stage's committed results were computed on other hardware.
 
     Args:
-        model, stage: whose numbers, such as `mlp` and `dropout`.
-        hardware: what the stage is about to run on.
+        model, stage: a family and one of its stages, such as `mlp` and `dropout`.
+        hardware: the hardware that the stage will run on.
         results: the folder that the stage writes to.
+
+    Returns:
+        one sentence that names both processors (or GPUs) and precisions; empty if they are the
+        same, outside a git repository, or if the stage has no committed results.
     """
     times = results / "data/times" / model / f"{stage}.csv"
     try:
-        shown = subprocess.run(["git", "show", f"HEAD:./{times}"], capture_output=True, check=True)
-        rows = pd.read_csv(io.BytesIO(shown.stdout), dtype=str)[["computer", "precision"]].dropna()
+        git = subprocess.run(["git", "show", f"HEAD:./{times}"], capture_output=True, check=True)
+        rows = pd.read_csv(io.BytesIO(git.stdout), dtype=str)[["computer", "precision"]].dropna()
     except (OSError, subprocess.CalledProcessError, ValueError, KeyError):
         return ""
-    there = (rows["computer"] + " in " + rows["precision"]).unique()
-    here = f"{hardware.computer.name} in {hardware.precision}"
-    if set(there) <= {here}:
+    committed = (rows["computer"] + " in " + rows["precision"]).unique()
+    current = f"{hardware.computer.name} in {hardware.precision}"
+    if set(committed) <= {current}:
         return ""
     return (
-        f"The numbers in git were computed on {' and '.join(there)}; this run uses {here}: "
-        "differences of a few tenths of a point may come from that alone. To tell them apart, run "
-        "`ablation diff HEAD` afterwards"
+        f"The committed results were computed on {' and '.join(committed)}; this run uses "
+        f"{current}. That alone may change accuracies by a few tenths of a percentage point. To "
+        "see which changes exceed the noise, run `ablation diff HEAD` afterwards"
     )

@@ -1,4 +1,4 @@
-"""The recipes that take part in a stage."""
+"""The recipes that a stage compares."""
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -11,15 +11,18 @@ from ablation.labels import ChainStage, at_rate, label
 from ablation.params import Candidate, Params
 from ablation.trial.recipe import BASELINE, TECHNIQUES, Recipe
 
-LARGEST_RATE = 100.0  # that a recipe may have (`ablation.base.checked.Rate`)
+LARGEST_RATE = 100.0  # the upper bound of `ablation.base.checked.Rate`
 
 
 @dataclass(frozen=True)
 class Entry:
     """A recipe that takes part in a stage.
 
-    candidate: the entry of params.yaml's list that it comes from; setting: its own, unique label.
-    learning_rate: its place in a grid of learning rates, None where there is no such grid.
+    Attributes:
+        candidate: label of the candidate in params.yaml that it belongs to.
+        setting: label of its setting, unique within a stage.
+        recipe: the incumbent recipe with this setting.
+        learning_rate: its learning rate if the candidate is a grid of learning rates, else None.
     """
 
     candidate: str
@@ -32,16 +35,17 @@ class Entry:
 class Contest:
     """The entries of a stage, and how they are compared.
 
-    entries: the incumbent, then the others, simplest first.
-    simpler: how many of the others are simpler than the incumbent, where all are compared on equal
-        terms; None where the incumbent stays unless it is beaten.
+    Attributes:
+        entries: the incumbent, then the others, simplest first.
+        simpler: number of the others that are simpler than the incumbent, if all are compared on
+            equal terms; None if the incumbent is kept unless it is beaten.
     """
 
     entries: tuple[Entry, ...]
     simpler: int | None = None
 
     def without(self, absent: Collection[Entry]) -> "Contest":
-        """The contest without some of its entries, none of which is the incumbent."""
+        """The contest without the entries in `absent`, which must not include the incumbent."""
         first, *others = self.entries
         kept = [entry not in absent for entry in others]
         simpler = None if self.simpler is None else sum(kept[: self.simpler])
@@ -49,14 +53,20 @@ class Contest:
 
 
 def list_entries(params: Params, model: str, name: str, incumbent: Recipe) -> Contest:
-    """The incumbent, then every grid point of the stage's candidates, each setting once.
+    """The entries of a stage: the incumbent, then every grid point of the candidates, each once.
 
-    Each setting is tried at the multiples of the incumbent's learning rate that params.yaml names
-    for the technique, as far as a recipe may have such a rate. An incumbent that is also in the
-    list takes its place in that candidate's grid.
+    Each setting is tried at the technique's multiples of the incumbent's learning rate
+    (`learning_rate_multiples` in params.yaml); rates above `LARGEST_RATE` are left out. If the
+    incumbent's setting is among the candidates, the incumbent belongs to that candidate's grid.
+
+    Args:
+        params: the content of params.yaml.
+        model: the family.
+        name: name of the stage, such as `dropout` or `dropout_again`.
+        incumbent: the recipe that the stage starts from.
 
     Raises:
-        ParamsError: no stage can have this name.
+        ParamsError: `name` is not a valid stage name.
     """
     stage = ChainStage.named(name)
     technique = stage.technique
@@ -94,9 +104,9 @@ def _at_rates(recipe: Recipe, multiples: Iterable[float]) -> list[Recipe]:
 def _candidates(
     params: Params, model: str, stage: ChainStage, incumbent: Recipe
 ) -> tuple[Candidate[Any], ...]:
-    """The candidates against the incumbent, simplest first.
+    """The candidates of a stage, simplest first.
 
-    In a later round, the baseline's setting counts as the simplest if it is not in the list.
+    In a later round, the baseline's setting counts as the simplest if params.yaml does not list it.
     """
     technique = stage.technique
     listed = params.candidates(technique, model)
@@ -118,48 +128,57 @@ def _candidates(
 def changed_techniques(
     chain: Iterable[str], final: Recipe, baseline: Recipe
 ) -> tuple[list[str], list[str]]:
-    """What leave-one-out tells of, and what of it has changed.
+    """The techniques that leave-one-out reports on, and those of them that changed.
 
     Args:
-        chain: the techniques that the chain has asked.
-        final, baseline: with explicit sizes.
+        chain: the techniques that the chain has explored.
+        final, baseline: recipes with explicit sizes.
 
     Returns:
-        the techniques of the chain, and the optimizer if another technique's stage has changed its
-        learning rate; those of them whose final setting is not the baseline's.
+        the techniques of the chain, then any others that differ (the optimizer, if the stage of
+        another technique changed its learning rate); and those whose final setting differs from
+        the baseline's.
     """
     differ = [each for each in TECHNIQUES if final.setting(each) != baseline.setting(each)]
-    told = [*dict.fromkeys((*chain, *differ))]
-    return told, [each for each in told if each in differ]
+    reported = [*dict.fromkeys((*chain, *differ))]
+    return reported, [each for each in reported if each in differ]
 
 
-def put_back(
-    final: Recipe, kept: Collection[str], baseline: Recipe, rates: Mapping[str, float]
+def reset_to_baseline(
+    final: Recipe, kept: Collection[str], baseline: Recipe, multiples: Mapping[str, float]
 ) -> Recipe:
-    """The final recipe with some of its changed techniques put back to the baseline.
+    """The final recipe with every technique but those in `kept` reset to its baseline setting.
 
     Args:
-        kept: the techniques that have their final setting; without any, it is the baseline itself.
-        rates: for techniques that get a learning rate of their own when they are put back, the
-            multiple of the rate that the recipe would otherwise have. Those of several techniques
-            are multiplied. Where the optimizer is put back, its rate comes with it, and only its
-            own multiple counts.
+        final, baseline: recipes with explicit sizes.
+        kept: techniques that keep their final setting; if empty, the result is the baseline.
+        multiples: technique to the factor of the learning rate when it is reset. The factors of
+            all techniques that are reset are multiplied. If the optimizer is reset, the baseline's
+            rate is used, and only the optimizer's own factor applies.
     """
     if not kept:
         return baseline
     recipe = baseline
     for technique in kept:
         recipe = recipe.having(technique, final.setting(technique))
-    out = {"optimizer"} if recipe.optimizer != final.optimizer else rates.keys() - kept
-    return recipe.at_rate(math.prod(rates.get(technique, 1.0) for technique in out))
+    reset = {"optimizer"} if recipe.optimizer != final.optimizer else multiples.keys() - kept
+    return recipe.at_rate(math.prod(multiples.get(technique, 1.0) for technique in reset))
 
 
 def rates_to_try(params: Params, technique: str, final: Recipe, baseline: Recipe) -> Contest:
-    """The learning rates at which a technique is tried when it is put back in the final recipe.
+    """The final recipe with one technique reset to its baseline setting, at several learning rates.
 
-    An optimizer is tried at the rates that its candidate lists. Where only its rate differs from
-    the baseline's, the rate is what is put back. The first one is the rate that the recipe has
-    without a multiple; all are compared on equal terms, so that racing keeps the best.
+    An optimizer is tried at the learning rates that its candidate lists. If it differs from the
+    baseline's in the rate alone, only the baseline's rate is tried.
+
+    Args:
+        params: the content of params.yaml.
+        technique: the technique to reset.
+        final, baseline: recipes with explicit sizes.
+
+    Returns:
+        one entry per learning rate, first the rate that the recipe has without a multiple. All are
+        compared on equal terms, so that racing never favours the first.
     """
     recipe = final.having(technique, baseline.setting(technique))
     multiples = params.rate_multiples(technique)
@@ -174,7 +193,7 @@ def rates_to_try(params: Params, technique: str, final: Recipe, baseline: Recipe
             multiples,
         )
     name = label(recipe.setting(technique))
-    tried = {rate.optimizer.lr: rate for rate in _at_rates(recipe, multiples)}
+    tried = {each.optimizer.lr: each for each in _at_rates(recipe, multiples)}
     first = tried.pop(recipe.optimizer.lr, recipe)
     recipes = (first, *tried.values())
     return Contest(
@@ -192,10 +211,12 @@ def rates_to_try(params: Params, technique: str, final: Recipe, baseline: Recipe
 
 
 def best_multiple(contest: Contest, contenders: Sequence[Contender]) -> float:
-    """The multiple of the first entry's learning rate at which a setting is best.
+    """The best entry's learning rate over the first entry's; 1 if all entries failed.
 
-    1 where it fails at every rate.
+    Args:
+        contest: entries that differ only in their learning rates (`rates_to_try`).
+        contenders: their scores, in the same order.
     """
     best = int(find_champions(*as_table(contenders)).argmax())
-    rate, first = (contest.entries[place].recipe.optimizer.lr for place in (best, 0))
+    rate, first = (contest.entries[index].recipe.optimizer.lr for index in (best, 0))
     return rate / first

@@ -1,4 +1,4 @@
-"""What a stage reads before it runs trials: recipes, the chain so far, repeats, the runner."""
+"""The inputs of a stage: recipes, the chain so far, repeats and the trial runner."""
 
 import os
 from pathlib import Path
@@ -23,10 +23,10 @@ CHAIN_COLUMNS = ["stage", "winner", "verdict", "accuracy", "gain", "low", "high"
 
 
 def read_recipe(path: Path, params: Params, model: str) -> Recipe:
-    """A recipe that a stage of this family has written.
+    """Read the recipe that a stage has written.
 
     Raises:
-        ParamsError: naming the file and what is wrong with it, or that it is another family's.
+        ParamsError: the file is malformed, or its sizes are those of another family.
     """
     recipe = load_recipe(path)
     try:
@@ -37,37 +37,43 @@ def read_recipe(path: Path, params: Params, model: str) -> Recipe:
 
 
 def read_chain(path: Path, stage: str | None = None) -> pd.DataFrame:
-    """What the stages before have concluded, a row each; read before hours of training.
+    """Read the conclusions of the previous stages, one row per stage (`CHAIN_COLUMNS`).
 
-    stage: the one that reads it, which cannot be among them.
+    Args:
+        path: chain.csv of the stage before.
+        stage: name of the stage that reads it, which must not be in the table.
 
     Raises:
-        UserError: the file is not there, or not of that form.
+        UserError: the file is missing or malformed, names a stage twice, or contains `stage`.
     """
     chain = read_csv(path, CHAIN_COLUMNS, text=["winner"])
     named = [*map(str, chain["stage"])]
     try:
         stages = [ChainStage.named(name) for name in named]
     except ParamsError as error:
-        raise UserError(f"{path}: stage: {error}; `dvc repro` makes it again") from None
+        raise UserError(f"{path}: stage: {error}; `dvc repro` recreates it") from None
     if stages[0].technique != BASELINE or len({*named}) < len(named):
         raise UserError(
             f"{path}: stages {', '.join(named)}: should be the baseline and then others, each "
-            "once; `dvc repro` makes it again"
+            "once; `dvc repro` recreates it"
         )
     if stage in named:
-        raise UserError(f"{path}: has {stage} already; name the file of the stage before it")
+        raise UserError(f"{path}: already contains {stage}; pass the file of the stage before it")
     return chain
 
 
 def techniques_of(chain: pd.DataFrame) -> list[str]:
-    """The techniques that a chain has explored, in the order in which each was first asked."""
+    """The techniques that a chain has explored, in the order of their first stages."""
     techniques = (ChainStage.named(name).technique for name in chain["stage"][1:])
     return [*dict.fromkeys(techniques)]
 
 
 def repeats_for(params: Params, purpose: str = "selection") -> list[Repeat]:
-    """The repeats of params.yaml; another purpose gets fresh ones, that nothing was selected on."""
+    """The repeats that params.yaml specifies.
+
+    Each purpose has seeds of its own: only `selection` is used to choose settings, so all other
+    repeats are fresh.
+    """
     validation = params.validation
     return make_repeats(
         params.seed, validation.scheme, validation.fraction, validation.repeats, purpose
@@ -75,32 +81,34 @@ def repeats_for(params: Params, purpose: str = "selection") -> list[Repeat]:
 
 
 def fit_repeats(params: Params) -> list[Repeat]:
-    """The seeds of the final fits, which use all characters: no split is made."""
+    """The seeds of the final fits, which train on all characters and use no split."""
     return make_repeats(params.seed, "shuffle", 0.5, params.fit.seeds, "fit")
 
 
 def validation_characters(runner: TrialRunner, repeat: Repeat) -> float:
-    """The number of characters that a repeat's scores are shares of; under k-fold their mean."""
+    """Number of validation characters of a repeat; for k-fold, the mean over the folds."""
     return runner.count * repeat.fraction
 
 
 def make_trial(params: Params, model: str, recipe: Recipe, repeat: Repeat) -> Trial:
-    """A recipe on a repeat; recipes that train the same network alike share their trials.
+    """The trial of a recipe on a repeat.
+
+    Recipes that differ only in notation (explicit sizes, epochs as a factor) give equal trials.
 
     Raises:
-        ParamsError: the recipe is of another family.
+        ParamsError: the recipe's sizes are those of another family.
     """
     return Trial(model, params.spec(model, recipe), plain(recipe), repeat)
 
 
 def make_runner(params: Params) -> TrialRunner:
-    """What runs the trials: on the characters that training may see, here or on a cluster.
+    """The runner of the trials, on the training characters, on this machine or on a cluster.
 
-    Says so where this machine would have chosen another precision than the study's.
+    Prints a remark if this machine would have chosen another precision than the study's.
 
     Raises:
-        UserError: the characters cannot be read, a batch is of more than a trial trains on, or a
-            cluster cannot be used.
+        UserError: the characters cannot be read, the batch size exceeds the training part of a
+            trial, or the cluster cannot be used.
     """
     training = params.training
     hardware, remark = hardware_for(training.precision, training.device, training.workers)

@@ -1,4 +1,4 @@
-"""The trials of a stage: every entry on every repeat, unless racing stops it."""
+"""Running the trials of a stage: every entry on every repeat, unless racing stops it."""
 
 import math
 import time
@@ -32,16 +32,25 @@ def run_entries(
 ) -> Results:
     """Run every entry on every repeat.
 
-    Racing checks after each repeat that all remaining entries have finished. The first entry, which
-    the others are measured against, always runs to the end. No core waits for the end of a repeat:
-    the next one's trials start early, and are remembered even where they come to count for nothing.
+    With racing, entries that can no longer win are stopped after a repeat that all remaining
+    entries have finished. The first entry, the reference of all gains, is never stopped. Idle
+    workers start trials of the next repeat early. Such a trial is stored even if its entry is then
+    stopped.
+
+    Args:
+        runner: runs the trials, or recalls them.
+        params: the content of params.yaml.
+        model: the family.
+        contest: the entries to run.
+        repeats: the repeats to run them on.
+        racing: whether entries that can no longer win are stopped.
 
     Returns:
-        for each entry's setting its results in the order of the repeats, fewer if it was stopped.
-        They depend neither on the number of workers nor on the order in which trials end.
+        setting to its results in the order of `repeats`, fewer if it was stopped. They depend
+        neither on the number of workers nor on the order in which trials finish.
 
     Raises:
-        SplitError: the splits that params.yaml asks for cannot be made from these characters.
+        SplitError: the characters cannot be split as params.yaml specifies.
     """
     return _Race(runner, params, model, contest, repeats, racing).run()
 
@@ -55,11 +64,13 @@ def recall_entries(
     *,
     racing: bool,
 ) -> tuple[Results, list[Trial]]:
-    """What is remembered of a stage, and the trials that `run_entries` has yet to train.
+    """The remembered results of a stage, and the trials that `run_entries` would have to train.
+
+    Args: as for `run_entries`.
 
     Returns:
-        the results of the repeats that all remaining entries have finished, and the trials that are
-        missing, at most: racing may spare some of them. If none is, the results are complete.
+        the results of the repeats that all remaining entries have finished, and the missing trials,
+        an upper bound if racing stops entries. If none is missing, the results are complete.
     """
     return _Race(runner, params, model, contest, repeats, racing).recall()
 
@@ -83,7 +94,7 @@ class _Race:
         self._simpler = contest.simpler
         self._repeats = repeats
         self._racing = racing and len(entries) > 1
-        self._remaining = list(entries)  # in the race
+        self._remaining = list(entries)  # not stopped
         self._finished: dict[Trial, Result] = {}
         self._trials = {
             (entry.setting, repeat): make_trial(params, model, entry.recipe, repeat)
@@ -95,18 +106,18 @@ class _Race:
         started = time.monotonic()
         known = {each for each in self._trials.values() if self._runner.remembers(each)}
         trained = 0
-        with progress(self._model, self._left(known)) as update:
+        with progress(self._model, self._count_left(known)) as update:
             for trial, result, remembered in self._runner.run(self._next_trials()):
                 self._finished[trial] = result
                 trained += not remembered
-                update(trained, trained + self._left(known))
-        self._count_complete_repeats()
+                update(trained, trained + self._count_left(known))
+        self._collect_complete_repeats()
         run = sum(map(len, self.results.values()))
         console.print(
             f"{self._model}: {counted(trained, 'trial')} trained in "
             f"{time.monotonic() - started:,.0f} s, "
             f"{len(self._finished) - trained} remembered, "
-            f"{len(self._entries) * len(self._repeats) - run} spared by racing"
+            f"{len(self._entries) * len(self._repeats) - run} skipped by racing"
         )
         return self.results
 
@@ -117,22 +128,22 @@ class _Race:
                 self._finished[trial] = result
             else:
                 missing.append(trial)
-        self._count_complete_repeats()
+        self._collect_complete_repeats()
         return self.results, missing
 
     def _next_trials(self) -> Iterator[Trial]:
-        """Repeat by repeat, the trials of the entries that remain when a worker is idle."""
-        given = set()  # entries of equal recipes share a trial
+        """Repeat by repeat, the trials of the remaining entries, evaluated lazily."""
+        submitted = set()  # entries with equal recipes share a trial
         for repeat in self._repeats:
             for entry in self._entries:
-                self._count_complete_repeats()
+                self._collect_complete_repeats()
                 trial = self._trials[entry.setting, repeat]
-                if entry in self._remaining and trial not in given:
-                    given.add(trial)
+                if entry in self._remaining and trial not in submitted:
+                    submitted.add(trial)
                     yield trial
 
-    def _count_complete_repeats(self) -> None:
-        """Take over the repeats that all remaining entries have finished; race after each."""
+    def _collect_complete_repeats(self) -> None:
+        """Collect the repeats that all remaining entries have finished; race after each."""
         for repeat in self._repeats[len(self.results[self._entries[0].setting]) :]:
             row = {
                 e.setting: self._finished.get(self._trials[e.setting, repeat])
@@ -157,15 +168,17 @@ class _Race:
             characters,
         )
         rule = (val_to_train(repeat), self._risk, characters, self._simpler)
-        out = raced_out(first, others, *rule)
-        self._remaining[1:] = [e for e, o in zip(self._entries[1:], out, strict=True) if not o]
+        stopped = raced_out(first, others, *rule)
+        self._remaining[1:] = [
+            entry for entry, out in zip(self._entries[1:], stopped, strict=True) if not out
+        ]
 
-    def _left(self, known: set[Trial]) -> int:
-        """How many trainings are left, at most."""
-        wanted = {
+    def _count_left(self, known: set[Trial]) -> int:
+        """Upper bound of the number of trials left to train."""
+        needed = {
             self._trials[e.setting, repeat] for e in self._remaining for repeat in self._repeats
         }
-        return len(wanted - known - self._finished.keys())
+        return len(needed - known - self._finished.keys())
 
 
 def make_contenders(
@@ -176,9 +189,13 @@ def make_contenders(
     largest: float = 0.0,
     characters: float = math.inf,
 ) -> list[Contender]:
-    """The entries as the judge sees them: scores over `repeats` repeats, nan where stopped.
+    """The contenders of a verdict, one for each entry.
 
-    classes, largest, characters: as for `has_collapsed`.
+    Args:
+        entries: as run by `run_entries`.
+        results: as returned by it.
+        repeats: number of repeats, the length of each contender's scores; nan where not run.
+        classes, largest, characters: as for `has_collapsed`.
     """
     contenders = []
     for entry in entries:

@@ -1,4 +1,4 @@
-"""The tables that trials fill."""
+"""The tables of a stage's trials: scores, times and learning curves."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -11,9 +11,9 @@ from ablation.study.race import Results
 
 
 def trials_table(contenders: Sequence[Contender], results: Results) -> pd.DataFrame:
-    """One row a trial, in the order of the contenders and their repeats; times are apart.
+    """One row per trial, by contender and repeat, without times (`times_table`).
 
-    A diverged trial has no temperature.
+    The temperature is nan if the trial diverged.
     """
     return pd.DataFrame(
         {
@@ -31,9 +31,9 @@ def trials_table(contenders: Sequence[Contender], results: Results) -> pd.DataFr
 
 
 def times_table(results: Results, hardware: Hardware) -> pd.DataFrame:
-    """What each training took, and on what; in the order of `trials_table`.
+    """Training time, precision and processor (or GPU) of each trial, in the order of `results`.
 
-    Seconds are processor time on a CPU and wall time on a GPU.
+    Seconds are processor time on a CPU, wall-clock time on a GPU.
     """
     table = pd.DataFrame(
         {"setting": setting, "repeat": repeat, "train_seconds": result.train_seconds}
@@ -44,7 +44,7 @@ def times_table(results: Results, hardware: Hardware) -> pd.DataFrame:
 
 
 def curves_table(results: Results) -> pd.DataFrame:
-    """Losses and accuracies per setting and epoch, means over the repeats that got that far."""
+    """Losses and accuracies per setting and epoch: means over the repeats that ran the epoch."""
     epochs = pd.concat(
         pd.DataFrame(
             {name: pd.Series(v, dtype=float) for name, v in asdict(result.curves).items()}
