@@ -1,8 +1,6 @@
-import ast
 import shutil
 import signal
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from ablation.data.characters import Characters
 from ablation.data.splits import Repeat, make_repeats
+from ablation.plan.code import modules_of
 from ablation.trial.families import CnnSpec, MlpSpec
 from ablation.trial.recipe import Constant, Recipe, Regularization, Sgd
 from ablation.trial.training import Part
@@ -40,13 +39,13 @@ for profile, inputs in {"quick": 20, "deep": 200, "long": 20_000}.items():
 LONGEST = ("test_pipeline.py", "test_extending.py", "test_own_pictures.py", "test_machines.py")
 
 ROOT = Path(__file__).parents[1]
-IMPORT_ROOTS = (ROOT / "src", ROOT / "stages")
 
 
-@pytest.fixture(scope="session")
-def import_closure() -> Callable[[Path], set[Path]]:
+@pytest.fixture
+def import_closure(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], set[Path]]:
     """All files of the project that a file imports, directly or indirectly, and itself."""
-    return _closure
+    monkeypatch.chdir(ROOT)
+    return lambda path: {ROOT / each for each in modules_of(path.relative_to(ROOT))}
 
 
 @pytest.fixture(scope="session")
@@ -182,34 +181,3 @@ def parts(toy: Characters) -> tuple[Part, Part]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name not in LONGEST)
-
-
-def _closure(start: Path) -> set[Path]:
-    seen: set[Path] = set()
-    ahead = [start]
-    while ahead:
-        path = ahead.pop()
-        if path not in seen:
-            seen.add(path)
-            ahead += _imported(path)
-    return seen
-
-
-@cache
-def _imported(path: Path) -> list[Path]:
-    names: list[str] = []
-    for node in ast.walk(ast.parse(path.read_bytes())):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: a relative import, which this test cannot follow"
-            names += [f"{node.module}.{alias.name}" for alias in node.names]
-    return [found for name in names for found in _files(name)]
-
-
-def _files(name: str) -> list[Path]:
-    """The files of the modules and packages that a dotted name imports."""
-    parts = name.split(".")
-    places = [root.joinpath(*parts[:n]) for root in IMPORT_ROOTS for n in range(1, len(parts) + 1)]
-    paths = [path for place in places for path in (place.with_suffix(".py"), place / "__init__.py")]
-    return [path for path in paths if path.is_file()]

@@ -46,7 +46,7 @@ def test_each_edit_is_given_as_a_reason(
     study = done.duplicate(tmp_path / "study")
     assert reasons(study, monkeypatch) == {}
     study.edit("fit", "seeds", value=3)
-    (study.path / "src/ablation/show/style.py").open("a").write("\n")
+    (study.path / "src/ablation/show/style.py").open("a").write("X = 1\n")
     (study.path / "metrics/mlp/dropout.json").unlink()
     (study.path / "data/recipes/cnn/dropout.yaml").write_text("other")
     pipeline = (study.path / "dvc.yaml").read_text()
@@ -54,6 +54,7 @@ def test_each_edit_is_given_as_a_reason(
         pipeline.replace("compare.py --last", "compare.py  --last")
     )
     assert reasons(study, monkeypatch) == {
+        "code": ("code",),
         "check": ("parameters",),
         "dropout@mlp": ("outputs",),
         "dropout@cnn": ("outputs",),

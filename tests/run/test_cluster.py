@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from importlib import metadata
 from itertools import takewhile
@@ -245,8 +246,10 @@ def test_a_worker_without_the_device_is_refused(
     on_gpu = Hardware("cuda", bf16=False, workers=1, elsewhere=Computer("a GPU", "a GPU"))
     runner = dataclasses.replace(make_runner(toy_study, two_workers.address), hardware=on_gpu)
     two_workers.has(2)
-    with pytest.raises(UserError, match="it has no GPU that torch finds"):
+    with pytest.raises(UserError, match="it has no GPU that torch finds") as caught:
         outcomes(runner, trials)
+    # A client that only the garbage collector closes can deadlock with the next one.
+    assert not [each for each in threading.enumerate() if each.name == "IO loop"], caught
 
 
 @pytest.mark.gpu

@@ -10,10 +10,12 @@ from typing import Any, Literal
 
 from ablation.base.errors import UserError, one_line
 from ablation.params import PARAMS
+from ablation.plan.code import DIGESTS, code_digests
 
 # In the order of importance; `ablation plan` shows the first.
 Reason = Literal["new", "parameters", "inputs", "code", "command", "outputs"]
-CODE = ("src/", "stages/", "requirements.lock")
+# What stage `code` reads, and what it writes for the others.
+CODE = ("src/", "stages", "requirements.lock", f"{DIGESTS}/")
 
 
 class PipelineError(UserError):
@@ -27,7 +29,7 @@ class Stage:
     Attributes:
         name: its name in dvc.yaml, such as `dropout@mlp`.
         command: its command line, split into words.
-        before: names of the stages whose outputs it reads.
+        before: names of the stages whose outputs it reads, other than `code`.
         reasons: why DVC would run it now, regardless of the stages before it; may be empty.
     """
 
@@ -79,17 +81,32 @@ def _in_order(stages: dict[str, Any]) -> list[Stage]:
         name: frozenset(
             other
             for other, producer in stages.items()
-            if other != name and any(_overlap(d, o) for d in stage.deps for o in producer.outs)
+            if other not in (name, "code")
+            and any(_overlap(d, o) for d in stage.deps for o in producer.outs)
         )
         for name, stage in stages.items()
     }
     made = [out for stage in stages.values() for out in stage.outs]
+    sources = stages["code"].deps if "code" in stages else []
+    edited = _edited_code() if any(dep.hash_info and dep.status() for dep in sources) else set()
     return [
         Stage(
-            name, tuple(shlex.split(stages[name].cmd)), before[name], _reasons(stages[name], made)
+            name,
+            tuple(shlex.split(stages[name].cmd)),
+            before[name],
+            _reasons(stages[name], made, edited),
         )
         for name in TopologicalSorter(before).static_order()
     ]
+
+
+def _edited_code() -> set[str]:
+    """The files in data/code that stage `code` will change."""
+    return {
+        str(path)
+        for path, content in code_digests().items()
+        if not path.is_file() or path.read_text() != content
+    }
 
 
 def _overlap(dep: Any, out: Any) -> bool:
@@ -97,11 +114,12 @@ def _overlap(dep: Any, out: Any) -> bool:
     return one.startswith(other) or other.startswith(one)
 
 
-def _reasons(stage: Any, made: Iterable[Any]) -> tuple[Reason, ...]:
+def _reasons(stage: Any, made: Iterable[Any], edited: set[str]) -> tuple[Reason, ...]:
     """The differences between a stage and dvc.lock.
 
     made: outputs of all stages. A missing dependency that is one of them is no reason: the stage
     that writes it will run.
+    edited: dependencies that stage `code` will change.
     """
     from dvc.dependency import ParamsDependency  # type: ignore[import-untyped]
 
@@ -112,7 +130,7 @@ def _reasons(stage: Any, made: Iterable[Any]) -> tuple[Reason, ...]:
         status = dep.status()
         if status and (isinstance(dep, ParamsDependency) or dep.def_path == str(PARAMS)):
             found.add("parameters")
-        elif status and dep.def_path.startswith(CODE):
+        elif dep.def_path in edited or (status and dep.def_path.startswith(CODE)):
             found.add("code")
         elif status and not ("deleted" in status.values() and any(_overlap(dep, o) for o in made)):
             found.add("inputs")

@@ -243,11 +243,12 @@ class ClusterExecutor:
         self._sent: Future[Any] | None = None  # the characters, as Dask has them
 
     def __enter__(self) -> Self:
-        self._stack = ExitStack()
-        client = self._stack.enter_context(_connected(self._address))
-        mixed = self._hardware.elsewhere is not None
-        self._workers = _Workers(client, self._address, self._hardware, mixed)
-        self._workers.greet()
+        with ExitStack() as stack:  # closes the client if a worker is refused
+            client = stack.enter_context(_connected(self._address))
+            mixed = self._hardware.elsewhere is not None
+            self._workers = _Workers(client, self._address, self._hardware, mixed)
+            self._workers.greet()
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(

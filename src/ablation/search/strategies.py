@@ -79,4 +79,4 @@ def _optuna() -> ModuleType:
             "the strategy tpe needs Optuna, which is not installed: pip install '.[search]'"
         ) from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna  # type: ignore[no-any-return]
+    return optuna

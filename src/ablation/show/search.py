@@ -14,7 +14,7 @@ from ablation.base.files import whole_file, write_bytes
 from ablation.base.formatting import counted, markdown, percent, points
 from ablation.judge.evaluation import FINAL, fits_of, recipe_difference
 from ablation.show import figures, tables
-from ablation.show.answer import listed
+from ablation.show.answer import join
 from ablation.show.report import DPI
 from ablation.show.story import PAGE, embedded, markup, render, without_charts
 from ablation.show.study import Study
@@ -135,8 +135,8 @@ def _facts(searched: Searched) -> dict[str, Any]:
         "title": TITLE,
         "dataset": study.title,
         "things": study.things,
-        "families": listed(tables.titles(study)),
-        "strategies": listed(searched.strategies),
+        "families": join(tables.titles(study)),
+        "strategies": join(searched.strategies),
         "answer": searched.strategies[-1],
         "sentences": answer(searched),
         "models": {family_title(model): model for model in study.models},
@@ -177,7 +177,7 @@ def _costs(searched: Searched, model: str) -> str:
     ]
     return (
         f"The chain spent {whole:.3g} PFLOP on {counted(int(chain['trainings'].sum()), 'training')}"
-        f"; {listed(each)}."
+        f"; {join(each)}."
     )
 
 
@@ -191,7 +191,7 @@ def _others(searched: Searched, contest: pd.DataFrame) -> str:
         f"that of {name} gains {gain_with_interval(row)} ({row['finding']})"
         for name, row in rows.items()
     ]
-    return f"Of the other winners, {listed(each)} over the chain's final recipe."
+    return f"Of the other winners, {join(each)} over the chain's final recipe."
 
 
 def _optimism(searched: Searched, contest: pd.DataFrame) -> str:
@@ -199,7 +199,7 @@ def _optimism(searched: Searched, contest: pd.DataFrame) -> str:
     named = {CHAIN: "the chain's final recipe"} | {
         name: f"the winner of {name}" for name in searched.strategies
     }
-    each = listed([f"{points(optimism[name])} for {said}" for name, said in named.items()])
+    each = join([f"{points(optimism[name])} for {said}" for name, said in named.items()])
     return (
         f"The score when chosen minus the fresh score is {each}; for the baseline, which nobody "
         f"chose, it is {points(optimism[BASELINE])}."
