@@ -5,16 +5,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from ablation.base.checked import ParamsError, one_of
 from ablation.base.console import announce, console, narrow_table
 from ablation.base.files import write_csv, write_json
 from ablation.base.formatting import counted, percent
-from ablation.params import PARAMS, load_params
+from ablation.params import load_params
 from ablation.processes.stage import stage_process
 from ablation.run.hardware import Hardware
 from ablation.search.cost import Cost
 from ablation.search.draws import Draw, Found, search
-from ablation.search.strategies import STRATEGIES
+from ablation.search.strategies import STRATEGIES, check_strategy
 from ablation.study.committed import computed_elsewhere
 from ablation.study.inputs import make_runner
 from ablation.trial.families import FAMILIES
@@ -52,23 +51,6 @@ def main() -> None:
         f"chosen on training {params.dataset.things} with SHA-256 {runner.digest}",
     )
     show(found)
-
-
-def check_strategy(strategy: str, listed: tuple[str, ...]) -> None:
-    """Check that params.yaml lists the strategy, and no unknown one.
-
-    Raises:
-        ParamsError: it does not.
-    """
-    for place, name in enumerate(listed):
-        if name not in STRATEGIES:
-            said = one_of(name, STRATEGIES)
-            raise ParamsError(f"{PARAMS}: search.strategies[{place}]: {said}")
-    if strategy not in listed:
-        raise ParamsError(
-            f"{PARAMS}: search.strategies: {strategy} is missing; add it, or remove its stage from "
-            "search/dvc.yaml"
-        )
 
 
 def best_so_far(draws: tuple[Draw, ...]) -> pd.Series:

@@ -98,8 +98,14 @@ def command_line() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "plan", help="show what `dvc repro` would run, and how long it would take"
     )
+    command.add_argument(
+        "pipeline",
+        nargs="?",
+        default="dvc.yaml",
+        help="the pipeline to run, such as search/dvc.yaml (default: %(default)s)",
+    )
     command.add_argument("--json", action="store_true", help="print a JSON object")
-    command.set_defaults(run=lambda it: plan(it.json))
+    command.set_defaults(run=lambda it: plan(it.pipeline, it.json))
 
     command = commands.add_parser(
         "cost", help="show what the chain has spent, and what a search may spend"
@@ -149,15 +155,15 @@ def _port(text: str) -> int:
     raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 65535")
 
 
-def plan(as_json: bool) -> bool:
-    """Print what `dvc repro` would do.
+def plan(pipeline: str, as_json: bool) -> bool:
+    """Print what `dvc repro` of a pipeline would do.
 
     Raises:
-        UserError: params.yaml or dvc.yaml is invalid.
+        UserError: params.yaml or the pipeline is invalid.
     """
     from ablation.plan.plan import make_plan, show, show_json
 
-    (show_json if as_json else show)(make_plan())
+    (show_json if as_json else show)(make_plan(pipeline))
     return True
 
 

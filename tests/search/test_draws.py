@@ -69,9 +69,9 @@ def test_a_budget_that_pays_for_no_draw_is_a_one_line_error(
         search(runner, params, "mlp", "random", lambda trial: trial.spec.epochs)
 
 
-def test_a_trial_is_paid_once(found: Found) -> None:
+def test_a_trial_is_charged_once(found: Found) -> None:
     one, other, *_ = found.results
     account = Account(cost, limit=1.0)
-    assert account.pay([one, one]) == cost(one)
-    assert account.pay([one]) == 0
-    assert account.price([one, other]) == cost(other)
+    assert account.charge([one, one]) == cost(one)
+    assert account.charge([one]) == 0
+    assert account.cost_of([one, other]) == cost(other)

@@ -28,6 +28,8 @@ DRAWS = pd.DataFrame(
         "diverged": False,
         "collapsed": [False, True, False, False, False],
         "cost": [0.4, 0.1, 0.4, 0.4, 0.4],
+        "spent": [0.4, 0.5, 0.9, 1.3, 1.7],
+        "best": [0.80, 0.80, 0.86, 0.86, 0.86],
     }
 )
 
@@ -62,11 +64,29 @@ def test_the_answer_follows_the_finding(finding: str, tmp_path: Path) -> None:
 
 
 def test_the_answer_says_what_was_spent_and_how_flattered_each_is(tmp_path: Path) -> None:
-    _, costs, optimism = answer(searched(tmp_path, "worse"))
+    _, costs, _, optimism = answer(searched(tmp_path, "worse"))
     assert "The chain spent 2 PFLOP on 6 trainings" in costs
     assert "random 1.50 times as much for 5 draws, 1 of them no better than guessing" in costs
     assert "+1.00 for the chain's final recipe and +3.00 for the winner of random" in optimism
     assert "+0.00" in optimism.partition("baseline")[2]
+
+
+@pytest.mark.parametrize(
+    ("score", "said"),
+    [
+        (0.85, "random reached it at 0.9 PFLOP, 0.45 times the chain's cost."),
+        (0.86, "random reached it at 0.9 PFLOP, 0.45 times the chain's cost."),
+        (0.87, "random did not within its budget, and ended 1.00 percentage points below."),
+    ],
+)
+def test_the_answer_says_at_which_cost_the_search_caught_up(
+    score: float, said: str, tmp_path: Path
+) -> None:
+    given = searched(tmp_path, "worse")
+    given.costs["mlp"] = CHAIN.assign(score=[0.80, score])
+    _, _, caught_up, _ = answer(given)
+    assert f"final recipe scores {100 * score:.2f} %: {said}" in caught_up
+    assert caught_up.endswith("on fresh repeats, that of random gains -1.00.")
 
 
 def test_settings_are_counted_among_the_best_draws_and_among_all(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ the best draws, the finalists, on all of them.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,8 +20,8 @@ from ablation.judge.selection import has_collapsed
 from ablation.params import PARAMS, Params
 from ablation.run.runner import TrialRunner
 from ablation.search.space import Choice, Space
-from ablation.search.strategies import STRATEGIES, seed_of
-from ablation.study.inputs import make_trial, repeats_for, validation_characters
+from ablation.search.strategies import STRATEGIES, Strategy, seed_of
+from ablation.study.inputs import make_trial, repeats_for
 from ablation.trial.recipe import Recipe
 from ablation.trial.trials import Result, Trial
 
@@ -105,27 +105,30 @@ class Found:
 
 @dataclass
 class Account:
-    """What has been spent; a trial is paid once."""
+    """What has been spent; a trial is charged once.
+
+    cost: of a training, in 10^15 operations, like all amounts.
+    """
 
     cost: Callable[[Trial], float]
     limit: float
     spent: float = 0.0
-    paid: set[Trial] = field(default_factory=set)
+    charged: set[Trial] = field(default_factory=set)
 
-    def price(self, trials: Iterable[Trial]) -> float:
-        """What trials cost that are not paid yet."""
-        return sum(self.cost(trial) for trial in dict.fromkeys(trials) if trial not in self.paid)
+    def cost_of(self, trials: Iterable[Trial]) -> float:
+        """What trials cost that are not charged yet."""
+        return sum(self.cost(trial) for trial in dict.fromkeys(trials) if trial not in self.charged)
 
     def affords(self, trials: Iterable[Trial]) -> bool:
-        return self.spent + self.price(trials) <= self.limit
+        return self.spent + self.cost_of(trials) <= self.limit
 
-    def pay(self, trials: Iterable[Trial]) -> float:
-        """Returns what was paid."""
+    def charge(self, trials: Iterable[Trial]) -> float:
+        """Returns what was charged."""
         trials = [*trials]
-        price = self.price(trials)
-        self.paid.update(trials)
-        self.spent += price
-        return price
+        cost = self.cost_of(trials)
+        self.charged.update(trials)
+        self.spent += cost
+        return cost
 
 
 def search(
@@ -145,66 +148,106 @@ def search(
 
     Raises:
         ParamsError: a family cannot be searched (`Params.check_search`).
-        UserError: it pays for no draw, or the strategy cannot be used.
+        UserError: the budget pays for no draw, or the strategy cannot be used.
     """
-    return _Search(runner, params, model, strategy, cost).run()
+
+    def train(trials: list[Trial], purpose: str) -> Iterator[tuple[Trial, Result]]:
+        missing = sum(not runner.remembers(trial) for trial in trials)
+        trained = 0
+        with progress(f"{model}, {strategy}: {purpose}", missing) as update:
+            for trial, result, remembered in runner.run(trials):
+                yield trial, result
+                trained += not remembered
+                update(trained, missing)
+        console.print(
+            f"{purpose}: {counted(len(trials), 'trial')}, {len(trials) - trained} remembered; "
+            f"{procedure.account.spent:.3g} of {procedure.budget:g} PFLOP spent"
+        )
+
+    space = Space.of(params, model)
+    generations = STRATEGIES[strategy](
+        space, seed_of(params.seed, model, strategy), params.search.generation
+    )
+    size = len(runner.classes), runner.largest, runner.count
+    procedure = Procedure(params, model, space, generations, cost, size, train)
+    return procedure.run()
 
 
-class _Search:
+# Runs trials for a purpose, such as `finalists`; yields each with its result, in any order.
+Train = Callable[[list[Trial], str], Iterable[tuple[Trial, Result]]]
+
+
+class Procedure:
+    """How a budget is spent: on draws, then on finalists.
+
+    Args:
+        params, model: the content of params.yaml and the family.
+        space, generations: what is drawn from, and the strategy that draws.
+        cost: of a training, in 10^15 operations.
+        size: number of classes, share of the largest one, number of characters.
+        train: runs the trials.
+
+    Raises:
+        ParamsError: a family cannot be searched (`Params.check_search`).
+    """
+
     def __init__(
         self,
-        runner: TrialRunner,
         params: Params,
         model: str,
-        strategy: str,
+        space: Space,
+        generations: Strategy,
         cost: Callable[[Trial], float],
+        size: tuple[int, float, int],
+        train: Train,
     ) -> None:
-        budget = params.search_budget(model)
-        self._rule = params.search
-        self._budget = budget
-        self._account = Account(cost, budget * (1 - self._rule.finalists_share))
-        self._runner = runner
+        self.budget = params.search_budget(model)
+        self.account = Account(cost, self.budget * (1 - params.search.finalists_share))
         self._params = params
         self._model = model
-        self._strategy = strategy
-        self._space = Space.of(params, model)
+        self._space = space
+        self._generations = generations
+        self._classes, self._largest, images = size
         self._repeats = repeats_for(params)
+        self._characters = images * self._repeats[0].fraction
+        self._train = train
         self._results: dict[Trial, Result] = {}
 
     def run(self) -> Found:
+        """Draw, train and choose.
+
+        Raises:
+            UserError: the budget pays for no draw, or the strategy cannot be used.
+        """
         draws = self._draws()
         finalists = self._finalists(draws)
-        return Found(
-            self._space, tuple(draws), tuple(finalists), self._account.spent, self._results
-        )
+        return Found(self._space, tuple(draws), tuple(finalists), self.account.spent, self._results)
 
     def _draws(self) -> list[Draw]:
-        seed = seed_of(self._params.seed, self._model, self._strategy)
-        asked = STRATEGIES[self._strategy](self._space, seed, self._rule.generation)
         draws: list[Draw] = []
-        choices, idle = next(asked), 0
+        choices, idle = next(self._generations), 0
         while idle < MOST_IDLE:
-            before = self._account.spent
+            before = self.account.spent
             generation = self._generation(choices)
             draws += generation
             if len(generation) < len(choices) or any(_is_cut(each) for each in generation):
                 break
-            idle = idle + 1 if self._account.spent == before else 0
-            choices = asked.send([each.outcome for each in generation])
-        asked.close()
+            idle = idle + 1 if self.account.spent == before else 0
+            choices = self._generations.send([each.outcome for each in generation])
+        self._generations.close()
         if not draws:
-            least = self._account.price(self._trials(self._space.recipe(choices[0])))
+            least = self.account.cost_of(self._trials(self._space.recipe(choices[0])))
+            share = self._params.search.finalists_share
             raise UserError(
-                f"{PARAMS}: search.budget.{self._model}: {self._budget:g} pays for no draw: one "
-                f"takes {least:.3g}, and {self._rule.finalists_share:g} of the budget is for "
-                "finalists; use a larger one"
+                f"{PARAMS}: search.budget.{self._model}: {self.budget:g} pays for no draw: one "
+                f"takes {least:.3g}, and {share:g} of the budget is for finalists; use a larger one"
             )
         return draws
 
     def _trials(self, recipe: Recipe) -> tuple[Trial, Trial]:
         """The first look and the training of a draw; the same where there are few epochs."""
         trial = self._trial(recipe, self._repeats[0])
-        epochs = max(1, round(trial.spec.epochs * self._rule.first_look))
+        epochs = max(1, round(trial.spec.epochs * self._params.search.first_look))
         spec = trial.spec.model_copy(update={"epochs": epochs})
         return Trial(trial.model, spec, trial.recipe, trial.repeat), trial
 
@@ -212,12 +255,12 @@ class _Search:
         return make_trial(self._params, self._model, recipe, repeat)
 
     def _generation(self, choices: list[Choice]) -> list[Draw]:
-        """Train draws in the order of asking, as far as the budget goes.
+        """Train the draws of a generation in their order, as far as the budget goes.
 
         A first look is taken where the budget would still pay for the draw's training, if all
         draws before it were given up.
         """
-        account = self._account
+        account = self.account
         spent = account.spent
         recipes = [self._space.recipe(choice) for choice in choices]
         trials: list[tuple[Trial, Trial]] = []
@@ -225,20 +268,20 @@ class _Search:
             if not account.affords([*(first for first, _ in trials), look, full]):
                 break
             trials.append((look, full))
-        paid = [account.pay([look]) for look, _ in trials]
+        costs = [account.charge([look]) for look, _ in trials]
         self._run((look for look, _ in trials), "first looks")
         hopeful: list[bool] = []
         for place, (look, full) in enumerate(trials):
             able = not self._failed([self._results[look]]) and account.affords([full])
             hopeful.append(able)
             if able:
-                paid[place] += account.pay([full])
+                costs[place] += account.charge([full])
         self._run((full for (_, full), able in zip(trials, hopeful, strict=True) if able), "draws")
         draws = []
-        for choice, recipe, (look, full), able, price in zip(
-            choices, recipes, trials, hopeful, paid, strict=False
+        for choice, recipe, (look, full), able, cost in zip(
+            choices, recipes, trials, hopeful, costs, strict=False
         ):
-            spent += price
+            spent += cost
             last = self._results[full if able else look]
             failed = self._failed([last])
             draws.append(
@@ -249,7 +292,7 @@ class _Search:
                     last.score if able or look == full else math.nan,
                     last.diverged,
                     failed and not last.diverged,
-                    price,
+                    cost,
                     spent,
                 )
             )
@@ -265,13 +308,13 @@ class _Search:
         ]
         for number, draw in sorted(able, key=lambda each: -each[1].score):
             numbers.setdefault(draw.recipe, number)
-        self._account.limit = self._budget
+        self.account.limit = self.budget
         chosen: dict[Recipe, list[Trial]] = {}
-        for recipe in [*numbers][: self._rule.finalists]:
+        for recipe in [*numbers][: self._params.search.finalists]:
             trials = [self._trial(recipe, repeat) for repeat in self._repeats]
-            if not self._account.affords(trials):
+            if not self.account.affords(trials):
                 break
-            self._account.pay(trials)
+            self.account.charge(trials)
             chosen[recipe] = trials
         if numbers and not chosen:
             best = next(iter(numbers))
@@ -288,24 +331,13 @@ class _Search:
 
     def _failed(self, results: Iterable[Result]) -> bool:
         results = [*results]
-        size = len(self._runner.classes), self._runner.largest
-        characters = validation_characters(self._runner, self._repeats[0])
-        collapsed = has_collapsed([result.score for result in results], *size, characters)
+        scores = [result.score for result in results]
+        collapsed = has_collapsed(scores, self._classes, self._largest, self._characters)
         return collapsed or any(result.diverged for result in results)
 
-    def _run(self, trials: Iterable[Trial], what: str) -> None:
+    def _run(self, trials: Iterable[Trial], purpose: str) -> None:
         wanted = [trial for trial in dict.fromkeys(trials) if trial not in self._results]
-        missing = sum(not self._runner.remembers(trial) for trial in wanted)
-        trained = 0
-        with progress(f"{self._model}, {self._strategy}: {what}", missing) as update:
-            for trial, result, remembered in self._runner.run(wanted):
-                self._results[trial] = result
-                trained += not remembered
-                update(trained, missing)
-        console.print(
-            f"{what}: {counted(len(wanted), 'trial')}, {len(wanted) - trained} remembered; "
-            f"{self._account.spent:.3g} of {self._budget:g} PFLOP spent"
-        )
+        self._results.update(self._train(wanted, purpose))
 
 
 def _is_cut(draw: Draw) -> bool:

@@ -12,7 +12,9 @@ from types import ModuleType
 import numpy as np
 from scipy.stats import qmc
 
+from ablation.base.checked import ParamsError, one_of
 from ablation.base.errors import UserError
+from ablation.params import PARAMS
 from ablation.search.space import Choice, Space
 
 # Scores are accuracies as fractions; those of diverged draws are 0.
@@ -60,6 +62,25 @@ STRATEGIES: dict[str, Callable[[Space, int, int], Strategy]] = {
     "random": random,
     "tpe": tpe,
 }
+
+
+def check_strategy(strategy: str, listed: tuple[str, ...]) -> None:
+    """Check that params.yaml lists a strategy, and no unknown one.
+
+    listed: `search.strategies`.
+
+    Raises:
+        ParamsError: it does not.
+    """
+    for place, name in enumerate(listed):
+        if name not in STRATEGIES:
+            said = one_of(name, STRATEGIES)
+            raise ParamsError(f"{PARAMS}: search.strategies[{place}]: {said}")
+    if strategy not in listed:
+        raise ParamsError(
+            f"{PARAMS}: search.strategies: {strategy} is missing; add it, or remove its stage from "
+            "search/dvc.yaml"
+        )
 
 
 def seed_of(seed: int, model: str, strategy: str) -> int:

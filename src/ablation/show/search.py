@@ -160,6 +160,7 @@ def answer(searched: Searched) -> list[str]:
         found = ANSWERS[row["finding"]].format(gain)
         said.append(f"For the {family_title(model)}, {found}.")
         said.append(_costs(searched, model))
+        said.append(_catching_up(searched, model))
         if len(searched.strategies) > 1:
             said.append(_others(searched, contest))
         said.append(_optimism(searched, contest))
@@ -179,6 +180,33 @@ def _costs(searched: Searched, model: str) -> str:
         f"The chain spent {whole:.3g} PFLOP on {counted(int(chain['trainings'].sum()), 'training')}"
         f"; {join(each)}."
     )
+
+
+def _catching_up(searched: Searched, model: str) -> str:
+    """At which cost each strategy reached the chain's score on the first repeat, if it did."""
+    chain, contest = searched.costs[model], searched.contest(model)
+    score, whole = chain["score"].iloc[-1], chain["spent"].iloc[-1]
+    reached, fresh = [], []
+    for strategy in searched.strategies:
+        draws, row = searched.draws(model, strategy), contest.loc[strategy]
+        behind = score - draws["best"].max()
+        if behind > 0:
+            reached.append(f"{strategy} did not within its budget, and ended {_below(behind)}")
+        else:
+            spent = draws.loc[draws["best"] >= score, "spent"].iloc[0]
+            times = f"{spent / whole:.2f} times the chain's cost"
+            reached.append(f"{strategy} reached it at {spent:.3g} PFLOP, {times}")
+        failed = row["finding"] in ("diverged", "collapsed")
+        fresh.append(f"that of {strategy} {'fails' if failed else f'gains {points(row.gain)}'}")
+    return (
+        f"On the first repeat, the chain's final recipe scores {percent(score)}: {join(reached)}. "
+        f"The best of many such scores is optimistic; of the winners, on fresh repeats, "
+        f"{join(fresh)}."
+    )
+
+
+def _below(difference: float) -> str:
+    return f"{points(difference).removeprefix('+')} percentage points below"
 
 
 def _failed(draws: pd.DataFrame) -> int:
