@@ -1,7 +1,7 @@
 """The winners of all strategies against the chain's final recipe, on fresh repeats.
 
-Nothing was selected on these repeats, so that nobody's score is flattered. The search's answer is
-the winner of the last strategy in params.yaml, whatever comes out here.
+Nothing was selected on these repeats, so their scores are not optimistic. The search's answer is
+the winner of the last strategy in params.yaml, whatever its score here.
 """
 
 import argparse
@@ -106,8 +106,8 @@ def parse_arguments() -> argparse.Namespace:
 def contest_table(evidence: pd.DataFrame, chosen: dict[str, float], answer: str) -> pd.DataFrame:
     """One row a recipe: its score when it was chosen, and what it has on fresh repeats.
 
-    The gain is over the chain's final recipe. Nobody chose the baseline: its difference between
-    the two sets of repeats is their luck.
+    The gain is over the chain's final recipe. The baseline was not selected: its optimism is the
+    difference between the two sets of repeats alone.
 
     Args:
         evidence: the rows of a verdict.

@@ -249,8 +249,8 @@ class Search(Checked):
     strategies: what draws recipes; the winner of the last one is the search's answer. epochs: of
     every draw, a multiple of those of `models`. budget: of each strategy. first_look: the share of
     the epochs after which a draw that is no better than guessing is given up. finalists: number of
-    draws that run on all repeats. finalists_share: the share of the budget that is left to them.
-    generation: number of draws that a strategy is asked for at a time.
+    draws that run on all repeats. finalists_share: the share of the budget reserved for them.
+    generation: number of draws that a strategy makes before it gets their scores.
     """
 
     strategies: Annotated[
@@ -529,19 +529,19 @@ class Params(Checked):
                     f"{PARAMS}: search.budget.{model}: missing; add it: `ablation cost` prints "
                     "what the chain has spent"
                 )
-            asked, unit = getattr(self.search.epochs, model), self.spec(model).epochs
-            if asked and asked % unit:
+            epochs, unit = getattr(self.search.epochs, model), self.spec(model).epochs
+            if epochs and epochs % unit:
                 raise ParamsError(
-                    f"{PARAMS}: search.epochs.{model}: {asked} should be a multiple of the "
+                    f"{PARAMS}: search.epochs.{model}: {epochs} should be a multiple of the "
                     f"{counted(unit, 'epoch')} of models.{model}; use "
-                    f"{unit * max(1, round(asked / unit))}"
+                    f"{unit * max(1, round(epochs / unit))}"
                 )
 
     def search_epochs(self, model: str) -> int:
         """The factor on a family's epochs that every draw of the search has."""
         unit = self.spec(model).epochs
-        asked: int = getattr(self.search.epochs, model) or unit
-        return asked // unit
+        epochs: int = getattr(self.search.epochs, model) or unit
+        return epochs // unit
 
     def search_budget(self, model: str) -> float:
         """What a strategy of the search may spend on a family, in 10^15 operations.

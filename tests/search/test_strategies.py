@@ -11,10 +11,10 @@ from ablation.search.strategies import STRATEGIES, seed_of
 def draws_of(name: str, space: Space, seed: int, generations: int = 4) -> list[Choice]:
     if name == "tpe":
         pytest.importorskip("optuna", reason="the extra `search` is not installed")
-    asked = STRATEGIES[name](space, seed, 8)
-    drawn = next(asked)
+    strategy = STRATEGIES[name](space, seed, 8)
+    drawn = next(strategy)
     for _ in range(generations - 1):
-        drawn = drawn + asked.send([-float(sum(choice)) for choice in drawn[-8:]])
+        drawn = drawn + strategy.send([-float(sum(choice)) for choice in drawn[-8:]])
     return drawn
 
 

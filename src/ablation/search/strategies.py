@@ -1,8 +1,8 @@
 """How recipes are drawn: each strategy is a function, and an entry in `STRATEGIES`.
 
-A strategy is a generator. It yields one generation of choices at a time, and is sent their scores,
-in the same order. As neither depends on when a training ends, the draws are the same for any number
-of workers, and after a kill: what was trained is remembered.
+A strategy is a Python generator. It yields one generation of choices at a time, and is sent their
+scores, in the same order. As neither depends on when a training ends, the draws are the same for
+any number of workers, and after a kill: what was trained is remembered.
 """
 
 import zlib
@@ -52,9 +52,9 @@ def tpe(space: Space, seed: int, generation: int) -> Strategy:
         for name, size in zip(space.dimensions, space.sizes, strict=True)
     }
     while True:
-        asked = [study.ask(choices) for _ in range(generation)]
-        scores = yield [tuple(each.params[name] for name in choices) for each in asked]
-        for each, score in zip(asked, scores, strict=True):
+        draws = [study.ask(choices) for _ in range(generation)]
+        scores = yield [tuple(each.params[name] for name in choices) for each in draws]
+        for each, score in zip(draws, scores, strict=True):
             study.tell(each, score)
 
 

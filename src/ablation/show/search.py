@@ -25,7 +25,7 @@ from ablation.trial.recipe import BASELINE, TECHNIQUES
 FOLDER = Path("search")
 PICTURES = FOLDER / "plots/pictures"
 TEMPLATE = Path(__file__).with_name("search.md.jinja")
-TITLE = "Does one question at a time lose to asking all at once?"
+TITLE = "Does a staged ablation lose to a search over all techniques at once?"
 CHAIN = "chain"
 BEST = 0.2  # the share of the draws that counts as good
 ORDERS = 200  # random orders of the same draws: what other seeds would have shown
@@ -229,8 +229,8 @@ def _optimism(searched: Searched, contest: pd.DataFrame) -> str:
     }
     each = join([f"{points(optimism[name])} for {said}" for name, said in named.items()])
     return (
-        f"The score when chosen minus the fresh score is {each}; for the baseline, which nobody "
-        f"chose, it is {points(optimism[BASELINE])}."
+        f"The score when chosen minus the fresh score is {each}; for the baseline, which was not "
+        f"selected, it is {points(optimism[BASELINE])}."
     )
 
 
