@@ -1,6 +1,7 @@
 """The second pipeline with real git and dvc, on the tiny study."""
 
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ from ablation.cli import load_models
 from ablation.search.strategies import STRATEGIES
 from ablation.trial.families import FAMILIES
 from ablation.trial.recipe import load_recipe, plain
-from tests.clones import Clone, MakeOnce, stages_run
+from tests.clones import Clone, MakeOnce, stages_run, warm_python
 
 pytest.importorskip("optuna", reason="the extra `search` is not installed")
 PIPELINE = "search/dvc.yaml"
@@ -76,6 +77,16 @@ def test_a_search_is_reproducible_for_any_number_of_workers(
     ours, theirs = results(alone), results(drawn)
     assert len(theirs) > 40
     assert [name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name)] == []
+
+
+@pytest.mark.deep
+def test_a_search_is_planned_with_the_stages_before_it(drawn: Clone, undrawn: Clone) -> None:
+    command = ("env", "PYTHONPATH=src", *warm_python("-m", "ablation", "plan", PIPELINE))
+    *_, work, time = undrawn.run(*command).splitlines()
+    assert re.fullmatch(r"13 of \d+ stages run: \d+ to \d+ trainings, \d+ remembered", work)
+    assert time.startswith("about ")
+    *_, last = drawn.run(*command).splitlines()
+    assert last == "everything is up to date: nothing runs"
 
 
 @pytest.mark.deep

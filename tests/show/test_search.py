@@ -102,3 +102,8 @@ def test_other_orders_of_the_same_draws_end_at_the_same_best_score() -> None:
     assert (np.diff(low) >= 0).all()
     assert low[-1] == high[-1] == 0.86
     assert low[0] == high[0] == 0
+
+
+@pytest.mark.parametrize("suffix", ["md", "html"])
+def test_the_report_of_the_study_links_to_that_of_the_search(suffix: str, reported: Study) -> None:
+    assert f"../search/report.{suffix}" in (reported.root / f"plots/report.{suffix}").read_text()

@@ -10,7 +10,6 @@ from rich.table import Table
 
 from ablation.base.console import console
 from ablation.base.errors import UserError
-from ablation.base.formatting import counted
 from ablation.data.datasets import FOLDER
 from ablation.params import Params, load_params
 from ablation.plan.pipeline import PIPELINE, read_stages
@@ -138,7 +137,8 @@ class Plan:
             work += f", {may_run} may run"
         trainings = self.trainings
         if trainings.most:
-            work += f": {_range(trainings)}, {self.remembered} remembered"
+            noun = "training" if len(trainings.most) == 1 else "trainings"
+            work += f": {_range(trainings)} {noun}, {self.remembered} remembered"
         else:
             work += ": nothing is trained"
             if self.prepare_runs:
@@ -238,7 +238,9 @@ def _total(seconds: Iterable[float | None], trains: bool) -> float | None:
 
 def show(plan: Plan) -> None:
     """Print the plan as a table, 80 columns wide."""
-    table = Table("stage", "state", box=None, header_style="bold", padding=(0, 2, 0, 0))
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("stage", overflow="fold")
+    table.add_column("state")
     for head in ("remembered", "to train", "or at most", "about"):
         table.add_column(head, justify="right")
     for each in plan.stages:
@@ -258,10 +260,10 @@ def show(plan: Plan) -> None:
         "or at most: if winners change, or racing stops fewer trials": any(
             each.work.otherwise for each in plan.stages
         ),
-        "*: the recipe that the stage starts from is unknown; the baseline recipe is used": any(
+        "*: a recipe that the stage starts from is unknown; another one stands in for it": any(
             each.work.sized for each in plan.stages
         ),
-        "draws are estimated: at least, if all train to the end; at most, if few do": any(
+        "draws: estimated, if all of them train to the end and if most are given up": any(
             each.work.drawn for each in plan.stages
         ),
     }
@@ -285,7 +287,7 @@ def duration(seconds: float) -> str:
 
 def _range(trainings: Trainings) -> str:
     least, most = len(trainings.least), len(trainings.most)
-    return ("" if least == most else f"{least} to ") + counted(most, "training")
+    return f"{most:,}" if least == most else f"{least:,} to {most:,}"
 
 
 def _amount(trainings: Trainings) -> dict[str, float]:
