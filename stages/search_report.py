@@ -27,8 +27,8 @@ def main() -> None:
         write_csv(table, COSTS / f"{model}.csv")
     searched = Searched(study, params.search.strategies, costs)
     *_, page = write_search_report(searched)
-    for sentence in answer(searched):
-        console.print(sentence.replace("**", ""))
+    for model in params.families:
+        console.print(" ".join(answer(searched, model)).replace("**", ""))
     console.print(f"details: {page}")
 
 

@@ -56,7 +56,7 @@ def searched(root: Path, finding: str, gain: float = -0.01) -> Searched:
 
 @pytest.mark.parametrize("finding", ANSWERS)
 def test_the_answer_follows_the_finding(finding: str, tmp_path: Path) -> None:
-    first, *_ = answer(searched(tmp_path, finding))
+    first, *_ = answer(searched(tmp_path, finding), "mlp")
     said = ANSWERS[finding].partition(", {}")[0]
     assert first.startswith(f"For the MLP, {said}")
     failed = finding in ("diverged", "collapsed")
@@ -64,9 +64,9 @@ def test_the_answer_follows_the_finding(finding: str, tmp_path: Path) -> None:
 
 
 def test_the_answer_says_what_was_spent_and_how_flattered_each_is(tmp_path: Path) -> None:
-    _, costs, _, optimism = answer(searched(tmp_path, "worse"))
+    _, costs, _, optimism = answer(searched(tmp_path, "worse"), "mlp")
     assert "The chain spent 2 PFLOP on 6 trainings" in costs
-    assert "random 1.50 times as much for 5 draws, 1 of them no better than guessing" in costs
+    assert "random 1.50 times as much (5 draws, 1 of them no better than guessing)" in costs
     assert "+1.00 for the chain's final recipe and +3.00 for the winner of random" in optimism
     assert "+0.00" in optimism.partition("baseline")[2]
 
@@ -74,8 +74,8 @@ def test_the_answer_says_what_was_spent_and_how_flattered_each_is(tmp_path: Path
 @pytest.mark.parametrize(
     ("score", "said"),
     [
-        (0.85, "random reached it at 0.9 PFLOP, 0.45 times the chain's cost."),
-        (0.86, "random reached it at 0.9 PFLOP, 0.45 times the chain's cost."),
+        (0.85, "random reached it at 0.9 PFLOP (0.45 times the chain's cost)."),
+        (0.86, "random reached it at 0.9 PFLOP (0.45 times the chain's cost)."),
         (0.87, "random did not within its budget, and ended 1.00 percentage points below."),
     ],
 )
@@ -84,7 +84,7 @@ def test_the_answer_says_at_which_cost_the_search_caught_up(
 ) -> None:
     given = searched(tmp_path, "worse")
     given.costs["mlp"] = CHAIN.assign(score=[0.80, score])
-    _, _, caught_up, _ = answer(given)
+    _, _, caught_up, _ = answer(given, "mlp")
     assert f"final recipe scores {100 * score:.2f} %: {said}" in caught_up
     assert caught_up.endswith("on fresh repeats, that of random gains -1.00.")
 

@@ -38,9 +38,9 @@ ANSWERS = {
     "better": "it does: the search's answer is better than the chain's final recipe, {}",
     "worse": "it does not: the search's answer is worse than the chain's final recipe, {}",
     "practically equal": "it does not: both final recipes are practically equal, {}",
-    "within the noise": "neither was shown: the difference is within the noise, {}",
-    "unsteady": "neither was shown: the scores vary too much, {}",
-    "unknown": "neither was shown: a single repeat does not show the noise, {}",
+    "within the noise": "the question stays open: the difference is within the noise, {}",
+    "unsteady": "the question stays open: the scores vary too much, {}",
+    "unknown": "the question stays open: a single repeat does not show the noise, {}",
     "diverged": "it does not: the search's answer diverged on a fresh repeat",
     "collapsed": "it does not: the search's answer collapsed on fresh repeats",
 }
@@ -138,7 +138,7 @@ def _facts(searched: Searched) -> dict[str, Any]:
         "families": join(tables.titles(study)),
         "strategies": join(searched.strategies),
         "answer": searched.strategies[-1],
-        "sentences": answer(searched),
+        "answers": [" ".join(answer(searched, model)) for model in study.models],
         "models": {family_title(model): model for model in study.models},
         "contest": partial(contest_table, searched),
         "settings": partial(settings_table, searched),
@@ -150,29 +150,27 @@ def _facts(searched: Searched) -> dict[str, Any]:
     }
 
 
-def answer(searched: Searched) -> list[str]:
-    """The answer to the question of the title, family by family: what was found, and its cost."""
-    said = []
-    for model in searched.models:
-        contest = searched.contest(model)
-        row = contest.loc[searched.strategies[-1]]
-        gain = f"{gain_with_interval(row)} percentage points on fresh repeats"
-        found = ANSWERS[row["finding"]].format(gain)
-        said.append(f"For the {family_title(model)}, {found}.")
-        said.append(_costs(searched, model))
-        said.append(_catching_up(searched, model))
-        if len(searched.strategies) > 1:
-            said.append(_others(searched, contest))
-        said.append(_optimism(searched, contest))
-    return said
+def answer(searched: Searched, model: str) -> list[str]:
+    """The answer to the question of the title for one family: what was found, and its cost."""
+    contest = searched.contest(model)
+    row = contest.loc[searched.strategies[-1]]
+    gain = f"{gain_with_interval(row)} percentage points on fresh repeats"
+    said = [
+        f"For the {family_title(model)}, {ANSWERS[row['finding']].format(gain)}.",
+        _costs(searched, model),
+        _catching_up(searched, model),
+    ]
+    if len(searched.strategies) > 1:
+        said.append(_others(searched, contest))
+    return [*said, _optimism(searched, contest)]
 
 
 def _costs(searched: Searched, model: str) -> str:
     chain = searched.costs[model]
     whole = chain["spent"].iloc[-1]
     each = [
-        f"{strategy} {searched.spent(model, strategy) / whole:.2f} times as much for "
-        f"{counted(len(draws), 'draw')}, {_failed(draws)} of them no better than guessing"
+        f"{strategy} {searched.spent(model, strategy) / whole:.2f} times as much "
+        f"({counted(len(draws), 'draw')}, {_failed(draws)} of them no better than guessing)"
         for strategy in searched.strategies
         for draws in [searched.draws(model, strategy)]
     ]
@@ -195,7 +193,7 @@ def _catching_up(searched: Searched, model: str) -> str:
         else:
             spent = draws.loc[draws["best"] >= score, "spent"].iloc[0]
             times = f"{spent / whole:.2f} times the chain's cost"
-            reached.append(f"{strategy} reached it at {spent:.3g} PFLOP, {times}")
+            reached.append(f"{strategy} reached it at {spent:.3g} PFLOP ({times})")
         failed = row["finding"] in ("diverged", "collapsed")
         fresh.append(f"that of {strategy} {'fails' if failed else f'gains {points(row.gain)}'}")
     return (
