@@ -46,7 +46,7 @@ Fits = dict[str, list[pd.DataFrame]]
 
 def main() -> None:
     arguments = parse_arguments()
-    model = arguments.model
+    model, root = arguments.model, arguments.results
     params = load_params()
     announce(f"test of the {model}", params.dataset.note)
     torch.set_num_threads(1)
@@ -73,13 +73,13 @@ def main() -> None:
     tables["details"] = details(predictions, tables["seeds"], released, test)
     times = test_times(train_seconds, released, test)
     for name, table in tables.items():
-        write_csv(table, Path("plots", model, "test", f"{name}.csv"))
-    write_json(numbers, Path("metrics", model, "test.json"))
-    write_json(gain, Path("metrics", model, "test_over_baseline.json"))
-    write_csv(times, Path("data/times", model, "test.csv"))
+        write_csv(table, root / "plots" / model / "test" / f"{name}.csv")
+    write_json(numbers, root / "metrics" / model / "test.json")
+    write_json(gain, root / "metrics" / model / "test_over_baseline.json")
+    write_csv(times, root / "data/times" / model / "test.csv")
     first = predictions.head(FIRST)
-    save_predictions(test, first, Path("data/evaluated", model, "first_six.npz"))
-    save_predictions(test, worst(predictions), Path("data/evaluated", model, "worst.npz"))
+    save_predictions(test, first, root / "data/evaluated" / model / "first_six.npz")
+    save_predictions(test, worst(predictions), root / "data/evaluated" / model / "worst.npz")
     show(numbers, gain, tables, times, first, params.dataset.things)
 
 
@@ -94,6 +94,9 @@ def parse_arguments() -> argparse.Namespace:
         "--baseline", required=True, type=Path, help="models of the baseline recipe (folder)"
     )
     parser.add_argument("--times", required=True, type=Path, help="training times of the fits")
+    parser.add_argument(
+        "--results", type=Path, default=Path(), help="folder to write to (default: the study's)"
+    )
     return parser.parse_args()
 
 

@@ -35,8 +35,11 @@ def main() -> None:
     parser.add_argument(
         "--baseline-trials", required=True, type=Path, help="tables of the baseline stage (folder)"
     )
+    parser.add_argument(
+        "--results", type=Path, default=Path(), help="folder to write to (default: the study's)"
+    )
     arguments = parser.parse_args()
-    model = arguments.model
+    model, root = arguments.model, arguments.results
     params = load_params()
     announce(f"fit of the {model}", params.dataset.note)
     recipe = read_recipe(arguments.recipe, params, model)
@@ -51,7 +54,7 @@ def main() -> None:
         for seed, repeat in enumerate(fit_repeats(params), start=1)
     }
     runner = make_runner(params)
-    if remark := computed_elsewhere(model, "fit", runner.hardware):
+    if remark := computed_elsewhere(model, "fit", runner.hardware, root):
         console.print(remark, style="italic")
     wanted = list(dict.fromkeys(trials.values()))  # the final recipe may be the baseline
     runs = track(runner.fit(wanted), len(wanted), f"{model} fits")
@@ -64,21 +67,22 @@ def main() -> None:
                 f"{source}: fit {seed} diverged on all training {params.dataset.things}, although "
                 "no trial on a part of them did; lower the learning rates in params.yaml"
             )
+    models = root / MODELS_FOLDER
     for kind in ("seeds", "baseline"):
-        shutil.rmtree(MODELS_FOLDER / f"{model}-{kind}", ignore_errors=True)
+        shutil.rmtree(models / f"{model}-{kind}", ignore_errors=True)
     for (kind, seed), trial in trials.items():
         weights, conversion = fits[trial][1], params.dataset.conversion
         content = pack(
             trial, weights, runner.classes, conversion, runner.levels, temperatures[kind]
         )
-        write_bytes(content, MODELS_FOLDER / f"{model}-{kind}" / f"{seed}.safetensors")
+        write_bytes(content, models / f"{model}-{kind}" / f"{seed}.safetensors")
     # The first seed is released. It was fixed in advance, not selected for its accuracy.
-    released = MODELS_FOLDER / f"{model}.safetensors"
-    write_bytes((MODELS_FOLDER / f"{model}-seeds/1.safetensors").read_bytes(), released)
+    released = models / f"{model}.safetensors"
+    write_bytes((models / f"{model}-seeds/1.safetensors").read_bytes(), released)
 
     first = results["seeds", 1]
-    write_csv(curves_table(first), Path("plots", model, "fit/curves.csv"))
-    write_csv(times_table(results, runner.hardware), Path("data/times", model, "fit.csv"))
+    write_csv(curves_table(first), root / "plots" / model / "fit/curves.csv")
+    write_csv(times_table(results, runner.hardware), root / "data/times" / model / "fit.csv")
     console.print(
         f"{first.parameters:,} parameters trained in {first.train_seconds:.1f} s on one "
         f"{'core' if runner.hardware.device == 'cpu' else 'GPU'}; "

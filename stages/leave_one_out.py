@@ -50,7 +50,7 @@ from ablation.study.inputs import (
 from ablation.study.race import Results, contenders_of, run_entries
 from ablation.study.tables import times_table as times_of_entries
 from ablation.trial.families import FAMILIES
-from ablation.trial.recipe import BASELINE, Recipe
+from ablation.trial.recipe import BASELINE, TECHNIQUES, Recipe
 from ablation.trial.trials import Result, Trial
 
 EVERYTHING = "all"
@@ -62,19 +62,21 @@ Run = tuple[Changed, int]
 
 def main() -> None:
     arguments = parse_arguments()
-    model = arguments.model
+    model, root = arguments.model, arguments.results
     params = load_params()
     announce(f"leave-one-out of the {model}", params.dataset.note)
     final = params.full(model, read_recipe(arguments.recipe, params, model))
     baseline = params.full(model, params.baseline)
-    explored = techniques_of(read_chain(arguments.chain))
+    explored = [name for name in TECHNIQUES if params.candidates(name, model)]
+    if arguments.chain:
+        explored = techniques_of(read_chain(arguments.chain))
     chain, changed = changed_techniques(explored, final, baseline)
 
     repeats = repeats_for(params, "leave-one-out")[: params.worth.repeats]
     pairs, seed = params.worth.order_pairs, params.seed
     needed = list_trials(changed, len(repeats), pairs, seed)
     runner = make_runner(params)
-    if remark := computed_elsewhere(model, "leave_one_out", runner.hardware):
+    if remark := computed_elsewhere(model, "leave_one_out", runner.hardware, root):
         console.print(remark, style="italic")
     multiples, choosing = choose_rates(runner, params, model, changed, final, baseline)
     results = run_trials(
@@ -107,13 +109,13 @@ def main() -> None:
         "interactions": parts_table(worth.interactions, ["first", "second"]),
     }
     for file, table in tables.items():
-        write_csv(table, Path("plots", model, "leave_one_out", f"{file}.csv"))
+        write_csv(table, root / "plots" / model / "leave_one_out" / f"{file}.csv")
     times = [
         times_table(results, changed, runner.hardware),
         times_of_entries(choosing, runner.hardware),
     ]
-    write_csv(pd.concat(times), Path("data/times", model, "leave_one_out.csv"))
-    write_json(metrics(tables["gains"]), Path("metrics", model, "leave_one_out.json"))
+    write_csv(pd.concat(times), root / "data/times" / model / "leave_one_out.csv")
+    write_json(metrics(tables["gains"]), root / "metrics" / model / "leave_one_out.json")
     show(tables)
     epochs = counted(params.spec(model, final).epochs, "epoch")
     console.print(f"all recipes trained for {epochs}, like the final one\n")
@@ -122,8 +124,15 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True, choices=FAMILIES)
-    parser.add_argument("--recipe", required=True, type=Path, help="final recipe of the chain")
-    parser.add_argument("--chain", required=True, type=Path, help="chain.csv of its last stage")
+    parser.add_argument("--recipe", required=True, type=Path, help="the final recipe")
+    parser.add_argument(
+        "--chain",
+        type=Path,
+        help="chain.csv of the last stage (default: all techniques with candidates)",
+    )
+    parser.add_argument(
+        "--results", type=Path, default=Path(), help="folder to write to (default: the study's)"
+    )
     return parser.parse_args()
 
 

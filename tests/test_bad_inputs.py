@@ -437,6 +437,9 @@ def folder(sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 
 COMMANDS = {
+    "search": "--model mlp --strategy random",
+    "contest": "--model mlp --chain-recipe recipe.yaml --chain chain.csv",
+    "search_report": "--last averaging_again",
     "check": "",
     "technique": "--model mlp --stage dropout --incumbent recipe.yaml --chain chain.csv",
     "leave_one_out": "--model mlp --recipe recipe.yaml --chain chain.csv",

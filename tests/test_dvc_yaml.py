@@ -16,10 +16,13 @@ from ablation.base.checked import read_yaml
 from ablation.labels import ChainStage
 from ablation.params import load_params
 from ablation.plan.code import DIGESTS
+from ablation.search.strategies import STRATEGIES
 from ablation.trial.recipe import BASELINE, TECHNIQUES
 
 ROOT = Path(__file__).parents[1]
 PIPELINE = read_yaml(ROOT / "dvc.yaml")
+SEARCH = read_yaml(ROOT / "search/dvc.yaml")
+OF_SEARCH = "search/dvc.yaml:"  # before the names of its stages
 PARAMS = load_params(ROOT / "params.yaml")
 MODELS = PARAMS.families
 TEST_SET = "data/prepared/test.npz"
@@ -48,8 +51,8 @@ class Stage:
 
 
 @pytest.fixture(scope="module")
-def stages() -> dict[str, Stage]:
-    """Every stage of dvc.yaml as resolved by DVC, with its matrix and variables."""
+def every_stage() -> dict[str, Stage]:
+    """Every stage of both pipelines as resolved by DVC, with its matrix and variables."""
     read = {}
     for stage in Repo(str(ROOT)).index.stages:
         params = [dep for dep in stage.deps if isinstance(dep, ParamsDependency)]
@@ -60,6 +63,22 @@ def stages() -> dict[str, Stage]:
             outs=tuple(out.def_path for out in stage.outs),
         )
     return read
+
+
+@pytest.fixture(scope="module")
+def stages(every_stage: dict[str, Stage]) -> dict[str, Stage]:
+    """The stages of dvc.yaml."""
+    return {name: each for name, each in every_stage.items() if ":" not in name}
+
+
+@pytest.fixture(scope="module")
+def searching(every_stage: dict[str, Stage]) -> dict[str, Stage]:
+    """The stages of search/dvc.yaml."""
+    return {
+        name.removeprefix(OF_SEARCH): each
+        for name, each in every_stage.items()
+        if name.startswith(OF_SEARCH)
+    }
 
 
 def variables(name: str) -> list[dict[str, str]]:
@@ -86,10 +105,11 @@ def overlap(one: str, other: str) -> bool:
     return PurePath(one).is_relative_to(other) or PurePath(other).is_relative_to(one)
 
 
-def test_a_stage_depends_on_the_code_of_its_script_alone(stages: dict[str, Stage]) -> None:
-    for name in stages.keys() - {"code"}:
-        code = [dep for dep in stages[name].deps if dep.startswith(("src", "stages", "data/code"))]
-        assert code == [str(DIGESTS / f"{stages[name].script.stem}.txt")], name
+def test_a_stage_depends_on_the_code_of_its_script_alone(every_stage: dict[str, Stage]) -> None:
+    for name in every_stage.keys() - {"code"}:
+        deps, script = every_stage[name].deps, every_stage[name].script
+        code = [dep for dep in deps if dep.startswith(("src", "stages", "data/code"))]
+        assert code == [str(DIGESTS / f"{script.stem}.txt")], name
 
 
 def test_only_the_stage_code_depends_on_the_sources(stages: dict[str, Stage]) -> None:
@@ -97,8 +117,8 @@ def test_only_the_stage_code_depends_on_the_sources(stages: dict[str, Stage]) ->
     assert stages["code"].outs == (str(DIGESTS),)
 
 
-def test_every_stage_script_is_in_dvc_yaml(stages: dict[str, Stage]) -> None:
-    assert {stage.script.stem for stage in stages.values()} == set(STAGES)
+def test_every_stage_script_is_in_a_pipeline(every_stage: dict[str, Stage]) -> None:
+    assert {stage.script.stem for stage in every_stage.values()} == set(STAGES)
 
 
 def test_packages_contain_only_a_docstring() -> None:
@@ -109,44 +129,51 @@ def test_packages_contain_only_a_docstring() -> None:
         assert isinstance(only.value, ast.Constant), path
 
 
-def test_only_prepare_depends_on_the_raw_files(stages: dict[str, Stage]) -> None:
+def test_only_prepare_depends_on_the_raw_files(every_stage: dict[str, Stage]) -> None:
     raw = str(PARAMS.data.raw)
-    assert [name for name, stage in stages.items() if stage.depends_on(raw)] == ["prepare"]
+    assert [name for name, stage in every_stage.items() if stage.depends_on(raw)] == ["prepare"]
     assert "${data.raw}" in PIPELINE["stages"]["prepare"]["deps"]
 
 
 def test_stages_that_train_depend_on_the_precision_of_the_study(
-    stages: dict[str, Stage], import_closure: Callable[[Path], set[Path]]
+    every_stage: dict[str, Stage], import_closure: Callable[[Path], set[Path]]
 ) -> None:
     asks = ROOT / "src/ablation/run/precision.py"
-    trains = {name for name, each in stages.items() if asks in import_closure(each.script)}
-    (record,) = (out for out in stages["check"].outs if "precision" in out)
-    assert {name for name, each in stages.items() if record in each.deps} == trains - {"check"}
+    trains = {name for name, each in every_stage.items() if asks in import_closure(each.script)}
+    trains -= {"check", f"{OF_SEARCH}report"}  # the latter counts trials, and runs none
+    (record,) = (out for out in every_stage["check"].outs if "precision" in out)
+    assert {name for name, each in every_stage.items() if record in each.deps} == trains
 
 
-def test_only_evaluate_depends_on_the_test_set(stages: dict[str, Stage]) -> None:
-    openers = [name for name, stage in stages.items() if stage.depends_on(TEST_SET)]
-    assert sorted(openers) == sorted(SEE_THE_TEST_SET)
+def test_only_evaluate_depends_on_the_test_set(every_stage: dict[str, Stage]) -> None:
+    openers = [name for name, stage in every_stage.items() if stage.depends_on(TEST_SET)]
+    assert sorted(openers) == sorted([*SEE_THE_TEST_SET, *of_search(*SEE_THE_TEST_SET)])
 
 
-def test_nothing_before_evaluate_can_reach_the_test_set(stages: dict[str, Stage]) -> None:
+def test_nothing_before_evaluate_can_reach_the_test_set(every_stage: dict[str, Stage]) -> None:
     tainted, reached = {TEST_SET}, set[str]()
     while new := {
         name
-        for name, stage in stages.items()
+        for name, stage in every_stage.items()
         if name not in reached and any(stage.depends_on(path) for path in tainted)
     }:
         reached |= new
-        tainted.update(out for name in new for out in stages[name].outs)
-    assert reached == {*SEE_THE_TEST_SET, *SEE_ITS_RESULTS}
+        tainted.update(out for name in new for out in every_stage[name].outs)
+    in_search = of_search(*SEE_THE_TEST_SET, "report")
+    assert reached == {*SEE_THE_TEST_SET, *SEE_ITS_RESULTS, *in_search}
+
+
+def of_search(*names: str) -> list[str]:
+    return [f"{OF_SEARCH}{name}" for name in names]
 
 
 def test_no_other_stage_names_the_test_set(
-    stages: dict[str, Stage], import_closure: Callable[[Path], set[Path]]
+    every_stage: dict[str, Stage], import_closure: Callable[[Path], set[Path]]
 ) -> None:
-    for name, stage in stages.items():
+    openers = ["prepare", *SEE_THE_TEST_SET, *of_search(*SEE_THE_TEST_SET)]
+    for name, stage in every_stage.items():
         named = [path.name for path in import_closure(stage.script) if names_test_set(path)]
-        assert not named or name in ["prepare", *SEE_THE_TEST_SET], (name, named)
+        assert not named or name in openers, (name, named)
 
 
 @cache
@@ -242,9 +269,9 @@ def test_stages_that_compare_families_depend_on_the_same_files_of_each(
     assert all(other == first for other in others)
 
 
-def test_every_file_on_a_command_line_is_a_dependency(stages: dict[str, Stage]) -> None:
+def test_every_file_on_a_command_line_is_a_dependency(every_stage: dict[str, Stage]) -> None:
     """Code is a dependency by its digests."""
-    for name, stage in stages.items():
+    for name, stage in every_stage.items():
         files = {word for word in stage.command if "/" in word and not word.endswith(".py")}
         assert [file for file in files if not stage.depends_on(file)] == [], name
 
@@ -266,6 +293,46 @@ def test_parameters_are_checked_first(stages: dict[str, Stage]) -> None:
     assert [name for name, stage in stages.items() if checked in stage.deps] == ["prepare"]
 
 
-def test_the_number_of_workers_invalidates_nothing(stages: dict[str, Stage]) -> None:
-    params = {name for stage in stages.values() for name in stage.params}
+def test_the_number_of_workers_invalidates_nothing(every_stage: dict[str, Stage]) -> None:
+    params = {name for stage in every_stage.values() for name in stage.params}
     assert params.isdisjoint({"training", "training.workers"})
+
+
+def test_a_strategy_depends_on_nothing_that_the_chain_writes(
+    stages: dict[str, Stage], searching: dict[str, Stage]
+) -> None:
+    before = {"code", "check", "prepare"}
+    chain = {out for name, each in stages.items() if name not in before for out in each.outs}
+    strategies = [f"{name}@{model}" for name in STRATEGIES for model in MODELS]
+    for name in strategies:
+        assert [out for out in chain if searching[name].depends_on(out)] == [], name
+    assert any(searching[f"contest@{model}"].depends_on(out) for out in chain for model in MODELS)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_contest_is_between_the_chain_and_every_strategy(
+    model: str, searching: dict[str, Stage]
+) -> None:
+    contest = searching[f"contest@{model}"]
+    assert contest.option("--chain-recipe") == f"data/recipes/{model}/{CHAIN[-1]}.yaml"
+    assert contest.option("--chain") == f"plots/{model}/{CHAIN[-1]}/chain.csv"
+    for strategy in STRATEGIES:
+        assert searching[f"{strategy}@{model}"].option("--strategy") == strategy
+        assert contest.depends_on(f"search/data/recipes/{model}/{strategy}.yaml")
+        assert contest.depends_on(f"search/metrics/{model}/{strategy}.json")
+
+
+def test_the_report_of_the_search_depends_on_the_same_files_of_each_family(
+    searching: dict[str, Stage],
+) -> None:
+    first, *others = (
+        {dep.replace(model, "*") for dep in searching["report"].deps if dep.endswith(f"/{model}")}
+        for model in MODELS
+    )
+    assert len(first) >= 2
+    assert all(other == first for other in others)
+
+
+def test_both_pipelines_name_the_same_last_stage() -> None:
+    last = [each["last"] for each in SEARCH["vars"] if "last" in each]
+    assert last == [CHAIN[-1]]

@@ -1,4 +1,4 @@
-"""Performs the pages on how to add a technique, a family and a data set.
+"""Performs the pages on how to add a technique, a family, a data set and a strategy.
 
 An edit on a page is a code block below a sentence such as "In `params.yaml`, after `seed: 1729`,
 add:". The named line is found by its text without indentation, and must be unique; the block gets
@@ -22,7 +22,7 @@ from ablation.base.files import read_csv
 from ablation.trial.recipe import TECHNIQUES
 from tests.clones import ROOT, TINY, Clone, MakeOnce, copy_project, make_tiny
 
-PAGES = ("add-a-technique", "add-a-family", "add-a-dataset")
+PAGES = ("add-a-technique", "add-a-family", "add-a-dataset", "search")
 FENCED = re.compile(r"^```(?P<language>\w*)\n(?P<block>.*?)^```$", re.MULTILINE | re.DOTALL)
 SENTENCE = re.compile(
     r"In `(?P<file>[^`\n]+)`, (?P<place>at the end|(after|before|instead of) `(?P<line>[^`\n]+)`), "
@@ -150,7 +150,10 @@ def about(project: Clone, model: str) -> dict[str, Any]:
 def test_the_project_is_as_clean_as_before(extended: Clone) -> None:
     """Its parameters are valid, and tests that iterate over tables pass."""
     extended.run("ruff", "check", ".")
-    about_tables = ("test_dvc_yaml", "test_params", "trial/test_recipe", "trial/test_models")
+    about_tables = (
+        *("test_dvc_yaml", "test_params", "trial/test_recipe", "trial/test_models"),
+        "search/test_strategies",
+    )
     extended.run("pytest", "-q", *(f"tests/{name}.py" for name in about_tables))
 
 

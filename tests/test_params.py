@@ -122,7 +122,8 @@ def test_an_unknown_name(place: Place, value: str, said: str, tmp_path: Path) ->
         (
             ("selektion",),
             "'selektion' is not one of seed, data, validation, selection, training, fit, worth, "
-            "models, baseline, learning_rate_multiples, techniques (did you mean 'selection'?)",
+            "models, baseline, learning_rate_multiples, techniques, search (did you mean "
+            "'selection'?)",
         ),
     ],
 )
@@ -339,6 +340,53 @@ def test_two_candidates_with_the_same_name(
         f"techniques.{technique}: 2 candidates have the label '{name}'; keep one (its values may "
         "be lists)"
     )
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        (("search", "epochs", "mlp"), 0, "search.epochs.mlp: 0: should be greater than or equal"),
+        (("search", "budget", "cnn"), -1.0, "search.budget.cnn: -1.0: should be greater than 0"),
+        (("search", "budget"), {"rnn": 1.0}, "search.budget: 'rnn' is not one of mlp, cnn"),
+        (("search", "first_look"), 1.0, "search.first_look: 1.0: should be less than 1"),
+        (("search", "finalists_share"), 1, "search.finalists_share: 1: should be less than 1"),
+        (("search", "finalists"), 0, "search.finalists: 0: should be greater than or equal to 1"),
+        (("search", "strategies"), [], "search.strategies: []: should have at least 1 entries"),
+        (("search", "strategies"), ["tpe", "tpe"], "search.strategies: a strategy is given twice"),
+    ],
+)
+def test_a_mistake_in_the_search(place: Place, value: object, said: str, tmp_path: Path) -> None:
+    assert complaint(place, value, tmp_path).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        (
+            ("search", "budget", "cnn"),
+            MISSING,
+            "search.budget.cnn: missing; add it: `ablation cost` prints what the chain has spent",
+        ),
+        (
+            ("search", "epochs", "mlp"),
+            70,
+            "search.epochs.mlp: 70 should be a multiple of the 24 epochs of models.mlp; use 72",
+        ),
+        (
+            ("search",),
+            MISSING,
+            "search.budget.mlp: missing; add it: `ablation cost` prints what the chain has spent",
+        ),
+    ],
+)
+def test_what_only_a_search_needs_is_asked_for_when_it_starts(
+    place: Place, value: object, said: str, tmp_path: Path
+) -> None:
+    """A study without a search need not have it."""
+    params = load(changed(place, value), tmp_path)
+    with pytest.raises(ParamsError) as error:
+        params.search_budget("mlp")
+    assert str(error.value) == f"params.yaml: {said}"
 
 
 @pytest.mark.parametrize(

@@ -158,7 +158,7 @@ def test_after_a_pull_nothing_is_stale(study: Clone, tmp_path: Path) -> None:
     owner.run("dvc", "push")
     clone = owner.clone(tmp_path / "clone")
     clone.run("dvc", "pull")
-    assert UP_TO_DATE in clone.run("dvc", "status")
+    assert UP_TO_DATE in clone.run("dvc", "status", "dvc.yaml")
     assert clone.repro() == set()
 
 

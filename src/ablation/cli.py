@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # slow imports, which `--help` does not need
 
 MODELS = Path("data/models")
 BOTH = "both"
+SEARCH = "search"
 PORT = 8428  # of `draw`
 NAME_LENGTH = 20  # letters of a class name in the table; --json has complete names
 STANDARD_INPUT = Path("-")
@@ -89,15 +90,27 @@ def command_line() -> argparse.ArgumentParser:
     with_model.add_argument(
         "--model",
         default=BOTH,
-        metavar=f"{'|'.join(FAMILIES)}|{BOTH}|FILE",
-        help="a fitted model of the study, both, or a model file (default: %(default)s)",
+        metavar=f"{'|'.join(FAMILIES)}|{BOTH}|{SEARCH}|FILE",
+        help="a fitted model of the study, both, those of the search, or a model file "
+        "(default: %(default)s)",
     )
 
     command = commands.add_parser(
         "plan", help="show what `dvc repro` would run, and how long it would take"
     )
+    command.add_argument(
+        "pipeline",
+        nargs="?",
+        default="dvc.yaml",
+        help="the pipeline to run, such as search/dvc.yaml (default: %(default)s)",
+    )
     command.add_argument("--json", action="store_true", help="print a JSON object")
-    command.set_defaults(run=lambda it: plan(it.json))
+    command.set_defaults(run=lambda it: plan(it.pipeline, it.json))
+
+    command = commands.add_parser(
+        "cost", help="show what the chain has spent, and what a search may spend"
+    )
+    command.set_defaults(run=lambda _: cost())
 
     command = commands.add_parser(
         "predict", help="recognise the characters in pictures", parents=[with_model]
@@ -142,15 +155,27 @@ def _port(text: str) -> int:
     raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 65535")
 
 
-def plan(as_json: bool) -> bool:
-    """Print what `dvc repro` would do.
+def plan(pipeline: str, as_json: bool) -> bool:
+    """Print what `dvc repro` of a pipeline would do.
 
     Raises:
-        UserError: params.yaml or dvc.yaml is invalid.
+        UserError: params.yaml or the pipeline is invalid.
     """
     from ablation.plan.plan import make_plan, show, show_json
 
-    (show_json if as_json else show)(make_plan())
+    (show_json if as_json else show)(make_plan(pipeline))
+    return True
+
+
+def cost() -> bool:
+    """Print what the stages of the chain have spent, and the budget of the search.
+
+    Raises:
+        UserError: a file of the study is missing.
+    """
+    from ablation.search.output import show_costs
+
+    show_costs()
     return True
 
 
@@ -213,7 +238,8 @@ def load_models(name: str) -> dict[str, "Fitted"]:
     """Load fitted models, by family.
 
     Args:
-        name: a family, `both` for all that the study has fitted, or a model file.
+        name: a family, `both` for all that the study has fitted, `search` for those of the search,
+            or a model file.
 
     Raises:
         ModelError: names the file, what is wrong with it and what to do.
@@ -224,12 +250,14 @@ def load_models(name: str) -> dict[str, "Fitted"]:
 
     if name == BOTH:
         files = fitted_models()
+    elif name == SEARCH:
+        files = fitted_models(SEARCH)
     elif name in FAMILIES:
         files = [fitted_models()[0].with_name(f"{name}.safetensors")]
     elif Path(name).exists():
         files = [Path(name)]
     else:
-        raise UserError(f"--model: {one_of(name, (*FAMILIES, BOTH))}; nor is it a file")
+        raise UserError(f"--model: {one_of(name, (*FAMILIES, BOTH, SEARCH))}; nor is it a file")
     models = {}
     for file in files:
         fitted = Fitted.load(file)
@@ -240,20 +268,24 @@ def load_models(name: str) -> dict[str, "Fitted"]:
     return models
 
 
-def fitted_models() -> list[Path]:
+def fitted_models(results: str = "") -> list[Path]:
     """The released models of the current repository's study, or of this code's repository.
+
+    results: the folder that they were written to.
 
     Raises:
         UserError: neither has models.
     """
+    where = Path(results, MODELS)
+    pipeline = f" {results}/dvc.yaml" if results else " fit"
     here = (repository() / "dvc.yaml").absolute().parent
     around = [folder for folder in (here, *here.parents) if (folder / "dvc.yaml").is_file()]
     for folder in (*around, Path(__file__).resolve().parents[2]):
-        files = [folder / MODELS / f"{family}.safetensors" for family in _families(folder)]
+        files = [folder / where / f"{family}.safetensors" for family in _families(folder)]
         if there := [file for file in files if file.is_file()]:
             return there
     raise UserError(
-        f"no models in {MODELS}; create them with `dvc repro fit`, or give one: --model FILE"
+        f"no models in {where}; create them with `dvc repro{pipeline}`, or give one: --model FILE"
     )
 
 

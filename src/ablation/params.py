@@ -20,7 +20,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from ablation.base.checked import MOST, Checked, Count, ParamsError, load, one_of
+from ablation.base.checked import MOST, Checked, Count, ParamsError, Share, load, one_of
 from ablation.base.formatting import counted
 from ablation.data.datasets import DATASETS, FOLDER, Dataset, own_pictures
 from ablation.labels import LongerTraining, label
@@ -39,6 +39,7 @@ MOST_MULTIPLES = 20
 LARGEST_MULTIPLE = 1000
 MOST_WORKERS = 1024
 MOST_NAMED = 10  # classes listed in a message
+MOST_PFLOP = 1e9
 LARGEST_SEED = 2**64 - 1  # PyTorch's generators take 64 bits
 
 
@@ -223,6 +224,50 @@ class Fit(Checked):
     seeds: Annotated[Count, Field(le=MOST_SEEDS)]
 
 
+Epochs = create_model(  # type: ignore[call-overload]
+    "Epochs",
+    __base__=Checked,
+    __doc__="Number of epochs of each family; by default those of `models`.",
+    **{name: (Count | None, None) for name in FAMILIES},
+)
+
+Budget = create_model(  # type: ignore[call-overload]
+    "Budget",
+    __base__=Checked,
+    __doc__="What a strategy may spend on each family: 10^15 floating-point operations.",
+    **{name: (Annotated[float, Field(gt=0, le=MOST_PFLOP)] | None, None) for name in FAMILIES},
+)
+
+
+def _with_strategies_once(strategies: tuple[str, ...]) -> tuple[str, ...]:
+    if len({*strategies}) < len(strategies):
+        raise PydanticCustomError("twice", "a strategy is given twice; keep one")
+    return strategies
+
+
+class Search(Checked):
+    """How all techniques are searched at once, at the cost of the chain.
+
+    strategies: what draws recipes; the winner of the last one is the search's answer. epochs: of
+    every draw, a multiple of those of `models`. budget: of each strategy. first_look: the share of
+    the epochs after which a draw that is no better than guessing is given up. finalists: number of
+    draws that run on all repeats. finalists_share: the share of the budget reserved for them.
+    generation: number of draws that a strategy makes before it gets their scores.
+    """
+
+    strategies: Annotated[
+        tuple[Annotated[str, Field(min_length=1)], ...],
+        Field(strict=False, min_length=1),
+        AfterValidator(_with_strategies_once),
+    ] = ("random", "tpe")
+    epochs: Epochs = Epochs()  # type: ignore[valid-type]
+    budget: Budget = Budget()  # type: ignore[valid-type]
+    first_look: Share = 0.1
+    finalists: Annotated[Count, Field(le=MOST_SEEDS)] = 4
+    finalists_share: Share = 0.3
+    generation: Annotated[Count, Field(le=MOST_SEEDS)] = 8
+
+
 Entries = TypeVar("Entries", bound=tuple[Any, ...])
 
 
@@ -266,7 +311,7 @@ Architectures = create_model(  # type: ignore[call-overload]
     },
 )
 
-Epochs = Annotated[
+EpochsSetting = Annotated[
     Annotated[Count, Tag("times")] | Annotated[LongerTraining, Tag("longer")],
     Discriminator(lambda value: "longer" if isinstance(value, dict | LongerTraining) else "times"),
 ]
@@ -288,7 +333,7 @@ Techniques = create_model(
             Architectures(),
         ),
         "epochs": (
-            Annotated[tuple[Candidate[Epochs], ...], AfterValidator(_with_distinct_labels)],
+            Annotated[tuple[Candidate[EpochsSetting], ...], AfterValidator(_with_distinct_labels)],
             Field(default=(), strict=False, max_length=MOST_SETTINGS),
         ),
     },
@@ -326,6 +371,7 @@ class Params(Checked):
     baseline: Recipe
     learning_rate_multiples: RateMultiples = RateMultiples()  # type: ignore[valid-type]
     techniques: Techniques  # type: ignore[valid-type]
+    search: Search = Search()
 
     @field_validator("models")
     @classmethod
@@ -481,6 +527,43 @@ class Params(Checked):
         if technique == "architecture":
             candidates = tuple(map(Candidate.model_validate, getattr(candidates, model)))
         return candidates
+
+    def check_search(self) -> None:
+        """Check that every family can be searched; only the search needs that.
+
+        Raises:
+            ParamsError: one has no budget, or epochs that are no multiple of those of `models`.
+        """
+        for model in self.families:
+            if getattr(self.search.budget, model) is None:
+                raise ParamsError(
+                    f"{PARAMS}: search.budget.{model}: missing; add it: `ablation cost` prints "
+                    "what the chain has spent"
+                )
+            epochs, unit = getattr(self.search.epochs, model), self.spec(model).epochs
+            if epochs and epochs % unit:
+                raise ParamsError(
+                    f"{PARAMS}: search.epochs.{model}: {epochs} should be a multiple of the "
+                    f"{counted(unit, 'epoch')} of models.{model}; use "
+                    f"{unit * max(1, round(epochs / unit))}"
+                )
+
+    def search_epochs(self, model: str) -> int:
+        """The factor on a family's epochs that every draw of the search has."""
+        unit = self.spec(model).epochs
+        epochs: int = getattr(self.search.epochs, model) or unit
+        return epochs // unit
+
+    def search_budget(self, model: str) -> float:
+        """What a strategy of the search may spend on a family, in 10^15 operations.
+
+        Raises:
+            ParamsError: as `check_search`.
+        """
+        self.check_search()
+        self.spec(model)
+        budget: float = getattr(self.search.budget, model)
+        return budget
 
     def rate_multiples(self, technique: str) -> tuple[float, ...]:
         """Multiples of the incumbent's learning rate at which a technique's settings are tried."""

@@ -1,4 +1,4 @@
-"""The stages of dvc.yaml: their commands, their order, and why DVC would run each now."""
+"""The stages of a dvc.yaml: their commands, their order, and why DVC would run each now."""
 
 import shlex
 from collections.abc import Iterable
@@ -12,6 +12,7 @@ from ablation.base.errors import UserError, one_line
 from ablation.params import PARAMS
 from ablation.plan.code import DIGESTS, code_digests
 
+PIPELINE = "dvc.yaml"
 # In the order of importance; `ablation plan` shows the first.
 Reason = Literal["new", "parameters", "inputs", "code", "command", "outputs"]
 # What stage `code` reads, and what it writes for the others.
@@ -27,7 +28,7 @@ class Stage:
     """A stage of the pipeline.
 
     Attributes:
-        name: its name in dvc.yaml, such as `dropout@mlp`.
+        name: as DVC names it, such as `dropout@mlp` or `search/dvc.yaml:tpe@mlp`.
         command: its command line, split into words.
         before: names of the stages whose outputs it reads, other than `code`.
         reasons: why DVC would run it now, regardless of the stages before it; may be empty.
@@ -58,25 +59,31 @@ class Stage:
         raise PipelineError(f"dvc.yaml: stages: {self.name}: cmd: --{name} is missing; add it")
 
 
-def read_stages() -> list[Stage]:
-    """The stages of dvc.yaml in topological order.
+def read_stages(pipeline: str = PIPELINE) -> list[Stage]:
+    """The stages that `dvc repro` would look at, in topological order.
 
     Takes none of DVC's locks, so it also works inside `dvc repro`, as `check` does.
 
+    Args:
+        pipeline: dvc.yaml, or another one, whose stages may depend on those of dvc.yaml.
+
     Raises:
-        PipelineError: DVC cannot read dvc.yaml or dvc.lock.
+        PipelineError: DVC cannot read the pipeline or its lock file.
     """
     from dvc.exceptions import DvcException  # type: ignore[import-untyped]
     from dvc.repo import Repo  # type: ignore[import-untyped]
 
     try:
         with Repo() as repo:
-            return _in_order({each.addressing: each for each in repo.stage.load_all("dvc.yaml")})
+            each = [repo.stage.load_all(path) for path in dict.fromkeys((pipeline, PIPELINE))]
+            wanted = {stage.addressing for stage in each[0]}
+            return _in_order({stage.addressing: stage for some in each for stage in some}, wanted)
     except (DvcException, CycleError) as error:
-        raise PipelineError(f"dvc.yaml, dvc.lock: {one_line(error)}") from None
+        lock = Path(pipeline).with_suffix(".lock")
+        raise PipelineError(f"{pipeline}, {lock}: {one_line(error)}") from None
 
 
-def _in_order(stages: dict[str, Any]) -> list[Stage]:
+def _in_order(stages: dict[str, Any], wanted: set[str]) -> list[Stage]:
     before = {
         name: frozenset(
             other
@@ -86,6 +93,10 @@ def _in_order(stages: dict[str, Any]) -> list[Stage]:
         )
         for name, stage in stages.items()
     }
+    needed, new = {"code"}, {*wanted}
+    while new:
+        needed |= new
+        new = {other for name in new for other in before[name]} - needed
     made = [out for stage in stages.values() for out in stage.outs]
     sources = stages["code"].deps if "code" in stages else []
     edited = _edited_code() if any(dep.hash_info and dep.status() for dep in sources) else set()
@@ -97,6 +108,7 @@ def _in_order(stages: dict[str, Any]) -> list[Stage]:
             _reasons(stages[name], made, edited),
         )
         for name in TopologicalSorter(before).static_order()
+        if name in needed
     ]
 
 

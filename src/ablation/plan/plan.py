@@ -1,4 +1,4 @@
-"""The stages, trainings and time that `dvc repro` would need, for `ablation plan` and `check`."""
+"""The stages, trainings and time of a `dvc repro`, for `ablation plan` and `check`."""
 
 import json
 from collections.abc import Iterable
@@ -10,10 +10,9 @@ from rich.table import Table
 
 from ablation.base.console import console
 from ablation.base.errors import UserError
-from ablation.base.formatting import counted
 from ablation.data.datasets import FOLDER
 from ablation.params import Params, load_params
-from ablation.plan.pipeline import read_stages
+from ablation.plan.pipeline import PIPELINE, read_stages
 from ablation.plan.work import State, Trainings, Work, list_work
 from ablation.processes.cores import cores
 from ablation.raw.loading import expected_size
@@ -30,7 +29,9 @@ FEWEST_CLASSES = 2  # assumed while the number of classes is unknown
 # Overhead in seconds, measured on an idle machine: starting a stage's process, what a stage does
 # besides training, importing torch before the first training, and splitting the characters of each.
 SECONDS_PER_STAGE = 1.0
-SECONDS_OF_STAGE = {"prepare": 15.0, "evaluate": 3.0, "compare": 3.0, "report": 10.0}
+SECONDS_OF_STAGE = {
+    "prepare": 15.0, "evaluate": 3.0, "compare": 3.0, "report": 10.0, "search_report": 5.0,
+}  # fmt: skip
 SECONDS_BEFORE_TRAINING = 3.0
 SECONDS_PER_TRAINING = 0.1
 # Four processes on one GPU have 2.4 to 2.8 times the throughput of one (docs/speed.md).
@@ -150,11 +151,14 @@ class Plan:
         return [work, time]
 
 
-def make_plan() -> Plan:
+def make_plan(pipeline: str = PIPELINE) -> Plan:
     """Plan a `dvc repro` in the current repository.
 
+    Args:
+        pipeline: the pipeline to run; that of the search includes the stages before it.
+
     Raises:
-        UserError: params.yaml or dvc.yaml is invalid, or requires more than this machine or the
+        UserError: params.yaml or the pipeline is invalid, or requires more than this machine or the
             data set has.
     """
     params = load_params()
@@ -164,12 +168,12 @@ def make_plan() -> Plan:
     if size:
         params.check_batch_size(size.training)
         params.check_class_sizes(size.at_most)
-    stages = read_stages()
+    stages = read_stages(pipeline)
     prepare = next((set(each.reasons) for each in stages if each.script == "prepare"), set())
     # Changed parameters change the characters. Changed raw files may hold the same ones in another
     # format, except for a folder of pictures.
     changed = "parameters" in prepare or ("inputs" in prepare and params.data.dataset == FOLDER)
-    works = list_work(stages, params, _runner(params, hardware), changed)
+    works = list_work(stages, params, _runner(params, hardware), changed, size)
     cost = None
     if any(each.trainings.most or each.if_changed for each in works):
         from ablation.plan.cost import TrainingCost, check_memory
@@ -233,7 +237,9 @@ def _total(seconds: Iterable[float | None], trains: bool) -> float | None:
 
 def show(plan: Plan) -> None:
     """Print the plan as a table, 80 columns wide."""
-    table = Table("stage", "state", box=None, header_style="bold", padding=(0, 2, 0, 0))
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("stage", overflow="fold")
+    table.add_column("state")
     for head in ("cached", "to train", "or at most", "about"):
         table.add_column(head, justify="right")
     for each in plan.stages:
@@ -241,7 +247,7 @@ def show(plan: Plan) -> None:
         state = f"{work.state}: {work.stage.reasons[0]}" if work.state == "runs" else work.state
         trains = work.cached is not None
         table.add_row(
-            work.stage.name,
+            work.stage.name.replace(f"/{PIPELINE}", ""),
             state,
             str(work.cached) if trains else "",
             f"{_range(work.trainings)}{'*' if work.start_unknown else ''}" if trains else "",
@@ -253,8 +259,11 @@ def show(plan: Plan) -> None:
         "or at most: if winners change, or racing stops fewer trials": any(
             each.work.if_changed for each in plan.stages
         ),
-        "*: the recipe that the stage starts from is unknown; the baseline recipe is used": any(
+        "*: a recipe that the stage starts from is unknown; another one stands in for it": any(
             each.work.start_unknown for each in plan.stages
+        ),
+        "draws: estimated, if all of them train to the end and if most are given up": any(
+            each.work.drawn for each in plan.stages
         ),
     }
     for line in (*(note for note, holds in notes.items() if holds), *plan.totals()):
@@ -277,7 +286,7 @@ def duration(seconds: float) -> str:
 
 def _range(trainings: Trainings) -> str:
     least, most = len(trainings.least), len(trainings.most)
-    return ("" if least == most else f"{least} to ") + counted(most, "training")
+    return f"{most:,}" if least == most else f"{least:,} to {most:,}"
 
 
 def _amount(trainings: Trainings) -> dict[str, float]:

@@ -9,9 +9,10 @@ previous winner and for a different one.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ablation.base.errors import UserError
+from ablation.data.datasets import Size
 from ablation.data.splits import Repeat
 from ablation.judge.worth import list_trials
 from ablation.labels import ChainStage
@@ -33,14 +34,20 @@ from ablation.study.inputs import (
     repeats_for,
 )
 from ablation.study.race import Results, contenders_of, judge_contest, load_cached_results
-from ablation.trial.recipe import BASELINE, Recipe
+from ablation.trial.recipe import BASELINE, TECHNIQUES, Recipe
 from ablation.trial.trials import Trial
+
+if TYPE_CHECKING:  # its strategies import scipy.stats, which a plan of the chain does not need
+    from ablation.search.forecast import Forecast
 
 State = Literal["up to date", "runs", "may run"]
 # The output of `check` never changes, so it makes no later stage run.
 CONSTANT_OUTPUT = {"check"}
 # Each depends on all parameters of `baseline`, through the recipe that it starts from.
 TRAIN = {"technique", "leave_one_out", "fit"}
+# Their winners are needed even if they are up to date.
+CHOOSE = {"technique", "search", "contest"}
+SEARCHED = Path("search/data/recipes")
 # The first number of repeats after which racing stops entries (`ablation.judge.racing`).
 FIRST_LOOK = 2
 
@@ -78,8 +85,8 @@ class Work:
         trainings: what is left to train if no result changes.
         if_changed: what is left to train if results change (another winner before it, or racing
             that stops fewer entries); None if that adds nothing.
-        start_unknown: whether the recipe that it starts from is unknown, so that the baseline
-            recipe is used.
+        start_unknown: whether a recipe that it starts from is unknown, so that another one is used.
+        drawn: whether its trainings are an estimate, because a search draws them.
     """
 
     stage: Stage
@@ -88,6 +95,7 @@ class Work:
     trainings: Trainings = field(default_factory=Trainings)
     if_changed: Trainings | None = None
     start_unknown: bool = False
+    drawn: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,7 +115,11 @@ class Start:
 
 
 def list_work(
-    stages: Iterable[Stage], params: Params, runner: TrialRunner | None, other_characters: bool
+    stages: Iterable[Stage],
+    params: Params,
+    runner: TrialRunner | None,
+    other_characters: bool,
+    size: Size | None = None,
 ) -> list[Work]:
     """The work of each stage, in the order of `stages`.
 
@@ -116,14 +128,24 @@ def list_work(
         params: the content of params.yaml.
         runner: gives access to the cache; None if there are no characters yet.
         other_characters: whether `prepare` will write different characters.
+        size: of the characters that there will be; None if it is unknown.
     """
-    return _Planner(params, runner, other_characters).plan(stages)
+    return _Planner(params, runner, other_characters, size).plan(stages)
 
 
 class _Planner:
-    def __init__(self, params: Params, runner: TrialRunner | None, other_characters: bool) -> None:
+    def __init__(
+        self,
+        params: Params,
+        runner: TrialRunner | None,
+        other_characters: bool,
+        size: Size | None,
+    ) -> None:
         self._params = params
         self._runner = None if other_characters else runner
+        self._images = size
+        if self._runner:
+            self._images = Size(self._runner.count, len(self._runner.classes))
         self._other_characters = other_characters
         self._changing: set[str] = set()  # stages whose results may change
         self._starts: dict[str, Start] = {}  # by recipe file
@@ -154,8 +176,14 @@ class _Planner:
             state == "may run" or {*stage.reasons} - {"outputs"}
         ):
             self._changing.add(stage.name)
-        methods = {"technique": self._technique, "leave_one_out": self._worth, "fit": self._fit}
-        if stage.script not in methods or (state == "up to date" and stage.script != "technique"):
+        methods = {
+            "technique": self._technique,
+            "search": self._strategy,
+            "contest": self._contest_of_search,
+            "leave_one_out": self._worth,
+            "fit": self._fit,
+        }
+        if stage.script not in methods or (state == "up to date" and stage.script not in CHOOSE):
             return Work(stage, state)
         work = methods[stage.script](stage, state)
         self._planned.update(work.trainings.most)
@@ -225,10 +253,12 @@ class _Planner:
 
     def _start(self, stage: Stage, option: str) -> Start:
         """The start named by an option: a planned recipe, or a file that no stage writes."""
-        file = stage.option(option)
+        return self._start_of(stage.option(option), stage.option("model"))
+
+    def _start_of(self, file: str, model: str) -> Start:
         if file in self._starts:
             return self._starts[file]
-        return Start(read_recipe(Path(file), self._params, stage.option("model")))
+        return Start(read_recipe(Path(file), self._params, model))
 
     def _look(self, done: int = 0) -> int:
         """The number of repeats after which racing next stops entries."""
@@ -288,15 +318,23 @@ class _Planner:
         _, changed = changed_techniques(start.chain, final, baseline)
         trials = self._worth_trials(model, final, changed)
         # The midpoint of these bounds estimates a chain that changes half of its techniques.
-        least = self._worth_trials(model, baseline, [])
+        least = self._worth_trials(model, *self._unchanged(model, start))
         most = self._worth_trials(model, *self._all_changed(model, start))
         return self._on_final_recipe(
             stage, state, start, trials, Trainings(least, most), "validate"
         )
 
+    def _unchanged(self, model: str, start: Start) -> tuple[Recipe, list[str]]:
+        """The baseline at the epochs of a search, and the techniques that this changes."""
+        baseline = self._params.full(model, self._params.baseline)
+        epochs = start.recipe.epochs
+        if "epochs" in start.chain or epochs == baseline.epochs:
+            return baseline, []
+        return baseline.having("epochs", epochs), ["epochs"]
+
     def _all_changed(self, model: str, start: Start) -> tuple[Recipe, list[str]]:
         """The baseline with another setting of each technique, and the techniques that have one."""
-        recipe, explored = self._params.full(model, self._params.baseline), []
+        recipe, explored = self._unchanged(model, start)
         for technique in start.chain:
             now = recipe.setting(technique)
             entries = list_entries(self._params, model, technique, recipe).entries
@@ -355,8 +393,88 @@ class _Planner:
             return tuple(dict.fromkeys(make_trial(params, model, *one) for one in each))
 
         repeats = fit_repeats(params)
-        unknown = Trainings(fits(params.baseline), fits(self._all_changed(model, start)[0]))
+        least, most = self._unchanged(model, start), self._all_changed(model, start)
+        unknown = Trainings(fits(least[0]), fits(most[0]))
         return self._on_final_recipe(stage, state, start, fits(start.recipe), unknown, "fit")
+
+    def _strategy(self, stage: Stage, state: State) -> Work:
+        model, strategy = stage.option("model"), stage.option("strategy")
+        file = SEARCHED / model / f"{strategy}.yaml"
+        previous = self._previous_winner(stage, file)
+        start = self._any_draw(model, strategy)
+        if previous:
+            start = replace(start, recipe=previous, standing="as before")
+        self._starts[str(file)] = start
+        if state == "up to date":
+            self._starts[str(file)] = replace(start, standing="known")
+            return Work(stage, state)
+        if self._images is None:
+            return Work(stage, state)
+        needed = self._forecast(model, strategy, self._runner)
+        if needed.winner:
+            self._starts[str(file)] = replace(start, recipe=needed.winner, standing="known")
+        changed = needed if state == "runs" else self._forecast(model, strategy, None)
+        work = self._conclude(
+            stage,
+            state,
+            replace(start, standing="known"),
+            needed.cached,
+            Trainings(needed.least, needed.most),
+            Trainings(changed.least, changed.most),
+        )
+        return replace(work, drawn=needed.least != needed.most)
+
+    def _any_draw(self, model: str, strategy: str) -> Start:
+        """A recipe in place of a strategy's unknown winner."""
+        from ablation.search.space import Space
+        from ablation.search.strategies import check_strategy, random, seed_of
+
+        check_strategy(strategy, self._params.search.strategies)
+        space = Space.of(self._params, model)
+        (choice,) = next(random(space, seed_of(self._params.seed, model, strategy), 1))
+        explored = (name for name in TECHNIQUES if self._params.candidates(name, model))
+        chain = tuple(name for name in explored if name != "epochs")
+        return Start(space.recipe(choice), "unknown", chain)
+
+    def _forecast(self, model: str, strategy: str, runner: TrialRunner | None) -> "Forecast":
+        from ablation.search.cost import Cost
+        from ablation.search.forecast import forecast
+
+        assert self._images
+        cost = Cost(self._images.training, self._images.classes)
+        return forecast(self._params, model, strategy, cost, runner, self._images.classes)
+
+    def _contest_of_search(self, stage: Stage, state: State) -> Work:
+        params, model = self._params, stage.option("model")
+        found = [
+            self._start_of(str(SEARCHED / model / f"{strategy}.yaml"), model)
+            for strategy in params.search.strategies
+        ]
+        self._starts[str(SEARCHED / model / "answer.yaml")] = found[-1]
+        if state == "up to date":
+            return Work(stage, state)
+        starts = [Start(params.baseline), self._start(stage, "chain-recipe"), *found]
+        repeats = repeats_for(params, "contest")
+        missing: list[Trial] = []
+        changed: list[Trial] = []
+        wanted = {
+            make_trial(params, model, start.recipe, each): start
+            for start in starts
+            for each in repeats
+        }
+        for trial, start in wanted.items():
+            absent = not self._is_cached(trial)
+            missing += [trial] * absent
+            changed += [trial] * (absent or start.standing != "known")
+        known = all(start.standing != "unknown" for start in starts)
+        return self._conclude(
+            stage,
+            state,
+            replace(starts[0], standing="known" if known else "unknown"),
+            len(wanted) - len(missing),
+            Trainings(tuple(missing), tuple(missing)),
+            Trainings(tuple(changed), tuple(changed)),
+        )
 
     def _on_final_recipe(
         self,

@@ -68,7 +68,7 @@ def write_report(study: Study) -> list[Path]:
         UserError: a file of the study is missing; names it and the stage that writes it.
     """
     facts = _facts(study)
-    page = _in_page(study, _markup(_render(facts, _Browser(study))))
+    page = _in_page(study, markup(_render(facts, _Browser(study))))
     rendered = {".md": _render(facts), ".html": page}
     for suffix, text in rendered.items():
         write_bytes(text.encode(), study.root / REPORT.with_suffix(suffix))
@@ -202,12 +202,10 @@ class _Browser:
         return description
 
     def picture(self, name: str, said: str) -> str:
-        content = (self.study.root / f"plots/pictures/{name}.png").read_bytes()
-        source = f"data:image/png;base64,{b64encode(content).decode()}"
         # Photographs are not inverted on a dark page.
         whole = self.study.dataset.of_whole_pictures and name.startswith(OF_IMAGES)
-        kind = ' class="photographs"' if whole else ""
-        return f'<p><img{kind} alt="{html.escape(said)}" src="{source}"></p>'
+        kind = "photographs" if whole else ""
+        return embedded(self.study.root / f"plots/pictures/{name}.png", said, kind)
 
     def chart(self, name: str, of_each: str = "") -> str:
         """A chart of plots/charts in its template, filled in as DVC does.
@@ -241,6 +239,16 @@ class _Browser:
             return list(csv.DictReader(file))
 
 
+def embedded(picture: Path, said: str, kind: str = "") -> str:
+    """A picture as HTML that needs no other file.
+
+    said: what it shows; kind: a class of the style sheet.
+    """
+    source = f"data:image/png;base64,{b64encode(picture.read_bytes()).decode()}"
+    attribute = f' class="{kind}"' if kind else ""
+    return f'<p><img{attribute} alt="{html.escape(said)}" src="{source}"></p>'
+
+
 def _ranked(rows: list[dict[str, str]]) -> list[dict[str, str]]:
     """The rows of a chart of gains, numbered by descending gain."""
     ranked = sorted(rows, key=lambda row: -float(row["at"]))
@@ -253,15 +261,20 @@ def _host_picture(name: str, said: str) -> str:
 
 def _render(facts: dict[str, Any], browser: _Browser | None = None) -> str:
     """The report as Markdown: for a browser, or for a code host, which runs no scripts."""
-    environment = Environment(
-        loader=FileSystemLoader(STORY.parent), undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False,
-    )  # fmt: skip
     functions: dict[str, Any] = {"html": False, "picture": _host_picture, "counted": counted}
     if browser:
         functions |= {name: getattr(browser, name) for name in ("picture", "chart", "describe")}
         functions["html"] = True
-    text = environment.get_template(STORY.name).render(facts | functions, folded=_folded)
+    return render(STORY, facts | functions | {"folded": _folded})
+
+
+def render(template: Path, facts: dict[str, Any]) -> str:
+    """A template of this folder, filled in, without more than one empty line in a row."""
+    environment = Environment(
+        loader=FileSystemLoader(template.parent), undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False,
+    )  # fmt: skip
+    text = environment.get_template(template.name).render(facts)
     return re.sub(r"\n{3,}", "\n\n", text)
 
 
@@ -271,7 +284,7 @@ def _folded(summary: str, caller: Callable[[], str]) -> str:
     return f"<details>\n<summary>{html.escape(summary)}</summary>\n\n{inside}\n\n</details>\n"
 
 
-def _markup(text: str) -> str:
+def markup(text: str) -> str:
     """The report as HTML."""
     body = MarkdownIt("commonmark").enable("table").render(text)
     body = re.sub(r"<td>(\w+)_(\w+)</td>", r"<td>\1_<wbr>\2</td>", body)  # stages, on a phone
@@ -283,6 +296,15 @@ def _in_page(study: Study, body: str) -> str:
     page = (study.root / PAGE).read_text()
     head = page[: page.index("<body>")].replace("{refresh_tag}\n", "\n")
     library = page[page.index(LIBRARY) :]
-    style = f"<style>\n{STYLE.read_text()}</style>\n"
-    head = head.replace("</head>", f"{style}</head>")
-    return f"{head}<body>\n<main>\n{body}</main>\n{library}"
+    return f"{_styled(head)}<body>\n<main>\n{body}</main>\n{library}"
+
+
+def without_charts(page: str, title: str, body: str) -> str:
+    """The page of `dvc plots show` without its scripts, with another title and this body."""
+    head = page[: page.index("<script>")].replace("{refresh_tag}\n", "\n")
+    head = re.sub("<title>.*</title>", f"<title>{html.escape(title)}</title>", head)
+    return f"{_styled(f'{head}</head>')}\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n"
+
+
+def _styled(head: str) -> str:
+    return head.replace("</head>", f"<style>\n{STYLE.read_text()}</style>\n</head>")

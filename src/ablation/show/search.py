@@ -1,0 +1,421 @@
+"""The report of a search: all techniques at once, against the chain."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ablation.base.files import whole_file, write_bytes
+from ablation.base.formatting import counted, markdown, percent, points
+from ablation.judge.evaluation import FINAL, fits_of, recipe_difference
+from ablation.show import charts, figures, tables
+from ablation.show.answer import join
+from ablation.show.report import DPI, WORTH
+from ablation.show.story import PAGE, embedded, markup, render, without_charts
+from ablation.show.study import Study
+from ablation.show.style import LINES, QUIET, canvas, family_title, in_percent
+from ablation.show.tables import bounds, gain_with_interval
+from ablation.trial.recipe import BASELINE, TECHNIQUES
+
+FOLDER = Path("search")
+PICTURES = FOLDER / "plots/pictures"
+TEMPLATE = Path(__file__).with_name("search.md.jinja")
+TITLE = "Does a staged ablation lose to a search over all techniques at once?"
+CHAIN = "chain"
+BEST = 0.2  # the share of the draws that counts as good
+ORDERS = 200  # random orders of the same draws: what other seeds would have shown
+INNER = (0.1, 0.9)
+SEED = 0
+ROOM = 0.25  # above and below the scores of a picture
+
+# What a finding of the contest answers to the question; {} is the gain over the chain.
+ANSWERS = {
+    "better": "it does: the search's answer is better than the chain's final recipe, {}",
+    "worse": "it does not: the search's answer is worse than the chain's final recipe, {}",
+    "practically equal": "it does not: both final recipes are practically equal, {}",
+    "within the noise": "the question stays open: the difference is within the noise, {}",
+    "unsteady": "the question stays open: the scores vary too much, {}",
+    "unknown": "the question stays open: a single repeat does not show the noise, {}",
+    "diverged": "it does not: the search's answer diverged on a fresh repeat",
+    "collapsed": "it does not: the search's answer collapsed on fresh repeats",
+}
+
+
+@dataclass(frozen=True)
+class Searched:
+    """The files of a search, beside those of the study.
+
+    Attributes:
+        study: the chain's files.
+        strategies: in the order of params.yaml; the winner of the last one is the answer.
+        costs: model to what the chain spent: columns stage, accuracy, score, trainings and spent.
+    """
+
+    study: Study
+    strategies: tuple[str, ...]
+    costs: dict[str, pd.DataFrame]
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        return self.study.models
+
+    @property
+    def own(self) -> Study:
+        """The files that the search wrote."""
+        study = self.study
+        return Study(study.root / FOLDER, study.models, study.name, study.dataset)
+
+    def contest(self, model: str) -> pd.DataFrame:
+        """The rows of contest.csv, by the name of the entry."""
+        table = self.own.table(f"plots/{model}/contest/contest.csv")
+        return table.set_index("entry")
+
+    def draws(self, model: str, strategy: str) -> pd.DataFrame:
+        """The rows of draws.csv, settings as text."""
+        table = self.own.table(f"plots/{model}/{strategy}/draws.csv")
+        techniques = [name for name in TECHNIQUES if name in table]
+        return table.astype(dict.fromkeys(techniques, str))
+
+    def spent(self, model: str, strategy: str) -> float:
+        """What a strategy has spent, with its finalists."""
+        return float(self.own.numbers(f"metrics/{model}/{strategy}.json")["spent"])
+
+
+def write_search_report(searched: Searched) -> list[Path]:
+    """Write `search/report.md`, `search/report.html` and their pictures.
+
+    Returns:
+        The paths of the two reports.
+
+    Raises:
+        UserError: a file of the study or of the search is missing.
+    """
+    root = searched.study.root
+    for name, figure in _pictures(searched).items():
+        with whole_file(root / PICTURES / f"{name}.png") as file:
+            noted = figures.add_note(figure, searched.study.note)
+            noted.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
+    facts = _facts(searched)
+    relative = PICTURES.relative_to(FOLDER)
+    host = render(
+        TEMPLATE,
+        facts | {"html": False, "picture": lambda name, said: f"![{said}]({relative}/{name}.png)"},
+    )
+    browser = render(
+        TEMPLATE,
+        facts
+        | {
+            "html": True,
+            "picture": lambda name, said: embedded(root / PICTURES / f"{name}.png", said),
+        },
+    )
+    page = without_charts((root / PAGE).read_text(), TITLE, markup(browser))
+    paths = [root / FOLDER / "report.md", root / FOLDER / "report.html"]
+    for path, text in zip(paths, (host, page), strict=True):
+        write_bytes(text.encode(), path)
+    return paths
+
+
+def _pictures(searched: Searched) -> dict[str, Figure]:
+    return {
+        "cost": best_against_cost(searched),
+        "leave_one_out": figures.worth(
+            charts.worth_rows(searched.own.tables("leave_one_out/gains.csv")), WORTH
+        ),
+    }
+
+
+def _facts(searched: Searched) -> dict[str, Any]:
+    study = searched.study
+    return {
+        "note": study.note,
+        "title": TITLE,
+        "dataset": study.title,
+        "things": study.things,
+        "families": join(tables.titles(study)),
+        "strategies": join(searched.strategies),
+        "answer": searched.strategies[-1],
+        "answers": [" ".join(answer(searched, model)) for model in study.models],
+        "models": {family_title(model): model for model in study.models},
+        "contest": partial(contest_table, searched),
+        "settings": partial(settings_table, searched),
+        "best": percent(BEST).removesuffix(".00 %"),
+        "worth": worth_table(searched),
+        "shares": tables.shares(searched.own),
+        "test": test_table(searched),
+        "costs": cost_table(searched),
+    }
+
+
+def answer(searched: Searched, model: str) -> list[str]:
+    """The answer to the question of the title for one family: what was found, and its cost."""
+    contest = searched.contest(model)
+    row = contest.loc[searched.strategies[-1]]
+    gain = f"{gain_with_interval(row)} percentage points on fresh repeats"
+    said = [
+        f"For the {family_title(model)}, {ANSWERS[row['finding']].format(gain)}.",
+        _costs(searched, model),
+        _catching_up(searched, model),
+    ]
+    if len(searched.strategies) > 1:
+        said.append(_others(searched, contest))
+    return [*said, _optimism(searched, contest)]
+
+
+def _costs(searched: Searched, model: str) -> str:
+    chain = searched.costs[model]
+    whole = chain["spent"].iloc[-1]
+    each = [
+        f"{strategy} {searched.spent(model, strategy) / whole:.2f} times as much "
+        f"({counted(len(draws), 'draw')}, {_failed(draws)} of them no better than guessing)"
+        for strategy in searched.strategies
+        for draws in [searched.draws(model, strategy)]
+    ]
+    return (
+        f"The chain spent {whole:.3g} PFLOP on {counted(int(chain['trainings'].sum()), 'training')}"
+        f"; {join(each)}."
+    )
+
+
+def _catching_up(searched: Searched, model: str) -> str:
+    """At which cost each strategy reached the chain's score on the first repeat, if it did."""
+    chain, contest = searched.costs[model], searched.contest(model)
+    score, whole = chain["score"].iloc[-1], chain["spent"].iloc[-1]
+    reached, fresh = [], []
+    for strategy in searched.strategies:
+        draws, row = searched.draws(model, strategy), contest.loc[strategy]
+        behind = score - draws["best"].max()
+        if behind > 0:
+            reached.append(f"{strategy} did not within its budget, and ended {_below(behind)}")
+        else:
+            spent = draws.loc[draws["best"] >= score, "spent"].iloc[0]
+            times = f"{spent / whole:.2f} times the chain's cost"
+            reached.append(f"{strategy} reached it at {spent:.3g} PFLOP ({times})")
+        failed = row["finding"] in ("diverged", "collapsed")
+        fresh.append(f"that of {strategy} {'fails' if failed else f'gains {points(row.gain)}'}")
+    return (
+        f"On the first repeat, the chain's final recipe scores {percent(score)}: {join(reached)}. "
+        f"The best of many such scores is optimistic; of the winners, on fresh repeats, "
+        f"{join(fresh)}."
+    )
+
+
+def _below(difference: float) -> str:
+    return f"{points(difference).removeprefix('+')} percentage points below"
+
+
+def _failed(draws: pd.DataFrame) -> int:
+    return int((draws["diverged"].astype(bool) | draws["collapsed"].astype(bool)).sum())
+
+
+def _others(searched: Searched, contest: pd.DataFrame) -> str:
+    rows = {name: contest.loc[name] for name in searched.strategies[:-1]}
+    each = [
+        f"that of {name} gains {gain_with_interval(row)} ({row['finding']})"
+        for name, row in rows.items()
+    ]
+    return f"Of the other winners, {join(each)} over the chain's final recipe."
+
+
+def _optimism(searched: Searched, contest: pd.DataFrame) -> str:
+    optimism = contest["optimism"]
+    named = {CHAIN: "the chain's final recipe"} | {
+        name: f"the winner of {name}" for name in searched.strategies
+    }
+    each = join([f"{points(optimism[name])} for {said}" for name, said in named.items()])
+    return (
+        f"The score when chosen minus the fresh score is {each}; for the baseline, which was not "
+        f"selected, it is {points(optimism[BASELINE])}."
+    )
+
+
+def contest_table(searched: Searched, model: str) -> str:
+    """Every recipe of the contest: its score when it was chosen and on fresh repeats."""
+    heads = ["recipe of", "when chosen", "fresh", "optimism", "over the chain's", "finding"]
+    rows = [
+        [
+            f"**{name}**" if row["role"] == "winner" else str(name),
+            percent(row["chosen"]),
+            percent(row["accuracy"]),
+            points(row["optimism"]),
+            "" if name == CHAIN else gain_with_interval(row),
+            "" if pd.isna(row["finding"]) else row["finding"],
+        ]
+        for name, row in searched.contest(model).iterrows()
+    ]
+    return markdown(heads, rows)
+
+
+def settings_table(searched: Searched, model: str) -> str:
+    """The share of each setting among the best draws and among all, of all strategies."""
+    draws = pd.concat(
+        [searched.draws(model, strategy) for strategy in searched.strategies], ignore_index=True
+    )
+    ranked = draws.dropna(subset=["score"]).sort_values("score", ascending=False, kind="stable")
+    good = ranked.head(max(1, round(BEST * len(draws))))
+    rows = []
+    for technique in (name for name in TECHNIQUES if name in draws):
+        every = draws[technique].value_counts(normalize=True, sort=False)
+        among = good[technique].value_counts(normalize=True)
+        best = among.reindex(every.index).fillna(0.0)
+        cells = [f"`{name}` {_share(best[name])} ({_share(every[name])})" for name in every.index]
+        order = np.argsort(-best.to_numpy(), kind="stable")
+        rows.append([technique, ", ".join(cells[place] for place in order)])
+    return markdown(["technique", "among the best draws (among all)"], rows)
+
+
+def _share(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def worth_table(searched: Searched) -> str:
+    """Leave-one-out of the search's answer beside that of the chain's final recipe."""
+    columns = {
+        f"{family_title(model)}: {name}": tables.worth_of(study, model)
+        for model in searched.models
+        for name, study in (("search", searched.own), (CHAIN, searched.study))
+    }
+    names = dict.fromkeys(name for table in columns.values() for name in table.index)
+    rows = [
+        [name, *(_worth_cell(table, name) for table in columns.values())]
+        for name in [*(each for each in names if each != "all"), "all"]
+    ]
+    return markdown(["technique", *columns], rows)
+
+
+def _worth_cell(table: pd.DataFrame, name: str) -> str:
+    if name not in table.index:
+        return ""
+    row = table.loc[name]
+    settings = f"`{row['baseline_setting']}` → `{row['final_setting']}`: "
+    if name == "all":
+        settings = ""
+    if row["failed"]:
+        return f"{settings}fails without it"
+    if pd.isna(row["gain"]):
+        return f"`{row['baseline_setting']}`" if settings else "nothing changed"
+    return f"{settings}{gain_with_interval(row)}"
+
+
+def test_table(searched: Searched) -> str:
+    """The search's answer on the test set, and against the chain's final recipe there."""
+    heads = ["", "released model", "over the baseline recipe", "over the chain's final recipe"]
+    rows = []
+    for model in searched.models:
+        found = searched.own.numbers(f"metrics/{model}/test.json")
+        rights = [
+            fits_of(study.table(f"plots/{model}/test/right.csv"), FINAL)
+            for study in (searched.study, searched.own)
+        ]
+        gain = pd.Series(
+            dict(zip(("gain", "low", "high"), recipe_difference(*rights), strict=True))
+        )
+        rows.append(
+            [
+                family_title(model),
+                f"{percent(found['accuracy'])} ({bounds(found['low'], found['high'], percent)})",
+                gain_with_interval(tables.over_baseline(searched.own, model)),
+                gain_with_interval(gain),
+            ]
+        )
+    return markdown(heads, rows)
+
+
+def cost_table(searched: Searched) -> str:
+    """What the chain and each strategy spent."""
+    heads = ["PFLOP", CHAIN, *searched.strategies]
+    rows = [
+        [
+            family_title(model),
+            f"{searched.costs[model]['spent'].iloc[-1]:.3g}",
+            *(f"{searched.spent(model, strategy):.3g}" for strategy in searched.strategies),
+        ]
+        for model in searched.models
+    ]
+    return markdown(heads, rows)
+
+
+def best_against_cost(searched: Searched) -> Figure:
+    """Best score so far against cost, and the scores on fresh repeats at the right end."""
+    figure = canvas(height=0.5 + 3.2 * len(searched.models))
+    rows = figure.subplots(len(searched.models), squeeze=False).ravel()
+    for axes, model in zip(rows, searched.models, strict=True):
+        _best_of_family(axes, searched, model)
+    axes.set_xlabel(
+        "cost in PFLOP; lines: best score on the first repeat so far; band: "
+        f"{100 * INNER[0]:.0f} to {100 * INNER[1]:.0f} % of random orders of the draws\n"
+        "points on the right: fresh repeats, with the 95 % interval of the gain over the chain"
+    )
+    return figure
+
+
+def _best_of_family(axes: Axes, searched: Searched, model: str) -> None:
+    names = [CHAIN, *searched.strategies]
+    colours = dict(zip(names, (QUIET, *LINES), strict=False))
+    chain = searched.costs[model]
+    axes.step(
+        chain["spent"], chain["score"], where="post", color=colours[CHAIN], label=CHAIN,
+        marker="o", markersize=3,
+    )  # fmt: skip
+    for strategy in searched.strategies:
+        draws = searched.draws(model, strategy)
+        axes.step(
+            draws["spent"], draws["best"], where="post", color=colours[strategy], label=strategy
+        )
+        if strategy == "random":
+            grid, low, high = other_orders(draws)
+            axes.fill_between(
+                grid, low, high, step="post", color=colours[strategy], alpha=0.15, linewidth=0
+            )
+    contest = searched.contest(model)
+    end = max(chain["spent"].iloc[-1], *(searched.spent(model, each) for each in names[1:]))
+    base = contest.loc[CHAIN, "accuracy"]
+    for place, name in enumerate(names, start=1):
+        at, row = end * (1.02 + 0.03 * place), contest.loc[name]
+        if pd.notna(row["low"]):
+            ends = [base + row["low"], base + row["high"]]
+            axes.plot([at, at], ends, color=colours[name], alpha=0.75)
+        axes.plot(at, row["accuracy"], "o", markersize=6, color=colours[name])
+    drawn = [searched.draws(model, strategy)["best"] for strategy in searched.strategies]
+    best = pd.concat([chain["score"], contest["accuracy"], *drawn]).max()
+    least = min(chain["score"].iloc[0], contest["accuracy"].min())
+    axes.set_ylim(least - ROOM * (best - least), best + ROOM * (best - least))
+    axes.yaxis.set_major_formatter(in_percent())
+    axes.set_ylabel("validation accuracy")
+    axes.set_title(f"{family_title(model)}: best so far", loc="left")
+    axes.legend(loc="upper left", ncols=len(names))
+
+
+def other_orders(draws: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Best so far in random orders of the same draws, as other seeds would have drawn them.
+
+    Args:
+        draws: columns score, diverged, collapsed and cost.
+
+    Returns:
+        (n,) costs, and the quantiles `INNER` of the best score up to each: 0 where an order has
+        none yet.
+    """
+    failed = draws["diverged"].astype(bool) | draws["collapsed"].astype(bool)
+    scores = draws["score"].mask(failed).fillna(0.0).to_numpy(float)
+    costs = draws["cost"].to_numpy(float)
+    random = np.random.default_rng(SEED)
+    grid = np.linspace(0, costs.sum(), 101)
+    best = np.stack([_best_at(grid, scores, costs, random) for _ in range(ORDERS)])
+    low, high = (np.quantile(best, part, axis=0, method="nearest") for part in INNER)
+    return grid, low, high
+
+
+def _best_at(
+    grid: np.ndarray, scores: np.ndarray, costs: np.ndarray, random: np.random.Generator
+) -> np.ndarray:
+    order = random.permutation(len(scores))
+    best = np.concatenate([[0.0], np.maximum.accumulate(scores[order])])
+    ends = np.cumsum(costs[order]) * (1 - 1e-12)  # the last one is in the grid
+    found: np.ndarray = best[np.searchsorted(ends, grid, side="right")]
+    return found

@@ -1,0 +1,37 @@
+"""Stage `report` of the search: what it found, beside what the chain found."""
+
+import argparse
+from pathlib import Path
+
+from ablation.base.console import announce, console
+from ablation.base.files import write_csv
+from ablation.params import load_params
+from ablation.processes.stage import stage_process
+from ablation.search.cost import Cost, chain_cost
+from ablation.show.search import Searched, answer, write_search_report
+from ablation.show.study import Study
+
+COSTS = Path("search/plots/chain")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--last", required=True, help="the chain's last stage")
+    last = parser.parse_args().last
+    params = load_params()
+    study = Study(Path(), params.families, params.data.dataset, params.dataset)
+    announce("report of the search", study.note)
+    cost = Cost.of_study()
+    costs = {model: chain_cost(params, model, last, cost) for model in params.families}
+    for model, table in costs.items():
+        write_csv(table, COSTS / f"{model}.csv")
+    searched = Searched(study, params.search.strategies, costs)
+    *_, page = write_search_report(searched)
+    for model in params.families:
+        console.print(" ".join(answer(searched, model)).replace("**", ""))
+    console.print(f"details: {page}")
+
+
+if __name__ == "__main__":
+    with stage_process():
+        main()
