@@ -75,7 +75,7 @@ def test_comments_docstrings_and_messages_of_errors_change_no_digest() -> None:
     edits = {
         "src/ablation/judge/selection.py": ("\nimport", "\n# a comment\nimport"),
         "src/ablation/judge/noise.py": ('"""', '"""Another docstring. '),
-        "src/ablation/raw/folder.py": ('raise DataError(f"', 'raise DataError(f"Oh! '),
+        "src/ablation/raw/folder.py": ("raise DataError(", 'raise DataError("Oh! " + '),
     }
     assert changed_by(edits) == {}
 
