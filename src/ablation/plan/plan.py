@@ -137,7 +137,8 @@ class Plan:
             work += f", {may_run} may run"
         trainings = self.trainings
         if trainings.most:
-            work += f": {_range(trainings)}, {self.cached} cached"
+            noun = "training" if len(trainings.most) == 1 else "trainings"
+            work += f": {_range(trainings)} {noun}, {self.cached} cached"
         else:
             work += ": nothing is trained"
             if self.prepare_runs:
