@@ -71,7 +71,7 @@ class Trainings:
     def without(self, known: set[Trial]) -> "Trainings":
         """The same bounds without the trials in `known`."""
         least, most = ([t for t in some if t not in known] for some in (self.least, self.most))
-        return Trainings(tuple(least), tuple(max(least, most, key=len)))
+        return Trainings(tuple(least), tuple(most if len(most) > len(least) else least))
 
 
 @dataclass(frozen=True)
