@@ -31,6 +31,7 @@ AROUND = 0.12  # of the writing's longer side: distance at which its surrounding
 ALIKE = 0.92  # minimum overlap of two windows' results for them to be trusted
 HARDLY_ALIKE = 0.6  # with less overlap, it is not writing
 STROKE = 0.15  # of the writing's longer side: the widest pen
+WIDER = 4.2  # maximum ratio of the window for strokes to that for the gaps between them
 READ = 240  # pixels of the writing's longer side at which its shape is extracted
 LEGIBLE = 16  # pixels: minimum height of readable writing
 GAP = 0.02  # of the tallest character's height: minimum gap between characters
@@ -136,7 +137,8 @@ def _find_writing(picture: np.ndarray) -> Ink:
     large = resized(picture, min(SIDES[1], max(LEAST_SIDE, longer)) / longer)
     for paper in papers(large):
         below = cache(partial(_ink_below, cache(partial(_level, large, paper))))
-        dark, light = _ink(below, False), _ink(below, True)
+        dark = _ink(below, False, WINDOWS)
+        light = _ink(below, True, _comparable(dark))
         if found := _more_likely(dark, light, large) if dark and light else dark or light:
             turned = (TURNED,) if abs(askew(paper)) > ASKEW else ()
             return replace(found, warnings=found.warnings + turned)
@@ -171,14 +173,26 @@ def _more_likely(dark: Ink, light: Ink, picture: np.ndarray) -> Ink:
     return max(dark, light, key=contrast)
 
 
-def _ink(below: Callable[[int, bool, float], Ink | None], light: bool) -> Ink | None:
+def _comparable(dark: Ink | None) -> tuple[float, ...]:
+    """Strokes need windows like those of the spaces between them; the others only take time."""
+    if dark is None or dark.agreed < ALIKE:
+        return WINDOWS
+    return tuple(w for w in WINDOWS if dark.window / 2 <= w <= WIDER * dark.window)
+
+
+def _ink(
+    below: Callable[[int, bool, float], Ink | None], light: bool, windows: tuple[float, ...]
+) -> Ink | None:
     """Find dark or light ink, using the smallest window whose result the next one confirms.
 
     A window narrower than a stroke finds only parts of it; one wider than a shadow mistakes the
     shadow for ink.
     """
     best: Ink | None = None
-    for window, wider in pairwise(WINDOWS):
+    pen = 0.0
+    for window, wider in pairwise(windows):
+        if window < pen:
+            continue
         side = int(np.clip(ACROSS / window, *SIDES))
         found = below(side, light, window)
         if found is None:
@@ -188,6 +202,7 @@ def _ink(below: Callable[[int, bool, float], Ink | None], light: bool) -> Ink | 
         again = below(side, light, max(wider, stroke))
         if again:  # the wider window preserves more ink where strokes meet
             found = replace(again, agreed=_overlap(found.mask, again.mask))
+            pen = 2 * max(part.radius for part in again.parts) / min(again.mask.shape)
         if best is None or found.agreed > best.agreed:
             best = found
         if found.agreed >= ALIKE:
@@ -219,7 +234,7 @@ def _ink_below(level: Callable[[int], Level], side: int, light: bool, window: fl
             return None
         full = float(np.median(depths[depths > 0.8 * depths.max()]))
         mask = possible & (depth > full / 2)
-        if mask.mean() > MOST:
+        if np.count_nonzero(mask) > MOST * mask.size:
             return None
         labels, parts = measure(mask, depth, full)
         lines = rules(labels, parts)

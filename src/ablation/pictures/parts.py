@@ -19,6 +19,7 @@ RECTANGLE = 0.93  # of the smallest rectangle around a sheet that it fills
 COMB = (2.0, 1.5)  # minimum width and maximum height of an open box, relative to its content
 RULE = (0.06, 1.5)  # a rule's maximum thickness / length, and minimum length / writing's extent
 LONG = 40  # pixels: minimum length of a rule
+WIDE = 1.3  # minimum aspect ratio of a rule with writing on it
 ASIDE = "ignored the frame around the writing"
 PEN = 0.7  # of the writing's pen width: printed lines are thinner
 
@@ -141,7 +142,7 @@ def _rule(mask: np.ndarray) -> np.ndarray:
     end = max(1, width // 10)
     ends = (mask[:, :end], mask[:, -end:])
     thick = float(np.median(np.hstack(ends).sum(axis=0)))
-    if thick > min(RULE[0] * width, height - 4) or width < max(height, LONG):
+    if thick > min(RULE[0] * width, height - 4) or width < max(WIDE * height, LONG):
         return np.zeros_like(mask)
     heights = [np.nonzero(each)[0].mean() for each in ends]
     line = np.interp(np.arange(width), (end / 2, width - end / 2), heights)
