@@ -167,7 +167,7 @@ def _more_likely(dark: Ink, light: Ink, picture: np.ndarray) -> Ink:
     ground = np.median(np.concatenate(edges(picture[rows, columns])))
 
     def contrast(ink: Ink) -> float:
-        small = cv2.resize(picture, ink.mask.shape[::-1], None, 0, 0, cv2.INTER_AREA)
+        small = cv2.resize(picture, ink.mask.shape[::-1], None, 0, 0, cv2.INTER_NEAREST)
         return float(abs(np.log((np.median(small[ink.mask]) + 5) / (ground + 5))))
 
     return max(dark, light, key=contrast)
@@ -245,7 +245,9 @@ def _ink_below(level: Callable[[int], Level], side: int, light: bool, window: fl
         parts = [part for part in parts if part.number not in cut]
         writing, warnings = writing_among(parts, max(picture.shape))
         if writing:
-            mine = np.isin(labels, [part.number for part in writing])
+            mine = np.zeros_like(mask)
+            for part in writing:
+                mine[part.place] |= labels[part.place] == part.number
             warnings += (TOUCHED,) if lines.any() else ()
             return Ink(mine, mask & ~mine, writing, warnings, light, window)
         possible &= cv2.dilate(mask.astype(np.uint8), np.ones((9, 9))) == 0

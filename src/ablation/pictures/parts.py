@@ -60,6 +60,11 @@ class Part:
         """Its longer side."""
         return max(self.box[2] - self.box[0], self.height)
 
+    @property
+    def place(self) -> tuple[slice, slice]:
+        """The rows and columns of its box."""
+        return slice(self.box[1], self.box[3]), slice(self.box[0], self.box[2])
+
 
 def edges(values: np.ndarray) -> tuple[np.ndarray, ...]:
     """The top, bottom, left and right edge of a (height, width) array."""
@@ -131,8 +136,7 @@ def rules(labels: np.ndarray, parts: Sequence[Part]) -> np.ndarray:
     """
     found = np.zeros(labels.shape, bool)
     for part in parts:
-        left, top, right, bottom = part.box
-        found[top:bottom, left:right] |= _rule(labels[top:bottom, left:right] == part.number)
+        found[part.place] |= _rule(labels[part.place] == part.number)
     return found
 
 
