@@ -232,14 +232,14 @@ def _ink_below(level: Callable[[int], Level], side: int, light: bool, window: fl
         depths = depth[possible]
         if not len(depths):
             return None
-        full = float(np.median(depths[depths > 0.8 * depths.max()]))
-        mask = possible & (depth > full / 2)
+        relative = depth / np.median(depths[depths > 0.8 * depths.max()])
+        mask = possible & (relative > 0.5)
         if np.count_nonzero(mask) > MOST * mask.size:
             return None
-        labels, parts = measure(mask, depth, full)
+        labels, parts = measure(mask, relative)
         lines = rules(labels, parts)
         if lines.any():
-            labels, parts = measure(mask & ~lines, depth, full)
+            labels, parts = measure(mask & ~lines, relative)
         within = cv2.erode(inside.view(np.uint8), np.ones((5, 5))) > 0
         cut = {*labels[mask & ~within].tolist()}  # parts that cross the sheet's edge
         parts = [part for part in parts if part.number not in cut]

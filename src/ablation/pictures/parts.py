@@ -71,13 +71,12 @@ def edges(values: np.ndarray) -> tuple[np.ndarray, ...]:
     return values[0], values[-1], values[:, 0], values[:, -1]
 
 
-def measure(mask: np.ndarray, depth: np.ndarray, full: float) -> tuple[np.ndarray, list[Part]]:
+def measure(mask: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, list[Part]]:
     """Label the connected components of a mask.
 
     Args:
         mask: (height, width) bool, not empty.
-        depth: (height, width) float.
-        full: depth of full ink.
+        depth: (height, width) float, 1 for full ink.
 
     Returns:
         labels: (height, width) int32, 0 for the background.
@@ -92,16 +91,11 @@ def measure(mask: np.ndarray, depth: np.ndarray, full: float) -> tuple[np.ndarra
     least = max(LEAST, SPECK * max(mask.shape)) / 2
     order = np.argsort(-stats[:, cv2.CC_STAT_AREA], kind="stable").tolist()
     large = [n for n in order if n and max(stats[n, 2:4]) >= least][:MOST]
-    return labels, [_part(n, labels, stats[n].tolist(), covers[:, n], depth, full) for n in large]
+    return labels, [_part(n, labels, stats[n].tolist(), covers[:, n], depth) for n in large]
 
 
 def _part(
-    number: int,
-    labels: np.ndarray,
-    stats: list[int],
-    covers: np.ndarray,
-    depth: np.ndarray,
-    full: float,
+    number: int, labels: np.ndarray, stats: list[int], covers: np.ndarray, depth: np.ndarray
 ) -> Part:
     left, top, width, height, area = stats
     reach = round(max(labels.shape) * EDGE)
@@ -122,7 +116,7 @@ def _part(
         area,
         float(cv2.distanceTransform(padded, cv2.DIST_L2, 3).max()),
         cv2.contourArea(outline) / max(1, sides[0] * sides[1]),
-        step / full,
+        step,
         covers,
         [(x, y, x + w, y + h) for x, y, w, h in map(cv2.boundingRect, holes)],
     )
