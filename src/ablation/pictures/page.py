@@ -11,15 +11,14 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import pairwise
 from math import ceil
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from ablation.base.errors import UserError
 from ablation.pictures.conversion import PAGE_SIDE
-from ablation.pictures.paper import askew, find_paper
-from ablation.pictures.parts import TALL, Box, Part, measure, rules, writing_among
+from ablation.pictures.paper import askew, interior, papers, resized
+from ablation.pictures.parts import TALL, Box, Part, edges, measure, rules, writing_among
 
 WINDOWS = (0.02, 0.03, 0.05, 0.08, 0.13, 0.2, 0.32, 0.5, 0.8, 1.5)  # of the shorter side
 SIDES = (240, 1200)  # minimum and maximum longer side in pixels of the resized pictures
@@ -28,6 +27,7 @@ LEAST_SIDE = 160  # smaller pictures are enlarged
 LEAST_DEPTH = 0.1  # minimum darkening by ink, relative to the background
 NOISES = 10  # minimum darkening by ink, in standard deviations of the noise
 MOST = 0.75  # maximum share of ink; what covers more of a picture is its background
+AROUND = 0.12  # of the writing's longer side: distance at which its surroundings are sampled
 ALIKE = 0.92  # minimum overlap of two windows' results for them to be trusted
 HARDLY_ALIKE = 0.6  # with less overlap, it is not writing
 STROKE = 0.15  # of the writing's longer side: the widest pen
@@ -38,8 +38,6 @@ GAP = 0.02  # of the tallest character's height: minimum gap between characters
 DRAWN = 0.6  # of a page's side: the writing's longer side
 FINE = 3  # oversampling of the page when adjusting the pen width
 PENS = (8.0, 11.0)  # pixels on the page: the usual range of pen widths in EMNIST
-
-
 WIDE = 2.2  # aspect ratio above which it is probably more than one character
 ASKEW = 15  # degrees: a larger rotation may change a character's meaning
 MARKS = 12  # more characters are probably not a single line
@@ -98,12 +96,6 @@ class Ink:
         """Left, top, right, bottom."""
         return _around([part.box for part in self.parts])
 
-    @property
-    def border(self) -> float:
-        """Fraction of the picture's border that it covers."""
-        edges = (self.mask[0], self.mask[-1], self.mask[:, 0], self.mask[:, -1])
-        return float(np.concatenate(edges).mean())
-
 
 def pages(brightness: np.ndarray) -> Reading:
     """Extract all writing on a picture, and each character if there are several.
@@ -115,7 +107,7 @@ def pages(brightness: np.ndarray) -> Reading:
         EmptyPageError: there is no writing, or none that is large enough.
     """
     picture = cv2.convertScaleAbs(brightness, None, 255 / max(float(brightness.max()), 1e-6))
-    ink = find_writing(picture)
+    ink = _find_writing(picture)
     scale = max(picture.shape) / max(ink.mask.shape)
     extent = scale * max(ink.box[2] - ink.box[0], ink.box[3] - ink.box[1])
     if extent < LEGIBLE:
@@ -123,110 +115,66 @@ def pages(brightness: np.ndarray) -> Reading:
             f"the largest writing is {extent:.0f} pixels high: crop the picture to it"
         )
     labels, boxes, depth = _closely(255 - picture if ink.light else picture, ink)
-    characters = characters_of(boxes)
-    whole = [number for numbers in characters for number in numbers]
+    characters = _characters(boxes)
     each = characters if len(characters) > 1 else []
     rows, columns = ink.mask.shape
     left, top, right, bottom = ink.box
     warnings = {
         FAINT: ink.agreed < ALIKE,
-        f"the writing is only {extent:.0f} pixels high: use a larger picture": (extent < SURE),
+        f"the writing is only {extent:.0f} pixels high: use a larger picture": extent < SURE,
         JOINED: not each and right - left > WIDE * (bottom - top),
         MANY: len(characters) > MARKS,
     }
     return Reading(
-        [page_of(labels, depth, numbers) for numbers in (whole, *each)],
+        [_page(labels, depth, numbers) for numbers in ([*boxes], *each)],
         (*ink.warnings, *(warning for warning, holds in warnings.items() if holds)),
         (left / columns, top / rows, right / columns, bottom / rows),
     )
 
 
-def find_writing(picture: np.ndarray) -> Ink:
-    """Find the ink on a picture.
-
-    Args:
-        picture: (height, width) uint8.
-
-    Raises:
-        EmptyPageError: there is no writing on it.
-    """
-    large = _reduced(picture, SIDES[1])
-    sheet = find_paper(large)
-    for paper in (None,) if sheet is None else (sheet, None):
+def _find_writing(picture: np.ndarray) -> Ink:
+    longer = max(picture.shape)
+    large = resized(picture, min(SIDES[1], max(LEAST_SIDE, longer)) / longer)
+    for paper in papers(large):
         below = cache(partial(_ink_below, cache(partial(_level, large, paper))))
         dark = _ink(below, False, WINDOWS)
-        light = _ink(below, True, _alike(dark))
+        light = _ink(below, True, _comparable(dark))
         if found := _more_likely(dark, light, large) if dark and light else dark or light:
-            if paper is not None and abs(askew(paper)) > ASKEW:
-                found = replace(found, warnings=(*found.warnings, TURNED))
-            return found
+            turned = (TURNED,) if abs(askew(paper)) > ASKEW else ()
+            return replace(found, warnings=found.warnings + turned)
     raise EmptyPageError("no writing found; write one character, larger than a speck")
 
 
-def _reduced(picture: np.ndarray, side: int) -> np.ndarray:
-    longer = max(picture.shape)
-    scale = min(side, max(LEAST_SIDE, longer)) / longer
-    height, width = (max(1, round(n * scale)) for n in picture.shape)
-    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(picture, (width, height), None, 0, 0, way))
+# A picture at one resolution, the standard deviation of its noise, and where the sheet is.
+Level = tuple[np.ndarray, float, np.ndarray]
 
 
-class Level(NamedTuple):
-    """A picture at one resolution.
-
-    Attributes:
-        picture: (height, width) uint8.
-        noise: its standard deviation.
-        inside: (height, width) bool, the interior of the sheet; None without one.
-    """
-
-    picture: np.ndarray
-    noise: float
-    inside: np.ndarray | None
-
-
-def _level(large: np.ndarray, paper: np.ndarray | None, side: int) -> Level:
-    picture = cv2.GaussianBlur(_reduced(large, side), (0, 0), 0.7)
+def _level(large: np.ndarray, paper: np.ndarray, side: int) -> Level:
+    picture = cv2.GaussianBlur(resized(large, min(1, side / max(large.shape))), (0, 0), 0.7)
     rough = cv2.absdiff(picture, cv2.GaussianBlur(picture, (0, 0), 2))
     counts = np.cumsum(cv2.calcHist([rough], [0], None, [256], (0, 256))) / rough.size
     noise = 1.48 * float(np.interp(0.5, counts, np.arange(256) + 0.5))
-    return Level(picture, noise, None if paper is None else _filled(paper, picture.shape))
+    return picture, noise, interior(paper, picture.shape)
 
 
 def _more_likely(dark: Ink, light: Ink, picture: np.ndarray) -> Ink:
-    """Choose between dark and light ink: the background extends to the border and encloses ink."""
-    if (dark.agreed >= ALIKE) != (light.agreed >= ALIKE):
-        return max(dark, light, key=lambda ink: ink.agreed)
-    if (dark.border and light.border) or max(dark.border, light.border) > 0.5:
-        return min(dark, light, key=lambda ink: ink.border)
-    boxes = [tuple(np.divide(ink.box, max(ink.mask.shape))) for ink in (dark, light)]
-    around = _around(boxes)
-    largest = max(light.parts, key=lambda part: part.area)
-    if around == boxes[0] or (around == boxes[1] and largest.solidity > 0.8):
-        return dark
-    ground = _brightness_around(picture, around)
-    away = [abs(np.log((_brightness(picture, ink) + 5) / (ground + 5))) for ink in (dark, light)]
-    return dark if away[0] > away[1] else light
+    """Choose the ink whose brightness differs more from what surrounds both."""
+    longer = max(picture.shape)
+    boxes = [np.divide(ink.box, max(ink.mask.shape)) * longer for ink in (dark, light)]
+    left, top, right, bottom = (round(edge) for edge in _around(boxes))
+    reach = round(AROUND * max(right - left, bottom - top))
+    rows, columns = (slice(max(0, a - reach), b + reach) for a, b in ((top, bottom), (left, right)))
+    ground = np.median(np.concatenate(edges(picture[rows, columns])))
+
+    def contrast(ink: Ink) -> float:
+        small = cv2.resize(picture, ink.mask.shape[::-1], None, 0, 0, cv2.INTER_NEAREST)
+        return float(abs(np.log((np.median(small[ink.mask]) + 5) / (ground + 5))))
+
+    return max(dark, light, key=contrast)
 
 
-def _brightness(picture: np.ndarray, ink: Ink) -> float:
-    small = cv2.resize(picture, ink.mask.shape[::-1], None, 0, 0, cv2.INTER_AREA)
-    return float(np.median(small[ink.mask]))
-
-
-def _brightness_around(picture: np.ndarray, box: tuple[float, float, float, float]) -> float:
-    """Median brightness in a ring around a box, given in units of the longer side."""
-    left, top, right, bottom = (round(edge * max(picture.shape)) for edge in box)
-    ring = np.zeros(picture.shape, np.uint8)
-    for value, share in ((1, 0.3), (0, 0.05)):
-        reach = round(share * max(right - left, bottom - top))
-        corners = (left - reach, top - reach), (right + reach - 1, bottom + reach - 1)
-        cv2.rectangle(ring, *corners, value, cv2.FILLED)
-    return float(np.median(picture[ring > 0])) if ring.any() else 255.0
-
-
-def _alike(dark: Ink | None) -> tuple[float, ...]:
-    """Strokes need windows like those of the spaces between them; wider ones find thin strokes."""
+def _comparable(dark: Ink | None) -> tuple[float, ...]:
+    """Strokes need windows like those of the spaces between them; the others only take time."""
     if dark is None or dark.agreed < ALIKE:
         return WINDOWS
     return tuple(w for w in WINDOWS if dark.window / 2 <= w <= WIDER * dark.window)
@@ -241,7 +189,10 @@ def _ink(
     shadow for ink.
     """
     best: Ink | None = None
+    pen = 0.0
     for window, wider in pairwise(windows):
+        if window < pen:
+            continue
         side = int(np.clip(ACROSS / window, *SIDES))
         found = below(side, light, window)
         if found is None:
@@ -251,6 +202,7 @@ def _ink(
         again = below(side, light, max(wider, stroke))
         if again:  # the wider window preserves more ink where strokes meet
             found = replace(again, agreed=_overlap(found.mask, again.mask))
+            pen = 2 * max(part.radius for part in again.parts) / min(again.mask.shape)
         if best is None or found.agreed > best.agreed:
             best = found
         if found.agreed >= ALIKE:
@@ -258,22 +210,14 @@ def _ink(
     return best if best and best.agreed >= HARDLY_ALIKE else None
 
 
-def _filled(paper: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """(height, width) bool: the interior of the sheet, without a margin at its edge."""
-    mask = np.zeros(shape, np.uint8)
-    corners = np.rint(paper * max(shape)).astype(np.int32)
-    cv2.fillConvexPoly(mask, corners, 1)
-    near = 2 * max(2, round(0.008 * max(shape))) + 1
-    return np.asarray(cv2.erode(mask, np.ones((near, near), np.uint8)) > 0)
-
-
-def _depth(picture: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+def _depth(picture: np.ndarray, window: float) -> tuple[np.ndarray, np.ndarray]:
     """Darkening in grey levels, and as a fraction of the background.
 
     The background is estimated by closing, which preserves straight shadow edges and gradients.
     """
-    square = np.ones((size | 1, size | 1), np.uint8)
+    size = max(3, round(window)) | 1
     wide = size > max(picture.shape)
+    square = np.ones((size, size), np.uint8)
     ground = picture.max() if wide else cv2.morphologyEx(picture, cv2.MORPH_CLOSE, square)
     darker = ground - picture
     return darker, darker / (ground + np.float32(5))
@@ -282,36 +226,31 @@ def _depth(picture: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
 def _ink_below(level: Callable[[int], Level], side: int, light: bool, window: float) -> Ink | None:
     """Threshold at half of the ink's depth, excluding specks and edges until writing remains."""
     picture, noise, inside = level(side)
-    window_side = max(3, round(window * min(picture.shape)))
-    darker, depth = _depth(255 - picture if light else picture, window_side)
-    possible = (darker >= ceil(NOISES * noise)) & (depth >= LEAST_DEPTH)
-    if inside is not None:
-        possible &= inside
+    darker, depth = _depth(255 - picture if light else picture, window * min(picture.shape))
+    possible = (darker >= ceil(NOISES * noise)) & (depth >= LEAST_DEPTH) & inside
     for _ in range(6):
         depths = depth[possible]
         if not len(depths):
             return None
-        full = float(np.median(depths[depths > 0.8 * depths.max()]))
-        mask = possible & (depth > full / 2)
+        relative = depth / np.median(depths[depths > 0.8 * depths.max()])
+        mask = possible & (relative > 0.5)
         if np.count_nonzero(mask) > MOST * mask.size:
             return None
-        labels, parts = measure(mask, depth, full)
+        labels, parts = measure(mask, relative)
         lines = rules(labels, parts)
         if lines.any():
-            labels, parts = measure(mask & ~lines, depth, full)
-        if inside is not None:  # parts that cross the sheet's edge are background
-            edge = cv2.dilate(1 - inside.view(np.uint8), np.ones((5, 5))) > 0
-            cut = {*labels[edge & mask].tolist()}
-            parts = [part for part in parts if part.number not in cut]
+            labels, parts = measure(mask & ~lines, relative)
+        within = cv2.erode(inside.view(np.uint8), np.ones((5, 5))) > 0
+        cut = {*labels[mask & ~within].tolist()}  # parts that cross the sheet's edge
+        parts = [part for part in parts if part.number not in cut]
         writing, warnings = writing_among(parts, max(picture.shape))
         if writing:
             mine = np.zeros_like(mask)
-            left, top, right, bottom = _around([part.box for part in writing])
-            place = (slice(top, bottom), slice(left, right))
-            mine[place] = np.isin(labels[place], [part.number for part in writing])
+            for part in writing:
+                mine[part.place] |= labels[part.place] == part.number
             warnings += (TOUCHED,) if lines.any() else ()
             return Ink(mine, mask & ~mine, writing, warnings, light, window)
-        possible &= cv2.dilate(mask.astype(np.uint8), np.ones((9, 9), np.uint8)) == 0
+        possible &= cv2.dilate(mask.astype(np.uint8), np.ones((9, 9))) == 0
     return None
 
 
@@ -323,36 +262,25 @@ def _closely(picture: np.ndarray, ink: Ink) -> tuple[np.ndarray, dict[int, Box],
     """Labels and boxes of the writing's parts, and its depth, at a suitable resolution."""
     left, top, right, bottom = ink.box
     ratio = max(picture.shape) / max(ink.mask.shape)
-    scale = min(1.0, READ / (ratio * max(right - left, bottom - top)))
+    scale = max(1 / ratio, min(1.0, READ / (ratio * max(right - left, bottom - top))))
     reach = round(ink.window * min(ink.mask.shape)) + 4
-    rows = slice(max(0, top - reach), bottom + reach)
-    columns = slice(max(0, left - reach), right + reach)
-    there = [slice(round(s.start * ratio), round(s.stop * ratio)) for s in (rows, columns)]
-    crop = picture[there[0], there[1]]
-    height, width = (max(8, round(n * max(scale, 1 / ratio))) for n in crop.shape)
-    way = cv2.INTER_AREA if height < crop.shape[0] else cv2.INTER_CUBIC
-    small = cv2.GaussianBlur(cv2.resize(crop, (width, height), None, 0, 0, way), (0, 0), 0.7)
-    window = round(ink.window * min(picture.shape) * height / crop.shape[0])
-    _, depth = _depth(small, max(3, window))
-    near = cv2.dilate(ink.mask[rows, columns].astype(np.uint8), np.ones((5, 5), np.uint8))
-    near[ink.aside[rows, columns]] = 0
-    depth[cv2.resize(near, (width, height), None, 0, 0, cv2.INTER_NEAREST) == 0] = 0
-    depth = depth / np.median(depth[depth > 0.8 * depth.max()])
+    place = np.s_[max(0, top - reach) : bottom + reach, max(0, left - reach) : right + reach]
+    rows, columns = (slice(round(s.start * ratio), round(s.stop * ratio)) for s in place)
+    small = cv2.GaussianBlur(resized(picture[rows, columns], scale), (0, 0), 0.7)
+    _, depth = _depth(small, scale * ink.window * min(picture.shape))
+    near = cv2.dilate(ink.mask[place].astype(np.uint8), np.ones((5, 5)))
+    near[ink.aside[place]] = 0
+    depth[cv2.resize(near, depth.shape[::-1], None, 0, 0, cv2.INTER_NEAREST) == 0] = 0
+    depth /= np.median(depth[depth > 0.8 * depth.max()])
     _, labels, stats, _ = cv2.connectedComponentsWithStats((depth > 0.5).astype(np.uint8))
     sizes = enumerate(stats[:, :4].tolist())
     return labels, {n: (x, y, x + w, y + h) for n, (x, y, w, h) in sizes if n}, depth
 
 
-def characters_of(boxes: Mapping[int, Box]) -> list[list[int]]:
+def _characters(boxes: Mapping[int, Box]) -> list[list[int]]:
     """Group parts into characters, line by line, from left to right.
 
     One in 600 of EMNIST's characters would be split, having two tall parts side by side.
-
-    Args:
-        boxes: bounding boxes of the connected parts of the ink, by label.
-
-    Returns:
-        The labels of each character's parts.
     """
     lines = _apart([*boxes], boxes, axis=1)
     return [character for line in lines for character in _apart(line, boxes, axis=0)]
@@ -383,43 +311,22 @@ def _around(boxes: list[Box]) -> Box:
     return min(lefts), min(tops), max(rights), max(bottoms)
 
 
-def page_of(labels: np.ndarray, depth: np.ndarray, numbers: list[int]) -> np.ndarray:
-    """Draw one character, with a normalised pen width, in the middle of a page.
-
-    Args:
-        labels: (height, width) int, the connected parts of the ink.
-        depth: (height, width) float, 0.5 at the edge of the ink.
-        numbers: the character's parts.
-
-    Returns:
-        (128, 128) float32, ink in 0..1.
-    """
-    fine = _with_usual_pen(_enlarged(np.isin(labels, numbers), depth))
-    size = (round(fine.shape[1] / FINE), round(fine.shape[0] / FINE))
-    small = cv2.resize(fine, size, None, 0, 0, cv2.INTER_AREA)
-    margins = [((PAGE_SIDE - n) // 2, (PAGE_SIDE - n + 1) // 2) for n in small.shape]
-    return np.pad(small, margins)
-
-
-def _enlarged(mask: np.ndarray, depth: np.ndarray) -> np.ndarray:
-    """(height, width) bool, scaled to `FINE` times the page's resolution, with a margin."""
-    near = cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
-    ink = np.where(near, np.clip(depth, 0, 1), 0).astype(np.float32)
-    left, top, width, height = cv2.boundingRect(mask.astype(np.uint8))
-    ink = np.pad(ink, 1)[top : top + height + 2, left : left + width + 2]
-    scale = DRAWN * PAGE_SIDE * FINE / max(ink.shape)
-    size = (max(1, round(ink.shape[1] * scale)), max(1, round(ink.shape[0] * scale)))
-    large = cv2.resize(ink, size, None, 0, 0, cv2.INTER_LINEAR if scale > 1 else cv2.INTER_AREA)
-    return np.pad(large >= 0.5 * min(1, large.max()), 10 * FINE)
-
-
-def _with_usual_pen(drawn: np.ndarray) -> np.ndarray:
-    """Dilate or erode strokes to a pen width that is usual in EMNIST."""
+def _page(labels: np.ndarray, depth: np.ndarray, numbers: list[int]) -> np.ndarray:
+    """Draw parts in the middle of a page, with a pen width that is usual in EMNIST."""
+    mask = np.isin(labels, numbers).astype(np.uint8)
+    ink = (np.clip(depth, 0, 1) * cv2.dilate(mask, np.ones((5, 5)))).astype(np.float32)
+    side = FINE * PAGE_SIDE
+    place = np.reshape(cv2.boundingRect(mask), (2, 2)).astype(float)  # of its corner, and its size
+    scale = DRAWN * side / (place[1].max() + 2)
+    corner = (side - scale * place[1]) / 2
+    moved = np.column_stack([scale * np.eye(2), corner - scale * (place[0] - 0.5) - 0.5])
+    large = cv2.warpAffine(ink, moved, (side, side))
+    drawn = large >= 0.5 * min(1, large.max())
     inside, outside = (
-        cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-        for mask in (drawn, ~drawn)
+        cv2.distanceTransform(each.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        for each in (drawn, ~drawn)
     )
-    width = 4 * (inside[drawn].mean() - 0.5)  # a bar's mean distance to its edge is width / 4
-    wanted = np.clip(width, PENS[0] * FINE, PENS[1] * FINE)
-    from_edge = np.where(drawn, inside - 0.5, 0.5 - outside) + (wanted - width) / 2
-    return np.asarray(np.clip(from_edge + 0.5, 0, 1), dtype=np.float32)
+    pen = 4 * (inside[drawn].mean() - 0.5)  # a bar's mean distance to its edge is width / 4
+    wider = np.clip(pen, PENS[0] * FINE, PENS[1] * FINE) - pen
+    fine = np.clip(np.where(drawn, inside, 1 - outside) + wider / 2, 0, 1).astype(np.float32)
+    return np.asarray(cv2.resize(fine, (PAGE_SIDE, PAGE_SIDE), None, 0, 0, cv2.INTER_AREA))

@@ -12,37 +12,40 @@ LIKE = (0.75, 1.33)  # brightness relative to the sheet's edge that is still pap
 CLEAN = 0.99  # minimum share of the edge without ink: writing crosses shadows, not a sheet's edge
 
 
-def find_paper(picture: np.ndarray) -> np.ndarray | None:
-    """Find a sheet on a darker or lighter background.
+WHOLE = np.array([[[0, 0]], [[1, 0]], [[1, 1]], [[0, 1]]], np.float32)
+
+
+def resized(picture: np.ndarray, scale: float) -> np.ndarray:
+    """A picture at another resolution, of one pixel at least."""
+    size = [max(1, round(scale * n)) for n in picture.shape[::-1]]
+    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(picture, size, None, 0, 0, way))
+
+
+def papers(picture: np.ndarray) -> list[np.ndarray]:
+    """Where to look for writing: on a sheet, if one is found, then on the whole picture.
 
     Args:
         picture: (height, width) uint8.
 
     Returns:
-        (corners, 1, 2) float32: a convex polygon, in units of the picture's longer side; None if
-        no sheet is found.
+        (corners, 1, 2) float32 each: a convex polygon, in units of the picture's longer side.
     """
-    scale = SIDE / max(picture.shape)
-    if min(picture.shape) * scale < CLOSED:
-        return None
-    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    small = cv2.medianBlur(cv2.resize(picture, None, None, scale, scale, way), 3)
-    for seen in (small, 255 - small):
-        square = np.ones((CLOSED, CLOSED), np.uint8)
+    small = cv2.medianBlur(resized(picture, SIDE / max(picture.shape)), 3)
+    square = np.ones((CLOSED, CLOSED), np.uint8)
+    for seen in (small, 255 - small) if min(small.shape) >= CLOSED else ():
         closed = cv2.morphologyEx(seen, cv2.MORPH_CLOSE, square)
         _, light = cv2.threshold(closed, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
         light = cv2.morphologyEx(light, cv2.MORPH_OPEN, square)
         contours, _ = cv2.findContours(light, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        if contours:
-            largest = max(contours, key=cv2.contourArea)
-            hull = cv2.convexHull(largest)
-            full = cv2.contourArea(largest) > CONVEX * cv2.contourArea(hull)
-            if full and _is_paper(seen, closed, hull):
-                return np.asarray(hull / np.float32(SIDE), np.float32)
-    return None
+        largest = max(contours, key=cv2.contourArea, default=None)
+        if largest is not None and _is_paper(seen, closed, largest):
+            return [np.asarray(cv2.convexHull(largest) / np.float32(SIDE), np.float32), WHOLE]
+    return [WHOLE]
 
 
-def _is_paper(seen: np.ndarray, closed: np.ndarray, hull: np.ndarray) -> bool:
+def _is_paper(seen: np.ndarray, closed: np.ndarray, contour: np.ndarray) -> bool:
+    hull = cv2.convexHull(contour)
     whole = np.zeros_like(seen)
     cv2.fillConvexPoly(whole, hull, 1)
     inner, outer = _ring(whole), _ring(1 - whole)
@@ -51,13 +54,22 @@ def _is_paper(seen: np.ndarray, closed: np.ndarray, hull: np.ndarray) -> bool:
     edge = np.median(closed[inner])
     along = seen[inner].astype(np.float32)
     clean = (along > LIKE[0] * closed[inner]) & (along < LIKE[1] * edge)
-    return bool(edge - closed[outer].mean() > STEP * edge and clean.mean() > CLEAN)
+    full = cv2.contourArea(contour) > CONVEX * cv2.contourArea(hull)
+    return full and bool(edge - closed[outer].mean() > STEP * edge and clean.mean() > CLEAN)
 
 
 def _ring(mask: np.ndarray) -> np.ndarray:
     """(height, width) bool: a band just inside a mask's edge, excluding the picture's edge."""
     near, far = (cv2.erode(mask, np.ones((n, n), np.uint8)) for n in (5, 13))
     return np.asarray(near > far)
+
+
+def interior(paper: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """(height, width) bool: a sheet without a margin at its edge."""
+    mask = np.zeros(shape, np.uint8)
+    cv2.fillConvexPoly(mask, np.rint(paper * max(shape)).astype(np.int32), 1)
+    near = 2 * max(2, round(0.008 * max(shape))) + 1
+    return np.asarray(cv2.erode(mask, np.ones((near, near), np.uint8)) > 0)
 
 
 def askew(paper: np.ndarray) -> float:
