@@ -240,7 +240,7 @@ def test_an_invalid_output_name_is_reported_before_any_work(ablation: Ablation) 
 def test_an_invalid_model_is_a_one_line_error(drawn: Path, ablation: Ablation) -> None:
     folder = drawn.parent
     mistakes: dict[str | Path, str] = {
-        "cmn": "--model: 'cmn' is not one of mlp, cnn, both (did you mean 'cnn'?); "
+        "cmn": "--model: 'cmn' is not one of mlp, cnn, both, search (did you mean 'cnn'?); "
         "nor is it a file",
         folder: f"{folder}: a folder; give a file written by `dvc repro fit`",
         # and, in brackets, what safetensors says

@@ -28,6 +28,17 @@ WIDE_ENOUGH = {
     ("mlp", "adamw lr=0.003"): "a rate of 0.001 lost 0.2 points in the study of version 1.3",
     ("mlp", "rmsprop lr=0.003"): "a rate of 0.001 was no better in the study of version 1.3",
     ("mlp", "adagrad lr=0.1"): "a rate of 0.03 was raced out in the study of version 1.3",
+    ("cnn", "adam lr=0.01"): "adam lr=0.03 was no better in the study of version 1.3",
+    **{
+        ("mlp", f"{setting} lr=0.003"): "the incumbent's rate: the scheduler's stage tried 0.01"
+        for setting in ("on", "512-256-128")
+    },
+    **{
+        ("cnn", f"{setting} lr=0.01"): "the incumbent's rate, with the same as for cosine"
+        for setting in ("on", "16-32-64+128", "16-32-64+128 x2")
+    },
+    ("mlp", "1024-512-256 lr=0.003"): "a smaller network gained nothing at 0.01",
+    ("cnn", "32-64-128+128 x2 lr=0.005"): "the stage architecture_again tries 0.0025",
     ("cnn", "sgd lr=0.3"): "a rate of 1.0 scored 4 % and 44 % in a first look",
 }
 

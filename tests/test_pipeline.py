@@ -216,7 +216,7 @@ def test_two_branches_that_ran_are_merged_by_one_more_run(
     clone.commit("Both")
     assert clone.trained() == trained
     assert clone.changes() == ""
-    assert UP_TO_DATE in clone.run("dvc", "status")
+    assert UP_TO_DATE in clone.run("dvc", "status", "dvc.yaml")
     assert load_recipe(clone.path / "data/recipes/mlp/dropout.yaml").dropout == winner
     assert len([*clone.path.glob("data/models/mlp-seeds/*")]) == 1
 

@@ -146,7 +146,12 @@ def test_dvc_tracks_the_folder_set_by_data_raw(tmp_path: Path) -> None:
     raw = tmp_path / "elsewhere"
     raw.mkdir()
     project.edit("data", "raw", value=str(raw))
-    for out in (*PREPARED, "data/prepared/checked.txt", "plots/data/class_counts.csv"):
+    for out in (
+        *PREPARED,
+        "data/code/prepare.txt",
+        "data/prepared/checked.txt",
+        "plots/data/class_counts.csv",
+    ):
         (project.path / out).parent.mkdir(parents=True, exist_ok=True)
         (project.path / out).touch()
     project.run("dvc", "commit", "--force", "prepare")
