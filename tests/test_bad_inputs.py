@@ -974,7 +974,7 @@ def test_families_tested_on_different_characters(
 def test_a_stage_that_cannot_start_exits_with_one_line_and_a_status(
     stage: str, tmp_path: Path
 ) -> None:
-    """`check` and `prepare` find an empty params.yaml, and so does every stage run by hand."""
+    """An empty params.yaml, which every stage except `code` reads."""
     (tmp_path / "params.yaml").write_text("")
     command = [*warm_python(str(ROOT / "stages" / f"{stage}.py")), *COMMANDS[stage].split()]
     env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
