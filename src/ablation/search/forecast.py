@@ -52,7 +52,7 @@ def forecast(
     Args:
         strategy: a key of `STRATEGIES`.
         cost: of a training, in 10^15 operations.
-        runner: gives access to the memory; None if there are no characters yet.
+        runner: gives access to the cache; None if there are no characters yet.
         classes: number of their classes.
 
     Raises:
