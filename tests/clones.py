@@ -228,6 +228,8 @@ def make_tiny(project: Clone, changes: Changes = TINY, chain: tuple[str, ...] = 
 
 def shorten_chain(pipeline: str, chain: tuple[str, ...]) -> str:
     """The text of dvc.yaml without the stages of the chain that are not in `chain`."""
+    if chain == CHAIN:
+        return pipeline
     for name in {*CHAIN} - {*chain}:
         pipeline = re.sub(rf"^  {name}: .*\n", "", pipeline, flags=re.MULTILINE)
     for before, name in pairwise(chain):

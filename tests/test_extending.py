@@ -127,7 +127,7 @@ def studied(extended: Clone, make_once: MakeOnce) -> Clone:
 
     def make(folder: Path) -> None:
         project = extended.duplicate(folder / "project")
-        make_tiny(project, SMALL)
+        make_tiny(project, SMALL, CHAIN)
         new = read_yaml(project.path / "params.yaml")["models"]["resnet"]
         models = {"mlp": TINY["models"]["mlp"], "resnet": new | {"epochs": 1}}
         project.edit("models", value=models)
