@@ -20,7 +20,7 @@ from safetensors import safe_open
 from ablation.base.checked import read_yaml
 from ablation.base.files import read_csv
 from ablation.trial.recipe import TECHNIQUES
-from tests.clones import ROOT, TINY, Clone, MakeOnce, copy_project, make_tiny
+from tests.clones import CHAIN, ROOT, TINY, Clone, MakeOnce, copy_project, make_tiny
 
 PAGES = ("add-a-technique", "add-a-family", "add-a-dataset", "search")
 FENCED = re.compile(r"^```(?P<language>\w*)\n(?P<block>.*?)^```$", re.MULTILINE | re.DOTALL)
