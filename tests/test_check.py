@@ -50,7 +50,7 @@ def test_the_projects_own_files_are_valid(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "data/prepared/checked.txt").exists()
     _, runs, time, *_ = result.stdout.splitlines()
-    assert re.fullmatch(r"(\d+) of \1 stages run: \d+ to \d+ trainings, 0 cached", runs)
+    assert re.fullmatch(r"(\d+) of \1 stages run: [\d,]+ to [\d,]+ trainings, 0 cached", runs)
     assert re.match(r"about \d+ (s|min|h|days) on this machine, \d+ at a time", time)
     assert "validation.repeats" not in result.stdout
 
