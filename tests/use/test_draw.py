@@ -118,7 +118,7 @@ def test_close_characters_are_reported_as_several(text: str, count: int, ask: As
     page = Image.new("L", (400, 400), 255)
     ImageDraw.Draw(page).text((40, 80), text, font=ImageFont.load_default(size=150))
     _, said = ask("POST", "/answer", drawing(page))
-    expected = f"{count} characters instead of one; from left to right: mlp: "
+    expected = f"{count} characters instead of one, read as "
     assert json.loads(said)["warning"].startswith(expected)
 
 
@@ -417,7 +417,7 @@ def test_a_dot_and_two_characters_are_reported(page: Page) -> None:
         for left, character in ((0.05, "7"), (0.55, "T"))
     ]
     page.draw(small[0] + small[1])
-    assert page.note.startswith("2 characters instead of one; from left to right: mlp: 7 T")
+    assert page.note.startswith("2 characters instead of one, read as 7 T")
 
 
 @pytest.mark.browser

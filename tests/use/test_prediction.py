@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from ablation.data.characters import CLASSES
 from ablation.fitted.model import Fitted
@@ -19,6 +19,7 @@ from ablation.use.sheet import class_name, save_contact_sheet
 from tests.pictures.test_picture import seven
 
 ROOT = Path(__file__).parents[2]
+SEVENS = "2 characters instead of one, read as 7 7: write one, or crop the picture to one"
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +30,13 @@ def models() -> dict[str, Fitted]:
 def saved(image: Image.Image, path: Path) -> Path:
     image.save(path)
     return path
+
+
+def two_sevens(folder: Path) -> Path:
+    both = Image.new("L", (520, 200), 240)
+    both.paste(seven(), (0, 0))
+    both.paste(seven(), (220, 0))
+    return saved(both, folder / "both.png")
 
 
 def test_both_models_give_three_characters_the_most_probable_first(
@@ -110,10 +118,7 @@ def test_models_of_two_conversions_each_get_their_own_input(
 ) -> None:
     """Several characters are reported for the model whose conversion finds writing."""
     whole = as_if(models["mlp"], "as-is")
-    both = Image.new("L", (520, 200), 240)
-    both.paste(seven(), (0, 0))
-    both.paste(seven(), (220, 0))
-    path = saved(both, tmp_path / "both.png")
+    path = two_sevens(tmp_path)
     (said,) = predict_pictures([path], {"mlp": whole, "cnn": models["cnn"]})
     assert said.seen is not None and said.guesses is not None
     (image,) = preprocess(path, "as-is").images
@@ -122,7 +127,7 @@ def test_models_of_two_conversions_each_get_their_own_input(
     assert said.guesses["mlp"][0].probability == pytest.approx(
         whole.probabilities(image[None]).max()
     )
-    assert said.warning == "2 characters instead of one; from left to right: cnn: 7 7"
+    assert said.warning == SEVENS
     save_contact_sheet([said], tmp_path / "sheet.png")
     one_tile = 28 * 8 + 12
     assert Image.open(tmp_path / "sheet.png").width == 12 + 2 * one_tile
@@ -155,11 +160,26 @@ def test_any_class_name_can_be_drawn_on_the_contact_sheet(
 
 
 def test_each_of_several_characters_is_predicted(models: dict[str, Fitted], tmp_path: Path) -> None:
-    both = Image.new("L", (520, 200), 240)
-    both.paste(seven(), (0, 0))
-    both.paste(seven(), (220, 0))
-    (said,) = predict_pictures([saved(both, tmp_path / "both.png")], models)
-    assert said.warning == ("2 characters instead of one; from left to right: mlp: 7 7; cnn: 7 7")
+    (said,) = predict_pictures([two_sevens(tmp_path)], models)
+    assert said.warning == SEVENS
+
+
+def test_what_the_models_read_differently_is_said_for_each(
+    models: dict[str, Fitted], tmp_path: Path
+) -> None:
+    path = two_sevens(tmp_path)
+    named = replace(models["mlp"].metadata, classes=tuple(f"<{name}>" for name in CLASSES))
+    (said,) = predict_pictures([path], {"mlp": replace(models["mlp"], metadata=named), "cnn": models["cnn"]})
+    assert said.warning == SEVENS.replace("7 7", "<7> <7> (mlp) or 7 7 (cnn)")
+
+
+def test_many_characters_are_counted_and_not_read(
+    models: dict[str, Fitted], tmp_path: Path
+) -> None:
+    line = Image.new("L", (520, 90), 240)
+    ImageDraw.Draw(line).text((10, 10), "7 " * 13, font=ImageFont.load_default(size=40), fill=20)
+    (said,) = predict_pictures([saved(line, tmp_path / "line.png")], models)
+    assert said.warning == "13 characters instead of one: write one, or crop the picture to one"
 
 
 def test_the_first_frame_with_writing_is_used(models: dict[str, Fitted], tmp_path: Path) -> None:
@@ -214,9 +234,7 @@ def test_the_contact_sheet_frames_the_writing(models: dict[str, Fitted], tmp_pat
 def test_the_contact_sheet_shows_each_of_several_characters(
     models: dict[str, Fitted], tmp_path: Path
 ) -> None:
-    both = Image.new("L", (520, 200), 240)
-    both.paste(seven(), (0, 0))
-    both.paste(seven(), (220, 0))
+    both = Image.open(two_sevens(tmp_path))
     shown = []
     for name, image in (("one", seven()), ("two", both)):
         save_contact_sheet(

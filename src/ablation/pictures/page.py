@@ -40,13 +40,11 @@ FINE = 3  # oversampling of the page when adjusting the pen width
 PENS = (8.0, 11.0)  # pixels on the page: the usual range of pen widths in EMNIST
 WIDE = 2.2  # aspect ratio above which it is probably more than one character
 ASKEW = 15  # degrees: a larger rotation may change a character's meaning
-MARKS = 12  # more characters are probably not a single line
 SURE = 24  # pixels: writing lower than that is upscaled
 TOUCHED = "ignored a line that touches the writing"
 TURNED = "the sheet is rotated: rotate the picture until the writing is upright"
 FAINT = "low contrast between writing and background, so this may not be writing"
 JOINED = "more than twice as wide as high: write one character, or leave gaps between several"
-MANY = "many marks were found: crop the picture to one character"
 
 
 class EmptyPageError(UserError):
@@ -123,7 +121,6 @@ def pages(brightness: np.ndarray) -> Reading:
         FAINT: ink.agreed < ALIKE,
         f"the writing is only {extent:.0f} pixels high: use a larger picture": extent < SURE,
         JOINED: not each and right - left > WIDE * (bottom - top),
-        MANY: len(characters) > MARKS,
     }
     return Reading(
         [_page(labels, depth, numbers) for numbers in ([*boxes], *each)],
@@ -158,7 +155,7 @@ def _level(large: np.ndarray, paper: np.ndarray, side: int) -> Level:
 
 
 def _more_likely(dark: Ink, light: Ink, picture: np.ndarray) -> Ink:
-    """Choose the ink whose brightness differs more from what surrounds both."""
+    """Choose ink that two windows agree on, or which differs more from what surrounds both."""
     longer = max(picture.shape)
     boxes = [np.divide(ink.box, max(ink.mask.shape)) * longer for ink in (dark, light)]
     left, top, right, bottom = (round(edge) for edge in _around(boxes))
@@ -166,11 +163,12 @@ def _more_likely(dark: Ink, light: Ink, picture: np.ndarray) -> Ink:
     rows, columns = (slice(max(0, a - reach), b + reach) for a, b in ((top, bottom), (left, right)))
     ground = np.median(np.concatenate(edges(picture[rows, columns])))
 
-    def contrast(ink: Ink) -> float:
+    def likelihood(ink: Ink) -> tuple[bool, float]:
         small = cv2.resize(picture, ink.mask.shape[::-1], None, 0, 0, cv2.INTER_NEAREST)
-        return float(abs(np.log((np.median(small[ink.mask]) + 5) / (ground + 5))))
+        contrast = np.log((np.median(small[ink.mask]) + 5) / (ground + 5))
+        return ink.agreed >= ALIKE, float(abs(contrast))
 
-    return max(dark, light, key=contrast)
+    return max(dark, light, key=likelihood)
 
 
 def _comparable(dark: Ink | None) -> tuple[float, ...]:
@@ -189,9 +187,9 @@ def _ink(
     shadow for ink.
     """
     best: Ink | None = None
-    pen = 0.0
+    half = 0.0  # of the stroke's width: narrower windows find its edges only
     for window, wider in pairwise(windows):
-        if window < pen:
+        if window < half:
             continue
         side = int(np.clip(ACROSS / window, *SIDES))
         found = below(side, light, window)
@@ -202,7 +200,7 @@ def _ink(
         again = below(side, light, max(wider, stroke))
         if again:  # the wider window preserves more ink where strokes meet
             found = replace(again, agreed=_overlap(found.mask, again.mask))
-            pen = 2 * max(part.radius for part in again.parts) / min(again.mask.shape)
+            half = max(part.radius for part in again.parts) / min(again.mask.shape)
         if best is None or found.agreed > best.agreed:
             best = found
         if found.agreed >= ALIKE:

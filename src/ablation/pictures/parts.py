@@ -15,7 +15,6 @@ BORDER = 0.85  # of every edge of the picture: what covers more is a border
 MOST = 100  # largest components that are considered
 TALL = 0.4  # of the tallest character's height: lower components are parts of a character
 CONTENT = 0.3  # of a hole's side: minimum extent of a frame's content; a letter's counter has less
-RECTANGLE = 0.93  # of the smallest rectangle around a sheet that it fills
 COMB = (2.0, 1.5)  # minimum width and maximum height of an open box, relative to its content
 RULE = (0.06, 1.5)  # a rule's maximum thickness / length, and minimum length / writing's extent
 LONG = 40  # pixels: minimum length of a rule
@@ -36,7 +35,7 @@ class Part:
         box: bounding box.
         area: in pixels.
         radius: of the largest inscribed circle.
-        fills: its area, with holes, relative to that of the smallest rectangle around it.
+        solidity: its area relative to its convex hull's.
         step: change of depth across its edge, relative to the ink's depth.
         covers: (4,) fractions of the picture's top, bottom, left and right edge that it touches.
         holes: their bounding boxes.
@@ -46,7 +45,7 @@ class Part:
     box: Box
     area: int
     radius: float
-    fills: float
+    solidity: float
     step: float
     covers: np.ndarray
     holes: list[Box]
@@ -104,7 +103,8 @@ def _part(
     mask = (labels[place] == number).astype(np.uint8)
     contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE, offset=start)
     outline, *holes = sorted(contours, key=cv2.contourArea, reverse=True)
-    sides = cv2.minAreaRect(outline)[1]
+    hull = cv2.convexHull(outline)  # passes through pixel centres: half a pixel is added around it
+    whole = cv2.contourArea(hull) + cv2.arcLength(hull, True) / 2 + 1
     padded = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT)
     near = np.ones((2 * reach + 1,) * 2, np.uint8)
     inner, outer = mask - cv2.erode(mask, near), (labels[place] == 0) & cv2.dilate(mask, near)
@@ -115,7 +115,7 @@ def _part(
         (left, top, left + width, top + height),
         area,
         float(cv2.distanceTransform(padded, cv2.DIST_L2, 3).max()),
-        cv2.contourArea(outline) / max(1, sides[0] * sides[1]),
+        area / whole,
         step,
         covers,
         [(x, y, x + w, y + h) for x, y, w, h in map(cv2.boundingRect, holes)],
@@ -168,7 +168,7 @@ def writing_among(parts: Sequence[Part], longer: int) -> tuple[list[Part], tuple
         The parts, none if there is no writing, and warnings about ignored ones.
     """
     parts = [p for p in parts if p.step > STEP and p.covers.min() <= BORDER]
-    parts = [p for p in parts if not _is_sheet(p, longer)]
+    parts = [p for p in parts if not _is_shade(p) and not _is_sheet(p, longer)]
     inner = [part for part in parts if not part.covers.any()]
     outer = [part for part in parts if part.covers.any()]
     if not any(_is_written(part, longer) for part in inner):
@@ -191,9 +191,17 @@ def _is_written(part: Part, longer: int) -> bool:
 
 
 def _is_sheet(part: Part, longer: int) -> bool:
-    """Whether it is a sheet of paper: a rectangle, and too wide for a stroke."""
+    """Whether it is a sheet of paper: convex, and too wide for a stroke."""
     wide = part.radius > 0.3 * part.extent and part.extent >= 2 * DUST * longer
-    return wide and part.fills > RECTANGLE
+    return wide and part.solidity > 0.95
+
+
+def _is_shade(part: Part) -> bool:
+    """Whether it is a dark side or corner of the picture."""
+    pairs = (part.covers[:2], part.covers[2:])
+    side = any(max(pair) > 0.95 and not min(pair) for pair in pairs)
+    corner = part.covers.any() and not any(map(min, pairs))
+    return bool(side or corner) and part.solidity > 0.9
 
 
 def _without_print(parts: list[Part], known: list[Part]) -> tuple[list[Part], tuple[str, ...]]:

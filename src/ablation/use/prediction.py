@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # importing torch takes seconds
     from ablation.fitted.model import Fitted
 
 GUESSES = 3
+MOST_READ = 12  # of more characters, only their number is said
 # Arguments of `preprocess`: the conversion and the levels.
 Preprocessing = tuple[str, Levels | None]
 
@@ -154,11 +155,17 @@ def _best(probabilities: np.ndarray, classes: tuple[str, ...], guesses: int) -> 
 
 
 def _several_warning(best: Mapping[str, list[list[Guess]]]) -> str | None:
-    several = {name: rows[1:] for name, rows in best.items() if len(rows) > 1}
-    if not several:
+    """A warning about several characters, with what each model reads, or all of them alike."""
+    read = {
+        name: " ".join(some[0].character for some in rows[1:])
+        for name, rows in best.items()
+        if len(rows) > 1
+    }
+    if not read:
         return None
-    count = len(next(iter(several.values())))
-    each = "; ".join(
-        f"{name}: {' '.join(some[0].character for some in rows)}" for name, rows in several.items()
-    )
-    return f"{count} characters instead of one; from left to right: {each}"
+    count = max(map(len, best.values())) - 1
+    said = " or ".join(f"{what} ({name})" for name, what in read.items())
+    if len({*read.values()}) == 1:
+        said = next(iter(read.values()))
+    as_what = f", read as {said}" if count <= MOST_READ else ""
+    return f"{count} characters instead of one{as_what}: write one, or crop the picture to one"
