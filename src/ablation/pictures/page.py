@@ -187,9 +187,9 @@ def _ink(
     shadow for ink.
     """
     best: Ink | None = None
-    half = 0.0  # of the stroke's width: narrower windows find its edges only
+    least = 0.0  # three quarters of a stroke's width: narrower windows find parts of it
     for window, wider in pairwise(windows):
-        if window < half:
+        if window < least:
             continue
         side = int(np.clip(ACROSS / window, *SIDES))
         found = below(side, light, window)
@@ -200,7 +200,7 @@ def _ink(
         again = below(side, light, max(wider, stroke))
         if again:  # the wider window preserves more ink where strokes meet
             found = replace(again, agreed=_overlap(found.mask, again.mask))
-            half = max(part.radius for part in again.parts) / min(again.mask.shape)
+            least = 1.5 * max(part.radius for part in again.parts) / min(again.mask.shape)
         if best is None or found.agreed > best.agreed:
             best = found
         if found.agreed >= ALIKE:
