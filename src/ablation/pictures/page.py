@@ -31,7 +31,7 @@ AROUND = 0.12  # of the writing's longer side: distance at which its surrounding
 ALIKE = 0.92  # minimum overlap of two windows' results for them to be trusted
 HARDLY_ALIKE = 0.6  # with less overlap, it is not writing
 STROKE = 0.15  # of the writing's longer side: the widest pen
-WIDER = 4.2  # maximum ratio of the window for strokes to that for the gaps between them
+NARROW = 1.5  # minimum window, in radii of a stroke
 READ = 240  # pixels of the writing's longer side at which its shape is extracted
 LEGIBLE = 16  # pixels: minimum height of readable writing
 GAP = 0.02  # of the tallest character's height: minimum gap between characters
@@ -134,8 +134,9 @@ def _find_writing(picture: np.ndarray) -> Ink:
     large = resized(picture, min(SIDES[1], max(LEAST_SIDE, longer)) / longer)
     for paper in papers(large):
         below = cache(partial(_ink_below, cache(partial(_level, large, paper))))
-        dark = _ink(below, False, WINDOWS)
-        light = _ink(below, True, _comparable(dark))
+        dark = _ink(below, False)
+        like_dark = dark.window / 2 if dark and dark.agreed >= ALIKE else 0.0
+        light = _ink(below, True, like_dark)
         if found := _more_likely(dark, light, large) if dark and light else dark or light:
             turned = (TURNED,) if abs(askew(paper)) > ASKEW else ()
             return replace(found, warnings=found.warnings + turned)
@@ -171,15 +172,8 @@ def _more_likely(dark: Ink, light: Ink, picture: np.ndarray) -> Ink:
     return max(dark, light, key=likelihood)
 
 
-def _comparable(dark: Ink | None) -> tuple[float, ...]:
-    """Strokes need windows like those of the spaces between them; the others only take time."""
-    if dark is None or dark.agreed < ALIKE:
-        return WINDOWS
-    return tuple(w for w in WINDOWS if dark.window / 2 <= w <= WIDER * dark.window)
-
-
 def _ink(
-    below: Callable[[int, bool, float], Ink | None], light: bool, windows: tuple[float, ...]
+    below: Callable[[int, bool, float], Ink | None], light: bool, least: float = 0.0
 ) -> Ink | None:
     """Find dark or light ink, using the smallest window whose result the next one confirms.
 
@@ -187,8 +181,7 @@ def _ink(
     shadow for ink.
     """
     best: Ink | None = None
-    least = 0.0  # three quarters of a stroke's width: narrower windows find parts of it
-    for window, wider in pairwise(windows):
+    for window, wider in pairwise(WINDOWS):
         if window < least:
             continue
         side = int(np.clip(ACROSS / window, *SIDES))
@@ -200,7 +193,7 @@ def _ink(
         again = below(side, light, max(wider, stroke))
         if again:  # the wider window preserves more ink where strokes meet
             found = replace(again, agreed=_overlap(found.mask, again.mask))
-            least = 1.5 * max(part.radius for part in again.parts) / min(again.mask.shape)
+            least = NARROW * max(part.radius for part in again.parts) / min(again.mask.shape)
         if best is None or found.agreed > best.agreed:
             best = found
         if found.agreed >= ALIKE:
