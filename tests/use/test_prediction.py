@@ -169,7 +169,9 @@ def test_what_the_models_read_differently_is_said_for_each(
 ) -> None:
     path = two_sevens(tmp_path)
     named = replace(models["mlp"].metadata, classes=tuple(f"<{name}>" for name in CLASSES))
-    (said,) = predict_pictures([path], {"mlp": replace(models["mlp"], metadata=named), "cnn": models["cnn"]})
+    (said,) = predict_pictures(
+        [path], {"mlp": replace(models["mlp"], metadata=named), "cnn": models["cnn"]}
+    )
     assert said.warning == SEVENS.replace("7 7", "<7> <7> (mlp) or 7 7 (cnn)")
 
 
