@@ -29,6 +29,11 @@ TEST_SET = "data/prepared/test.npz"
 SEE_THE_TEST_SET = [f"evaluate@{model}" for model in MODELS]
 SEE_ITS_RESULTS = ["compare", "report"]
 OF_ALL_FAMILIES = ["compare", "report"]
+AFTER_STRATEGIES = {
+    "contest": {"selection", "search"},
+    "leave_one_out": {"worth", "selection", "techniques", "learning_rate_multiples"},
+    "fit": {"data", "fit"},
+}
 STAGES = [path.stem for path in sorted((ROOT / "stages").glob("*.py"))]
 
 
@@ -285,6 +290,15 @@ def test_a_stage_depends_only_on_its_own_candidates(
     own = f"techniques.{ChainStage.named(name).technique}"
     params = stages[f"{name}@{model}"].params
     assert {*params} == {"selection", own, "learning_rate_multiples"}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_stages_after_the_strategies_depend_on_no_parameters_of_trials(
+    model: str, searching: dict[str, Stage]
+) -> None:
+    """As in the chain, these stand in the recipes that they start from."""
+    params = {name: {*searching[f"{name}@{model}"].params} for name in AFTER_STRATEGIES}
+    assert params == AFTER_STRATEGIES
 
 
 def test_parameters_are_checked_first(stages: dict[str, Stage]) -> None:

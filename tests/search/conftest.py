@@ -5,10 +5,15 @@ import pytest
 
 from ablation.base.checked import read_yaml
 from ablation.params import Params
+from ablation.run.hardware import Hardware
+from ablation.run.runner import TrialRunner
+from ablation.search.draws import Found, search
 from ablation.search.space import Space
 from ablation.trial.recipe import TECHNIQUES
+from ablation.trial.trials import Trial
 
 ROOT = Path(__file__).parents[2]
+AN_EPOCH = 0.01  # of the budget of 1: a training of ten epochs takes a tenth of it
 # What a training of an MLP of these sizes costs, in 10^15 operations, is a matter of test_cost.py.
 SMALL: dict[str, Any] = {
     "models": {"mlp": {"hidden": [9, 8, 7], "epochs": 2}},
@@ -39,3 +44,19 @@ def params() -> Params:
 @pytest.fixture
 def space(params: Params) -> Space:
     return Space.of(params, "mlp")
+
+
+def cost(trial: Trial) -> float:
+    """In place of the operations of a training."""
+    return AN_EPOCH * trial.spec.epochs
+
+
+@pytest.fixture
+def runner(toy_study: Path) -> TrialRunner:
+    one_worker = Hardware("cpu", bf16=False, workers=1)
+    return TrialRunner(toy_study / "data/prepared/train.npz", 32, one_worker)
+
+
+@pytest.fixture
+def found(runner: TrialRunner, params: Params) -> Found:
+    return search(runner, params, "mlp", "random", cost)

@@ -1,31 +1,12 @@
 import math
-from pathlib import Path
 
 import pytest
 
 from ablation.base.errors import UserError
 from ablation.params import Params
-from ablation.run.hardware import Hardware
 from ablation.run.runner import TrialRunner
 from ablation.search.draws import Account, Found, search
-from ablation.trial.trials import Trial
-
-ONE_WORKER = Hardware("cpu", bf16=False, workers=1)
-AN_EPOCH = 0.01  # of the budget of 1: a training of ten epochs takes a tenth of it
-
-
-def cost(trial: Trial) -> float:
-    return AN_EPOCH * trial.spec.epochs
-
-
-@pytest.fixture
-def runner(toy_study: Path) -> TrialRunner:
-    return TrialRunner(toy_study / "data/prepared/train.npz", 32, ONE_WORKER)
-
-
-@pytest.fixture
-def found(runner: TrialRunner, params: Params) -> Found:
-    return search(runner, params, "mlp", "random", cost)
+from tests.search.conftest import AN_EPOCH, cost
 
 
 def test_draws_spend_their_share_and_finalists_the_rest(found: Found) -> None:

@@ -1,33 +1,14 @@
-from pathlib import Path
-
 import pytest
 
 from ablation.base.errors import UserError
 from ablation.params import Params
-from ablation.run.hardware import Hardware
 from ablation.run.runner import TrialRunner
-from ablation.search.draws import Found, search
+from ablation.search.draws import Found
 from ablation.search.forecast import forecast
 from ablation.search.strategies import STRATEGIES
-from ablation.trial.trials import Trial
+from tests.search.conftest import cost
 
-ONE_WORKER = Hardware("cpu", bf16=False, workers=1)
-AN_EPOCH = 0.01  # of the budget of 1
 REPEATS = FINALISTS = 2
-
-
-def cost(trial: Trial) -> float:
-    return AN_EPOCH * trial.spec.epochs
-
-
-@pytest.fixture
-def runner(toy_study: Path) -> TrialRunner:
-    return TrialRunner(toy_study / "data/prepared/train.npz", 32, ONE_WORKER)
-
-
-@pytest.fixture
-def found(runner: TrialRunner, params: Params) -> Found:
-    return search(runner, params, "mlp", "random", cost)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

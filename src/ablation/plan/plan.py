@@ -10,6 +10,7 @@ from rich.table import Table
 
 from ablation.base.console import console
 from ablation.base.errors import UserError
+from ablation.base.formatting import counted
 from ablation.data.datasets import FOLDER
 from ablation.params import Params, load_params
 from ablation.plan.pipeline import PIPELINE, read_stages
@@ -137,8 +138,9 @@ class Plan:
             work += f", {may_run} may run"
         trainings = self.trainings
         if trainings.most:
-            noun = "training" if len(trainings.most) == 1 else "trainings"
-            work += f": {_range(trainings)} {noun}, {self.cached} cached"
+            least, most = len(trainings.least), counted(len(trainings.most), "training")
+            some = most if least == len(trainings.most) else f"{least:,} to {most}"
+            work += f": {some}, {self.cached:,} cached"
         else:
             work += ": nothing is trained"
             if self.prepare_runs:

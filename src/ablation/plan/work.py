@@ -17,7 +17,7 @@ from ablation.data.splits import Repeat
 from ablation.judge.worth import list_trials
 from ablation.labels import ChainStage
 from ablation.params import Params
-from ablation.plan.pipeline import Stage
+from ablation.plan.pipeline import Reason, Stage
 from ablation.run.runner import TrialRunner
 from ablation.study.entries import (
     Contest,
@@ -44,7 +44,7 @@ State = Literal["up to date", "runs", "may run"]
 # The output of `check` never changes, so it makes no later stage run.
 CONSTANT_OUTPUT = {"check"}
 # Each depends on all parameters of `baseline`, through the recipe that it starts from.
-TRAIN = {"technique", "leave_one_out", "fit"}
+TRAIN = {"technique", "leave_one_out", "fit", "contest"}
 # Their winners are needed even if they are up to date.
 CHOOSE = {"technique", "search", "contest"}
 SEARCHED = Path("search/data/recipes")
@@ -130,7 +130,12 @@ def list_work(
         other_characters: whether `prepare` will write different characters.
         size: of the characters that there will be; None if it is unknown.
     """
-    return _Planner(params, runner, other_characters, size).plan(stages)
+    planner = _Planner(params, runner, other_characters, size)
+    return [planner.work(stage) for stage in stages]
+
+
+def _with_reason(stage: Stage, reason: Reason) -> Stage:
+    return replace(stage, reasons=tuple(dict.fromkeys((*stage.reasons, reason))))
 
 
 class _Planner:
@@ -152,21 +157,15 @@ class _Planner:
         self._planned: set[Trial] = set()
         self._reworked: set[str] = set()  # families whose baseline has other parameters
 
-    def plan(self, stages: Iterable[Stage]) -> list[Work]:
-        stages = [*stages]
-        self._reworked = {
-            stage.option("model")
-            for stage in stages
-            if stage.script == "technique" and stage.option("stage") == BASELINE
-            if "parameters" in stage.reasons
-        }
-        return [self._work(stage) for stage in stages]
-
-    def _work(self, stage: Stage) -> Work:
+    def work(self, stage: Stage) -> Work:
+        """The work of the next stage, in topological order."""
         if self._other_characters and stage.script not in {"code", "check", "prepare"}:
-            stage = replace(stage, reasons=(*stage.reasons, "inputs"))
+            stage = _with_reason(stage, "inputs")
         elif stage.script in TRAIN and stage.option("model") in self._reworked:
-            stage = replace(stage, reasons=(*stage.reasons, "parameters"))
+            stage = _with_reason(stage, "parameters")
+        is_baseline = stage.script == "technique" and stage.option("stage") == BASELINE
+        if is_baseline and "parameters" in stage.reasons:
+            self._reworked.add(stage.option("model"))
         state: State = "up to date"
         if stage.reasons:
             state = "runs"

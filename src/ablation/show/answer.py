@@ -38,11 +38,14 @@ def result(study: Study) -> str:
     accuracies[0] = accuracies[0].replace(" **", " reaches **", 1)
     gains = [gain_with_interval(tables.over_baseline(study, model)) for model in ranked.index]
     groups = {model: group_techniques(study, model)["helps"] for model in ranked.index}
-    helps = {model: found[0] if found else "no technique" for model, found in groups.items()}
+    helps = {model: found[0] for model, found in groups.items() if found}
+    without = [f"the {family_title(model)}" for model in groups if model not in helps]
+    most = [f"what helps most is {join(_by_family(helps))}"] if helps else []
+    most += [f"no technique is shown to help in {join(without)}"] if without else []
     return (
         f"On the test {study.things}, with 95 % intervals, {join(accuracies)}; over the baseline, "
         f"{'their recipes gain' if len(ranked) > 1 else 'its recipe gains'} "
-        f"{join(gains)} points; what helps most is {join(_by_family(helps))}."
+        f"{'; '.join([f'{join(gains)} points', *most])}."
     )
 
 
@@ -122,12 +125,12 @@ def in_training(study: Study) -> list[str]:
 def _in_training(study: Study, model: str) -> str:
     last = study.winner_curves(model).iloc[-1]
     gap = last["train_accuracy"] - last["validation_accuracy"]
-    settings = tables.worth_of(study, model)["final_setting"].reindex(IN_TRAINING).fillna("none")
-    differ = [f"{name} `{setting}`" for name, setting in settings.items() if setting != "none"]
+    settings = tables.worth_of(study, model)["final_setting"].reindex(IN_TRAINING)
+    on = [f"{name} `{value}`" for name, value in settings.dropna().items() if value != "none"]
     side = "below" if gap < 0 else "above"
     return (
         f"the {family_title(model)}'s ends {abs(100 * gap):.2f} points {side} its validation "
-        f"accuracy, with {join(differ or ['neither'])}"
+        f"accuracy{f', with {join(on)}' if on else ''}"
     )
 
 
