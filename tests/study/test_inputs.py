@@ -7,6 +7,7 @@ import pytest
 
 from ablation.base.checked import read_yaml
 from ablation.params import Params
+from ablation.run.precision import RECORD
 from ablation.study.inputs import provenance
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +40,8 @@ def test_a_recipe_names_the_characters_it_was_chosen_on() -> None:
         (("training", "device"), "cpu"),
         (("models", "mlp", "epochs"), 1),
         (("baseline", "dropout"), 0.9),
+        (("selection", "risk"), 0.1),
+        (("learning_rate_multiples", "batchnorm"), [1.0]),
     ],
 )
 def test_it_changes_with_every_parameter_of_the_whole_study(
@@ -53,9 +56,19 @@ def test_it_changes_with_every_parameter_of_the_whole_study(
         (("training", "workers"), 7),
         (("models", "cnn", "epochs"), 1),
         (("techniques", "dropout"), []),
-        (("selection", "risk"), 0.01),
+        (("worth", "repeats"), 3),
         (("fit", "seeds"), 2),
     ],
 )
 def test_it_does_not_change_with_other_parameters(place: tuple[str, ...], value: Any) -> None:
     assert of_mlp(*place, value=value) == of_mlp()
+
+
+def test_it_changes_with_the_precision_of_the_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    unknown = of_mlp()
+    RECORD.parent.mkdir()
+    RECORD.write_text("asked: auto\nprecision: bf16\ndecided_on: a processor\n")
+    assert of_mlp() != unknown

@@ -7,6 +7,7 @@ proportions, wobble and pen width, and then converted as EMNIST's scans were.
 from functools import cache
 from pathlib import Path
 
+import cv2
 import matplotlib
 import numpy as np
 from matplotlib.ft2font import FT2Font
@@ -79,8 +80,9 @@ def write(character: str, rng: np.random.Generator) -> np.ndarray:
     both_cases = character.lower() in MERGED and rng.random() < 0.5
     form = character.lower() if both_cases else character
     distances = line_distances()[rng.integers(len(FONTS)), _forms().index(form)]
-    page_distances = ndimage.map_coordinates(
-        distances, _bent_page(rng), output=np.float32, order=1, mode="nearest"
+    rows, columns = _bent_page(rng).astype(np.float32)
+    page_distances = cv2.remap(
+        distances, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
     pen = rng.uniform(1.6, 3.4) + 0.5 * _smooth(rng)  # half the width of the line, in line pixels
     ink = np.clip(2 * (pen - page_distances), 0, 1)

@@ -74,6 +74,12 @@ def hardware_for(requested: str, device: str, workers: str | int) -> tuple[Hardw
     )
 
 
+def recorded_precision(requested: str) -> str | None:
+    """The precision of the study; None if it is not recorded for this setting."""
+    record = _recorded(requested)
+    return record.precision if record else None
+
+
 def _emulates_bf16(hardware: Hardware) -> bool:
     """Whether bf16 is too slow to be used, because the hardware emulates it."""
     return hardware.device == "cuda" or bf16_speedup() < EMULATED

@@ -15,12 +15,14 @@ from ablation.data.splits import Repeat, make_repeats
 from ablation.labels import ChainStage
 from ablation.params import Params
 from ablation.run.cluster import SCHEDULER_VARIABLE, most_common_hardware
-from ablation.run.precision import hardware_for
+from ablation.run.precision import hardware_for, recorded_precision
 from ablation.run.runner import TrialRunner
 from ablation.trial.recipe import BASELINE, Recipe, load_recipe, plain
 from ablation.trial.trials import Trial
 
 TRAINING_CHARACTERS = Path("data/prepared/train.npz")
+# Keys of params.yaml that all stages of the chain depend on.
+SHARED = {"seed", "validation", "baseline", "selection", "learning_rate_multiples"}
 CHAIN_COLUMNS = ["stage", "winner", "verdict", "accuracy", "gain", "low", "high"]
 
 
@@ -67,18 +69,18 @@ def read_chain(path: Path, stage: str | None = None) -> pd.DataFrame:
 def provenance(params: Params, model: str, characters: str) -> str:
     """The comment of a recipe file: on which characters and with which parameters it was chosen.
 
-    With it, stages that start from the recipe depend on both, although only `baseline` lists them.
+    With it, stages that start from the recipe depend on both, and on the precision of the study,
+    although only `baseline` lists them.
 
     Args:
         characters: SHA-256 of the training characters.
     """
     training = params.training.model_dump(include={"batch_size", "device", "precision"})
     chosen = {
-        "seed": params.seed,
-        "validation": params.validation.model_dump(mode="json"),
         "training": training,
+        "precision": recorded_precision(params.training.precision),
         "model": getattr(params.models, model).model_dump(mode="json"),
-        "baseline": params.baseline.model_dump(mode="json"),
+        **params.model_dump(mode="json", include=SHARED),
     }
     digest = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
     return (
