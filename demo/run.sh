@@ -6,8 +6,7 @@ scratch=$1
 python demo/scratch.py "$scratch"
 cd "$scratch"
 
-dvc repro --quiet
-dvc repro --quiet search/dvc.yaml
+dvc repro --quiet dvc.yaml search/dvc.yaml
 cat <<END
 
 What to do next:
