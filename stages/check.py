@@ -12,7 +12,7 @@ from ablation.base.checked import ParamsError, read_yaml
 from ablation.base.console import console
 from ablation.base.errors import UserError
 from ablation.base.files import repository, write_bytes
-from ablation.labels import ChainStage
+from ablation.labels import stages_in
 from ablation.params import PARAMS, load_params
 from ablation.processes.fork_server import start_python
 from ablation.processes.stage import stage_process
@@ -85,7 +85,7 @@ def check_techniques(stages: dict[str, Any]) -> None:
     """Check that params.yaml has all techniques; DVC would fail on a missing one hours later.
 
     Raises:
-        ParamsError: the name of a stage does not contain a technique.
+        ParamsError: the name of a stage is invalid.
         UserError: a technique has a stage, but no list of candidates, or there are no multiples.
     """
     content = read_yaml(PARAMS)
@@ -94,7 +94,7 @@ def check_techniques(stages: dict[str, Any]) -> None:
     techniques = {given["technique"]: given for given in variables if "technique" in given}
     for name in (given["stage"] for given in variables if "stage" in given):
         try:
-            ChainStage.named(str(name))
+            stages_in(str(name), ())
         except ParamsError as error:
             raise ParamsError(f"{PIPELINE}: stages: {error}") from None
     if "learning_rate_multiples" not in content:

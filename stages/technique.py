@@ -1,7 +1,7 @@
 """Compare a technique's settings in the incumbent recipe, and keep the winner.
 
-`baseline` scores the recipe in params.yaml that every chain starts from. `dropout_again` and
-`dropout_backward` explore dropout in a later round (`ablation.labels.ChainStage`).
+`baseline` scores the recipe in params.yaml that every chain starts from. `dropout_again` explores
+dropout in a later round, `backward` every technique of the chain (`ablation.labels.ChainStage`).
 """
 
 import argparse
@@ -16,9 +16,10 @@ from ablation.base.console import announce, console, narrow_table
 from ablation.base.files import write_csv, write_json
 from ablation.base.formatting import percent, points, short
 from ablation.judge.selection import Verdict
-from ablation.labels import ChainStage
-from ablation.params import load_params
+from ablation.labels import ChainStage, stages_in
+from ablation.params import Params, load_params
 from ablation.processes.stage import stage_process
+from ablation.run.runner import TrialRunner
 from ablation.study.committed import computed_elsewhere
 from ablation.study.entries import list_entries
 from ablation.study.inputs import (
@@ -28,29 +29,52 @@ from ablation.study.inputs import (
     read_chain,
     read_recipe,
     repeats_for,
+    techniques_of,
 )
 from ablation.study.race import Results, judge_contest, run_entries
 from ablation.study.tables import curves_table, times_table, trials_table
 from ablation.trial.families import FAMILIES
-from ablation.trial.recipe import BASELINE, save_recipe
+from ablation.trial.recipe import BASELINE, Recipe, save_recipe
 
 
 def main() -> None:
     arguments = parse_arguments()
-    model, stage = arguments.model, arguments.stage
+    model, name = arguments.model, arguments.stage
     params = load_params()
-    announce(f"{stage.name} of the {model}", params.dataset.note)
-    chain, incumbent = pd.DataFrame(), params.baseline
-    if stage.technique != BASELINE:
-        incumbent = read_recipe(arguments.incumbent, params, model)
-        chain = read_chain(arguments.chain, stage.name)
-    contest = list_entries(params, model, stage.name, incumbent)
+    announce(f"{name} of the {model}", params.dataset.note)
+    chain, recipe = pd.DataFrame(), params.baseline
+    if name != BASELINE:
+        recipe = read_recipe(arguments.incumbent, params, model)
+        chain = read_chain(arguments.chain, name)
     for line in params.warnings:
         console.print(line)
-
     runner = make_runner(params)
+    stages = stages_in(name, techniques_of(chain) if len(chain) else ())
+    for stage in stages:
+        if stage.name != name:
+            console.print(stage.technique, style="bold")
+        recipe, chain = explore(runner, params, model, stage, recipe, chain)
+        write_winner(runner, params, model, stage.name, recipe, chain)
+    # A backward round ends with the winner of its last technique.
+    write_winner(runner, params, model, name, recipe, chain)
+
+
+def explore(
+    runner: TrialRunner,
+    params: Params,
+    model: str,
+    stage: ChainStage,
+    incumbent: Recipe,
+    chain: pd.DataFrame,
+) -> tuple[Recipe, pd.DataFrame]:
+    """Run one contest, and write its tables.
+
+    Returns:
+        the winning recipe, and the chain with a row for this stage.
+    """
     if remark := computed_elsewhere(model, stage.name, runner.hardware):
         console.print(remark, style="italic")
+    contest = list_entries(params, model, stage.name, incumbent)
     repeats = repeats_for(params)
     results = run_entries(runner, params, model, contest, repeats, racing=params.selection.racing)
     verdict = judge_contest(runner, params, contest, results, repeats)
@@ -61,16 +85,25 @@ def main() -> None:
     write_csv(trials_table(verdict.evidence, results), plots / "trials.csv")
     write_csv(candidates_table(verdict, results), plots / "candidates.csv")
     write_csv(curves_table(results), plots / "curves.csv")
-    write_csv(chain_table(chain, stage.name, numbers), plots / "chain.csv")
     times = times_table(results, runner.hardware)
     write_csv(times, Path("data/times", model, f"{stage.name}.csv"))
     write_json(numbers, Path("metrics", model, f"{stage.name}.json"))
-    save_recipe(
-        recipes[verdict.winner.setting],
-        Path("data/recipes", model, f"{stage.name}.yaml"),
-        provenance(params, model, runner.digest),
-    )
     show(verdict, results, times)
+    return recipes[verdict.winner.setting], chain_table(chain, stage.name, numbers)
+
+
+def write_winner(
+    runner: TrialRunner,
+    params: Params,
+    model: str,
+    stage: str,
+    recipe: Recipe,
+    chain: pd.DataFrame,
+) -> None:
+    """Write the two files that the next stage starts from."""
+    write_csv(chain, Path("plots", model, stage, "chain.csv"))
+    path = Path("data/recipes", model, f"{stage}.yaml")
+    save_recipe(recipe, path, provenance(params, model, runner.digest))
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -81,7 +114,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--chain", type=Path, help="chain.csv of the previous stage")
     arguments = parser.parse_args()
     given = [arguments.incumbent, arguments.chain]
-    first = arguments.stage.technique == BASELINE
+    first = arguments.stage == BASELINE
     if not first and None in given:
         parser.error("every stage except the baseline needs --incumbent and --chain")
     if first and given != [None, None]:
@@ -89,12 +122,13 @@ def parse_arguments() -> argparse.Namespace:
     return arguments
 
 
-def parse_stage(name: str) -> ChainStage:
-    """Parse a stage name for argparse."""
+def parse_stage(name: str) -> str:
+    """Check a stage name for argparse."""
     try:
-        return ChainStage.named(name)
+        stages_in(name, ())
     except ParamsError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+    return name
 
 
 def metrics(verdict: Verdict) -> dict[str, str | float]:

@@ -357,7 +357,7 @@ def test_the_citations_version_is_the_projects() -> None:
 
 
 def test_architecture_names_every_stage() -> None:
-    later = re.compile(r"_(again|backward)\d*$")
+    later = re.compile(r"_again\d*$")
     stages = {later.sub("", stage) for stage in read_yaml(ROOT / "dvc.yaml")["stages"]}
     assert stages <= set(QUOTED.findall((ROOT / "docs/maintainers/architecture.md").read_text()))
 

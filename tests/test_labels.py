@@ -1,7 +1,7 @@
 import pytest
 
 from ablation.base.checked import ParamsError
-from ablation.labels import ChainStage, at_rate, technique_of
+from ablation.labels import ChainStage, at_rate, stages_in, technique_of
 
 
 @pytest.mark.parametrize(
@@ -11,8 +11,8 @@ from ablation.labels import ChainStage, at_rate, technique_of
         ("dropout", "dropout", "first"),
         ("dropout_again", "dropout", "again"),
         ("dropout_again2", "dropout", "again"),
-        ("dropout_backward", "dropout", "backward"),
-        ("dropout_backward10", "dropout", "backward"),
+        ("backward/dropout", "dropout", "backward"),
+        ("backward10/dropout", "dropout", "backward"),
     ],
 )
 def test_a_stage_is_named_after_its_technique_and_its_round(
@@ -23,18 +23,40 @@ def test_a_stage_is_named_after_its_technique_and_its_round(
 
 @pytest.mark.parametrize(
     "name",
-    ["", "droput", "dropout2", "dropout_agian", "dropout_again_again", "again", "baseline_again"],
+    [
+        "",
+        "droput",
+        "dropout2",
+        "dropout_agian",
+        "dropout_again_again",
+        "again",
+        "baseline_again",
+        "backward",
+        "backward/baseline",
+        "backward/dropout_again",
+    ],
 )
 def test_an_invalid_name_is_refused_with_the_valid_ones(name: str) -> None:
-    said = f"^{name!r} is not one of baseline, scheduler, .*; in later rounds, append _again or "
+    said = f"^{name!r} is not one of baseline, scheduler, .*; in later rounds, append _again, "
     with pytest.raises(ParamsError, match=said):
         ChainStage.named(name)
 
 
 def test_a_technique_of_another_version_is_parsed_from_the_name() -> None:
-    assert [*map(technique_of, ("clipping", "clipping_again", "clipping_backward3"))] == [
+    assert [*map(technique_of, ("clipping", "clipping_again", "backward3/clipping"))] == [
         *["clipping"] * 3
     ]
+
+
+def test_a_backward_stage_asks_every_technique_so_far() -> None:
+    assert [each.name for each in stages_in("backward2", ["scheduler", "dropout"])] == [
+        "backward2/scheduler",
+        "backward2/dropout",
+    ]
+
+
+def test_any_other_stage_asks_its_own_technique() -> None:
+    assert stages_in("dropout_again", ["scheduler"]) == [ChainStage.named("dropout_again")]
 
 
 def test_a_label_has_its_rate_once() -> None:

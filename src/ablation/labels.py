@@ -9,8 +9,9 @@ from ablation.base.checked import Checked, Count, ParamsError, one_of
 from ablation.trial.recipe import BASELINE, CHAIN, Augmentation, Recipe, Regularization
 
 Contesting = Literal["first", "again", "backward"]
-CONTESTS: dict[str, Contesting] = {"": "first", "again": "again", "backward": "backward"}
-STAGE = re.compile(r"(?P<technique>.+?)(?:_(?P<contest>again|backward)\d*)?")
+CONTESTS: tuple[Contesting, ...] = ("again", "backward")
+STAGE = re.compile(r"(?:(?P<backward>backward)\d*/)?(?P<technique>.+?)(?:_(?P<again>again)\d*)?")
+BACKWARD = re.compile(r"backward\d*")
 
 
 @dataclass(frozen=True)
@@ -18,13 +19,14 @@ class ChainStage:
     """A stage of the chain.
 
     Attributes:
-        name: `dropout` for a technique's first stage, `dropout_again` or `dropout_backward` in a
-            later round, with a number appended in further rounds.
+        name: `dropout` for a technique's first stage; in a later round `dropout_again`, or
+            `backward/dropout` for a part of the stage `backward` of dvc.yaml; in further rounds
+            `dropout_again2` or `backward2/dropout`.
         technique: the technique that it explores, or `baseline`.
         contest: `first` compares the candidates in params.yaml with the incumbent, which is kept
             unless it is beaten. The others compare all settings on equal terms: the simplest within
             the noise of the best wins. `again` compares the baseline's setting, the incumbent's and
-            the candidates; `backward` only the first two (backward elimination).
+            the candidates; `backward` only the first two.
     """
 
     name: str
@@ -36,16 +38,32 @@ class ChainStage:
         """Parse the name of a stage.
 
         Raises:
-            ParamsError: it is not a technique with an optional suffix.
+            ParamsError: it is not a technique, or one of a later round.
         """
         found = STAGE.fullmatch(name)
-        technique, suffix = technique_of(name), found["contest"] if found else ""
-        if technique not in CHAIN or (technique == BASELINE and suffix):
+        kinds = [kind for kind in CONTESTS if found and found[kind]]
+        technique = technique_of(name)
+        if technique not in CHAIN or len(kinds) > 1 or (technique == BASELINE and kinds):
             raise ParamsError(
-                f"{one_of(name, CHAIN)}; in later rounds, append _again or _backward, optionally "
-                "with a number"
+                f"{one_of(name, CHAIN)}; in later rounds, append _again, optionally with a number; "
+                "the stage `backward` asks all techniques again"
             )
-        return cls(name, technique, CONTESTS[suffix or ""])
+        return cls(name, technique, kinds[0] if kinds else "first")
+
+
+def stages_in(name: str, explored: Iterable[str]) -> list[ChainStage]:
+    """The stages of the chain that a stage of dvc.yaml runs: itself, or those of a backward round.
+
+    Args:
+        name: of the stage in dvc.yaml.
+        explored: the techniques that the chain has explored so far.
+
+    Raises:
+        ParamsError: the name is invalid.
+    """
+    if BACKWARD.fullmatch(name):
+        return [ChainStage.named(f"{name}/{technique}") for technique in explored]
+    return [ChainStage.named(name)]
 
 
 class LongerTraining(Checked):

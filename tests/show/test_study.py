@@ -33,19 +33,19 @@ def of_each(study: Study, settings: list[dict[str, Any]]) -> dict[str, list[dict
 
 def test_a_later_round_in_which_no_family_tried_anything_is_left_out(other: Study) -> None:
     before = other.stages()
-    add_round(other, "dropout_backward", of_each(other, STAYS))
+    add_round(other, "backward/dropout", of_each(other, STAYS))
     assert other.stages() == before
     assert set(other.chain()["stage"]) == set(before)
 
 
 def test_a_chart_has_the_name_of_its_place_in_the_whole_chain(other: Study) -> None:
     tried = [{"setting": "0.2", "role": "winner"}, {"setting": "0.1", "role": "candidate"}]
-    add_round(other, "dropout_backward", of_each(other, STAYS))
+    add_round(other, "backward/dropout", of_each(other, STAYS))
     add_round(other, "dropout_again", of_each(other, [s | {"gain": -0.01} for s in tried]))
     write_charts(other)
     written = {path.stem for path in (other.root / "plots/charts/gains").iterdir()}
     assert "8-dropout_again" in written
-    assert "7-dropout_backward" not in written
+    assert "7-backward-dropout" not in written
 
 
 def test_the_names_of_the_charts_of_a_long_chain_sort_in_its_order(other: Study) -> None:
@@ -84,7 +84,7 @@ def test_a_technique_that_is_asked_twice_is_named_once(other: Study) -> None:
 
 
 def test_curves_of_the_final_recipe_are_those_of_the_last_stage(other: Study) -> None:
-    add_round(other, "dropout_backward", of_each(other, STAYS))
+    add_round(other, "backward/dropout", of_each(other, STAYS))
     assert set(other.winner_curves("mlp")["epoch"]) == {1, 2}
 
 
@@ -99,7 +99,7 @@ def test_an_incumbent_that_was_left_is_as_much_worse_as_the_winner_is_better() -
 
 
 def test_what_a_later_round_took_out_is_kept_as_in_the_baseline(other: Study) -> None:
-    add_round(other, "regularization_backward", of_each(other, [LEFT, BACK]))
+    add_round(other, "backward/regularization", of_each(other, [LEFT, BACK]))
     path = other.root / "plots/mlp/leave_one_out/gains.csv"
     worth = pd.read_csv(path, dtype=str).set_index("technique", drop=False)
     settings = ["baseline_setting", "final_setting"]
@@ -110,15 +110,15 @@ def test_what_a_later_round_took_out_is_kept_as_in_the_baseline(other: Study) ->
 
 
 def test_the_report_tells_a_later_round_as_what_it_is(other: Study) -> None:
-    add_round(other, "regularization_backward", of_each(other, [LEFT, BACK]))
+    add_round(other, "backward/regularization", of_each(other, [LEFT, BACK]))
     stays = [{"setting": "0.2", "role": "winner"}, {"setting": "0.1", "role": "candidate"}]
     add_round(other, "dropout_again", of_each(other, [s | {"gain": -0.01} for s in stays]))
-    add_round(other, "activation_backward", of_each(other, STAYS))
+    add_round(other, "backward/activation", of_each(other, STAYS))
     write_charts(other)
     text = write_report(other)[0].read_text()
-    assert "<summary>Regularization backward</summary>" in text
+    assert "<summary>Backward: regularization</summary>" in text
     assert "<summary>Dropout again</summary>" in text
-    assert "<summary>Activation backward</summary>" not in text
+    assert "<summary>Backward: activation</summary>" not in text
     assert (
         "The MLP adopted `l2=0.0001` in place of `l1=1e-06`: -0.10 (-0.30 to +0.10) points, for "
         "an accuracy of 85.00 %. The 0.10 points more are within the noise, so the simplest wins."

@@ -163,22 +163,22 @@ def test_again_compares_the_baselines_setting_the_incumbents_and_the_candidates(
 
 @pytest.mark.parametrize("listed", [[0.1, 0.2, 0.4], [0.1, 0.4], [0.1]])
 def test_backward_compares_the_baselines_setting_and_the_incumbents(listed: list[float]) -> None:
-    contest = dropouts(listed, "dropout_backward", 0.4)
+    contest = dropouts(listed, "backward/dropout", 0.4)
     assert (settings(contest), contest.simpler) == (["0.4", "0.2"], 1)
 
 
 def test_backward_has_no_other_entry_for_an_unchanged_technique() -> None:
-    assert settings(dropouts([0.1, 0.2, 0.4], "dropout_backward", 0.2)) == ["0.2"]
+    assert settings(dropouts([0.1, 0.2, 0.4], "backward/dropout", 0.2)) == ["0.2"]
 
 
 def test_a_technique_without_candidates_has_no_later_round() -> None:
-    for stage in ("dropout_again", "dropout_backward"):
+    for stage in ("dropout_again", "backward/dropout"):
         assert settings(dropouts([], stage, 0.4)) == ["0.4"]
 
 
 def test_later_rounds_try_several_learning_rates() -> None:
     cosine = AT_RATES.baseline.having("scheduler", Cosine(name="cosine"))
-    contest = list_entries(AT_RATES, "mlp", "scheduler_backward", cosine)
+    contest = list_entries(AT_RATES, "mlp", "backward/scheduler", cosine)
     assert settings(contest) == [
         *("cosine lr=0.1", "constant lr=0.03", "constant lr=0.1", "constant lr=0.3"),
         *("cosine lr=0.03", "cosine lr=0.3"),
@@ -191,7 +191,7 @@ def test_backward_includes_the_whole_grid_of_the_incumbent() -> None:
     strong = params.baseline.model_copy(
         update={"regularization": params.candidates("regularization", "mlp")[1].settings[1]}
     )
-    contest = list_entries(params, "mlp", "regularization_backward", strong)
+    contest = list_entries(params, "mlp", "backward/regularization", strong)
     assert settings(contest) == ["l2=0.001", "none", "l2=0.0001"]
 
 

@@ -78,11 +78,7 @@ class Plan:
     @property
     def trainings(self) -> Trainings:
         """The trainings of all stages if no result changes."""
-        each = [planned.work.trainings for planned in self.stages]
-        return Trainings(
-            tuple(trial for one in each for trial in one.least),
-            tuple(trial for one in each for trial in one.most),
-        )
+        return Trainings.union(planned.work.trainings for planned in self.stages)
 
     @property
     def cached(self) -> int:

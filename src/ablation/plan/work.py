@@ -15,7 +15,7 @@ from ablation.base.errors import UserError
 from ablation.data.datasets import Size
 from ablation.data.splits import Repeat
 from ablation.judge.worth import list_trials
-from ablation.labels import ChainStage
+from ablation.labels import ChainStage, stages_in
 from ablation.params import Params
 from ablation.plan.pipeline import Reason, Stage
 from ablation.run.runner import TrialRunner
@@ -67,6 +67,14 @@ class Trainings:
 
     least: tuple[Trial, ...] = ()
     most: tuple[Trial, ...] = ()
+
+    @classmethod
+    def union(cls, parts: Iterable["Trainings"]) -> "Trainings":
+        """Those of several contests, each trial once."""
+        parts = [*parts]
+        least = dict.fromkeys(trial for part in parts for trial in part.least)
+        most = dict.fromkeys(trial for part in parts for trial in part.most)
+        return cls(tuple(least), tuple(most))
 
     def without(self, known: set[Trial]) -> "Trainings":
         """The same bounds without the trials in `known`."""
@@ -138,6 +146,23 @@ def _with_reason(stage: Stage, reason: Reason) -> Stage:
     return replace(stage, reasons=tuple(dict.fromkeys((*stage.reasons, reason))))
 
 
+def _sum(stage: Stage, state: State, works: Sequence[Work]) -> Work:
+    """The work of a stage that consists of several contests."""
+    if state == "up to date":
+        return Work(stage, state)
+    if_changed = None
+    if any(each.if_changed for each in works):
+        if_changed = Trainings.union(each.if_changed or each.trainings for each in works)
+    return Work(
+        stage,
+        state,
+        sum(each.cached or 0 for each in works),
+        Trainings.union(each.trainings for each in works),
+        if_changed,
+        any(each.start_unknown for each in works),
+    )
+
+
 class _Planner:
     def __init__(
         self,
@@ -189,15 +214,32 @@ class _Planner:
         return work
 
     def _technique(self, stage: Stage, state: State) -> Work:
-        model, name = stage.option("model"), ChainStage.named(stage.option("stage"))
-        start, contest = self._contest(stage, model, name)
+        model, name = stage.option("model"), stage.option("stage")
+        start = Start(self._params.baseline, "known")
+        if name != BASELINE:
+            start = self._start(stage, "incumbent")
+        elif stage.before & self._changing:
+            start = replace(start, standing="as before")  # on other characters
+        works = []
+        for each in stages_in(name, start.chain):
+            work, start = self._contest(stage, state, model, each, start)
+            works.append(work)
+            self._planned.update(work.trainings.most)
+        self._starts[f"data/recipes/{model}/{name}.yaml"] = start
+        return _sum(stage, state, works)
+
+    def _contest(
+        self, stage: Stage, state: State, model: str, name: ChainStage, start: Start
+    ) -> tuple[Work, Start]:
+        """The work of one contest, and its winner as far as it is known."""
+        if name.technique != BASELINE:
+            start = replace(start, chain=tuple(dict.fromkeys((*start.chain, name.technique))))
+        contest = list_entries(self._params, model, name.name, start.recipe)
         entries = contest.entries
-        recipe_file = f"data/recipes/{model}/{name.name}.yaml"
-        previous = self._previous_winner(stage, Path(recipe_file))
+        previous = self._previous_winner(stage, Path(f"data/recipes/{model}/{name.name}.yaml"))
         if state == "up to date":
-            recipe = previous or start.recipe
-            self._starts[recipe_file] = replace(start, recipe=recipe, standing="known")
-            return Work(stage, state)
+            known = replace(start, recipe=previous or start.recipe, standing="known")
+            return Work(stage, state), known
 
         first, *others = entries
         repeats = repeats_for(self._params)
@@ -213,7 +255,7 @@ class _Planner:
             winner = None if missing or new else self._judge(start, contest, results)
         if not winner and previous:
             winner = replace(start, recipe=previous, standing="as before")
-        self._starts[recipe_file] = winner or replace(start, standing="unknown")
+        winner = winner or replace(start, standing="unknown")
 
         def before(look: int) -> set[Trial]:
             """The trials that run before racing can stop an entry, after `look` repeats."""
@@ -233,22 +275,13 @@ class _Planner:
         needed = Trainings(tuple(least), (*missing, *added))
         if start.standing == "unknown" and name.contest != "first":
             needed = changed = Trainings(tuple(least), self._later_round(model, start, name))
-        return self._conclude(stage, state, start, cached, needed, changed)
+        return self._conclude(stage, state, start, cached, needed, changed), winner
 
     def _later_round(self, model: str, start: Start, name: ChainStage) -> tuple[Trial, ...]:
         """The trials of a later round, without the incumbent's, if every technique has changed."""
         recipe, _ = self._all_changed(model, start)
         _, *others = list_entries(self._params, model, name.name, recipe).entries
         return tuple(trial for entry in others for trial in self._trials(model, entry.recipe))
-
-    def _contest(self, stage: Stage, model: str, name: ChainStage) -> tuple[Start, Contest]:
-        if name.technique == BASELINE:
-            same_characters = not stage.before & self._changing
-            start = Start(self._params.baseline, "known" if same_characters else "as before")
-        else:
-            start = self._start(stage, "incumbent")
-            start = replace(start, chain=tuple(dict.fromkeys((*start.chain, name.technique))))
-        return start, list_entries(self._params, model, name.name, start.recipe)
 
     def _start(self, stage: Stage, option: str) -> Start:
         """The start named by an option: a planned recipe, or a file that no stage writes."""

@@ -110,7 +110,7 @@ def _stage(study: Study, technique: str, name: str) -> dict[str, Any]:
     """The template variables of one stage's section."""
     candidates = study.tables(f"{technique}/candidates.csv")
     return {
-        "title": _capital(technique).replace("_", " "),
+        "title": _capital(technique).replace("_", " ").replace("/", ": "),
         "sentences": [
             _concluded(
                 model,

@@ -97,7 +97,10 @@ class Study:
         """
         every = self.table("plots/comparison/chain.csv")["stage"].unique()
         digits = len(str(len(every) - 1))
-        return {stage: f"{place:0{digits}}-{stage}" for place, stage in enumerate(every)}
+        return {
+            stage: f"{place:0{digits}}-{stage.replace('/', '-')}"
+            for place, stage in enumerate(every)
+        }
 
     def tried(self, model: str, stage: str) -> bool:
         """Whether a stage had other settings than its incumbent's."""

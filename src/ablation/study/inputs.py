@@ -61,7 +61,7 @@ def read_chain(path: Path, stage: str | None = None) -> pd.DataFrame:
             f"{path}: stages {', '.join(named)}: should be the baseline and then others, each "
             "once; `dvc repro` recreates it"
         )
-    if stage in named:
+    if any(name == stage or name.startswith(f"{stage}/") for name in named):
         raise UserError(f"{path}: already contains {stage}; pass the file of the stage before it")
     return chain
 
