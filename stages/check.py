@@ -3,9 +3,7 @@
 import os
 import select
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
-from string import Template
 from typing import Any
 
 from ablation.base.checked import ParamsError, read_yaml
@@ -17,19 +15,19 @@ from ablation.params import PARAMS, load_params
 from ablation.processes.fork_server import start_python
 from ablation.processes.stage import stage_process
 from ablation.run.precision import record_precision
-from ablation.trial.families import FAMILIES
+from ablation.study.pipelines import check_families, read_stages
 
 CHECKED = Path("data/prepared/checked.txt")
 PIPELINE = Path("dvc.yaml")
+OF_ALL_FAMILIES = ("compare", "report")
 # Seconds. Each network is timed for about half a second, or longer on a busy machine.
 PATIENCE = 120
 
 
 def main() -> None:
     params = load_params()
-    stages = read_stages()
-    check_techniques(stages)
-    check_families(stages, params.families)
+    check_techniques(read_stages(PIPELINE, OF_ALL_FAMILIES))
+    check_families(PIPELINE, OF_ALL_FAMILIES, params.families)
     check_raw_folder(params.data.raw)
     record_precision(params.training.precision, params.training.device)
     lines = plan()
@@ -38,22 +36,6 @@ def main() -> None:
     console.print(f"params.yaml is valid: a study of {params.data.title}")
     for line in (*params.warnings, *lines):
         console.print(line)
-
-
-def read_stages() -> dict[str, Any]:
-    """The stages of dvc.yaml.
-
-    Raises:
-        UserError: it cannot be read, or lacks a stage that is checked here.
-    """
-    pipeline = read_yaml(PIPELINE)
-    stages = pipeline.get("stages") if isinstance(pipeline, dict) else None
-    if not isinstance(stages, dict) or not all(isinstance(each, dict) for each in stages.values()):
-        raise UserError(f"{PIPELINE}: stages: should be a mapping, {{name: stage}}")
-    for name in ("compare", "report"):
-        if not isinstance(stages.get(name, {}).get("deps"), list):
-            raise UserError(f"{PIPELINE}: stages.{name}.deps: missing; add it")
-    return stages
 
 
 def plan() -> list[str]:
@@ -107,35 +89,6 @@ def check_techniques(stages: dict[str, Any]) -> None:
             f"{PARAMS}: techniques: {', '.join(missing)} missing, but {PIPELINE} has a "
             f"stage for it; write `{missing[0]}: []` to explore nothing"
         )
-
-
-def check_families(stages: dict[str, Any], families: Iterable[str]) -> None:
-    """Check that `compare` and `report` depend on all families; otherwise DVC runs them early.
-
-    They may list the files of other families, as long as these exist: a family that was studied
-    before is switched off in params.yaml alone.
-
-    Raises:
-        UserError: the files of a family in params.yaml are not listed, or those of another one
-            are, and do not exist.
-    """
-    unstudied = FAMILIES.keys() - {*families}
-    given = [each for each in read_yaml(PIPELINE).get("vars", []) if isinstance(each, dict)]
-    variables = {name: value for each in given for name, value in each.items()}
-    for name in ("compare", "report"):
-        deps = [Template(dep).safe_substitute(variables) for dep in stages[name]["deps"]]
-        listed = {dep: {*Path(dep).parts} for dep in deps}
-        if unlisted := {*families} - set().union(*listed.values()):
-            raise UserError(
-                f"{PIPELINE}: stages.{name}.deps: {', '.join(sorted(unlisted))} missing, but it "
-                f"is in the models of {PARAMS}; list its files like those of the other models"
-            )
-        others = [dep for dep, parts in listed.items() if parts & unstudied]
-        if gone := [dep for dep in others if not Path(dep).exists()]:
-            raise UserError(
-                f"{PIPELINE}: stages.{name}.deps: {gone[0]} does not exist, and no stage makes it "
-                f"without its model in {PARAMS}; delete the lines of this model's files"
-            )
 
 
 def check_raw_folder(raw: Path) -> None:

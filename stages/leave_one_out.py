@@ -67,9 +67,7 @@ def main() -> None:
     announce(f"leave-one-out of the {model}", params.dataset.note)
     final = params.full(model, read_recipe(arguments.recipe, params, model))
     baseline = params.full(model, params.baseline)
-    explored = [name for name in TECHNIQUES if params.candidates(name, model)]
-    if arguments.chain:
-        explored = techniques_of(read_chain(arguments.chain))
+    explored = techniques_of(read_chain(arguments.chain)) if arguments.chain else [*TECHNIQUES]
     chain, changed = changed_techniques(explored, final, baseline)
 
     repeats = repeats_for(params, "leave-one-out")[: params.worth.repeats]
@@ -128,7 +126,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--chain",
         type=Path,
-        help="chain.csv of the last stage (default: all techniques with candidates)",
+        help="chain.csv of the last stage (default: all techniques)",
     )
     parser.add_argument(
         "--results", type=Path, default=Path(), help="folder to write to (default: the study's)"

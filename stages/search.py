@@ -16,10 +16,12 @@ from ablation.search.draws import Draw, Found, search
 from ablation.search.strategies import STRATEGIES, check_strategy
 from ablation.study.committed import computed_elsewhere
 from ablation.study.inputs import make_runner, provenance
+from ablation.study.pipelines import check_families
 from ablation.trial.families import FAMILIES
 from ablation.trial.recipe import save_recipe
 
 RESULTS = Path("search")
+PIPELINE = RESULTS / "dvc.yaml"
 SHOWN = 10
 
 
@@ -32,6 +34,7 @@ def main() -> None:
     params = load_params()
     announce(f"{strategy} search for the {model}", params.dataset.note)
     check_strategy(strategy, params.search.strategies)
+    check_families(PIPELINE, ["report"], params.families)
     runner = make_runner(params)
     if remark := computed_elsewhere(model, strategy, runner.hardware, RESULTS):
         console.print(remark, style="italic")

@@ -595,6 +595,16 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
         lambda: write_chain("baseline", "dropout"),
         "chain.csv: already contains dropout; pass the file of the stage before it",
     ),
+    # the pipeline of a search
+    "a search of one family whose report depends on another": (
+        "search",
+        lambda: (
+            edit_yaml("params.yaml", models={"mlp": {"hidden": [9, 8, 7], "epochs": 1}}),
+            write("search/dvc.yaml", (ROOT / "search/dvc.yaml").read_text()),
+        ),
+        "search/dvc.yaml: stages.report.deps: data/recipes/cnn does not exist, and no stage makes "
+        "it without its model in params.yaml; delete the lines of this model's files",
+    ),
     # characters
     "no characters": (
         "technique",

@@ -16,7 +16,7 @@ from ablation.params import load_params
 from ablation.study.entries import rates_to_try
 from ablation.study.inputs import CHAIN_COLUMNS, make_runner, repeats_for
 from ablation.study.race import run_entries
-from ablation.trial.recipe import load_recipe
+from ablation.trial.recipe import TECHNIQUES, load_recipe
 from tests.clones import warm_python
 
 ROOT = Path(__file__).parents[1]
@@ -54,9 +54,9 @@ class Study:
         return read_csv(self.folder / "plots/mlp/leave_one_out" / f"{name}.csv")
 
 
-def run_stage(folder: Path) -> str:
+def run_stage(folder: Path, *options: str) -> str:
     """Run the stage in a folder; returns its output."""
-    options = ["--model", "mlp", "--recipe", "final.yaml", "--chain", "chain.csv"]
+    options = ("--model", "mlp", "--recipe", "final.yaml", *options)
     command = [*warm_python(str(ROOT / "stages/leave_one_out.py")), *options]
     env = {"PYTHONPATH": str(ROOT / "src"), "ABLATION_CACHE": str(folder / "cache")}
     done = subprocess.run(
@@ -84,7 +84,7 @@ def study(toy: Characters, tmp_path_factory: pytest.TempPathFactory) -> Study:
     (folder / "final.yaml").write_text(to_yaml(FINAL))
     chain = pd.DataFrame({"stage": ["baseline", *CHAIN]}).reindex(columns=CHAIN_COLUMNS)
     write_csv(chain, folder / "chain.csv")
-    return Study(folder, run_stage(folder))
+    return Study(folder, run_stage(folder, "--chain", "chain.csv"))
 
 
 def test_the_gains_list_every_technique_in_chain_order(study: Study) -> None:
@@ -144,5 +144,14 @@ def test_it_prints_the_epochs_and_the_number_of_cached_trials(study: Study) -> N
     count = len(study.table("trials"))
     assert "all recipes trained for 2 epochs, like the final one" in study.said
     assert re.search(rf"mlp: {count} trials trained in \d+ s, 0 cached", study.said)
-    again = run_stage(study.folder)
+    again = run_stage(study.folder, "--chain", "chain.csv")
     assert re.search(rf"mlp: 0 trials trained in \d+ s, {count} cached", again)
+
+
+def test_without_a_chain_the_gains_list_every_technique(study: Study) -> None:
+    """So that the tables of all families have the same rows."""
+    run_stage(study.folder, "--results", "search")
+    gains = read_csv(study.folder / "search/plots/mlp/leave_one_out/gains.csv")
+    assert list(gains["technique"]) == [*TECHNIQUES, "all"]
+    tested = gains.loc[gains["gain"].notna(), "technique"]
+    assert {*tested} == {*CHANGED, "all"}

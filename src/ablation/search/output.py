@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from ablation.base.checked import read_yaml
 from ablation.base.console import console, narrow_table
 from ablation.base.errors import UserError
 from ablation.base.formatting import counted
 from ablation.params import load_params
 from ablation.search.cost import Cost, chain_cost
+from ablation.study.pipelines import read_variables
 
 PIPELINE = Path("dvc.yaml")
 
@@ -45,9 +45,9 @@ def last_stage() -> str:
     Raises:
         UserError: there is none.
     """
-    content = read_yaml(PIPELINE)
-    variables = content.get("vars") if isinstance(content, dict) else None
-    for each in variables or []:
-        if isinstance(each, dict) and "last" in each:
-            return str(each["last"])
-    raise UserError(f"{PIPELINE}: vars: last: missing; add it: the name of the chain's last stage")
+    variables = read_variables(PIPELINE)
+    if "last" not in variables:
+        raise UserError(
+            f"{PIPELINE}: vars: last: missing; add it: the name of the chain's last stage"
+        )
+    return str(variables["last"])
