@@ -39,11 +39,16 @@ def write_pictures(study: Study) -> list[Path]:
     folder = study.root / PICTURES
     shutil.rmtree(folder, ignore_errors=True)
     for name, figure in drawn.items():
-        noted = figures.add_note(figure, study.note)
-        with whole_file(folder / f"{name}.png") as file:
-            # Without matplotlib's version, so that equal pictures have equal bytes.
-            noted.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
+        save_picture(figure, study.note, folder / f"{name}.png")
     return [folder / f"{name}.png" for name in drawn]
+
+
+def save_picture(figure: Figure, note: str, path: Path) -> None:
+    """Write a picture, with a note if there is one."""
+    noted = figures.add_note(figure, note)
+    with whole_file(path) as file:
+        # Without matplotlib's version, so that equal pictures have equal bytes.
+        noted.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
 
 
 def write_charts(study: Study) -> list[Path]:

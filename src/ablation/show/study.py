@@ -30,12 +30,14 @@ class Study:
         models: the model families, in the order of params.yaml.
         name: of its data set, as in params.yaml.
         dataset: its entry in `DATASETS`.
+        pipeline: what DVC puts before the names of its stages; empty for those of dvc.yaml.
     """
 
     root: Path
     models: tuple[str, ...]
     name: str
     dataset: Dataset
+    pipeline: str = ""
 
     @property
     def note(self) -> str:
@@ -144,7 +146,7 @@ class Study:
         return path
 
     def _writer(self, name: str) -> str:
-        """The stage of dvc.yaml that writes a file: <technique>@<model>, for example."""
+        """The stage that writes a file: <technique>@<model>, for example."""
         places = PurePosixPath(name).with_suffix("").parts
         if places[1] == "comparison":
             return "compare"
@@ -152,4 +154,4 @@ class Study:
             return "prepare"
         model = next(part for part in places if part in self.models)
         stage = places[places.index(model) + 1]
-        return f"{'evaluate' if stage in TESTED else stage}@{model}"
+        return f"{self.pipeline}{'evaluate' if stage in TESTED else stage}@{model}"

@@ -46,9 +46,19 @@ def worth_of(study: Study, model: str) -> pd.DataFrame:
 
 def shares(study: Study) -> str:
     """Shapley values of the changed techniques, the total gain, and pairwise interactions."""
+    named = zip(titles(study), study.models, strict=True)
+    return shares_of({title: (study, model) for title, model in named})
+
+
+def shares_of(families: Mapping[str, tuple[Study, str]]) -> str:
+    """The same for families of several studies.
+
+    Args:
+        families: head of the column to the study and the family.
+    """
     columns = {}
     kinds: list[dict[str, None]] = [{}, {}, {}]
-    for model in study.models:
+    for head, (study, model) in families.items():
         parts = study.table(f"plots/{model}/leave_one_out/shapley.csv").set_index("technique")
         pairs = study.table(f"plots/{model}/leave_one_out/interactions.csv")
         pairs.index = pd.Index(pairs["first"] + " x " + pairs["second"])
@@ -56,13 +66,13 @@ def shares(study: Study) -> str:
         for names, table in zip(kinds, (parts, whole, pairs), strict=True):
             names.update(dict.fromkeys(table.index))
         rows = pd.concat([parts, whole, pairs])[["gain", "low", "high"]]
-        columns[model] = {name: gain_with_interval(row) for name, row in rows.iterrows()}
+        columns[head] = {name: gain_with_interval(row) for name, row in rows.iterrows()}
     rows = [
         [name, *(column.get(name, "") for column in columns.values())]
         for names in kinds
         for name in names
     ]
-    return markdown(["technique", *titles(study)], rows)
+    return markdown(["technique", *columns], rows)
 
 
 def chain(study: Study) -> str:
@@ -368,7 +378,7 @@ def _ranking(candidates: pd.DataFrame, seconds: pd.Series) -> str:
             "setting": f"`{row['setting']}`"
             + ("" if row["role"] == "candidate" else f", {row['role']}"),
             "accuracy": percent(row["accuracy"]),
-            "gain": _gain_cell(row, incumbent=place == 0),
+            "gain": gain_cell(row, incumbent=place == 0),
             "repeats": str(row["repeats"]),
             "parameters": short(row["parameters"]),
             "seconds": f"{seconds[row['setting']]:.1f}",
@@ -381,7 +391,8 @@ def _ranking(candidates: pd.DataFrame, seconds: pd.Series) -> str:
     return markdown(table.columns, table.to_numpy())
 
 
-def _gain_cell(row: pd.Series, *, incumbent: bool) -> str:
+def gain_cell(row: pd.Series, *, incumbent: bool) -> str:
+    """`+0.31 (+0.10 to +0.52), better`; `diverged` or `collapsed` if it failed."""
     failed_as = [word for word in ("diverged", "collapsed") if row.get(word, False)]
     if failed_as or incumbent:
         return failed_as[0] if failed_as else ""
