@@ -28,6 +28,8 @@ def main() -> None:
     params = load_params()
     check_techniques(read_stages(PIPELINE, OF_ALL_FAMILIES))
     check_families(PIPELINE, OF_ALL_FAMILIES, params.families)
+    if "search" in params.model_fields_set:
+        params.check_search_keys()
     check_raw_folder(params.data.raw)
     record_precision(params.training.precision, params.training.device)
     lines = plan()

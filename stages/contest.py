@@ -25,6 +25,7 @@ from ablation.study.inputs import (
     read_recipe,
     repeats_for,
 )
+from ablation.study.pipelines import check_answer
 from ablation.study.race import judge_contest, run_entries
 from ablation.study.tables import curves_table, times_table, trials_table
 from ablation.trial.families import FAMILIES
@@ -32,7 +33,6 @@ from ablation.trial.recipe import BASELINE, save_recipe
 
 RESULTS = Path("search")
 CHAIN = "chain"
-ANSWER = "answer"
 PURPOSE = "contest"
 
 
@@ -41,7 +41,8 @@ def main() -> None:
     model = arguments.model
     params = load_params()
     announce(f"contest of the {model}", params.dataset.note)
-    params.check_search()
+    answer = arguments.answer
+    check_answer(answer, params.search.strategies)
     chain = read_chain(arguments.chain).set_index("stage")["accuracy"]
     chosen = {CHAIN: chain.iloc[-1], BASELINE: chain.loc[BASELINE]}
     recipes = {
@@ -64,17 +65,11 @@ def main() -> None:
     verdict = judge_contest(runner, params, contest, results, repeats)
 
     evidence = pd.DataFrame([asdict(row) for row in verdict.evidence])
-    answer = params.search.strategies[-1]
     table = contest_table(evidence, chosen, answer)
     plots = RESULTS / "plots" / model
-    trials = trials_table(verdict.evidence, results)
     write_csv(table, plots / PURPOSE / "contest.csv")
-    write_csv(trials, plots / PURPOSE / "trials.csv")
+    write_csv(trials_table(verdict.evidence, results), plots / PURPOSE / "trials.csv")
     write_csv(curves_table(results), plots / PURPOSE / "curves.csv")
-    # In the form of a stage's tables, from which `fit` takes the temperature of its winner.
-    write_csv(trials[trials["setting"] == answer], plots / ANSWER / "trials.csv")
-    write_csv(table[table["entry"] == answer].rename(columns={"entry": "setting"}),
-              plots / ANSWER / "candidates.csv")  # fmt: skip
     times = times_table(results, runner.hardware)
     write_csv(times, RESULTS / "data/times" / model / f"{PURPOSE}.csv")
     won = table.set_index("entry").loc[answer]
@@ -82,7 +77,7 @@ def main() -> None:
     write_json(numbers, RESULTS / "metrics" / model / f"{PURPOSE}.json")
     save_recipe(
         recipes[answer],
-        RESULTS / "data/recipes" / model / f"{ANSWER}.yaml",
+        RESULTS / "data/recipes" / model / "answer.yaml",
         provenance(params, model, runner.digest),
     )
     show(table)
@@ -93,6 +88,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--model", required=True, choices=FAMILIES)
     parser.add_argument("--chain-recipe", required=True, type=Path, help="what the chain chose")
     parser.add_argument("--chain", required=True, type=Path, help="what its stages concluded")
+    parser.add_argument("--answer", required=True, help="the strategy whose winner is the answer")
     return parser.parse_args()
 
 

@@ -136,7 +136,7 @@ def list_models(folder: Path) -> list[Path]:
     files = [path for path in folder.glob("*.safetensors") if path.stem.isdecimal()]
     if not files:
         raise UserError(
-            f"{folder}: contains no models (1.safetensors, ...); `dvc repro fit` creates them"
+            f"{folder}: contains no models (1.safetensors, ...); the stage `fit` creates them"
         )
     return sorted(files, key=lambda path: int(path.stem))
 

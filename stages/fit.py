@@ -28,9 +28,9 @@ RECIPES = {"seeds": "final", "baseline": "baseline"}  # folder suffix to recipe
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True, choices=FAMILIES)
-    parser.add_argument("--recipe", required=True, type=Path, help="final recipe of the chain")
+    parser.add_argument("--recipe", required=True, type=Path, help="the final recipe")
     parser.add_argument(
-        "--trials", required=True, type=Path, help="tables of the chain's last stage (folder)"
+        "--trials", required=True, type=Path, help="tables of the stage that chose it (folder)"
     )
     parser.add_argument(
         "--baseline-trials", required=True, type=Path, help="tables of the baseline stage (folder)"

@@ -11,7 +11,6 @@ chosen on a repeat of selection.
 
 import argparse
 import math
-import time
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +21,8 @@ from ablation.base.console import announce, console
 from ablation.base.errors import UserError
 from ablation.base.files import write_csv, write_json
 from ablation.base.formatting import counted, points
-from ablation.base.progress import progress
 from ablation.data.splits import val_to_train
-from ablation.judge.selection import has_collapsed
+from ablation.judge.collapse import has_collapsed
 from ablation.judge.worth import Changed, Part, Worth, list_trials, weigh_techniques
 from ablation.labels import at_rate, label
 from ablation.params import Params, load_params
@@ -41,6 +39,7 @@ from ablation.study.entries import (
 from ablation.study.inputs import (
     make_runner,
     make_trial,
+    rate_repeats,
     read_chain,
     read_recipe,
     repeats_for,
@@ -49,6 +48,7 @@ from ablation.study.inputs import (
 )
 from ablation.study.race import Results, contenders_of, run_entries
 from ablation.study.tables import times_table as times_of_entries
+from ablation.study.trials import run_trials
 from ablation.trial.families import FAMILIES
 from ablation.trial.recipe import BASELINE, TECHNIQUES, Recipe
 from ablation.trial.trials import Result, Trial
@@ -77,16 +77,15 @@ def main() -> None:
     if remark := computed_elsewhere(model, "leave_one_out", runner.hardware, root):
         console.print(remark, style="italic")
     multiples, choosing = choose_rates(runner, params, model, changed, final, baseline)
-    results = run_trials(
-        runner,
-        {
-            (recipe, index): make_trial(
-                params, model, reset_to_baseline(final, recipe, baseline, multiples), repeats[index]
-            )
-            for recipe, ran in needed.items()
-            for index in ran
-        },
-    )
+    trials: dict[Run, Trial] = {
+        (recipe, index): make_trial(
+            params, model, reset_to_baseline(final, recipe, baseline, multiples), repeats[index]
+        )
+        for recipe, ran in needed.items()
+        for index in ran
+    }
+    finished = run_trials(runner, trials.values(), model)
+    results = {run: finished[trial] for run, trial in trials.items()}
     characters = validation_characters(runner, repeats[0])
     scores = {
         recipe: scores_of(
@@ -116,7 +115,8 @@ def main() -> None:
     write_json(metrics(tables["gains"]), root / "metrics" / model / "leave_one_out.json")
     show(tables)
     epochs = counted(params.spec(model, final).epochs, "epoch")
-    console.print(f"all recipes trained for {epochs}, like the final one\n")
+    unless = ", unless `epochs` was reset" if "epochs" in changed else ""
+    console.print(f"all recipes trained for {epochs}, like the final one{unless}\n")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -151,7 +151,7 @@ def choose_rates(
     Raises:
         SplitError: the characters cannot be split as params.yaml specifies.
     """
-    repeats = repeats_for(params)[:1]  # enough, since the rates differ by large factors
+    repeats = rate_repeats(params)
     multiples: dict[str, float] = {}
     tried: Results = {}
     for technique in changed:
@@ -165,30 +165,6 @@ def choose_rates(
         multiples[technique] = best_multiple(contest, contenders)
         tried |= {f"{technique}: {setting}": ran for setting, ran in results.items()}
     return multiples, tried
-
-
-def run_trials(runner: TrialRunner, trials: dict[Run, Trial]) -> dict[Run, Result]:
-    """Run the trials; runs with equal recipes and repeats share one.
-
-    Raises:
-        SplitError: the characters cannot be split as params.yaml specifies.
-    """
-    started = time.monotonic()
-    each = [*dict.fromkeys(trials.values())]
-    missing = sum(not runner.is_cached(trial) for trial in each)
-    finished: dict[Trial, Result] = {}
-    trained = 0
-    with progress(each[0].model, missing) as update:
-        for trial, result, cached in runner.run(each):
-            finished[trial] = result
-            trained += not cached
-            update(trained, missing)
-    console.print(
-        f"{each[0].model}: {counted(trained, 'trial')} trained in "
-        f"{time.monotonic() - started:,.0f} s, "
-        f"{len(each) - trained} cached"
-    )
-    return {run: finished[trial] for run, trial in trials.items()}
 
 
 def scores_of(

@@ -12,11 +12,11 @@ from ablation.params import load_params
 from ablation.processes.stage import stage_process
 from ablation.run.hardware import Hardware
 from ablation.search.cost import Cost
-from ablation.search.draws import Draw, Found, search
+from ablation.search.draws import Draw, SearchResult, search
 from ablation.search.strategies import STRATEGIES, check_strategy
 from ablation.study.committed import computed_elsewhere
-from ablation.study.inputs import make_runner, provenance
-from ablation.study.pipelines import check_families
+from ablation.study.inputs import chosen_on, make_runner
+from ablation.study.pipelines import check_answer, check_families, read_variables
 from ablation.trial.families import FAMILIES
 from ablation.trial.recipe import save_recipe
 
@@ -34,35 +34,38 @@ def main() -> None:
     params = load_params()
     announce(f"{strategy} search for the {model}", params.dataset.note)
     check_strategy(strategy, params.search.strategies)
+    params.check_search()
+    check_answer(read_variables(PIPELINE).get("answer", "missing"), params.search.strategies)
     check_families(PIPELINE, ["report"], params.families)
     runner = make_runner(params)
     if remark := computed_elsewhere(model, strategy, runner.hardware, RESULTS):
         console.print(remark, style="italic")
     cost = Cost(runner.count, len(runner.classes))
     found = search(runner, params, model, strategy, cost)
-    winner = found.winner
 
     plots = RESULTS / "plots" / model / strategy
-    write_csv(draws_table(found), plots / "draws.csv")
-    write_csv(finalists_table(found), plots / "finalists.csv")
+    write_csv(draws_table(found), plots / "draws.csv")  # even if none of them can win
+    winner = found.winner
+    write_csv(trials_table(found), plots / "trials.csv")
+    write_csv(candidates_table(found), plots / "candidates.csv")
     times = times_table(found, runner.hardware)
     write_csv(times, RESULTS / "data/times" / model / f"{strategy}.csv")
     write_json(numbers(found), RESULTS / "metrics" / model / f"{strategy}.json")
     save_recipe(
         winner.recipe,
         RESULTS / "data/recipes" / model / f"{strategy}.yaml",
-        provenance(params, model, runner.digest),
+        chosen_on(params, runner.digest),
     )
     show(found)
 
 
 def best_so_far(draws: tuple[Draw, ...]) -> pd.Series:
     """The best score up to each draw that trained to the end; nan before the first one."""
-    able = [float("nan") if d.diverged or d.collapsed else d.score for d in draws]
+    able = [float("nan") if draw.failed else draw.score for draw in draws]
     return pd.Series(able, dtype=float).cummax().ffill()
 
 
-def draws_table(found: Found) -> pd.DataFrame:
+def draws_table(found: SearchResult) -> pd.DataFrame:
     """One row a draw: its settings, scores and cost."""
     table = pd.DataFrame(
         {
@@ -81,23 +84,36 @@ def draws_table(found: Found) -> pd.DataFrame:
     return table.assign(best=best_so_far(found.draws))
 
 
-def finalists_table(found: Found) -> pd.DataFrame:
-    """One row a trial of the finalists, the best draw first."""
+def trials_table(found: SearchResult) -> pd.DataFrame:
+    """One row a trial of the finalists, the best draw first; `setting`: the number of the draw."""
     return pd.DataFrame(
         {
-            "draw": finalist.number,
+            "setting": finalist.number,
             "repeat": repeat,
             "score": result.score,
             "temperature": result.temperature,
             "diverged": result.diverged,
-            "winner": finalist is found.winner,
         }
         for finalist in found.finalists
         for repeat, result in enumerate(finalist.results)
     )
 
 
-def times_table(found: Found, hardware: Hardware) -> pd.DataFrame:
+def candidates_table(found: SearchResult) -> pd.DataFrame:
+    """One row a finalist, in the form of a stage's table."""
+    return pd.DataFrame(
+        {
+            "setting": finalist.number,
+            "role": "winner" if finalist is found.winner else "candidate",
+            "accuracy": finalist.accuracy,
+            "repeats": len(finalist.results),
+            "failed": finalist.failed,
+        }
+        for finalist in found.finalists
+    )
+
+
+def times_table(found: SearchResult, hardware: Hardware) -> pd.DataFrame:
     """What each training took, processor time on a CPU and wall time on a GPU."""
     table = pd.DataFrame(
         {
@@ -110,18 +126,22 @@ def times_table(found: Found, hardware: Hardware) -> pd.DataFrame:
     return table.assign(precision=hardware.precision, computer=hardware.computer.name)
 
 
-def numbers(found: Found) -> dict[str, float]:
-    """The winner's mean score, the draws, the share of them that failed, and the whole cost."""
-    failed = sum(draw.diverged or draw.collapsed for draw in found.draws)
+def numbers(found: SearchResult) -> dict[str, float]:
+    """The winner's mean score, the draws, the share of them that failed, and the whole cost.
+
+    finalists_paid, finalists: how many ran on all repeats, and would have with a larger budget.
+    """
     return {
         "accuracy": found.winner.accuracy,
         "draws": len(found.draws),
-        "failed": failed / len(found.draws),
+        "failed": sum(draw.failed for draw in found.draws) / len(found.draws),
+        "finalists": found.wanted,
+        "finalists_paid": found.paid,
         "spent": found.spent,
     }
 
 
-def show(found: Found) -> None:
+def show(found: SearchResult) -> None:
     """Print the finalists."""
     table = narrow_table("draw", "accuracy", "repeats", recipe="left")
     for finalist in found.finalists[:SHOWN]:
@@ -143,6 +163,10 @@ def show(found: Found) -> None:
         f"{counted(len(found.draws), 'draw')}, {percent(told['failed'])} of them no better than "
         f"guessing; {found.spent:.3g} PFLOP spent\n"
     )
+    if found.paid < found.wanted:
+        console.print(
+            f"{found.paid} of {counted(found.wanted, 'finalist')}: the budget pays for no more\n"
+        )
 
 
 if __name__ == "__main__":

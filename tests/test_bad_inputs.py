@@ -438,7 +438,7 @@ def folder(sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 COMMANDS = {
     "search": "--model mlp --strategy random",
-    "contest": "--model mlp --chain-recipe recipe.yaml --chain chain.csv",
+    "contest": "--model mlp --chain-recipe recipe.yaml --chain chain.csv --answer tpe",
     "search_report": "--last averaging_again",
     "check": "",
     "technique": "--model mlp --stage dropout --incumbent recipe.yaml --chain chain.csv",
@@ -859,12 +859,12 @@ def test_an_unusable_file_is_a_one_line_error(
         (
             "evaluate",
             f"{RELEASED} --seeds none --baseline mlp --times times.csv",
-            "none: contains no models (1.safetensors, ...); `dvc repro fit` creates them",
+            "none: contains no models (1.safetensors, ...); the stage `fit` creates them",
         ),
         (
             "evaluate",
             f"{RELEASED} --seeds mlp --baseline data --times times.csv",
-            "data: contains no models (1.safetensors, ...); `dvc repro fit` creates them",
+            "data: contains no models (1.safetensors, ...); the stage `fit` creates them",
         ),
         (
             "technique",

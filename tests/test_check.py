@@ -79,6 +79,11 @@ def test_the_projects_own_files_are_valid(tmp_path: Path) -> None:
             "dvc.yaml: stages.compare.deps: data/times/cnn/test.csv does not exist, and no stage "
             "makes it without its model in params.yaml; delete the lines of this model's files",
         ),
+        (
+            {"params.yaml": ("  generation: 8\n", "")},
+            "params.yaml: search.generation: missing; add it, as docs/search.md explains; a study "
+            "without a search has no section `search`",
+        ),
         pytest.param(
             {"params.yaml": ("  device: auto", "  device: cuda")},
             "params.yaml: training.device: 'cuda', but torch finds no GPU; use auto or cpu",

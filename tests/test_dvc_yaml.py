@@ -30,10 +30,11 @@ SEE_THE_TEST_SET = [f"evaluate@{model}" for model in MODELS]
 SEE_ITS_RESULTS = ["compare", "report"]
 OF_ALL_FAMILIES = ["compare", "report"]
 AFTER_STRATEGIES = {
-    "contest": {"search"},
-    "leave_one_out": {"worth", "techniques"},
+    "contest": {"search.strategies"},
+    "leave_one_out": {"worth", "techniques.optimizer"},
     "fit": {"data", "fit"},
 }
+DRAWS = ROOT / "stages/search.py"
 STAGES = [path.stem for path in sorted((ROOT / "stages").glob("*.py"))]
 
 
@@ -322,6 +323,37 @@ def test_a_strategy_depends_on_nothing_that_the_chain_writes(
     for name in strategies:
         assert [out for out in chain if searching[name].depends_on(out)] == [], name
     assert any(searching[f"contest@{model}"].depends_on(out) for out in chain for model in MODELS)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_strategy_depends_on_what_it_draws_from_and_what_it_may_spend_alone(
+    strategy: str, model: str, searching: dict[str, Stage]
+) -> None:
+    params = {*searching[f"{strategy}@{model}"].params}
+    of_search = {name for name in params if name.startswith("search")}
+    shared = {"first_look", "finalists", "finalists_share", "generation"}
+    own = {f"epochs.{model}", f"budget.{model}"}
+    assert of_search == {f"search.{key}" for key in shared | own}
+    assert "selection" not in params
+
+
+def test_a_strategy_depends_on_no_code_of_verdicts(
+    import_closure: Callable[[Path], set[Path]],
+) -> None:
+    code = {path.relative_to(ROOT / "src/ablation") for path in import_closure(DRAWS) - {DRAWS}}
+    rules = {*map(Path, ("judge/selection.py", "judge/noise.py", "study/entries.py"))}
+    assert Path("judge/collapse.py") in code
+    assert code & rules == set()
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_answer_is_the_winner_of_the_last_strategy(
+    model: str, searching: dict[str, Stage]
+) -> None:
+    answer = PARAMS.search.strategies[-1]
+    assert searching[f"contest@{model}"].option("--answer") == answer
+    assert searching[f"fit@{model}"].option("--trials") == f"search/plots/{model}/{answer}"
 
 
 @pytest.mark.parametrize("model", MODELS)

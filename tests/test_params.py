@@ -359,14 +359,18 @@ def test_a_mistake_in_the_search(place: Place, value: object, said: str, tmp_pat
     assert complaint(place, value, tmp_path).startswith(said)
 
 
+ADD = "add it, as docs/search.md explains; a study without a search has no section `search`"
+
+
 @pytest.mark.parametrize(
     ("place", "value", "said"),
     [
         (
             ("search", "budget", "cnn"),
             MISSING,
-            "search.budget.cnn: missing; add it: `ablation cost` prints what the chain has spent",
+            f"search.budget.cnn: missing; {ADD}",
         ),
+        (("search", "first_look"), MISSING, f"search.first_look: missing; {ADD}"),
         (
             ("search", "epochs", "mlp"),
             70,
@@ -375,7 +379,7 @@ def test_a_mistake_in_the_search(place: Place, value: object, said: str, tmp_pat
         (
             ("search",),
             MISSING,
-            "search.budget.mlp: missing; add it: `ablation cost` prints what the chain has spent",
+            f"search.strategies: missing; {ADD}",
         ),
     ],
 )

@@ -227,7 +227,7 @@ class Fit(Checked):
 Epochs = create_model(  # type: ignore[call-overload]
     "Epochs",
     __base__=Checked,
-    __doc__="Number of epochs of each family; by default those of `models`.",
+    __doc__="Number of epochs of each family.",
     **{name: (Count | None, None) for name in FAMILIES},
 )
 
@@ -246,7 +246,7 @@ def _with_strategies_once(strategies: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class Search(Checked):
-    """How all techniques are searched at once, at the cost of the chain.
+    """How all techniques are searched at once, at a cost such as the chain's.
 
     strategies: what draws recipes; the winner of the last one is the search's answer. epochs: of
     every draw, a multiple of those of `models`. budget: of each strategy. first_look: the share of
@@ -528,20 +528,37 @@ class Params(Checked):
             candidates = tuple(map(Candidate.model_validate, getattr(candidates, model)))
         return candidates
 
+    def check_search_keys(self) -> None:
+        """Check that the section `search` has all keys, on which the stages of a search depend.
+
+        Raises:
+            ParamsError: one is missing, for each family those of `epochs` and `budget`.
+        """
+        search = self.search
+        missing = [key for key in Search.model_fields if key not in search.model_fields_set]
+        missing += [
+            f"{key}.{model}"
+            for key, values in (("epochs", search.epochs), ("budget", search.budget))
+            for model in self.families
+            if getattr(values, model) is None
+        ]
+        if missing:
+            raise ParamsError(
+                f"{PARAMS}: search.{missing[0]}: missing; add it, as docs/search.md explains; a "
+                "study without a search has no section `search`"
+            )
+
     def check_search(self) -> None:
         """Check that every family can be searched; only the search needs that.
 
         Raises:
-            ParamsError: one has no budget, or epochs that are no multiple of those of `models`.
+            ParamsError: a key of the section `search` is missing, or the epochs of a family are no
+                multiple of those of `models`.
         """
+        self.check_search_keys()
         for model in self.families:
-            if getattr(self.search.budget, model) is None:
-                raise ParamsError(
-                    f"{PARAMS}: search.budget.{model}: missing; add it: `ablation cost` prints "
-                    "what the chain has spent"
-                )
             epochs, unit = getattr(self.search.epochs, model), self.spec(model).epochs
-            if epochs and epochs % unit:
+            if epochs % unit:
                 raise ParamsError(
                     f"{PARAMS}: search.epochs.{model}: {epochs} should be a multiple of the "
                     f"{counted(unit, 'epoch')} of models.{model}; use "
@@ -549,10 +566,14 @@ class Params(Checked):
                 )
 
     def search_epochs(self, model: str) -> int:
-        """The factor on a family's epochs that every draw of the search has."""
-        unit = self.spec(model).epochs
-        epochs: int = getattr(self.search.epochs, model) or unit
-        return epochs // unit
+        """The factor on a family's epochs that every draw of the search has.
+
+        Raises:
+            ParamsError: as `check_search`.
+        """
+        self.check_search()
+        epochs: int = getattr(self.search.epochs, model)
+        return epochs // self.spec(model).epochs
 
     def search_budget(self, model: str) -> float:
         """What a strategy of the search may spend on a family, in 10^15 operations.
@@ -561,7 +582,6 @@ class Params(Checked):
             ParamsError: as `check_search`.
         """
         self.check_search()
-        self.spec(model)
         budget: float = getattr(self.search.budget, model)
         return budget
 

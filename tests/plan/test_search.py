@@ -45,7 +45,7 @@ def params() -> Params:
     content["techniques"] = {name: [] for name in TECHNIQUES} | listed
     content["search"] = {
         "strategies": ["random"], "epochs": {"mlp": 2}, "generation": 2, "finalists": 1,
-        "budget": {"mlp": 2e-4},
+        "budget": {"mlp": 2e-4}, "first_look": 0.1, "finalists_share": 0.3,
     }  # fmt: skip
     return Params.model_validate(content)
 

@@ -7,7 +7,7 @@ from ablation.base.checked import read_yaml
 from ablation.params import Params
 from ablation.run.hardware import Hardware
 from ablation.run.runner import TrialRunner
-from ablation.search.draws import Found, search
+from ablation.search.draws import SearchResult, search
 from ablation.search.space import Space
 from ablation.trial.recipe import TECHNIQUES
 from ablation.trial.trials import Trial
@@ -30,7 +30,8 @@ SMALL: dict[str, Any] = {
     },
     "learning_rate_multiples": {"dropout": [0.5, 1.0], "batchnorm": [1.0, 10.0]},
     "search": {
-        "epochs": {"mlp": 10}, "budget": {"mlp": 1.0}, "finalists": 2, "generation": 3,
+        "epochs": {"mlp": 10}, "budget": {"mlp": 1.0}, "first_look": 0.1, "finalists": 2,
+        "finalists_share": 0.3, "generation": 3, "strategies": ["random", "tpe"],
     },
 }  # fmt: skip
 
@@ -58,5 +59,5 @@ def runner(toy_study: Path) -> TrialRunner:
 
 
 @pytest.fixture
-def found(runner: TrialRunner, params: Params) -> Found:
+def found(runner: TrialRunner, params: Params) -> SearchResult:
     return search(runner, params, "mlp", "random", cost)

@@ -34,7 +34,7 @@ def test_random_draws_each_setting_about_equally_often(space: Space) -> None:
     drawn = draws_of("random", space, 1, generations=6)
     for place, size in enumerate(space.sizes):
         counts = [sum(choice[place] == option for choice in drawn) for option in range(size)]
-        assert max(counts) - min(counts) <= 8, (place, counts)
+        assert max(counts) - min(counts) <= 4, (place, counts)
 
 
 def test_tpe_comes_back_to_what_scored_well(space: Space) -> None:

@@ -66,7 +66,8 @@ Widths = Annotated[
     Field(max_length=MOST_LAYERS),
     BeforeValidator(lambda widths: tuple(widths) if isinstance(widths, list) else widths),
 ]
-Rate = Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
+LARGEST_RATE = 100
+Rate = Annotated[float, Field(gt=0, le=LARGEST_RATE, allow_inf_nan=False)]
 Strength = Annotated[float, Field(ge=0, le=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]

@@ -56,7 +56,9 @@ class Stage:
         for word, following in pairwise(self.command):
             if word == f"--{name}":
                 return following
-        raise PipelineError(f"dvc.yaml: stages: {self.name}: cmd: --{name} is missing; add it")
+        pipeline, _, stage = self.name.rpartition(":")
+        file = pipeline or PIPELINE
+        raise PipelineError(f"{file}: stages: {stage}: cmd: --{name} is missing; add it")
 
 
 def read_stages(pipeline: str = PIPELINE) -> list[Stage]:

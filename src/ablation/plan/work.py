@@ -30,6 +30,7 @@ from ablation.study.entries import (
 from ablation.study.inputs import (
     fit_repeats,
     make_trial,
+    rate_repeats,
     read_recipe,
     repeats_for,
 )
@@ -49,7 +50,7 @@ TRAIN = {"technique", "leave_one_out", "fit", "contest"}
 CHOOSE = {"technique", "search", "contest"}
 SEARCHED = Path("search/data/recipes")
 # The first number of repeats after which racing stops entries (`ablation.judge.racing`).
-FIRST_LOOK = 2
+RACING_STARTS = 2
 
 
 @dataclass(frozen=True)
@@ -295,7 +296,7 @@ class _Planner:
     def _look(self, done: int = 0) -> int:
         """The number of repeats after which racing next stops entries."""
         params = self._params
-        return max(FIRST_LOOK, done) if params.selection.racing else params.validation.repeats
+        return max(RACING_STARTS, done) if params.selection.racing else params.validation.repeats
 
     def _load_cached(
         self, model: str, contest: Contest, repeats: Sequence[Repeat]
@@ -403,7 +404,7 @@ class _Planner:
 
         The multiple is None if trials are missing.
         """
-        repeats = repeats_for(self._params)[: self._params.worth.repeats]
+        repeats = rate_repeats(self._params)
         results, missing = self._load_cached(model, contest, repeats)
         every = (
             make_trial(self._params, model, entry.recipe, repeat)

@@ -1,1 +1,1 @@
-"""A search over all techniques at once, at the cost of the chain."""
+"""A search over all techniques at once, at the same cost as the chain, or another."""

@@ -6,22 +6,22 @@ the best draws, the finalists, on all of them.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from ablation.base.console import console
 from ablation.base.errors import UserError
 from ablation.base.formatting import counted
-from ablation.base.progress import progress
 from ablation.data.splits import Repeat
-from ablation.judge.selection import has_collapsed
+from ablation.judge.collapse import has_collapsed
 from ablation.params import PARAMS, Params
 from ablation.run.runner import TrialRunner
 from ablation.search.space import Choice, Space
 from ablation.search.strategies import STRATEGIES, Strategy, seed_of
 from ablation.study.inputs import make_trial, repeats_for
+from ablation.study.trials import run_trials
 from ablation.trial.recipe import Recipe
 from ablation.trial.trials import Result, Trial
 
@@ -49,6 +49,11 @@ class Draw:
     spent: float
 
     @property
+    def failed(self) -> bool:
+        """Whether it diverged or collapsed."""
+        return self.diverged or self.collapsed
+
+    @property
     def outcome(self) -> float:
         """What the strategy is told: the score of its last training."""
         return self.first_look if math.isnan(self.score) else self.score
@@ -74,16 +79,19 @@ class Finalist:
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """What a strategy found.
 
-    finalists: the best draw first; spent: on everything, in 10^15 operations; results: of every
-    trial.
+    finalists: the best draw first. paid, wanted: number of them that the budget pays for, and that
+    there are without this limit; if it pays for none, the best draw is the only finalist, with its
+    first repeat. spent: on everything, in 10^15 operations. results: of every trial.
     """
 
     space: Space
     draws: tuple[Draw, ...]
     finalists: tuple[Finalist, ...]
+    paid: int
+    wanted: int
     spent: float
     results: dict[Trial, Result]
 
@@ -94,11 +102,17 @@ class Found:
         Raises:
             UserError: all of them failed.
         """
-        able = [each for each in self.finalists if not each.failed]
-        if not able:
+        if not self.finalists:
             raise UserError(
                 f"none of {counted(len(self.draws), 'draw')} trained to the end without diverging "
                 f"or collapsing; lower the learning rates in {PARAMS}, or raise search.budget"
+            )
+        able = [each for each in self.finalists if not each.failed]
+        if not able:
+            raise UserError(
+                f"{counted(len(self.finalists), 'finalist')}: each diverged or collapsed on a "
+                f"repeat of selection; raise search.finalists in {PARAMS}, or lower the learning "
+                "rates"
             )
         return min(able, key=lambda each: (-each.accuracy, each.number))
 
@@ -137,7 +151,7 @@ def search(
     model: str,
     strategy: str,
     cost: Callable[[Trial], float],
-) -> Found:
+) -> SearchResult:
     """Spend a strategy's budget on one family.
 
     The result depends neither on the number of workers nor on what is cached.
@@ -148,36 +162,28 @@ def search(
 
     Raises:
         ParamsError: a family cannot be searched (`Params.check_search`).
-        UserError: the budget pays for no draw, or the strategy cannot be used.
+        UserError: the budget does not pay for the first draw, or the strategy cannot be used.
     """
 
-    def train(trials: list[Trial], purpose: str) -> Iterator[tuple[Trial, Result]]:
-        missing = sum(not runner.is_cached(trial) for trial in trials)
-        trained = 0
-        with progress(f"{model}, {strategy}: {purpose}", missing) as update:
-            for trial, result, cached in runner.run(trials):
-                yield trial, result
-                trained += not cached
-                update(trained, missing)
-        console.print(
-            f"{purpose}: {counted(len(trials), 'trial')}, {len(trials) - trained} cached; "
-            f"{procedure.account.spent:.3g} of {procedure.budget:g} PFLOP spent"
-        )
+    def train(trials: list[Trial], purpose: str) -> Mapping[Trial, Result]:
+        results = run_trials(runner, trials, f"{model}, {strategy}: {purpose}")
+        console.print(f"{searching.account.spent:.3g} of {searching.budget:g} PFLOP spent")
+        return results
 
     space = Space.of(params, model)
     generations = STRATEGIES[strategy](
         space, seed_of(params.seed, model, strategy), params.search.generation
     )
     size = len(runner.classes), runner.largest, runner.count
-    procedure = Procedure(params, model, space, generations, cost, size, train)
-    return procedure.run()
+    searching = BudgetedSearch(params, model, space, generations, cost, size, train)
+    return searching.run()
 
 
-# Runs trials for a purpose, such as `finalists`; yields each with its result, in any order.
-Train = Callable[[list[Trial], str], Iterable[tuple[Trial, Result]]]
+# Runs trials for a purpose, such as `finalists`.
+Train = Callable[[list[Trial], str], Mapping[Trial, Result]]
 
 
-class Procedure:
+class BudgetedSearch:
     """How a budget is spent: on draws, then on finalists.
 
     Args:
@@ -213,15 +219,26 @@ class Procedure:
         self._train = train
         self._results: dict[Trial, Result] = {}
 
-    def run(self) -> Found:
+    def run(self) -> SearchResult:
         """Draw, train and choose.
 
         Raises:
-            UserError: the budget pays for no draw, or the strategy cannot be used.
+            UserError: the budget does not pay for the first draw, or the strategy cannot be used.
         """
         draws = self._draws()
-        finalists = self._finalists(draws)
-        return Found(self._space, tuple(draws), tuple(finalists), self.account.spent, self._results)
+        best = self._best(draws)
+        paid = self._paid(best)
+        # If the budget pays for no finalist, the best draw wins with its first repeat.
+        ran = paid or {recipe: self._repeats[:1] for recipe in [*best][:1]}
+        return SearchResult(
+            self._space,
+            tuple(draws),
+            tuple(self._finalists(best, ran)),
+            len(paid),
+            len(best),
+            self.account.spent,
+            self._results,
+        )
 
     def _draws(self) -> list[Draw]:
         draws: list[Draw] = []
@@ -239,8 +256,9 @@ class Procedure:
             least = self.account.cost_of(self._trials(self._space.recipe(choices[0])))
             share = self._params.search.finalists_share
             raise UserError(
-                f"{PARAMS}: search.budget.{self._model}: {self.budget:g} pays for no draw: one "
-                f"takes {least:.3g}, and {share:g} of the budget is for finalists; use a larger one"
+                f"{PARAMS}: search.budget.{self._model}: {self.budget:g} does not pay for the "
+                f"first draw, which takes {least:.3g}, as {share:g} of it is for finalists; use a "
+                "larger one"
             )
         return draws
 
@@ -249,7 +267,7 @@ class Procedure:
         trial = self._trial(recipe, self._repeats[0])
         epochs = max(1, round(trial.spec.epochs * self._params.search.first_look))
         spec = trial.spec.model_copy(update={"epochs": epochs})
-        return Trial(trial.model, spec, trial.recipe, trial.repeat), trial
+        return replace(trial, spec=spec), trial
 
     def _trial(self, recipe: Recipe, repeat: Repeat) -> Trial:
         return make_trial(self._params, self._model, recipe, repeat)
@@ -270,20 +288,21 @@ class Procedure:
             trials.append((look, full))
         costs = [account.charge([look]) for look, _ in trials]
         self._run((look for look, _ in trials), "first looks")
-        hopeful: list[bool] = []
+        promising: list[bool] = []
         for place, (look, full) in enumerate(trials):
             able = not self._failed([self._results[look]]) and account.affords([full])
-            hopeful.append(able)
+            promising.append(able)
             if able:
                 costs[place] += account.charge([full])
-        self._run((full for (_, full), able in zip(trials, hopeful, strict=True) if able), "draws")
+        self._run(
+            (full for (_, full), able in zip(trials, promising, strict=True) if able), "draws"
+        )
         draws = []
         for choice, recipe, (look, full), able, cost in zip(
-            choices, recipes, trials, hopeful, costs, strict=False
+            choices, recipes, trials, promising, costs, strict=False
         ):
             spent += cost
             last = self._results[full if able else look]
-            failed = self._failed([last])
             draws.append(
                 Draw(
                     choice,
@@ -291,38 +310,47 @@ class Procedure:
                     math.nan if look == full else self._results[look].score,
                     last.score if able or look == full else math.nan,
                     last.diverged,
-                    failed and not last.diverged,
+                    not last.diverged and self._failed([last]),
                     cost,
                     spent,
                 )
             )
         return draws
 
-    def _finalists(self, draws: list[Draw]) -> list[Finalist]:
-        """The best draws that trained to the end, each recipe once, on the repeats of selection."""
-        numbers: dict[Recipe, int] = {}
+    def _best(self, draws: list[Draw]) -> dict[Recipe, int]:
+        """The best draws that trained to the end, each recipe once, to their numbers."""
         able = [
             (number, draw)
             for number, draw in enumerate(draws, start=1)
-            if not (draw.diverged or draw.collapsed or math.isnan(draw.score))
+            if not (draw.failed or math.isnan(draw.score))
         ]
+        numbers: dict[Recipe, int] = {}
         for number, draw in sorted(able, key=lambda each: -each[1].score):
             numbers.setdefault(draw.recipe, number)
+        return dict([*numbers.items()][: self._params.search.finalists])
+
+    def _paid(self, best: Iterable[Recipe]) -> dict[Recipe, list[Repeat]]:
+        """Those that the budget pays for on all repeats of selection, which are charged."""
         self.account.limit = self.budget
-        chosen: dict[Recipe, list[Trial]] = {}
-        for recipe in [*numbers][: self._params.search.finalists]:
+        paid = {}
+        for recipe in best:
             trials = [self._trial(recipe, repeat) for repeat in self._repeats]
             if not self.account.affords(trials):
                 break
             self.account.charge(trials)
-            chosen[recipe] = trials
-        if numbers and not chosen:
-            best = next(iter(numbers))
-            chosen[best] = [self._trial(best, self._repeats[0])]
-        self._run((trial for trials in chosen.values() for trial in trials), "finalists")
+            paid[recipe] = self._repeats
+        return paid
+
+    def _finalists(
+        self, numbers: dict[Recipe, int], ran: dict[Recipe, list[Repeat]]
+    ) -> list[Finalist]:
+        trials = {
+            recipe: [self._trial(recipe, repeat) for repeat in repeats]
+            for recipe, repeats in ran.items()
+        }
+        self._run((trial for each in trials.values() for trial in each), "finalists")
         found = {
-            recipe: tuple(self._results[trial] for trial in trials)
-            for recipe, trials in chosen.items()
+            recipe: tuple(self._results[trial] for trial in each) for recipe, each in trials.items()
         }
         return [
             Finalist(numbers[recipe], recipe, results, self._failed(results))
@@ -337,9 +365,10 @@ class Procedure:
 
     def _run(self, trials: Iterable[Trial], purpose: str) -> None:
         wanted = [trial for trial in dict.fromkeys(trials) if trial not in self._results]
-        self._results.update(self._train(wanted, purpose))
+        found = self._train(wanted, purpose)
+        self._results |= {trial: found[trial] for trial in wanted}
 
 
 def _is_cut(draw: Draw) -> bool:
     """Whether the budget ended after its first look."""
-    return math.isnan(draw.score) and not (draw.diverged or draw.collapsed)
+    return math.isnan(draw.score) and not draw.failed

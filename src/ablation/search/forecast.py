@@ -1,12 +1,12 @@
 """What a strategy has left to train, without training anything."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from ablation.base.errors import UserError
 from ablation.params import Params
 from ablation.run.runner import TrialRunner
-from ablation.search.draws import Procedure
+from ablation.search.draws import BudgetedSearch
 from ablation.search.space import Space
 from ablation.search.strategies import STRATEGIES, Strategy, random, seed_of
 from ablation.trial.recipe import Recipe
@@ -57,38 +57,41 @@ def forecast(
 
     Raises:
         ParamsError: a family cannot be searched (`Params.check_search`).
-        UserError: the budget pays for no draw, or the strategy cannot be used.
+        UserError: the budget does not pay for the first draw, or the strategy cannot be used.
     """
     space = Space.of(params, model)
     size = (classes, 1 / classes, EXACT)
     if runner:
         size = len(runner.classes), runner.largest, runner.count
 
-    def repeat(passing: int) -> tuple[dict[Trial, None], int, Recipe | None]:
-        """passing: number of assumed first looks that are better than guessing."""
+    def replay(assumed_passes: int) -> tuple[dict[Trial, None], int, Recipe | None]:
+        """assumed_passes: number of missing first looks assumed to be better than guessing."""
         missing: dict[Trial, None] = {}
-        cached = 0
+        recalled: dict[Trial, Result] = {}
 
-        def recall(trials: list[Trial], purpose: str) -> Iterator[tuple[Trial, Result]]:
-            nonlocal passing, cached
-            for trial in trials:
-                if runner and (result := runner.cached_result(trial)):
-                    cached += 1
-                    yield trial, result
-                    continue
-                missing[trial] = None
-                passing -= purpose == "first looks"
-                yield trial, PERFECT if passing >= 0 or purpose != "first looks" else DIVERGED
+        def result_of(trial: Trial, purpose: str) -> Result:
+            nonlocal assumed_passes
+            if runner and (result := runner.cached_result(trial)):
+                recalled[trial] = result
+                return result
+            missing[trial] = None
+            if purpose != "first looks":
+                return PERFECT
+            assumed_passes -= 1
+            return PERFECT if assumed_passes >= 0 else DIVERGED
+
+        def recall(trials: list[Trial], purpose: str) -> dict[Trial, Result]:
+            return {trial: result_of(trial, purpose) for trial in trials}
 
         generations = _generations(params, model, strategy, space, missing)
-        found = Procedure(params, model, space, generations, cost, size, recall).run()
+        found = BudgetedSearch(params, model, space, generations, cost, size, recall).run()
         try:
-            return missing, cached, None if missing else found.winner.recipe
+            return missing, len(recalled), None if missing else found.winner.recipe
         except UserError:
-            return missing, cached, None
+            return missing, len(recalled), None
 
-    missing, cached, winner = repeat(MOST_DRAWS)
-    others = repeat(params.search.finalists)[0] if missing else missing
+    missing, cached, winner = replay(MOST_DRAWS)
+    others = replay(params.search.finalists)[0] if missing else missing
     least, most = sorted((tuple(missing), tuple(others)), key=len)
     return Forecast(least, most, cached, winner)
 

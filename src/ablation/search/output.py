@@ -6,7 +6,8 @@ from ablation.base.console import console, narrow_table
 from ablation.base.errors import UserError
 from ablation.base.formatting import counted
 from ablation.params import load_params
-from ablation.search.cost import Cost, chain_cost
+from ablation.search.chain import chain_cost
+from ablation.search.cost import Cost
 from ablation.study.pipelines import read_variables
 
 PIPELINE = Path("dvc.yaml")

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ablation.base.checked import LARGEST_RATE
 from ablation.labels import label
 from ablation.params import Params
-from ablation.study.entries import LARGEST_RATE
 from ablation.trial.recipe import TECHNIQUES, Recipe
 
 # The dimension that is not a technique: what the learning rate of the optimizer is multiplied by.

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from itertools import compress
 from typing import Any
 
+from ablation.base.checked import LARGEST_RATE
 from ablation.judge.selection import Contender, as_table, find_champions
 from ablation.labels import ChainStage, LongerTraining, at_rate, label
 from ablation.params import Candidate, Params
 from ablation.trial.recipe import BASELINE, TECHNIQUES, Recipe
-
-LARGEST_RATE = 100.0  # the upper bound of `ablation.base.checked.Rate`
 
 
 @dataclass(frozen=True)

@@ -83,10 +83,15 @@ def provenance(params: Params, model: str, characters: str) -> str:
         **params.model_dump(mode="json", include=SHARED),
     }
     digest = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
-    return (
-        f"chosen on training {params.dataset.things} with SHA-256 {characters}, and with "
-        f"parameters with SHA-256 {digest}"
-    )
+    return f"{chosen_on(params, characters)}, and with parameters with SHA-256 {digest}"
+
+
+def chosen_on(params: Params, characters: str) -> str:
+    """The comment of a recipe file that names its characters alone.
+
+    Args: as for `provenance`.
+    """
+    return f"chosen on training {params.dataset.things} with SHA-256 {characters}"
 
 
 def techniques_of(chain: pd.DataFrame) -> list[str]:
@@ -105,6 +110,11 @@ def repeats_for(params: Params, purpose: str = "selection") -> list[Repeat]:
     return make_repeats(
         params.seed, validation.scheme, validation.fraction, validation.repeats, purpose
     )
+
+
+def rate_repeats(params: Params) -> list[Repeat]:
+    """Those on which leave-one-out chooses learning rates: one, as they differ by large factors."""
+    return repeats_for(params)[:1]
 
 
 def fit_repeats(params: Params) -> list[Repeat]:

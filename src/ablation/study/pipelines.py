@@ -70,3 +70,20 @@ def check_families(pipeline: Path, of_all_families: Sequence[str], families: Ite
                 f"{pipeline}: stages.{name}.deps: {gone[0]} does not exist, and no stage makes it "
                 f"without its model in {PARAMS}; delete the lines of this model's files"
             )
+
+
+def check_answer(answer: str, listed: Sequence[str]) -> None:
+    """Check that search/dvc.yaml and params.yaml agree on whose winner is the search's answer.
+
+    Args:
+        answer: the variable of search/dvc.yaml.
+        listed: `search.strategies`.
+
+    Raises:
+        UserError: the variable is not the last strategy.
+    """
+    if answer != listed[-1]:
+        raise UserError(
+            f"search/dvc.yaml: vars: answer: {answer}, but the last of search.strategies in "
+            f"{PARAMS} is {listed[-1]}; make them the same"
+        )

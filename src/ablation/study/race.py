@@ -10,8 +10,9 @@ from ablation.base.console import console
 from ablation.base.formatting import counted
 from ablation.base.progress import progress
 from ablation.data.splits import Repeat, val_to_train
+from ablation.judge.collapse import has_collapsed
 from ablation.judge.racing import raced_out
-from ablation.judge.selection import Contender, Verdict, has_collapsed, judge_stage
+from ablation.judge.selection import Contender, Verdict, judge_stage
 from ablation.params import Params
 from ablation.run.runner import TrialRunner
 from ablation.study.entries import Contest, Entry
