@@ -596,6 +596,12 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
         "chain.csv: already contains dropout; pass the file of the stage before it",
     ),
     # the pipeline of a search
+    "a search whose answer is not that of the last strategy": (
+        "contest",
+        lambda: edit_yaml("params.yaml", search=FILE["search"] | {"strategies": ["tpe", "random"]}),
+        "search/dvc.yaml: vars: answer: tpe, but the last of search.strategies in params.yaml is "
+        "random; make them the same",
+    ),
     "a search of one family whose report depends on another": (
         "search",
         lambda: (

@@ -1,5 +1,6 @@
 """The report of a search, from tables of a search that never ran."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from ablation.show.search import (
     contest_table,
     other_seeds,
     settings_table,
+    write_search_report,
 )
 from ablation.show.study import Study
 
@@ -160,6 +162,24 @@ def test_other_seeds_may_miss_the_best_draw() -> None:
     assert (np.diff(low) >= 0).all()
     assert 0.80 <= low[-1] < high[-1] == 0.86
     assert low[0] == high[0] == 0
+
+
+def test_the_report_has_its_pictures_and_the_chain_beside_the_search(
+    reported: Study, tmp_path: Path
+) -> None:
+    """The search's leave-one-out and test are those of the study here."""
+    for name in ("plots", "metrics", ".dvc"):
+        shutil.copytree(reported.root / name, tmp_path / name)
+    for name in ("plots/mlp/leave_one_out", "plots/mlp/test", "metrics/mlp"):
+        shutil.copytree(reported.root / name, tmp_path / "search" / name)
+    report, page = write_search_report(searched(tmp_path, "worse"))
+    text = report.read_text()
+    assert text.count("| technique | MLP: search | MLP: chain |") == 2
+    assert text.count("\n| all changes |") == 2
+    assert {path.name for path in (report.parent / "plots/pictures").iterdir()} == {
+        "cost.png", "leave_one_out.png",
+    }  # fmt: skip
+    assert page.read_text().count("data:image/png") == 2
 
 
 def test_a_missing_file_of_the_search_names_its_pipeline(tmp_path: Path) -> None:
