@@ -365,8 +365,9 @@ class BudgetedSearch:
 
     def _run(self, trials: Iterable[Trial], purpose: str) -> None:
         wanted = [trial for trial in dict.fromkeys(trials) if trial not in self._results]
-        found = self._train(wanted, purpose)
-        self._results |= {trial: found[trial] for trial in wanted}
+        if wanted:
+            found = self._train(wanted, purpose)
+            self._results |= {trial: found[trial] for trial in wanted}
 
 
 def _is_cut(draw: Draw) -> bool:
