@@ -18,8 +18,8 @@ from tests.search.conftest import ROOT, SMALL, cost
 
 A_TRIAL = 0.02  # two epochs
 BASELINE = [("baseline", 0, 0.80), ("baseline", 1, 0.82)]
-# The incumbent is the baseline; racing stopped 0.4 after the first repeat.
-DROPOUT = [("0.2", 0, 0.80), ("0.2", 1, 0.82), ("0.0", 0, 0.85), ("0.0", 1, 0.86), ("0.4", 0, 0.5)]
+# The incumbent is the baseline; racing stopped 0.6 after the first repeat.
+DROPOUT = [("0.2", 0, 0.80), ("0.2", 1, 0.82), ("0.4", 0, 0.85), ("0.4", 1, 0.86), ("0.6", 0, 0.5)]
 
 
 @pytest.fixture
@@ -27,14 +27,14 @@ def params(toy_study: Path) -> Params:
     """Those of a chain of two stages, whose tables are in the working folder."""
     content = read_yaml(ROOT / "params.yaml") | SMALL | {"learning_rate_multiples": {}}
     content["baseline"]["dropout"] = 0.2
-    content["techniques"] = SMALL["techniques"] | {"dropout": [0.0, 0.2, 0.4]}
+    content["techniques"] = SMALL["techniques"] | {"dropout": [0.2, 0.4, 0.6]}
     Path("params.yaml").write_text(to_yaml(content))
     Path("dvc.yaml").write_text("vars: [{last: dropout}]")
     params = load_params()
     write_stage("baseline", BASELINE, "baseline")
-    write_stage("dropout", DROPOUT, "0.0")
+    write_stage("dropout", DROPOUT, "0.4")
     save_recipe(params.baseline, Path("data/recipes/mlp/baseline.yaml"), "")
-    save_recipe(params.baseline.having("dropout", 0.0), Path("data/recipes/mlp/dropout.yaml"), "")
+    save_recipe(params.baseline.having("dropout", 0.4), Path("data/recipes/mlp/dropout.yaml"), "")
     chain = pd.DataFrame({"stage": ["baseline", "dropout"], "accuracy": [0.81, 0.855]})
     write_csv(chain.reindex(columns=CHAIN_COLUMNS), Path("plots/mlp/dropout/chain.csv"))
     return params
@@ -66,7 +66,7 @@ def test_a_stage_came_to_the_score_of_its_winner(params: Params) -> None:
 
 def test_trials_of_other_parameters_are_a_one_line_error(params: Params) -> None:
     content = read_yaml(Path("params.yaml"))
-    content["techniques"]["dropout"] = [0.0, 0.2]
+    content["techniques"]["dropout"] = [0.2, 0.4]
     edited = Params.model_validate(content)
     with pytest.raises(UserError) as error:
         chain_cost(edited, "mlp", "dropout", cost)
