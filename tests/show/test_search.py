@@ -59,7 +59,7 @@ SAID = {
     "answer did not.",
     "both failed": "the question stays open: both final recipes failed on fresh repeats.",
 }
-LOST = {"diverged", "collapsed", "both failed"}
+LOST = {"diverged", "both failed"}
 
 
 def searched(root: Path, finding: str, gain: float = -0.01) -> SearchFiles:
