@@ -95,7 +95,6 @@ def test_code_changes_the_digests_of_the_scripts_that_run_it() -> None:
     }
     every_script = {"requirements.lock", "src/ablation/processes/fork_server.py"}
     assert changed_by(edits) == dict.fromkeys(STAGES, every_script) | {
-        "search": {*every_script, "src/ablation/judge/selection.py"},
         "contest": {*every_script, "src/ablation/judge/selection.py"},
         "technique": {*every_script, "src/ablation/judge/selection.py"},
         "leave_one_out": {*every_script, "src/ablation/judge/selection.py"},
