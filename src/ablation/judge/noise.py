@@ -234,6 +234,10 @@ def corrected_interval(
 def dunnett_bound(rivals: int, freedom: float, risk: float) -> float:
     """Upper quantile of the largest gain over an incumbent if all rivals equal it.
 
+    Own code, because `scipy.stats.dunnett` takes samples, whose pooled variance it uses, and
+    returns p-values that it integrates with random numbers. This quantile is for any degrees of
+    freedom, and is always the same.
+
     Args:
         rivals: number of contenders compared with the incumbent, all on the same number of
             repeats. For one, the bound is the one-sided quantile of Student's t.
