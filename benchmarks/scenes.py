@@ -24,11 +24,11 @@ from PIL import Image
 from results import keep, machine
 
 from ablation.base.console import plain_errors
-from ablation.cli import load_models
 from ablation.data.characters import Characters
 from ablation.params import load_params
 from ablation.processes.cores import cores
 from ablation.raw.emnist import load_left_over
+from ablation.use.loading import load_models
 from ablation.use.prediction import Prediction, predict_pictures
 
 CHARACTERS = 59

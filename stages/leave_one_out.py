@@ -33,7 +33,6 @@ from ablation.run.hardware import Hardware
 from ablation.run.runner import TrialRunner
 from ablation.study.committed import computed_elsewhere
 from ablation.study.entries import (
-    best_multiple,
     changed_techniques,
     rates_to_try,
     reset_to_baseline,
@@ -47,7 +46,7 @@ from ablation.study.inputs import (
     techniques_of,
     validation_characters,
 )
-from ablation.study.race import Results, contenders_of, run_entries
+from ablation.study.race import Results, best_multiple, contenders_of, run_entries
 from ablation.study.tables import times_table as times_of_entries
 from ablation.trial.families import FAMILIES
 from ablation.trial.recipe import BASELINE, TECHNIQUES, Recipe
