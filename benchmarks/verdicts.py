@@ -35,7 +35,7 @@ from ablation.judge.selection import decide
 
 VALIDATION = 0.15  # share of the training set, as in params.yaml
 VAL_TO_TRAIN = VALIDATION / (1 - VALIDATION)
-RISK = 0.2
+RISK = 0.3
 
 REPEATS = (3, 5, 10)
 CANDIDATES = (1, 3, 6, 22)
