@@ -25,7 +25,7 @@ from ablation.base.formatting import counted, points
 from ablation.base.progress import progress
 from ablation.data.splits import val_to_train
 from ablation.judge.selection import has_collapsed
-from ablation.judge.worth import Changed, Part, Worth, list_trials, weigh_techniques
+from ablation.judge.worth import Changed, Contribution, Worth, list_trials, weigh_techniques
 from ablation.labels import at_rate, label
 from ablation.params import Params, load_params
 from ablation.processes.stage import stage_process
@@ -53,7 +53,7 @@ from ablation.trial.recipe import BASELINE, TECHNIQUES, Recipe
 from ablation.trial.trials import Result, Trial
 
 EVERYTHING = "all"
-UNKNOWN = Part((), math.nan, math.nan, math.nan)
+UNKNOWN = Contribution((), math.nan, math.nan, math.nan)
 
 # A recipe and the index of a repeat that it runs on.
 Run = tuple[Changed, int]
@@ -75,8 +75,8 @@ def main() -> None:
     pairs, seed = params.worth.order_pairs, params.seed
     needed = list_trials(changed, len(repeats), pairs, seed)
     runner = make_runner(params)
-    if remark := computed_elsewhere(model, "leave_one_out", runner.hardware, root):
-        console.print(remark, style="italic")
+    if warning := computed_elsewhere(model, "leave_one_out", runner.hardware, root):
+        console.print(warning, style="italic")
     multiples, choosing = choose_rates(runner, params, model, changed, final, baseline)
     results = run_trials(
         runner,
@@ -274,7 +274,7 @@ def gains_table(
     )
 
 
-def parts_table(parts: list[Part], names: list[str]) -> pd.DataFrame:
+def parts_table(parts: list[Contribution], names: list[str]) -> pd.DataFrame:
     """One row per part: its techniques, gain and interval."""
     rows = [(*part.techniques, part.gain, part.low, part.high) for part in parts]
     return pd.DataFrame(rows, columns=[*names, "gain", "low", "high"])

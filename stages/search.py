@@ -33,8 +33,8 @@ def main() -> None:
     announce(f"{strategy} search for the {model}", params.dataset.note)
     check_strategy(strategy, params.search.strategies)
     runner = make_runner(params)
-    if remark := computed_elsewhere(model, strategy, runner.hardware, RESULTS):
-        console.print(remark, style="italic")
+    if warning := computed_elsewhere(model, strategy, runner.hardware, RESULTS):
+        console.print(warning, style="italic")
     cost = Cost(runner.count, len(runner.classes))
     found = search(runner, params, model, strategy, cost)
     winner = found.winner
