@@ -95,7 +95,7 @@ def finalists_table(found: Found) -> pd.DataFrame:
 
 
 def times_table(found: Found, hardware: Hardware) -> pd.DataFrame:
-    """What each training took, processor time on a CPU and wall time on a GPU."""
+    """What each training took, processor time on a CPU and wall-clock time on a GPU."""
     table = pd.DataFrame(
         {
             "epochs": trial.spec.epochs,
