@@ -55,7 +55,7 @@ class Tested:
             numbers=read_json(Path("metrics", model, "test.json"), NUMBERS),
             details=read_csv(plots / "test/details.csv", DETAILS),
             predictions=read_csv(plots / "test/predictions.csv", PREDICTIONS, text=PREDICTIONS),
-            fits=read_csv(plots / "test/right.csv", ["final 1"]),
+            fits=read_csv(plots / "test/correct.csv", ["final 1"]),
             report=read_csv(plots / "test/report.csv", ["class", "recall"], text=["class"]),
             times=read_csv(Path("data/times", model, "test.csv"), TIMES),
         )

@@ -68,8 +68,8 @@ def main() -> None:
     tables = test_tables(predictions, test.classes)
     numbers = test_numbers(predictions, tables["report"])
     tables["seeds"] = seeds_table(fits)
-    tables["right"] = correct_table(fits)
-    gain = gain_over_baseline(tables["right"])
+    tables["correct"] = correct_table(fits)
+    gain = gain_over_baseline(tables["correct"])
     tables["details"] = details(predictions, tables["seeds"], released, test)
     times = test_times(train_seconds, released, test)
     for name, table in tables.items():

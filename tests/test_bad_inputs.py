@@ -962,7 +962,7 @@ def test_families_tested_on_different_characters(
         rows = "".join(f"{character},0\n" for character in actual)
         write(f"plots/{model}/test/predictions.csv", f"actual,predicted\n{rows}")
         write(f"plots/{model}/test/report.csv", "class,recall\n0,1\n1,0\n")
-        write(f"plots/{model}/test/right.csv", "final 1\n1\n1\n")
+        write(f"plots/{model}/test/correct.csv", "final 1\n1\n1\n")
         write(f"data/times/{model}/test.csv", "train_seconds,predict_seconds\n1,1\n")
     assert complaint("compare", COMMANDS["compare"], monkeypatch) == (
         "error: plots/mlp/test/predictions.csv and plots/cnn/test/predictions.csv are of different "

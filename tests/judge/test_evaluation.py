@@ -355,7 +355,7 @@ def test_agreement_by_hand() -> None:
     mlp, cnn = outcomes(both=5, first=1, second=2, neither=2)
     table = agreement({"mlp": mlp, "cnn": cnn})
     assert table.to_dict("list") == {
-        "outcome": ["all right", "only mlp right", "only cnn right", "all wrong"],
+        "outcome": ["all correct", "only mlp correct", "only cnn correct", "none correct"],
         "count": [5, 1, 2, 2],
         "share": [0.5, 0.1, 0.2, 0.2],
     }
@@ -364,7 +364,7 @@ def test_agreement_by_hand() -> None:
 def test_agreement_of_three_lists_every_subset_of_models() -> None:
     correct = {"a": [True, True], "b": [True, False], "c": [False, True]}
     counts = agreement(correct).set_index("outcome")["count"]
-    assert counts[counts > 0].to_dict() == {"only a and b right": 1, "only a and c right": 1}
+    assert counts[counts > 0].to_dict() == {"only a and b correct": 1, "only a and c correct": 1}
     assert len(counts) == 8
 
 
