@@ -106,7 +106,7 @@ def row(
 ) -> dict[str, Any]:
     rate = round(60 * trials / seconds, 1)
     own = "" if own_ms is None else f", of its own {own_ms} ms a trial"
-    console.print(f"{place}, {counted(workers, 'worker')}: {rate} trials a minute{own}")
+    console.print(f"{place}, {counted(workers, 'worker')}: {rate} trials per minute{own}")
     found = {"place": place, "workers": workers, "trials_a_minute": rate}
     return found if own_ms is None else {**found, "own_ms": own_ms}
 
@@ -227,7 +227,7 @@ def summary(found: dict[str, float]) -> dict[str, Any]:
 def show(content: dict[str, Any]) -> None:
     """Print the section as tables."""
     for part, title in (("naps", "Trials that sleep for 0.25 s"), ("real", "Real trials")):
-        table = Table("workers of", "workers", "trials a minute", "own ms a trial", title=title)
+        table = Table("workers of", "workers", "trials per minute", "overhead, ms", title=title)
         for each in content[part]:
             own = str(each.get("own_ms", ""))
             table.add_row(each["place"], str(each["workers"]), str(each["trials_a_minute"]), own)

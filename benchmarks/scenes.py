@@ -24,11 +24,11 @@ from PIL import Image
 from results import keep, machine
 
 from ablation.base.console import plain_errors
-from ablation.cli import load_models
 from ablation.data.characters import Characters
 from ablation.params import load_params
 from ablation.processes.cores import cores
 from ablation.raw.emnist import load_left_over
+from ablation.use.loading import load_models
 from ablation.use.prediction import Prediction, predict_pictures
 
 CHARACTERS = 59
@@ -40,12 +40,12 @@ class Count:
     """A model's results on a scene, as shares of its pictures.
 
     Attributes:
-        right: the first guess is correct, with or without a warning.
+        correct: the first guess is correct, with or without a warning.
         silent: the first guess is wrong, without a warning.
         warned: there is a warning or an error.
     """
 
-    right: float
+    correct: float
     silent: float
     warned: float
 
@@ -69,13 +69,13 @@ def pictures(scene: Scene, characters: Characters) -> Iterator[io.BytesIO]:
 
 def count(predictions: Sequence[Prediction], characters: Characters, model: str) -> Count:
     """How often a model is correct, wrong without a warning, and warned."""
-    right, silent, warned = [], [], []
+    correct, silent, warned = [], [], []
     for said, label in zip(predictions, characters.labels, strict=True):
         guesses = (said.guesses or {}).get(model)
         warned.append(said.error is not None or said.warning is not None)
-        right.append(guesses is not None and guesses[0].character == characters.classes[label])
-        silent.append(not right[-1] and not warned[-1])
-    return Count(*(float(np.mean(share)) for share in (right, silent, warned)))
+        correct.append(guesses is not None and guesses[0].character == characters.classes[label])
+        silent.append(not correct[-1] and not warned[-1])
+    return Count(*(float(np.mean(share)) for share in (correct, silent, warned)))
 
 
 def measure(scene: str, characters: Characters) -> dict[str, Count]:

@@ -69,7 +69,7 @@ def main() -> None:
             cached.append(run_stage(study, cache))
     rows = {
         "a stage of two tiny trials, beside their trainings": trained,
-        "a stage that recalls every trial": cached,
+        "a stage whose trials are all cached": cached,
         "dvc repro with nothing to do": nothing,
     }
     measured = [{"what": what, "seconds": round(median(each), 2)} for what, each in rows.items()]

@@ -81,7 +81,7 @@ def main() -> None:
         subprocess.run([sys.executable, SCRATCH, study], check=True)
         ways = {
             "cold": repro(study, cache),
-            "warm: every trial remembered": repro(study, cache, "--force"),
+            "warm: every trial cached": repro(study, cache, "--force"),
         }
         add_candidate(study / "params.yaml")
         ways["one candidate added"] = repro(study, cache)

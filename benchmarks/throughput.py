@@ -83,14 +83,14 @@ class Work:
 
 def engine(work: Work, turn: int) -> float:
     """Images per second of the engine; each round has new seeds, so no result is cached."""
-    laboratory = TrialRunner(work.characters, work.batch_size, work.hardware)
+    runner = TrialRunner(work.characters, work.batch_size, work.hardware)
     seed = turn - WARM_UP
     trials = [
         Trial(work.model, work.spec, work.recipe, repeat)
         for repeat in make_repeats(seed, "shuffle", 0.5, work.candidates, "benchmark")
     ]
     started = time.perf_counter()
-    for _ in laboratory.fit(trials):
+    for _ in runner.fit(trials):
         pass
     return work.images / (time.perf_counter() - started)
 

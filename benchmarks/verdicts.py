@@ -50,7 +50,7 @@ FEW_REPEATS = (2, 3, 5)
 
 # Of a stage of the study in git, in percentage points: the median of its stages (`measure_noise`).
 STUDY_NOISE, STUDY_REPEATS = 0.2, 4
-# True gains of a technique in points: when its stage asks first, and at the end of the chain.
+# True gains of a technique in points: when it is first explored, and at the end of the chain.
 ROUNDS = {
     "useless": (0.0, 0.0),
     "helps by 0.1": (0.1, 0.1),
@@ -249,7 +249,7 @@ def coverage_of_counts(
 
     Returns:
         before, now: coverage of the former and of the current interval, which accounts for steps
-        and disagreements. none: how often the former interval has no width. leaves: how often the
+        and disagreements. none: how often the former interval has no width. replaced: how often the
         incumbent is replaced.
     """
     random = np.random.default_rng(seed)
@@ -272,7 +272,7 @@ def coverage_of_counts(
             (before.error < SAME).mean(),
             (winner != 0).mean(),
         ]
-    return dict(zip(("before", "now", "none", "leaves"), totals / (stages // FEW), strict=True))
+    return dict(zip(("before", "now", "none", "replaced"), totals / (stages // FEW), strict=True))
 
 
 def neighbours_width(spread: float, repeats: int, stages: int, seed: int = 3) -> float:
@@ -306,7 +306,7 @@ def race(
     Returns:
         saved: share of the candidates' trials. stopped: share of stages that stop the contender
         that wins without racing. other: share with another winner. loss: mean decrease of the
-        winner's true gain, in standard errors. leaves: share that replace the incumbent.
+        winner's true gain, in standard errors. replaced: share that replace the incumbent.
     """
     random = np.random.default_rng(seed)
     grids = np.concatenate([[0], 1 + np.repeat(np.arange(candidates), grid)])
@@ -326,7 +326,7 @@ def race(
             (raced_winner != 0).mean(),
         ]
     shares = totals / (stages // BATCH)
-    names = ("saved", "stopped", "other", "loss", "leaves")
+    names = ("saved", "stopped", "other", "loss", "replaced")
     return dict(zip(names, shares.tolist(), strict=True))
 
 
@@ -351,7 +351,7 @@ def later_rounds(
 
     Args:
         first, last: true gain over the baseline's setting, in percentage points, when the first
-            stage asks and in the later round.
+            stage explores it and in the later round.
         stages: number of chains, a multiple of `BATCH`.
 
     Returns:
@@ -385,7 +385,7 @@ def verdict_table(rule: Rule, stages: int) -> pd.DataFrame:
     rows: dict[str, list[float]] = {}
     for count in CANDIDATES:
         equal = "1 equal candidate" if count == 1 else f"one of {count} equal candidates"
-        rows[f"leaves the incumbent for {equal}"] = [
+        rows[f"replaces the incumbent by {equal}"] = [
             1 - adoption(rule, [0.0] * count, repeats, stages)[0] for repeats in REPEATS
         ]
     for gain in (2.0, 3.0):
@@ -422,7 +422,7 @@ def small_table(stages: int) -> pd.DataFrame:
                 found = coverage_of_counts(candidates, gain, characters, repeats, stages)
                 rows.setdefault(name, []).append(
                     f"{100 * found['before']:.1f} / {100 * found['now']:.1f} %, "
-                    f"{100 * found['none']:.1f} %, {100 * found['leaves']:.0f} %"
+                    f"{100 * found['none']:.1f} %, {100 * found['replaced']:.0f} %"
                 )
     return pd.DataFrame(rows, index=[f"{repeats} repeats" for repeats in FEW_REPEATS]).T
 
@@ -490,7 +490,7 @@ The rule before took the first contender within 0.96 of its own standard errors 
 
 {_markdown(both, "a stage ...")}
 
-With 6 equal candidates that are each the best of {GRID} rates, this rule leaves the incumbent in
+With 6 equal candidates that are each the best of {GRID} rates, this rule replaces the incumbent in
 {", ".join(f"{100 * share:.1f} % ({name})" for name, share in grids.items())}: every rate counts as
 a comparison.
 
@@ -511,8 +511,8 @@ How much wider a candidate's interval is for sharing the stage with one very noi
 
 Accuracies of few characters come in steps. How often the 95 % interval of a candidate named in
 advance holds the true gain, learnt from the scores alone / with what steps and disagreements allow;
-how often the interval from the scores alone has no width at all; and how often the stage leaves its
-incumbent. {few_stages:,} stages a number, simulated character by character.
+how often the interval from the scores alone has no width at all; and how often the stage replaces
+its incumbent. {few_stages:,} stages a number, simulated character by character.
 
 {_markdown(small_table(few_stages), "stage")}
 
@@ -527,11 +527,11 @@ and how much less the winner truly gains on average, in SE.
 ## A second round
 
 How often a chain ends with a technique, by its true gain over the baseline's setting in percentage
-points: after its first stage, and if a later round asks again for the baseline's setting and the
+points: after its first stage, and if a later round explores again the baseline's setting and the
 present one (`backward`) or for all settings (`again`). The technique has one candidate, or four of
 the same gain; {STUDY_REPEATS} repeats, and a noise of {STUDY_NOISE} points, the median of the
 stages of the study in git. The noise of the later round is its own: the recipe around the technique
-is another one by then. Where nothing has changed since, its trials are remembered and its verdict
+is another one by then. Where nothing has changed since, its trials are cached and its verdict
 stays. {chains:,} chains a number.
 
 {_markdown(rounds_table(chains), "the technique ...")}

@@ -15,7 +15,7 @@ FLAGS = (
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """A browser that leaves when this ends; `CHROMIUM` says whether there is one."""
+    """A headless browser, closed on exit; `CHROMIUM` says whether there is one."""
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         try:

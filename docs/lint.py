@@ -1,4 +1,4 @@
-"""What is style on the pages: how long they are, and the order of the glossary. `make lint`."""
+"""Checks the length of pages and the order of the glossary; `make lint` runs it."""
 
 import re
 import sys
@@ -19,7 +19,7 @@ def main() -> None:
 
 
 def complaints(root: Path) -> Iterator[str]:
-    """A line for each thing to mend on the pages of a project."""
+    """One line per problem with the pages of a project."""
     lines = len((root / "README.md").read_text().splitlines())
     if lines > README_LINES:
         yield f"README.md: {lines} lines, {README_LINES} at most; move some to docs/"
@@ -34,7 +34,7 @@ def complaints(root: Path) -> Iterator[str]:
     words = re.findall(r"^\| ([a-z -]+) \|", glossary, re.MULTILINE)[1:]  # after the table's head
     for word, following in pairwise(words):
         if following < word:
-            yield f"docs/glossary.md: {following!r} stands after {word!r}; sort the words"
+            yield f"docs/glossary.md: {following!r} comes after {word!r}; sort the words"
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ from playwright.sync_api import Browser, Page, ViewportSize
 from ablation.base.console import plain_errors
 from ablation.base.errors import UserError
 from ablation.base.files import write_bytes
-from ablation.cli import load_models
 from ablation.use.draw import Server
+from ablation.use.loading import load_models
 
 ROOT = Path(__file__).parents[1]
 PICTURES = Path("docs/pictures")

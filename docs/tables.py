@@ -151,25 +151,25 @@ def additions(study: Study) -> str:
 
 
 def naps(study: Study) -> str:
-    """What the engine costs a trial, by trials that sleep."""
+    """Overhead per trial, measured with trials that sleep."""
     rows = [
         [row["place"], str(row["workers"]), f"{row['trials_a_minute']:,}", f"{row['own_ms']} ms"]
         for row in benchmark(study, "growth")["naps"]
     ]
-    return markdown(["workers of", "workers", "trials a minute", "the engine's own, a trial"], rows)
+    return markdown(["workers of", "workers", "trials per minute", "overhead per trial"], rows)
 
 
 def real_trials(study: Study) -> str:
-    """How many real trials a minute one and two workers train."""
+    """Real trials per minute of one and two workers."""
     rows = [
         [row["place"], str(row["workers"]), f"{row['trials_a_minute']:,}"]
         for row in benchmark(study, "growth")["real"]
     ]
-    return markdown(["workers of", "workers", "trials a minute"], rows)
+    return markdown(["workers of", "workers", "trials per minute"], rows)
 
 
 def simulated(study: Study) -> str:
-    """How far from ideal larger stages end."""
+    """Simulated duration of large stages."""
     rows = [
         [row["stage"]]
         + [f"{row[name]:,}" for name in ("workers", "trials", "counted")]
@@ -181,7 +181,7 @@ def simulated(study: Study) -> str:
 
 
 def verdicts(study: Study) -> str:
-    """The first table of benchmarks/verdicts.md: how often a stage's verdict is right."""
+    """The first table of benchmarks/verdicts.md: how often a stage's verdict is correct."""
     lines = (study.root / "benchmarks/verdicts.md").read_text().splitlines()
     found = "\n".join(line if line.startswith("|") else "" for line in lines)
     return found.strip().split("\n\n", maxsplit=1)[0]
@@ -212,7 +212,7 @@ def coverage(study: Study) -> str:
 
 
 def scenes(study: Study) -> str:
-    """How well pictures are read as people take them."""
+    """Accuracy by scene."""
     content = benchmark(study, "scenes")
     rows = [
         [scene, *(f"{100 * share:.0f}" for model in models.values() for share in model.values())]
@@ -222,7 +222,7 @@ def scenes(study: Study) -> str:
     heads = [
         f"{family_title(model)}: {what}, %"
         for model, shares in models.items()
-        for what in ("right", "wrong and silent", "warned")[: len(shares)]
+        for what in ("correct", "wrong and silent", "warned")[: len(shares)]
     ]
     return markdown(["scene", *heads], rows)
 

@@ -31,7 +31,7 @@ METRICS = Path("metrics/comparison")
 
 NUMBERS = ("accuracy", "precision", "recall", "f1")
 DETAILS = ("top2", "seeds_mean", "seeds_spread", "parameters")
-ANSWERS = ("actual", "predicted")
+PREDICTIONS = ("actual", "predicted")
 TIMES = ("train_seconds", "predict_seconds")
 
 
@@ -43,7 +43,7 @@ class Tested:
     numbers: dict[str, float]
     details: pd.DataFrame
     predictions: pd.DataFrame
-    right: pd.DataFrame
+    fits: pd.DataFrame
     report: pd.DataFrame
     times: pd.DataFrame
 
@@ -54,8 +54,8 @@ class Tested:
             chain=read_csv(plots / last / "chain.csv", ["stage"], text=["winner"]),
             numbers=read_json(Path("metrics", model, "test.json"), NUMBERS),
             details=read_csv(plots / "test/details.csv", DETAILS),
-            predictions=read_csv(plots / "test/predictions.csv", ANSWERS, text=ANSWERS),
-            right=read_csv(plots / "test/right.csv", ["final 1"]),
+            predictions=read_csv(plots / "test/predictions.csv", PREDICTIONS, text=PREDICTIONS),
+            fits=read_csv(plots / "test/correct.csv", ["final 1"]),
             report=read_csv(plots / "test/report.csv", ["class", "recall"], text=["class"]),
             times=read_csv(Path("data/times", model, "test.csv"), TIMES),
         )
@@ -134,7 +134,7 @@ def pairs_table(tested: dict[str, Tested]) -> pd.DataFrame:
     """
     rows = []
     for first, second in combinations(tested, 2):
-        fits = (fits_of(tested[model].right, FINAL) for model in (first, second))
+        fits = (fits_of(tested[model].fits, FINAL) for model in (first, second))
         correct = tested[first].correct, tested[second].correct
         rows.append(
             (
@@ -155,10 +155,10 @@ def together(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
 def disagreements_table(tested: dict[str, Tested]) -> pd.DataFrame:
     """The test characters, by index, that some but not all models classify correctly."""
-    right = pd.DataFrame({model: each.correct for model, each in tested.items()})
+    correct = pd.DataFrame({model: each.correct for model, each in tested.items()})
     table = pd.DataFrame({model: each.predictions["predicted"] for model, each in tested.items()})
     table.insert(0, "actual", next(iter(tested.values())).predictions["actual"])
-    some = right.any(axis=1) & ~right.all(axis=1)
+    some = correct.any(axis=1) & ~correct.all(axis=1)
     return table[some].rename_axis("character").reset_index()
 
 

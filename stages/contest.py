@@ -57,8 +57,8 @@ def main() -> None:
     entries = tuple(Entry(name, name, recipe) for name, recipe in recipes.items())
 
     runner = make_runner(params)
-    if remark := computed_elsewhere(model, PURPOSE, runner.hardware, RESULTS):
-        console.print(remark, style="italic")
+    if warning := computed_elsewhere(model, PURPOSE, runner.hardware, RESULTS):
+        console.print(warning, style="italic")
     repeats = repeats_for(params, PURPOSE)
     contest = Contest(entries)
     results = run_entries(runner, params, model, contest, repeats, racing=False)

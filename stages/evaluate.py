@@ -68,8 +68,8 @@ def main() -> None:
     tables = test_tables(predictions, test.classes)
     numbers = test_numbers(predictions, tables["report"])
     tables["seeds"] = seeds_table(fits)
-    tables["right"] = right_table(fits)
-    gain = gain_over_baseline(tables["right"])
+    tables["correct"] = correct_table(fits)
+    gain = gain_over_baseline(tables["correct"])
     tables["details"] = details(predictions, tables["seeds"], released, test)
     times = test_times(train_seconds, released, test)
     for name, table in tables.items():
@@ -186,7 +186,7 @@ def seeds_table(fits: Fits) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["recipe", "seed", "accuracy"])
 
 
-def right_table(fits: Fits) -> pd.DataFrame:
+def correct_table(fits: Fits) -> pd.DataFrame:
     """One row per test character, one column per fit (`final 1`): 1 if classified correctly."""
     columns = {
         f"{recipe} {seed}": (predictions["actual"] == predictions["predicted"]).astype(int)
@@ -196,12 +196,12 @@ def right_table(fits: Fits) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def gain_over_baseline(right: pd.DataFrame) -> dict[str, float]:
+def gain_over_baseline(correct: pd.DataFrame) -> dict[str, float]:
     """The test accuracy of the final recipe minus that of the baseline, over all seeds.
 
     No selection biases it, since nothing was chosen on the test set.
     """
-    gain, low, high = recipe_difference(fits_of(right, BASELINE), fits_of(right, FINAL))
+    gain, low, high = recipe_difference(fits_of(correct, BASELINE), fits_of(correct, FINAL))
     return {"gain": gain, "low": low, "high": high}
 
 
@@ -325,8 +325,8 @@ def show(
     pairs = zip(confused["first"], confused["second"], confused["errors"], strict=True)
     line = ", ".join(f"{first}/{second} {errors}" for first, second, errors in pairs)
     console.print(f"most confused, with the number of errors: {escape(line)}")
-    answers = zip(first["actual"], first["predicted"], strict=True)
-    line = ", ".join(f"{actual} as {predicted}" for actual, predicted in answers)
+    labels = zip(first["actual"], first["predicted"], strict=True)
+    line = ", ".join(f"{actual} as {predicted}" for actual, predicted in labels)
     console.print(f"the first {len(first)} test {things}, actual as predicted: {escape(line)}\n")
 
 

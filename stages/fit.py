@@ -54,8 +54,8 @@ def main() -> None:
         for seed, repeat in enumerate(fit_repeats(params), start=1)
     }
     runner = make_runner(params)
-    if remark := computed_elsewhere(model, "fit", runner.hardware, root):
-        console.print(remark, style="italic")
+    if warning := computed_elsewhere(model, "fit", runner.hardware, root):
+        console.print(warning, style="italic")
     wanted = list(dict.fromkeys(trials.values()))  # the final recipe may be the baseline
     runs = track(runner.fit(wanted), len(wanted), f"{model} fits")
     fits = {trial: (result, weights) for trial, result, weights in runs}

@@ -23,7 +23,7 @@ from ablation.base.files import write_csv, write_json
 from ablation.base.formatting import counted, points
 from ablation.data.splits import val_to_train
 from ablation.judge.collapse import has_collapsed
-from ablation.judge.worth import Changed, Part, Worth, list_trials, weigh_techniques
+from ablation.judge.worth import Changed, Contribution, Worth, list_trials, weigh_techniques
 from ablation.labels import at_rate, label
 from ablation.params import Params, load_params
 from ablation.processes.stage import stage_process
@@ -31,7 +31,6 @@ from ablation.run.hardware import Hardware
 from ablation.run.runner import TrialRunner
 from ablation.study.committed import computed_elsewhere
 from ablation.study.entries import (
-    best_multiple,
     changed_techniques,
     rates_to_try,
     reset_to_baseline,
@@ -46,7 +45,7 @@ from ablation.study.inputs import (
     techniques_of,
     validation_characters,
 )
-from ablation.study.race import Results, contenders_of, run_entries
+from ablation.study.race import Results, best_multiple, contenders_of, run_entries
 from ablation.study.tables import times_table as times_of_entries
 from ablation.study.trials import run_trials
 from ablation.trial.families import FAMILIES
@@ -54,7 +53,7 @@ from ablation.trial.recipe import BASELINE, TECHNIQUES, Recipe
 from ablation.trial.trials import Result, Trial
 
 EVERYTHING = "all"
-UNKNOWN = Part((), math.nan, math.nan, math.nan)
+UNKNOWN = Contribution((), math.nan, math.nan, math.nan)
 
 # A recipe and the index of a repeat that it runs on.
 Run = tuple[Changed, int]
@@ -74,8 +73,8 @@ def main() -> None:
     pairs, seed = params.worth.order_pairs, params.seed
     needed = list_trials(changed, len(repeats), pairs, seed)
     runner = make_runner(params)
-    if remark := computed_elsewhere(model, "leave_one_out", runner.hardware, root):
-        console.print(remark, style="italic")
+    if warning := computed_elsewhere(model, "leave_one_out", runner.hardware, root):
+        console.print(warning, style="italic")
     multiples, choosing = choose_rates(runner, params, model, changed, final, baseline)
     trials: dict[Run, Trial] = {
         (recipe, index): make_trial(
@@ -249,7 +248,7 @@ def gains_table(
     )
 
 
-def parts_table(parts: list[Part], names: list[str]) -> pd.DataFrame:
+def parts_table(parts: list[Contribution], names: list[str]) -> pd.DataFrame:
     """One row per part: its techniques, gain and interval."""
     rows = [(*part.techniques, part.gain, part.low, part.high) for part in parts]
     return pd.DataFrame(rows, columns=[*names, "gain", "low", "high"])

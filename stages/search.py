@@ -38,8 +38,8 @@ def main() -> None:
     check_answer(read_variables(PIPELINE).get("answer", "missing"), params.search.strategies)
     check_families(PIPELINE, ["report"], params.families)
     runner = make_runner(params)
-    if remark := computed_elsewhere(model, strategy, runner.hardware, RESULTS):
-        console.print(remark, style="italic")
+    if warning := computed_elsewhere(model, strategy, runner.hardware, RESULTS):
+        console.print(warning, style="italic")
     cost = Cost(runner.count, len(runner.classes))
     found = search(runner, params, model, strategy, cost)
 
@@ -114,7 +114,7 @@ def candidates_table(found: SearchResult) -> pd.DataFrame:
 
 
 def times_table(found: SearchResult, hardware: Hardware) -> pd.DataFrame:
-    """What each training took, processor time on a CPU and wall time on a GPU."""
+    """What each training took, processor time on a CPU and wall-clock time on a GPU."""
     table = pd.DataFrame(
         {
             "epochs": trial.spec.epochs,

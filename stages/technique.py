@@ -72,8 +72,8 @@ def explore(
     Returns:
         the winning recipe, and the chain with a row for this stage.
     """
-    if remark := computed_elsewhere(model, stage.name, runner.hardware):
-        console.print(remark, style="italic")
+    if warning := computed_elsewhere(model, stage.name, runner.hardware):
+        console.print(warning, style="italic")
     contest = list_entries(params, model, stage.name, incumbent)
     repeats = repeats_for(params)
     results = run_entries(runner, params, model, contest, repeats, racing=params.selection.racing)

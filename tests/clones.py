@@ -34,7 +34,7 @@ CHAIN = (
         for given in stage.get("vars", [])
     ),
 )
-# A tiny study asks only one technique again; the others take as long, and show nothing new.
+# A tiny study explores only one technique again; the others take as long, and show nothing new.
 TINY_CHAIN = tuple(name for name in CHAIN if "_again" not in name or name == CHAIN[-1])
 LAUNCHER = (f"{STAGE_VARIABLE}=a test", sys.executable, "-S", fork_server.__file__)
 # Modules that dvc and dask import when they run; the tests' fork server imports them too.

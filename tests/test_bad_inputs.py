@@ -134,19 +134,19 @@ WRONG_PARAMS: dict[str, tuple[str, str]] = {
         seed_of("0x" + "f" * 5000),
         "seed: an integer of thousands of digits: ~ 18446744073709551615",
     ),
-    "a date that is none": (
+    "not a date": (
         seed_of("2001-99-99"),
         f"invalid YAML: line 3, column 7: '2001-99-99' is not a valid timestamp; {QUOTE}",
     ),
     "a seed below zero": (seed_of("-1"), "seed: -1: ~ 0"),
-    "a seed that is no number": (seed_of(".nan"), f"seed: nan: {FINITE}"),
+    "a seed that is not a number": (seed_of(".nan"), f"seed: nan: {FINITE}"),
     "a list of seeds": (seed_of("[1, 2]"), "seed: [1, 2]: ~integer"),
-    "a data set that is none": (
+    "an unknown data set": (
         having("data dataset", "emnist_mini"),
         f"data.dataset: 'emnist_mini' is not one of {', '.join(DATASETS)} (did you mean "
         "'emnist-mini'?)",
     ),
-    "a conversion that is none": (
+    "an unknown conversion": (
         having("data", {"dataset": "folder", "raw": "data/raw", "conversion": "asis"}),
         "data.conversion: 'asis' is not one of as-is, emnist (did you mean 'as-is'?)",
     ),
@@ -226,7 +226,7 @@ WRONG_PARAMS: dict[str, tuple[str, str]] = {
         having("training batch_size", 8193),
         "training.batch_size: 8193: ~ 8192",
     ),
-    "a device that is none": (
+    "an unknown device": (
         having("training device", "gpu"),
         "training.device: 'gpu' is not one of auto, cpu, cuda (did you mean 'cpu'?)",
     ),
@@ -251,7 +251,7 @@ WRONG_PARAMS: dict[str, tuple[str, str]] = {
         having("models mlp hidden", [10**6, 256, 128]),
         "models.mlp.hidden[0]: 1000000: ~ 10000",
     ),
-    "a family that is none": (
+    "an unknown family": (
         having("models", {"rnn": {"epochs": 3}}),
         "models: 'rnn' is not one of mlp, cnn (did you mean 'cnn'?)",
     ),
@@ -272,7 +272,7 @@ WRONG_PARAMS: dict[str, tuple[str, str]] = {
         having("baseline optimizer lr", "1e-3"),
         "baseline.optimizer.lr: '1e-3': should be a valid number",
     ),
-    "a dropout that is no number": (
+    "a dropout that is not a number": (
         having("baseline dropout", float("nan")),
         f"baseline.dropout: nan: {FINITE}",
     ),
@@ -324,7 +324,7 @@ WRONG_PARAMS: dict[str, tuple[str, str]] = {
         having("techniques architecture", {"cnn": [{"channels": [8] * 5, "dense": []}]}),
         f"{SIZES}.cnn[0].channels: (8, 8, 8, 8, 8): should have at most 4 entries",
     ),
-    "an augmentation that is none": (
+    "an unknown augmentation": (
         having("techniques augmentation", [{"name": "afine"}]),
         "techniques.augmentation[0].name: 'afine' is not one of none, affine, elastic (did you "
         "mean 'affine'?)",
@@ -345,7 +345,7 @@ WRONG_PARAMS: dict[str, tuple[str, str]] = {
         having("techniques smoothing", [1.0]),
         "techniques.smoothing[0]: 1.0: ~ 1",
     ),
-    "an average that is none": (
+    "an unknown average": (
         having("techniques averaging", [{"name": "swa"}]),
         "techniques.averaging[0].name: 'swa' is not one of none, ema",
     ),
@@ -750,7 +750,7 @@ WRONG_FILES: dict[str, tuple[str, Damage, str]] = {
         lambda: edit_model(lambda content: content.update(temperature=0)),
         f"{NO_MODEL} (temperature: 0: ~ 0.1)",
     ),
-    "trials of before there were temperatures": (
+    "trials without temperatures": (
         "fit",
         lambda: write("stage/trials.csv", "setting,repeat\nrelu,0\n"),
         f"stage/trials.csv: {NOT_WRITTEN} (a table without temperature); {AGAIN}",
@@ -978,7 +978,7 @@ def test_families_tested_on_different_characters(
         rows = "".join(f"{character},0\n" for character in actual)
         write(f"plots/{model}/test/predictions.csv", f"actual,predicted\n{rows}")
         write(f"plots/{model}/test/report.csv", "class,recall\n0,1\n1,0\n")
-        write(f"plots/{model}/test/right.csv", "final 1\n1\n1\n")
+        write(f"plots/{model}/test/correct.csv", "final 1\n1\n1\n")
         write(f"data/times/{model}/test.csv", "train_seconds,predict_seconds\n1,1\n")
     assert complaint("compare", COMMANDS["compare"], monkeypatch) == (
         "error: plots/mlp/test/predictions.csv and plots/cnn/test/predictions.csv are of different "

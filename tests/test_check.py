@@ -72,7 +72,7 @@ def test_the_projects_own_files_are_valid(tmp_path: Path) -> None:
             {"dvc.yaml": ("stage: smoothing_again,", "stage: droput_again,")},
             f"dvc.yaml: stages: 'droput_again' is not one of {', '.join(CHAIN)} (did you mean "
             "'dropout'?); in later rounds, append _again, optionally with a number; the "
-            "stage `backward` asks all techniques again",
+            "stage `backward` explores all techniques again",
         ),
         (
             {"params.yaml": (CNN, "")},

@@ -417,7 +417,7 @@ def test_the_linter_reports_what_to_fix_on_a_page(tmp_path: Path) -> None:
         "README.md: 121 lines, 120 at most; move some to docs/",
         "README.md and docs/: 12,129 words, 12,000 at most; shorten them, or move what only "
         "maintainers need to docs/maintainers/",
-        "docs/glossary.md: 'score' stands after 'trial'; sort the words",
+        "docs/glossary.md: 'score' comes after 'trial'; sort the words",
     ]
 
 

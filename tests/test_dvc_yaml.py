@@ -105,7 +105,7 @@ def walk_chain() -> list[str]:
 
 
 CHAIN = walk_chain()
-# Those that a backward round asks are the ones before it.
+# Those that a backward round explores are the ones before it.
 ASKED = [
     stage
     for place, name in enumerate(CHAIN)
@@ -288,7 +288,7 @@ def test_every_file_on_a_command_line_is_a_dependency(every_stage: dict[str, Sta
 def test_a_stage_depends_only_on_its_own_candidates(
     name: str, model: str, stages: dict[str, Stage]
 ) -> None:
-    """What else it depends on stands in the recipe that it starts from."""
+    """What else it depends on is in the recipe that it starts from."""
     own = "techniques" if name == "backward" else f"techniques.{ChainStage.named(name).technique}"
     params = stages[f"{name}@{model}"].params
     assert params == (own,)
@@ -298,7 +298,7 @@ def test_a_stage_depends_only_on_its_own_candidates(
 def test_stages_after_the_strategies_depend_on_no_parameters_of_trials(
     model: str, searching: dict[str, Stage]
 ) -> None:
-    """As in the chain, these stand in the recipes that they start from."""
+    """As in the chain, these are in the recipes that they start from."""
     params = {name: {*searching[f"{name}@{model}"].params} for name in AFTER_STRATEGIES}
     assert params == AFTER_STRATEGIES
 

@@ -48,14 +48,14 @@ def test_a_technique_of_another_version_is_parsed_from_the_name() -> None:
     ]
 
 
-def test_a_backward_stage_asks_every_technique_so_far() -> None:
+def test_a_backward_stage_explores_every_previous_technique() -> None:
     assert [each.name for each in stages_in("backward2", ["scheduler", "dropout"])] == [
         "backward2/scheduler",
         "backward2/dropout",
     ]
 
 
-def test_any_other_stage_asks_its_own_technique() -> None:
+def test_any_other_stage_explores_its_own_technique() -> None:
     assert stages_in("dropout_again", ["scheduler"]) == [ChainStage.named("dropout_again")]
 
 

@@ -383,7 +383,7 @@ ADD = "add it, as docs/search.md explains; a study without a search has no secti
         ),
     ],
 )
-def test_what_only_a_search_needs_is_asked_for_when_it_starts(
+def test_search_parameters_are_required_only_by_a_search(
     place: Place, value: object, said: str, tmp_path: Path
 ) -> None:
     """A study without a search need not have it."""
@@ -433,7 +433,7 @@ def test_too_few_or_too_many_layers(
     assert complaint(place, sizes, tmp_path) == f"{name}: {sizes}: {said}"
 
 
-def test_k_fold_of_one(tmp_path: Path) -> None:
+def test_k_fold_needs_two_repeats(tmp_path: Path) -> None:
     once = {"scheme": "kfold", "fraction": 0.15, "repeats": 1}
     said = "validation.repeats: 1: k-fold needs at least 2 repeats"
     assert complaint(("validation",), once, tmp_path) == said

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from ablation.cli import load_models
 from ablation.search.strategies import STRATEGIES
 from ablation.trial.families import FAMILIES
 from ablation.trial.recipe import load_recipe, plain
+from ablation.use.loading import load_models
 from tests.clones import Clone, MakeOnce, stages_run, warm_python
 
 pytest.importorskip("optuna", reason="the extra `search` is not installed")

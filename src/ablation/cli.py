@@ -1,35 +1,19 @@
 """The command `ablation`: plan a run, compare studies, use the fitted models."""
 
 import argparse
-import io
 import json
 import os
-import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
 
-from ablation.base.checked import one_of, read_yaml
 from ablation.base.console import INTERRUPTED, console, plain_errors
 from ablation.base.errors import UserError
-from ablation.base.files import repository
-from ablation.base.formatting import percent, shortened
-from ablation.base.text import printable
 from ablation.trial.families import FAMILIES
+from ablation.use.loading import BOTH, SEARCH, load_models
 
-if TYPE_CHECKING:  # slow imports, which `--help` does not need
-    from ablation.fitted.model import Fitted
-    from ablation.use.prediction import Prediction
-
-MODELS = Path("data/models")
-BOTH = "both"
-SEARCH = "search"
 PORT = 8428  # of `draw`
-NAME_LENGTH = 20  # letters of a class name in the table; --json has complete names
-STANDARD_INPUT = Path("-")
-MOST_BYTES = 2**30  # maximum size of a picture from a pipe
 READER_GONE = 128 + 13  # exit status for SIGPIPE, as in shells
 
 
@@ -190,13 +174,14 @@ def predict(images: list[Path], model: str, as_json: bool, picture: Path | None)
     if picture:
         check_name(picture)
     models = load_models(model)
-    from ablation.use.prediction import predict_pictures
+    from ablation.use.output import show_predictions
+    from ablation.use.prediction import open_pictures, predict_pictures
 
-    predictions = predict_pictures(_opened(images), models)
+    predictions = predict_pictures(open_pictures(images), models)
     if as_json:
         print(json.dumps([each.to_dict() for each in predictions], indent=2))
     else:
-        _print(predictions)
+        show_predictions(predictions)
     if picture:
         save_contact_sheet(predictions, picture)
     return all(each.error is None for each in predictions)
@@ -232,117 +217,3 @@ def diff(revision: str, as_markdown: bool, as_json: bool) -> bool:
         for part in output.as_text(difference):
             console.print(part)
     return True
-
-
-def load_models(name: str) -> dict[str, "Fitted"]:
-    """Load fitted models, by family.
-
-    Args:
-        name: a family, `both` for all that the study has fitted, `search` for those of the search,
-            or a model file.
-
-    Raises:
-        ModelError: names the file, what is wrong with it and what to do.
-        UserError: there is no such file or folder of models, or its conversion is unknown.
-    """
-    from ablation.fitted.model import Fitted
-    from ablation.pictures.conversion import CONVERSIONS
-
-    if name == BOTH:
-        files = fitted_models()
-    elif name == SEARCH:
-        files = fitted_models(SEARCH)
-    elif name in FAMILIES:
-        files = [fitted_models()[0].with_name(f"{name}.safetensors")]
-    elif Path(name).exists():
-        files = [Path(name)]
-    else:
-        raise UserError(f"--model: {one_of(name, (*FAMILIES, BOTH, SEARCH))}; nor is it a file")
-    models = {}
-    for file in files:
-        fitted = Fitted.load(file)
-        conversion = fitted.metadata.conversion
-        if conversion not in CONVERSIONS:
-            raise UserError(f"{file}: its metadata: conversion: {one_of(conversion, CONVERSIONS)}")
-        models[fitted.metadata.model] = fitted
-    return models
-
-
-def fitted_models(results: str = "") -> list[Path]:
-    """The released models of the current repository's study, or of this code's repository.
-
-    results: the folder that they were written to.
-
-    Raises:
-        UserError: neither has models.
-    """
-    where = Path(results, MODELS)
-    pipeline = f" {results}/dvc.yaml" if results else " fit"
-    here = (repository() / "dvc.yaml").absolute().parent
-    around = [folder for folder in (here, *here.parents) if (folder / "dvc.yaml").is_file()]
-    for folder in (*around, Path(__file__).resolve().parents[2]):
-        files = [folder / where / f"{family}.safetensors" for family in _families(folder)]
-        if there := [file for file in files if file.is_file()]:
-            return there
-    raise UserError(
-        f"no models in {where}; create them with `dvc repro{pipeline}`, or give one: --model FILE"
-    )
-
-
-def _families(folder: Path) -> list[str]:
-    """The families of a study; all of them if its params.yaml cannot be read."""
-    try:
-        studied = read_yaml(folder / "params.yaml")["models"]
-    except (UserError, KeyError, TypeError):
-        return [*FAMILIES]
-    return [family for family in FAMILIES if family in studied]
-
-
-def _opened(images: Iterable[Path]) -> Iterator[Path | BinaryIO]:
-    """Paths, and the buffered content of pipes, which can be read only once."""
-    for path in images:
-        if path == STANDARD_INPUT:
-            if sys.stdin is None:
-                raise UserError("-: standard input is closed; name a picture, or pipe one in")
-            yield _named(sys.stdin.buffer, path)
-        elif path.exists() and stat.S_ISFIFO(path.stat().st_mode):
-            with path.open("rb") as pipe:
-                yield _named(pipe, path)
-        else:
-            yield path
-
-
-def _named(pipe: BinaryIO, path: Path) -> BinaryIO:
-    content = io.BytesIO(pipe.read(MOST_BYTES))
-    content.name = str(path)
-    return content
-
-
-def _print(predictions: list["Prediction"]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None)
-    table.add_column("image", overflow="fold")
-    table.add_column("model")
-    for place in ("first guess", "second", "third"):
-        table.add_column(place, no_wrap=True)
-    for each in predictions:
-        image = Text(printable(each.image))  # not interpreted as markup
-        for name, some in (each.guesses or {}).items():
-            guesses = [
-                Text(
-                    printable(
-                        f"{shortened(one.character, NAME_LENGTH)}  {percent(one.probability)}"
-                    )
-                )
-                for one in some
-            ]
-            table.add_row(image, name, *guesses)
-            image = Text("")
-    if table.row_count:
-        console.print(table)
-    for each in predictions:
-        for kind, what in (("warning", each.warning), ("error", each.error)):
-            if what:
-                print(f"{kind}: {printable(f'{each.image}: {what}')}", file=sys.stderr)

@@ -46,7 +46,7 @@ class ChainStage:
         if technique not in CHAIN or len(kinds) > 1 or (technique == BASELINE and kinds):
             raise ParamsError(
                 f"{one_of(name, CHAIN)}; in later rounds, append _again, optionally with a number; "
-                "the stage `backward` asks all techniques again"
+                "the stage `backward` explores all techniques again"
             )
         return cls(name, technique, kinds[0] if kinds else "first")
 

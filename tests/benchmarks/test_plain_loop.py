@@ -24,8 +24,8 @@ def test_plain_loop_learns_an_easy_task_and_reports_its_seconds(toy: Characters)
     dataset = CharacterDataset(toy)
     images = torch.stack([dataset[index][0] for index in range(len(dataset))])
     with torch.no_grad():
-        right = network.eval()(images).argmax(1).numpy() == toy.labels
-    assert right.mean() > 0.9
+        correct = network.eval()(images).argmax(1).numpy() == toy.labels
+    assert correct.mean() > 0.9
 
 
 def test_timing_starts_with_the_first_batch_of_each_epoch(

@@ -88,7 +88,7 @@ def committed(tmp_path_factory: pytest.TempPathFactory) -> Repository:
             for recipe in ("final", "baseline")
             for seed in range(1, SEEDS + 1)
         }
-        write_csv(pd.DataFrame(flips), folder / f"plots/{model}/test/right.csv")
+        write_csv(pd.DataFrame(flips), folder / f"plots/{model}/test/correct.csv")
     study = Repository(folder)
     study.git("init", "--quiet", "--initial-branch", "main")
     study.git("add", "--all")

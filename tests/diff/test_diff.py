@@ -186,11 +186,11 @@ def test_leave_one_out_compares_the_final_recipes_on_fresh_repeats(study: Reposi
 
 
 def test_the_test_compares_all_fits_of_the_final_recipes(study: Repository) -> None:
-    def worsen(right: pd.DataFrame) -> None:
+    def worsen(correct: pd.DataFrame) -> None:
         for seed in (1, 2, 3):
-            right.loc[:500, f"final {seed}"] = 0
+            correct.loc[:500, f"final {seed}"] = 0
 
-    study.table("plots/cnn/test/right.csv", worsen)
+    study.table("plots/cnn/test/correct.csv", worsen)
     change = change_of(compare_with("main"), "test", "cnn")
     assert change.finding == "worse" and change.repeats == 3
     assert change.low < change.gain < change.high < 0

@@ -234,9 +234,11 @@ def test_counts_belong_to_their_bins_at_the_edges() -> None:
     )
 
 
-@pytest.mark.parametrize("right", [True, False])
-def test_reliability_of_a_model_that_is_always_or_never_correct(right: bool) -> None:
-    assert reliability_curve([right, right], [0.5, 0.5])["accuracy"].tolist() == [float(right)]
+@pytest.mark.parametrize("correct", [True, False])
+def test_reliability_of_a_model_that_is_always_or_never_correct(correct: bool) -> None:
+    assert reliability_curve([correct, correct], [0.5, 0.5])["accuracy"].tolist() == [
+        float(correct)
+    ]
 
 
 @pytest.mark.parametrize("confidence", [1.2, -0.1, float("nan")])
@@ -317,8 +319,8 @@ def test_difference_of_recipes_uses_all_seeds() -> None:
 
 
 def test_recipes_that_never_disagree_have_an_interval() -> None:
-    right, _ = outcomes(both=40, neither=10)
-    gain, low, high = recipe_difference([right] * 2, [right] * 2)
+    correct, _ = outcomes(both=40, neither=10)
+    gain, low, high = recipe_difference([correct] * 2, [correct] * 2)
     assert gain == 0
     assert high == -low == pytest.approx(1.959964 * math.sqrt(0.02 * 0.98 / 50 / 2))
 
@@ -345,24 +347,24 @@ def test_interval_of_recipes_covers_other_seeds_and_other_characters(
 
 
 def test_fits_of_a_recipe_are_the_columns_of_its_name() -> None:
-    right = pd.DataFrame({"final 1": [1, 0], "final 10": [1, 1], "baseline 1": [0, 0]})
-    assert [each.tolist() for each in fits_of(right, "final")] == [[True, False], [True, True]]
+    correct = pd.DataFrame({"final 1": [1, 0], "final 10": [1, 1], "baseline 1": [0, 0]})
+    assert [each.tolist() for each in fits_of(correct, "final")] == [[True, False], [True, True]]
 
 
 def test_agreement_by_hand() -> None:
     mlp, cnn = outcomes(both=5, first=1, second=2, neither=2)
     table = agreement({"mlp": mlp, "cnn": cnn})
     assert table.to_dict("list") == {
-        "outcome": ["all right", "only mlp right", "only cnn right", "all wrong"],
+        "outcome": ["all correct", "only mlp correct", "only cnn correct", "none correct"],
         "count": [5, 1, 2, 2],
         "share": [0.5, 0.1, 0.2, 0.2],
     }
 
 
 def test_agreement_of_three_lists_every_subset_of_models() -> None:
-    right = {"a": [True, True], "b": [True, False], "c": [False, True]}
-    counts = agreement(right).set_index("outcome")["count"]
-    assert counts[counts > 0].to_dict() == {"only a and b right": 1, "only a and c right": 1}
+    correct = {"a": [True, True], "b": [True, False], "c": [False, True]}
+    counts = agreement(correct).set_index("outcome")["count"]
+    assert counts[counts > 0].to_dict() == {"only a and b correct": 1, "only a and c correct": 1}
     assert len(counts) == 8
 
 

@@ -67,27 +67,27 @@ def test_an_outlier_is_excluded_from_the_noise_of_others() -> None:
     wild = scores.copy()
     wild[2] *= 100
     noise = measure_noise(wild)
-    assert noise.in_line.tolist() == [True, True, False, True, True]
+    assert noise.inliers.tolist() == [True, True, False, True, True]
     assert float(noise.total) == pytest.approx(float(measure_noise(scores[[0, 1, 3, 4]]).total))
 
 
 def test_two_outliers_do_not_mask_each_other() -> None:
     scores = random_scores(6, 5)
     scores[[2, 4]] *= 100
-    assert measure_noise(scores).in_line.tolist() == [True, True, False, True, False, True]
+    assert measure_noise(scores).inliers.tolist() == [True, True, False, True, False, True]
 
 
 def test_equal_noise_rarely_gives_outliers() -> None:
-    assert measure_noise(random_scores(1_000, 6, 5)).in_line.all(-1).mean() >= 0.997
+    assert measure_noise(random_scores(1_000, 6, 5)).inliers.all(-1).mean() >= 0.997
 
 
 @pytest.mark.parametrize("contenders", [3, 4, 5, 6])
 def test_a_majority_is_never_outliers(contenders: int) -> None:
     scores = random_scores(300, contenders, 5)
     scores *= 10.0 ** np.random.default_rng(1).integers(0, 6, (300, contenders, 1))
-    in_line = measure_noise(scores).in_line
-    assert in_line.sum(-1).min() == contenders // 2 + 1
-    assert (in_line.sum(-1) < contenders).mean() > 0.5
+    inliers = measure_noise(scores).inliers
+    assert inliers.sum(-1).min() == contenders // 2 + 1
+    assert (inliers.sum(-1) < contenders).mean() > 0.5
 
 
 def test_a_majority_of_those_that_did_not_fail_is_never_outliers() -> None:
@@ -95,9 +95,9 @@ def test_a_majority_of_those_that_did_not_fail_is_never_outliers() -> None:
     scores[1] *= 1e6
     scores[3] *= 1e3
     able = np.array([True, True, True, True, False, False])
-    assert measure_noise(scores, able).in_line.sum() == 3
+    assert measure_noise(scores, able).inliers.sum() == 3
     two = measure_noise(np.stack([scores] * 2), np.stack([able] * 2))
-    assert two.in_line.sum(-1).tolist() == [3, 3]
+    assert two.inliers.sum(-1).tolist() == [3, 3]
 
 
 @pytest.mark.parametrize("contenders, repeats", [(4, 6), (3, 2)])
@@ -106,7 +106,7 @@ def test_the_p_value_of_noise_is_that_of_an_f_test(contenders: int, repeats: int
     scores = random_scores(contenders, repeats)
     scores[0, 5:] = scores[1, 4:] = scores[2, 2:] = NAN
     everyone = measure_noise(scores)
-    found = _noise_p_value(everyone.steps, np.ones(contenders, bool))
+    found = _noise_p_value(everyone.residuals, np.ones(contenders, bool))
     for place in range(contenders):
         others = measure_noise(np.delete(scores, place, axis=0))
         freedom = everyone.freedom - others.freedom
@@ -116,8 +116,8 @@ def test_the_p_value_of_noise_is_that_of_an_f_test(contenders: int, repeats: int
 
 
 def test_the_p_value_of_a_single_contender_is_1() -> None:
-    steps = measure_noise(random_scores(3, 5)).steps
-    assert _noise_p_value(steps, np.array([True, False, False])).tolist() == [1.0, 1.0, 1.0]
+    residuals = measure_noise(random_scores(3, 5)).residuals
+    assert _noise_p_value(residuals, np.array([True, False, False])).tolist() == [1.0, 1.0, 1.0]
 
 
 def test_the_p_value_without_variation_is_1() -> None:
@@ -127,7 +127,7 @@ def test_the_p_value_without_variation_is_1() -> None:
 def test_two_contenders_have_no_outlier() -> None:
     scores = random_scores(2, 5)
     scores[1] *= 1_000
-    assert measure_noise(scores).in_line.all()
+    assert measure_noise(scores).inliers.all()
 
 
 # --- estimates -----------------------------------------------------------------------------------
@@ -198,7 +198,7 @@ def test_a_batch_of_tables_gives_the_same_estimates() -> None:
     together = estimate(scores, against_first(4)[1:], noise, 0.25)
     for place, table in enumerate(scores):
         alone = estimate(table, against_first(4)[1:], measure_noise(table), 0.25)
-        assert noise.in_line[place].tolist() == measure_noise(table).in_line.tolist()
+        assert noise.inliers[place].tolist() == measure_noise(table).inliers.tolist()
         assert np.allclose(together.error[place], alone.error)
 
 

@@ -101,7 +101,7 @@ def test_a_new_search_has_estimated_draws_and_an_unknown_answer(
     assert {trial.spec.epochs for trial in works["fit"].trainings.most} == {1, 2}
 
 
-def test_a_search_in_memory_trains_nothing_and_its_answer_is_known(
+def test_a_cached_search_trains_nothing_and_its_answer_is_known(
     runner: TrialRunner, params: Params
 ) -> None:
     winner = drawn(runner, params)

@@ -230,7 +230,7 @@ def test_workers_with_different_arithmetic_are_refused_by_name(
     assert re.match(rf"  tcp://127.0.0.1:\d+ on {platform.node()}: ", changed)
     for mismatch in (
         f"scikit-learn is 0.1, here {metadata.version('scikit-learn')}",
-        f"here {result_cache.code_digest()[:8]}",
+        f"here {result_cache.trial_code_digest()[:8]}",
         "it has 2 threads; start it with --nthreads 1",
         "has different instructions (avx1024); `training.machines: mixed`",
     ):

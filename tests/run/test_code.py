@@ -68,7 +68,7 @@ def odd(x, width=9):
 
 def digest(source: Path) -> str:
     """The digest of a copy of the package, computed in a new process."""
-    command = "from ablation.run.code import code_digest; print(code_digest())"
+    command = "from ablation.run.code import trial_code_digest; print(trial_code_digest())"
     env = os.environ | {"PYTHONPATH": str(source)}
     return subprocess.check_output([sys.executable, "-c", command], env=env, text=True)
 
@@ -162,11 +162,11 @@ def test_the_digest_does_not_depend_on_the_python_version() -> None:
 
 @pytest.mark.parametrize("minor", [11, 12, 13, 14])
 def test_every_python_of_this_machine_finds_the_same_digest(minor: int) -> None:
-    command = "import runpy, sys; print(runpy.run_path(sys.argv[1])['code_digest']())"
+    command = "import runpy, sys; print(runpy.run_path(sys.argv[1])['trial_code_digest']())"
     python = shutil.which(f"python3.{minor}")
     asked = [python or "", "-c", command, str(code.PACKAGE / "run/code.py")]
     environment = os.environ | {"PYENV_VERSION": f"3.{minor}"}  # read by pyenv's launchers
     if not python or subprocess.run([python, "-V"], env=environment, check=False).returncode:
         pytest.skip(f"no Python 3.{minor} on this machine")
     said = subprocess.run(asked, env=environment, capture_output=True, text=True, check=False)
-    assert said.stdout.strip() == code.code_digest(), said.stderr
+    assert said.stdout.strip() == code.trial_code_digest(), said.stderr

@@ -41,10 +41,10 @@ def test_the_precision_is_decided_once_and_other_machines_follow_it(
     let_faster_be("float32", monkeypatch)
     record_precision("auto", "cpu")
     assert RECORD.read_text() == decided
-    hardware, remark = hardware_for("auto", "cpu", 3)
+    hardware, warning = hardware_for("auto", "cpu", 3)
     assert (hardware.precision, hardware.workers) == ("bf16", 3)
-    assert "data/precision.yaml: this study uses bf16" in remark
-    assert "on this machine float32 is faster" in remark
+    assert "data/precision.yaml: this study uses bf16" in warning
+    assert "on this machine float32 is faster" in warning
 
 
 def test_a_machine_that_emulates_bf16_runs_whole_stages_in_float32(
@@ -53,9 +53,9 @@ def test_a_machine_that_emulates_bf16_runs_whole_stages_in_float32(
     let_faster_be("bf16", monkeypatch)
     record_precision("auto", "cpu")
     let_faster_be("float32", monkeypatch, speedup=0.1)
-    hardware, remark = hardware_for("auto", "cpu", 1)
+    hardware, warning = hardware_for("auto", "cpu", 1)
     assert hardware.precision == "float32"
-    assert remark.endswith("on this machine float32 is faster by far, so this stage uses it")
+    assert warning.endswith("on this machine float32 is faster by far, so this stage uses it")
     assert read_yaml(RECORD)["precision"] == "bf16"
 
 

@@ -143,7 +143,7 @@ def test_editing_the_code_stops_a_running_study(
     runner: TrialRunner, trials: list[Trial], monkeypatch: pytest.MonkeyPatch, toy_study: Path
 ) -> None:
     digests = iter(["before", "before", "after"])  # as seen by the key, the study and the worker
-    monkeypatch.setattr(result_cache, "code_digest", lambda: next(digests))
+    monkeypatch.setattr(result_cache, "trial_code_digest", lambda: next(digests))
     with pytest.raises(UserError, match="edited during the study"):
         outcomes(runner, trials[:1])
     assert not (toy_study / "cache").exists()

@@ -27,7 +27,7 @@ def test_a_new_search_trains_as_many_draws_as_its_budget_pays_for(
     assert (expected.cached, expected.winner) == (0, None)
 
 
-def test_a_search_in_memory_trains_nothing_and_its_winner_is_known(
+def test_a_cached_search_trains_nothing_and_its_winner_is_known(
     found: SearchResult, runner: TrialRunner, params: Params
 ) -> None:
     expected = forecast(params, "mlp", "random", cost, runner, 4)

@@ -261,7 +261,7 @@ def write_study(root: Path, classes: Sequence[str], each: int, seed: int = 0) ->
     ambiguous = pd.DataFrame(alike, columns=["model", "group", "errors", "share_of_errors"])
     _csv(root / "plots/comparison/ambiguous.csv", ambiguous)
     outcomes: dict[str, list[Any]] = {
-        "outcome": ["all right", "only cnn and rnn right", "all wrong"]
+        "outcome": ["all correct", "only cnn and rnn correct", "none correct"]
     }
     outcomes |= {"count": [130, 7, 3], "share": [0.93, 0.05, 0.02]}
     _csv(root / "plots/comparison/agreement.csv", outcomes)

@@ -100,10 +100,10 @@ def test_other_times_change_only_the_times(other: Study, text: str) -> None:
 def test_the_effect_of_each_temperature_is_described(text: str, page: str) -> None:
     words = re.sub(r"\s+", " ", text)
     assert (
-        "On the test characters, a temperature of 1.42 makes the MLP less sure of its answers, and "
-        "its error falls from 8.00 % to 3.21 %; a temperature of 0.63 makes the CNN surer of its "
-        "answers, and its error stays at 3.21 %; a temperature of 0.90 makes the RNN surer of its "
-        "answers, and its error rises from 1.00 % to 3.21 %."
+        "On the test characters, a temperature of 1.42 makes the MLP less confident, and "
+        "its error falls from 8.00 % to 3.21 %; a temperature of 0.63 makes the CNN more "
+        "confident, and its error stays at 3.21 %; a temperature of 0.90 makes the RNN more "
+        "confident, and its error rises from 1.00 % to 3.21 %."
     ) in words
     assert "| log-likelihood, nats | -0.4500 before, -0.4000 after |" in text
     assert "-0.4500 before, -0.4000 after" in page

@@ -75,7 +75,7 @@ def test_a_later_round_of_one_family_is_reported_for_all(other: Study) -> None:
     assert len(other.chain()) == len(other.models) * len(other.stages())
 
 
-def test_a_technique_that_is_asked_twice_is_named_once(other: Study) -> None:
+def test_a_technique_explored_twice_is_listed_once(other: Study) -> None:
     before = other.techniques()
     add_round(other, "regularization_again", of_each(other, [LEFT, BACK]))
     assert other.techniques() == before
@@ -88,7 +88,7 @@ def test_curves_of_the_final_recipe_are_those_of_the_last_stage(other: Study) ->
     assert set(other.winner_curves("mlp")["epoch"]) == {1, 2}
 
 
-def test_an_incumbent_that_was_left_is_as_much_worse_as_the_winner_is_better() -> None:
+def test_a_replaced_incumbent_has_the_negated_gain() -> None:
     rows = [
         LEFT | {"gain": 0.0, "low": None, "high": None, "finding": None},
         BACK | {"gain": 0.004, "low": 0.001, "high": 0.007, "finding": "better"},
@@ -98,7 +98,7 @@ def test_an_incumbent_that_was_left_is_as_much_worse_as_the_winner_is_better() -
     assert (found["gain"], found["low"], found["high"]) == (-0.004, -0.007, -0.001)
 
 
-def test_what_a_later_round_took_out_is_kept_as_in_the_baseline(other: Study) -> None:
+def test_a_technique_reset_by_a_later_round_counts_as_kept(other: Study) -> None:
     add_round(other, "backward/regularization", of_each(other, [LEFT, BACK]))
     path = other.root / "plots/mlp/leave_one_out/gains.csv"
     worth = pd.read_csv(path, dtype=str).set_index("technique", drop=False)
@@ -109,7 +109,7 @@ def test_what_a_later_round_took_out_is_kept_as_in_the_baseline(other: Study) ->
     assert "`l2=0.0001` kept; `l1=1e-06`: +0.10 (-0.10 to +0.30)" in tables.answer(other)
 
 
-def test_the_report_tells_a_later_round_as_what_it_is(other: Study) -> None:
+def test_later_rounds_are_reported_as_such(other: Study) -> None:
     add_round(other, "backward/regularization", of_each(other, [LEFT, BACK]))
     stays = [{"setting": "0.2", "role": "winner"}, {"setting": "0.1", "role": "candidate"}]
     add_round(other, "dropout_again", of_each(other, [s | {"gain": -0.01} for s in stays]))

@@ -1,4 +1,4 @@
-"""Every colour stands in style.py, and what cannot import it uses no other."""
+"""Every colour is defined in style.py, and what cannot import it uses no other."""
 
 import re
 from pathlib import Path

@@ -43,7 +43,7 @@ def test_shares_come_first_then_the_total_then_pairs(study: Study) -> None:
 
 def test_agreement_uses_display_names(study: Study) -> None:
     said = {row[0] for row in rows(tables.agreement(study))}
-    assert "only CNN and RNN right" in said
+    assert "only CNN and RNN correct" in said
     assert not any("cnn" in outcome for outcome in said)
 
 

@@ -35,8 +35,8 @@ def times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.usefixtures("times")
 def test_another_computer_is_named() -> None:
-    remark = computed_elsewhere("mlp", "dropout", on("Another CPU"))
-    assert remark.startswith(
+    warning = computed_elsewhere("mlp", "dropout", on("Another CPU"))
+    assert warning.startswith(
         "The committed results were computed on AMD EPYC in bf16; this run uses Another CPU in "
         "bf16. "
     )
@@ -44,8 +44,8 @@ def test_another_computer_is_named() -> None:
 
 @pytest.mark.usefixtures("times")
 def test_another_precision_is_named() -> None:
-    remark = computed_elsewhere("mlp", "dropout", on("AMD EPYC", bf16=False))
-    assert "on AMD EPYC in bf16; this run uses AMD EPYC in float32. " in remark
+    warning = computed_elsewhere("mlp", "dropout", on("AMD EPYC", bf16=False))
+    assert "on AMD EPYC in bf16; this run uses AMD EPYC in float32. " in warning
 
 
 @pytest.mark.usefixtures("times")

@@ -17,11 +17,11 @@ from ablation.base.errors import UserError
 from ablation.base.files import write_csv
 from ablation.base.formatting import short
 from ablation.data.splits import Repeat, make_repeats
-from ablation.judge.selection import judge_stage
+from ablation.judge.selection import Contender, judge_stage
 from ablation.params import Params, load_params
 from ablation.study.entries import Contest, Entry, list_entries
 from ablation.study.inputs import CHAIN_COLUMNS, fit_repeats, make_runner, make_trial, repeats_for
-from ablation.study.race import Results, make_contenders, run_entries
+from ablation.study.race import Results, best_multiple, make_contenders, run_entries
 from ablation.study.tables import curves_table, times_table, trials_table
 from ablation.trial.families import MlpSpec
 from ablation.trial.recipe import Adam, Sgd, save_recipe
@@ -200,6 +200,17 @@ def test_scores_are_nan_after_a_setting_was_stopped(params: Params, entries: Ent
     assert not np.isnan(first.scores).any()
     assert np.isnan(slow.scores[len(results[slow.setting]) :]).all()
     assert slow.scores[0] == results[slow.setting][0].score
+
+
+def test_the_best_multiple_is_relative_to_the_first_learning_rate(entries: Entries) -> None:
+    one_candidate = entries[:3]
+    contenders = [
+        Contender("sgd", entry.setting, np.array([score, score]))
+        for entry, score in zip(one_candidate, (0.8, 0.7, 0.9), strict=True)
+    ]
+    assert best_multiple(Contest(one_candidate), contenders) == pytest.approx(0.01 / 0.03)
+    failed = [replace(contender, diverged=True) for contender in contenders]
+    assert best_multiple(Contest(one_candidate), failed) == 1.0
 
 
 def test_the_tables_have_the_documented_columns(params: Params, entries: Entries) -> None:

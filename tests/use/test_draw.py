@@ -21,9 +21,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from ablation.cli import load_models
 from ablation.fitted.model import Fitted
 from ablation.use.draw import MOST_BYTES, Server, page_for
+from ablation.use.loading import load_models
 from ablation.use.prediction import predict_pictures
 from tests.pictures.test_picture import png, seven
 

@@ -282,7 +282,7 @@ def _training(side: Revision, model: str, stage: str) -> str:
 def _compare_tests(before: Revision, after: Revision, model: str) -> Change:
     """Compare all fits of both final recipes on the test set."""
     sides = before, after
-    tables = [side.table(f"plots/{model}/test/right.csv") for side in sides]
+    tables = [side.table(f"plots/{model}/test/correct.csv") for side in sides]
     characters = [side.table(f"plots/{model}/test/predictions.csv") for side in sides]
     fits = [fits_of(table, FINAL) for table in tables]
     outcomes = [

@@ -24,7 +24,7 @@ TEXT = ("character", "actual", "predicted", "candidate", "setting", "winner")
 # Files that a comparison reads; matched against whole paths.
 READ = re.compile(
     r"params\.yaml|requirements\.lock|plots/data/class_counts\.csv"
-    r"|plots/[^/]+/[^/]+/(trials|candidates|chain|gains)\.csv|plots/[^/]+/test/(right|predictions)\.csv"
+    r"|plots/[^/]+/[^/]+/(trials|candidates|chain|gains)\.csv|plots/[^/]+/test/(correct|predictions)\.csv"
     r"|data/(times|recipes)/[^/]+/[^/]+\.(csv|yaml)|metrics/[^/]+/[^/]+\.json"
     r"|src/ablation/(trial/[^/]+|data/splits)\.py"
 )

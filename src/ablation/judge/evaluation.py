@@ -361,9 +361,9 @@ def _variances(correct: NDArray[np.float64]) -> tuple[float, float]:
 
 def _outcome(names: list[str], pattern: tuple[bool, ...]) -> str:
     if all(pattern) or not any(pattern):
-        return "all right" if all(pattern) else "all wrong"
+        return "all correct" if all(pattern) else "none correct"
     correct = [name for name, is_correct in zip(names, pattern, strict=True) if is_correct]
-    return f"only {' and '.join(correct)} right"
+    return f"only {' and '.join(correct)} correct"
 
 
 def _aligned(**columns: ArrayLike) -> list[NDArray[Any]]:

@@ -42,24 +42,25 @@ class Noise:
     """The noise of a table of scores; leading axes are separate tables.
 
     Attributes:
-        steps: (..., contenders, repeats - 1) each score minus the mean of those before it, scaled
-            to the variance of one score; nan if not run. Independent of the contender's mean.
-        in_line: (..., contenders) False for outliers, whose noise is larger than the others'; it
+        residuals: (..., contenders, repeats - 1) each score minus the mean of those before it,
+            scaled to the variance of one score; nan if not run. Independent of the contender's
+            mean (Helmert's transformation).
+        inliers: (..., contenders) False for outliers, whose noise is larger than the others'; it
             is used for their own contrasts only.
-        total: (...) sum of squares of the in-line contenders' steps, around each step's mean.
+        total: (...) sum of squares of the inliers' residuals, around each column's mean.
         freedom: (...) degrees of freedom of `total`; 0 if the noise is unknown.
         characters: number of characters that a score is a share of.
     """
 
-    steps: Floats
-    in_line: Bools
+    residuals: Floats
+    inliers: Bools
     total: Floats
     freedom: Floats
     characters: float = math.inf
 
     @property
     def variance(self) -> Floats:
-        """(...) variance of one score of the in-line contenders; nan if unknown."""
+        """(...) variance of one score of the inliers; nan if unknown."""
         return _ratio(self.total, self.freedom)
 
 
@@ -114,13 +115,13 @@ def measure_noise(scores: Floats, able: Bools | None = None, characters: float =
         characters: number of characters that a score is a share of; infinite for continuous
             scores.
     """
-    steps = _steps(scores)
-    able = np.ones(steps.shape[:-1], bool) if able is None else able
-    in_line = able & ~_outliers(steps, able, step_variance(characters))
-    deviations, counts = _deviations(steps, in_line)
+    residuals = _residuals(scores)
+    able = np.ones(residuals.shape[:-1], bool) if able is None else able
+    inliers = able & ~_outliers(residuals, able, step_variance(characters))
+    deviations, counts = _deviations(residuals, inliers)
     return Noise(
-        steps=steps,
-        in_line=in_line,
+        residuals=residuals,
+        inliers=inliers,
         total=(deviations**2).sum((-1, -2)),
         freedom=np.maximum(counts - 1, 0).sum(-1).astype(float),
         characters=characters,
@@ -158,9 +159,9 @@ def least_variance(gain: Floats, characters: float, val_to_train: float) -> Floa
 def estimate(scores: Floats, weights: Floats, noise: Noise, val_to_train: float) -> Estimate:
     """Contrasts of a table of scores, over repeats that share training data.
 
-    The contrast's own steps and the rest of the table give two estimates of the same variance. They
-    are averaged with their degrees of freedom as weights, those of the rest limited by `TRUST`. A
-    contrast that includes outliers uses its own steps alone.
+    The contrast's own residuals and the rest of the table give two estimates of the same variance.
+    They are averaged with their degrees of freedom as weights, those of the rest limited by
+    `TRUST`. A contrast that includes outliers uses its own residuals alone.
 
     Args:
         scores: (..., contenders, repeats); each contrast uses the repeats that all of its
@@ -177,11 +178,11 @@ def estimate(scores: Floats, weights: Floats, noise: Noise, val_to_train: float)
     size = (weights**2).sum(-1)
     values = _weighed(weights, scores)
     repeats = (~np.isnan(values)).sum(-1)
-    own_steps = _weighed(weights, noise.steps)
-    own = _ratio(np.nansum(own_steps**2, axis=-1), size)
-    own_freedom = (~np.isnan(own_steps)).sum(-1)
+    own_residuals = _weighed(weights, noise.residuals)
+    own = _ratio(np.nansum(own_residuals**2, axis=-1), size)
+    own_freedom = (~np.isnan(own_residuals)).sum(-1)
 
-    others_out = (weights != 0) & ~noise.in_line[..., None, :]
+    others_out = (weights != 0) & ~noise.inliers[..., None, :]
     rest_freedom = noise.freedom[..., None] - own_freedom
     shared = ~others_out.any(-1) & (rest_freedom > 0)
     rest = np.maximum(noise.total[..., None] - own, 0)
@@ -234,6 +235,10 @@ def corrected_interval(
 def dunnett_bound(rivals: int, freedom: float, risk: float) -> float:
     """Upper quantile of the largest gain over an incumbent if all rivals equal it.
 
+    Own code, because `scipy.stats.dunnett` takes samples, whose pooled variance it uses, and
+    returns p-values that it integrates with random numbers. This quantile is for any degrees of
+    freedom, and is always the same.
+
     Args:
         rivals: number of contenders compared with the incumbent, all on the same number of
             repeats. For one, the bound is the one-sided quantile of Student's t.
@@ -285,22 +290,22 @@ def dunnett_bounds(rivals: ArrayLike, freedom: ArrayLike, risk: float) -> Floats
     return np.array(bounds)[places.ravel()].reshape(count.shape)
 
 
-def _steps(scores: Floats) -> Floats:
+def _residuals(scores: Floats) -> Floats:
     before = np.arange(1, scores.shape[-1])
     means = np.cumsum(scores, axis=-1)[..., :-1] / before
-    steps: Floats = (scores[..., 1:] - means) * np.sqrt(before / (before + 1))
-    return steps
+    residuals: Floats = (scores[..., 1:] - means) * np.sqrt(before / (before + 1))
+    return residuals
 
 
-def _deviations(steps: Floats, among: Bools) -> tuple[Floats, NDArray[np.int_]]:
-    """Steps minus their mean over contenders, 0 if not run; and (..., steps) their number."""
-    used = among[..., None] & ~np.isnan(steps)
+def _deviations(residuals: Floats, among: Bools) -> tuple[Floats, NDArray[np.int_]]:
+    """Residuals minus their mean over contenders, 0 if not run; and their number per column."""
+    used = among[..., None] & ~np.isnan(residuals)
     counts = used.sum(-2)
-    means = np.where(used, steps, 0).sum(-2) / np.maximum(counts, 1)
-    return np.where(used, steps - means[..., None, :], 0.0), counts
+    means = np.where(used, residuals, 0).sum(-2) / np.maximum(counts, 1)
+    return np.where(used, residuals - means[..., None, :], 0.0), counts
 
 
-def _outliers(steps: Floats, able: Bools, step: float) -> Bools:
+def _outliers(residuals: Floats, able: Bools, step: float) -> Bools:
     """Find contenders whose noise is larger than the others', which is at least `step`.
 
     The noisiest contender is removed, then the noisiest of the rest, and so on while a majority
@@ -312,7 +317,7 @@ def _outliers(steps: Floats, able: Bools, step: float) -> Bools:
     kept, outliers = able.copy(), np.zeros_like(able)
     majority = able.sum(-1, keepdims=True) / 2
     for _ in range((able.shape[-1] - 1) // 2):
-        chance = _noise_p_value(steps, kept, step)
+        chance = _noise_p_value(residuals, kept, step)
         worst = chance.argmin(-1)[..., None]
         least = np.take_along_axis(chance, worst, -1)
         taken = (least < 1) & (kept.sum(-1, keepdims=True) - 1 > majority)
@@ -322,14 +327,14 @@ def _outliers(steps: Floats, able: Bools, step: float) -> Bools:
     return outliers
 
 
-def _noise_p_value(steps: Floats, among: Bools, step: float = 0.0) -> Floats:
+def _noise_p_value(residuals: Floats, among: Bools, step: float = 0.0) -> Floats:
     """(..., contenders) p-values of equal noise of each contender and the others; 1 if unknown.
 
     step: lower bound of the others' variance.
     """
-    deviations, counts = _deviations(steps, among)
+    deviations, counts = _deviations(residuals, among)
     squares = deviations**2
-    present = among[..., None] & ~np.isnan(steps) & (counts > 1)[..., None, :]
+    present = among[..., None] & ~np.isnan(residuals) & (counts > 1)[..., None, :]
     # Decrease of the sum of squares when the contender is removed.
     loss = (squares * _ratio(counts, np.maximum(counts - 1, 1))[..., None, :]).sum(-1)
     freedom = present.sum(-1)

@@ -179,7 +179,7 @@ def _chance_of_replacement(outlook: Outlook, live: Bools, failed: Bools, risk: f
     """(...) upper bound of the chance that the incumbent will be replaced; 1 if it failed."""
     gains = outlook.estimate(against_first(outlook.contenders))
     rivals = (~failed[..., 1:]).sum(-1)
-    freedom = (outlook.noise.in_line.sum(-1) - 1) * (outlook.repeats - 1)
+    freedom = (outlook.noise.inliers.sum(-1) - 1) * (outlook.repeats - 1)
     bound = dunnett_bounds(rivals, np.maximum(freedom, 0), risk)[..., None]
     chance = outlook.chance(gains, np.nan_to_num(bound) * outlook.final_error(gains))
     total = np.where(live, chance, 0.0)[..., 1:].sum(-1)

@@ -159,7 +159,7 @@ class Verdict:
 
 def judge_stage(
     incumbent: Contender,
-    contenders: Sequence[Contender],
+    others: Sequence[Contender],
     val_to_train: float,
     risk: float,
     equal_within: float,
@@ -174,8 +174,8 @@ def judge_stage(
 
     Args:
         incumbent: the setting that the stage starts from, with a score for every repeat.
-        contenders: the others, simplest candidate first, on the same repeats; nan for repeats not
-            run.
+        others: the other contenders, simplest candidate first, on the same repeats; nan for
+            repeats not run.
         val_to_train: size of a repeat's validation part over its training part.
         risk: probability of replacing the incumbent when all candidates are equally good.
         equal_within: largest difference of accuracy, as a fraction, that counts as equal.
@@ -189,19 +189,19 @@ def judge_stage(
         ValueError: the scores have different lengths, gaps or infinite values, or a setting is
             given twice.
     """
-    entrants = [incumbent, *contenders]
-    scores, failed, grids = as_table(entrants)
-    _check(entrants)
+    contenders = [incumbent, *others]
+    scores, failed, grids = as_table(contenders)
+    _check(contenders)
     if (failed | np.isnan(scores).any(-1)).all():
         raise UserError(
             "no setting of this stage trained to the end, so none can win: "
-            + ", ".join(f"{contender.setting} {contender.elimination}" for contender in entrants)
+            + ", ".join(f"{contender.setting} {contender.elimination}" for contender in contenders)
             + "; lower the learning rates in params.yaml"
         )
     rule = (val_to_train, risk, characters, simpler)
-    winner = entrants[int(decide(scores, failed, grids, *rule))]
+    winner = contenders[int(decide(scores, failed, grids, *rule))]
     noise = measure_noise(scores, ~failed, characters)
-    gains = estimate(scores, against_first(len(entrants)), noise, val_to_train)
+    gains = estimate(scores, against_first(len(contenders)), noise, val_to_train)
     champions = find_champions(scores, failed, grids)
     return Verdict(
         winner=winner,
@@ -209,14 +209,14 @@ def judge_stage(
         evidence=[
             _evidence(
                 index,
-                entrants,
+                contenders,
                 winner,
                 bool(champions[index]),
-                bool(noise.in_line[index] and noise.in_line[0]),
+                bool(noise.inliers[index] and noise.inliers[0]),
                 gains,
                 equal_within,
             )
-            for index in range(len(entrants))
+            for index in range(len(contenders))
         ],
     )
 
@@ -301,7 +301,7 @@ def decide(
     able[..., 0] = False
     lost = failed[..., 0]
     gain = gains.gain
-    pooled = noise.in_line & noise.in_line[..., :1]
+    pooled = noise.inliers & noise.inliers[..., :1]
     freedom = np.where(pooled, noise.freedom[..., None], gains.freedom)
     rivals = (~failed[..., 1:]).sum(-1)[..., None]
     bound = np.nan_to_num(dunnett_bounds(rivals, freedom, risk) * gains.error)
@@ -309,7 +309,7 @@ def decide(
     if simpler is not None:
         among = rivals_of(failed, grids)
         slack = tolerance(noise, scores.shape[-1], val_to_train, risk, among)
-        eligible = champions & (noise.in_line | proven)
+        eligible = champions & (noise.inliers | proven)
         eligible[..., 0] |= champions[..., 0]
         best = np.where(eligible, gain, -np.inf).max(-1, keepdims=True)
         order = np.argsort(simplicity(scores.shape[-2], simpler))
@@ -319,7 +319,7 @@ def decide(
     least = best - tolerance(noise, scores.shape[-1], val_to_train, risk)[..., 0]
     # The bound nearly always exceeds the tolerance, but not in extreme tables; hence the maximum.
     least = np.where(lost, least, np.maximum(least, 0.0))[..., None]
-    winner = (able & (noise.in_line | proven) & (gain >= least - SAME)).argmax(-1)
+    winner = (able & (noise.inliers | proven) & (gain >= least - SAME)).argmax(-1)
     return np.where(proven.any(-1), winner, 0)
 
 

@@ -33,7 +33,7 @@ COMPLETE = 4
 
 
 @dataclass(frozen=True)
-class Part:
+class Contribution:
     """A part of the total gain, with its 95 % interval, as fractions; nan if undefined.
 
     Attributes:
@@ -61,10 +61,10 @@ class Worth:
             techniques changed.
     """
 
-    whole: Part
-    shapley: list[Part]
-    left_out: list[Part]
-    interactions: list[Part]
+    whole: Contribution
+    shapley: list[Contribution]
+    left_out: list[Contribution]
+    interactions: list[Contribution]
 
 
 def draw_orders(
@@ -266,6 +266,9 @@ def _shapley_of_drawn_orders(
     )
 
 
-def _parts(techniques: Sequence[tuple[str, ...]], estimates: Estimate) -> list[Part]:
+def _parts(techniques: Sequence[tuple[str, ...]], estimates: Estimate) -> list[Contribution]:
     numbers = zip(estimates.gain, *estimates.interval(), strict=True)
-    return [Part(names, *map(float, row)) for names, row in zip(techniques, numbers, strict=True)]
+    return [
+        Contribution(names, *map(float, row))
+        for names, row in zip(techniques, numbers, strict=True)
+    ]

@@ -16,17 +16,17 @@ TAGS = {*range(254, 260), 262, 266, 273, 274, *range(277, 280), 284, 292, 293, 3
 TAGS |= {*range(322, 326), 338, 339, 347, *range(512, 522), *range(529, 533)}
 
 
-def bare(content: bytes) -> bytes | None:
+def strip_metadata(content: bytes) -> bytes | None:
     """A PNG, or the first page of a TIFF, without metadata; None for any other file."""
     if content.startswith(PNG):
-        return _bare_png(content)
+        return _strip_png(content)
     if content[:4] in (b"II*\0", b"MM\0*"):
         with suppress(struct.error):  # truncated
-            return _bare_tiff(content)
+            return _strip_tiff(content)
     return None
 
 
-def _bare_png(content: bytes) -> bytes:
+def _strip_png(content: bytes) -> bytes:
     """Keep critical chunks regardless of their checksums, and `CHUNKS` with valid checksums.
 
     Source:
@@ -41,7 +41,7 @@ def _bare_png(content: bytes) -> bytes:
     return b"".join(kept)
 
 
-def _bare_tiff(content: bytes) -> bytes:
+def _strip_tiff(content: bytes) -> bytes:
     """Replace the first directory by a shorter one with `TAGS` only.
 
     Source:

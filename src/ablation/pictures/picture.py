@@ -13,7 +13,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION, SAMPLEFORMAT
 
 from ablation.base.errors import LFS_POINTER, NOT_FETCHED, UserError, one_line
-from ablation.pictures.bare import bare
+from ablation.pictures.bare import strip_metadata
 
 MAX_PIXELS = 100_000_000  # decoded at once; takes about a gigabyte
 MAX_FRAMES = 50
@@ -136,7 +136,7 @@ def _frames(file: BinaryIO) -> Iterator[Image.Image]:
         raise
     except Exception:
         file.seek(0)
-        pixels = None if begun else bare(file.read())
+        pixels = None if begun else strip_metadata(file.read())
         if pixels is None:
             raise
         yield from _frames_of(io.BytesIO(pixels))

@@ -22,7 +22,7 @@ BY_NAME = Path("src/ablation/raw/loading.py")
 TEMPLATES = {".css", ".html", ".jinja"}
 
 
-def code_digests() -> dict[Path, str]:
+def stage_digests() -> dict[Path, str]:
     """The files in data/code: for each script in stages/, the code that it runs.
 
     A file has a line, `path digest`, for each module that the script imports, directly or through

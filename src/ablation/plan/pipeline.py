@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from ablation.base.errors import UserError, one_line
 from ablation.params import PARAMS
-from ablation.plan.code import DIGESTS, code_digests
+from ablation.plan.code import DIGESTS, stage_digests
 
 PIPELINE = "dvc.yaml"
 # In the order of importance; `ablation plan` shows the first.
@@ -118,7 +118,7 @@ def _edited_code() -> set[str]:
     """The files in data/code that stage `code` will change."""
     return {
         str(path)
-        for path, content in code_digests().items()
+        for path, content in stage_digests().items()
         if not path.is_file() or path.read_text() != content
     }
 

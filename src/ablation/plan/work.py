@@ -21,7 +21,6 @@ from ablation.plan.pipeline import Reason, Stage
 from ablation.run.runner import TrialRunner
 from ablation.study.entries import (
     Contest,
-    best_multiple,
     changed_techniques,
     list_entries,
     rates_to_try,
@@ -34,7 +33,13 @@ from ablation.study.inputs import (
     read_recipe,
     repeats_for,
 )
-from ablation.study.race import Results, contenders_of, judge_contest, load_cached_results
+from ablation.study.race import (
+    Results,
+    best_multiple,
+    contenders_of,
+    judge_contest,
+    load_cached_results,
+)
 from ablation.trial.recipe import BASELINE, TECHNIQUES, Recipe
 from ablation.trial.trials import Trial
 

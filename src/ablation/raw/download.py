@@ -1,4 +1,8 @@
-"""Resumable downloads, verified before the target file is created."""
+"""Resumable downloads, verified before the target file is created.
+
+Own code, because pooch, which also verifies, starts an interrupted download over and does not limit
+its size.
+"""
 
 import fcntl
 import hashlib

@@ -100,7 +100,10 @@ def line_distances() -> np.ndarray:
 
 
 def thin(masks: np.ndarray) -> np.ndarray:
-    """Thin strokes to lines one pixel wide.
+    """Thin strokes to lines one pixel wide, in all masks at once.
+
+    Own code, because scikit-image, whose `skeletonize` thins one mask per call, would be installed
+    for this alone, and OpenCV has thinning only in its contrib package.
 
     Args:
         masks: (n, height, width) bool, False on the outermost pixels.

@@ -2,6 +2,17 @@
 
 Dask transports jobs, characters and results, and tracks the workers. Each worker checks that its
 results will match, in `ablation.run.cluster_worker`.
+
+Why not by means of Dask's own interfaces:
+
+- `as_completed` has a timeout for the whole iteration, but none for the next future. Here a wait
+  ends after `POLL_SECONDS`, so that jobs of workers that have left are requeued, their deaths are
+  counted per job, and the study gives up after `PATIENCE`.
+- `resources` are labels that a worker is started with, not what it computes with; a task for which
+  no worker with the resource is left waits without limit.
+- A `WorkerPlugin` whose `setup` fails on a worker that joins later is logged there, and the worker
+  still receives tasks. Here every job carries the required `Environment`, and a worker that differs
+  returns the job untrained.
 """
 
 import asyncio

@@ -34,7 +34,7 @@ class Refusal(Enum):
 class Environment:
     """Everything besides the job that a worker's results depend on.
 
-    code: `result_cache.code_digest`; threads: number of concurrent jobs.
+    code: `result_cache.trial_code_digest`; threads: number of concurrent jobs.
     """
 
     code: str
@@ -45,7 +45,7 @@ class Environment:
     @classmethod
     def wanted(cls, hardware: Hardware) -> "Environment":
         """The environment required for a study on this hardware."""
-        return cls(result_cache.code_digest(), libraries(), hardware.computer)
+        return cls(result_cache.trial_code_digest(), libraries(), hardware.computer)
 
     def mismatches(self, wanted: "Environment") -> list[str]:
         """Short descriptions of all differences that no parameter permits."""
@@ -126,4 +126,4 @@ def _environment(device: str, threads: int) -> Environment:
         computer = Computer.here(device)
     except (AssertionError, RuntimeError):  # raised by torch without a GPU
         computer = NO_GPU
-    return Environment(result_cache.code_digest(), libraries(), computer, threads)
+    return Environment(result_cache.trial_code_digest(), libraries(), computer, threads)

@@ -15,7 +15,7 @@ CODE = ("trial/[!.]*.py", "data/splits.py")
 
 
 @cache
-def code_digest() -> str:
+def trial_code_digest() -> str:
     """Hash of the syntax trees of the code a trial runs.
 
     Comments, docstrings and raised errors are ignored.

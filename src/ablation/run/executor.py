@@ -57,7 +57,11 @@ class LocalExecutor:
     def __init__(self, workers: int, characters: Path) -> None:
         self._pool = WorkerPool(workers)
         # Workers may outlive a study, so everything a job depends on is passed explicitly.
-        self._context = result_cache.folder(), result_cache.code_digest(), characters.absolute()
+        self._context = (
+            result_cache.folder(),
+            result_cache.trial_code_digest(),
+            characters.absolute(),
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -89,6 +93,6 @@ class LocalExecutor:
 def _run(job: TrainingJob, cache: Path, code: str, characters: Path) -> tuple[TrainingJob, bytes]:
     from ablation.run import worker  # imported in the worker process only, because it imports torch
 
-    if result_cache.code_digest() != code:
+    if result_cache.trial_code_digest() != code:
         raise UserError("src/ablation was edited during the study; start `dvc repro` again")
     return job, worker.run(job, cache, partial(Characters.load, characters))

@@ -6,7 +6,7 @@ from typing import Literal
 from ablation.run.hardware import Hardware
 from ablation.trial.trials import Trial
 
-Work = Literal["validate", "fit"]
+JobKind = Literal["validate", "fit"]
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class TrainingJob:
     cache; digest: SHA-256 of the characters.
     """
 
-    work: Work
+    work: JobKind
     trial: Trial
     key: str
     digest: str

@@ -54,7 +54,7 @@ def hardware_for(requested: str, device: str, workers: str | int) -> tuple[Hardw
         requested, device, workers: `training.precision`, `.device` and `.workers` of params.yaml.
 
     Returns:
-        The hardware, and a remark if this machine would have chosen another precision, or "".
+        The hardware, and a warning if this machine would have chosen another precision, or "".
 
     Raises:
         HardwareError: this machine does not have the device.
@@ -63,14 +63,15 @@ def hardware_for(requested: str, device: str, workers: str | int) -> tuple[Hardw
     record = _recorded(requested)
     if record is None or record.precision == own.precision:
         return own, ""
-    remark = (
+    warning = (
         f"{RECORD}: this study uses {record.precision}, chosen on {record.decided_on}; "
         f"on this machine {own.precision} is faster"
     )
     if record.precision == "bf16" and _emulates_bf16(own):
-        return own, f"{remark} by far, so this stage uses it"
+        return own, f"{warning} by far, so this stage uses it"
     return own.computing_in(record.precision), (
-        f"{remark}. To use it, set training.precision in params.yaml; all trials are then retrained"
+        f"{warning}. To use it, set training.precision in params.yaml; all trials are then trained "
+        "again"
     )
 
 

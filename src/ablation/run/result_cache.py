@@ -9,7 +9,7 @@ from typing import Any
 
 from ablation.base.errors import UserError
 from ablation.base.files import repository, whole_file
-from ablation.run.code import code_digest as code_digest
+from ablation.run.code import trial_code_digest as trial_code_digest
 
 FOLDER_VARIABLE = "ABLATION_CACHE"
 
@@ -39,7 +39,7 @@ def key(**determinants: Any) -> str:
     Args:
         determinants: JSON-like values.
     """
-    content = {**determinants, "code": code_digest()}
+    content = {**determinants, "code": trial_code_digest()}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

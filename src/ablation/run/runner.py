@@ -16,7 +16,7 @@ from ablation.data.characters import Characters
 from ablation.run import cluster, result_cache
 from ablation.run.executor import Executor, LocalExecutor
 from ablation.run.hardware import Hardware
-from ablation.run.job import TrainingJob, Work
+from ablation.run.job import JobKind, TrainingJob
 from ablation.trial.trials import Learnt, Result, Trial
 
 
@@ -68,7 +68,7 @@ class TrialRunner:
         payload = result_cache.get(self._key("validate", trial))
         return None if payload is None else Result.from_bytes(payload)
 
-    def is_cached(self, trial: Trial, work: Work = "validate") -> bool:
+    def is_cached(self, trial: Trial, work: JobKind = "validate") -> bool:
         """Whether a trial's result is cached, for equivalent hardware."""
         return result_cache.contains(self._key(work, trial))
 
@@ -108,7 +108,7 @@ class TrialRunner:
             characters.levels,
         )
 
-    def _each(self, trials: Iterable[Trial], work: Work) -> Iterator[tuple[Trial, bytes, bool]]:
+    def _each(self, trials: Iterable[Trial], work: JobKind) -> Iterator[tuple[Trial, bytes, bool]]:
         pending = iter(trials)
         executor: Executor | None = None
         with ExitStack() as stack:
@@ -136,7 +136,7 @@ class TrialRunner:
             return cluster.ClusterExecutor(self.cluster, self.hardware, load)
         return LocalExecutor(self.hardware.workers, self.characters)
 
-    def _key(self, work: Work, trial: Trial) -> str:
+    def _key(self, work: JobKind, trial: Trial) -> str:
         return result_cache.key(
             work=work,
             model=trial.model,

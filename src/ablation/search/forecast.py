@@ -44,7 +44,7 @@ def forecast(
     runner: TrialRunner | None,
     classes: int,
 ) -> Forecast:
-    """Go through a search from memory, and from the first missing trial on with assumed results.
+    """Go through a search with cached results, and assumed ones from the first missing trial on.
 
     From there on, uniform draws stand for those of a strategy that depend on the scores, so that
     the number of trials is an estimate.

@@ -241,7 +241,7 @@ def worst_mistakes(model: str, shown: dict[str, np.ndarray]) -> Figure:
 
 
 def accuracy_chain(chain: pd.DataFrame) -> Figure:
-    """Validation accuracy after every stage, with the gains of those that left their incumbent.
+    """Validation accuracy after every stage, with the gains of those that replaced their incumbent.
 
     The bar around a point is the interval of the gain over the recipe that the stage started from;
     the tick is that recipe's accuracy. Stages that kept the incumbent have hollow points.

@@ -342,7 +342,7 @@ def test_table(searched: SearchFiles) -> str:
     for model in searched.models:
         found = searched.own.numbers(f"metrics/{model}/test.json")
         rights = [
-            fits_of(study.table(f"plots/{model}/test/right.csv"), FINAL)
+            fits_of(study.table(f"plots/{model}/test/correct.csv"), FINAL)
             for study in (searched.study, searched.own)
         ]
         gain = pd.Series(

@@ -175,13 +175,13 @@ def _why_not_the_best(candidates: pd.DataFrame, again: bool) -> str:
 
 def _calibrated(row: pd.Series) -> str:
     """The effect of a model's temperature on its calibration error, as displayed."""
-    surer = "surer" if row["temperature"] < 1 else "less sure"
+    effect = "more confident" if row["temperature"] < 1 else "less confident"
     before, after = (percent(row[f"calibration_error{which}"]) for which in ("_before", ""))
     verb = "falls" if row["calibration_error"] < row["calibration_error_before"] else "rises"
     moved = f"stays at {after}" if before == after else f"{verb} from {before} to {after}"
     return (
         f"a temperature of {row['temperature']:.2f} makes the {family_title(row['model'])} "
-        f"{surer} of its answers, and its error {moved}"
+        f"{effect}, and its error {moved}"
     )
 
 

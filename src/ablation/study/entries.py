@@ -1,13 +1,12 @@
 """The recipes that a stage compares."""
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import compress
 from typing import Any
 
 from ablation.base.checked import LARGEST_RATE
-from ablation.judge.selection import Contender, as_table, find_champions
 from ablation.labels import ChainStage, LongerTraining, at_rate, label
 from ablation.params import Candidate, Params
 from ablation.trial.recipe import BASELINE, TECHNIQUES, Recipe
@@ -212,15 +211,3 @@ def rates_to_try(params: Params, technique: str, final: Recipe, baseline: Recipe
         ),
         simpler=0,
     )
-
-
-def best_multiple(contest: Contest, contenders: Sequence[Contender]) -> float:
-    """The best entry's learning rate over the first entry's; 1 if all entries failed.
-
-    Args:
-        contest: entries that differ only in their learning rates (`rates_to_try`).
-        contenders: their scores, in the same order.
-    """
-    best = int(find_champions(*as_table(contenders)).argmax())
-    rate, first = (contest.entries[index].recipe.optimizer.lr for index in (best, 0))
-    return rate / first

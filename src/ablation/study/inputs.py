@@ -141,16 +141,16 @@ def make_trial(params: Params, model: str, recipe: Recipe, repeat: Repeat) -> Tr
 def make_runner(params: Params) -> TrialRunner:
     """The runner of the trials, on the training characters, on this machine or on a cluster.
 
-    Prints a remark if this machine would have chosen another precision than the study's.
+    Prints a warning if this machine would have chosen another precision than the study's.
 
     Raises:
         UserError: the characters cannot be read, the batch size exceeds the training part of a
             trial, or the cluster cannot be used.
     """
     training = params.training
-    hardware, remark = hardware_for(training.precision, training.device, training.workers)
-    if remark:
-        console.print(remark, style="italic")
+    hardware, warning = hardware_for(training.precision, training.device, training.workers)
+    if warning:
+        console.print(warning, style="italic")
     address = os.environ.get(SCHEDULER_VARIABLE, "")
     if address and training.machines == "mixed":
         hardware = most_common_hardware(address, hardware)

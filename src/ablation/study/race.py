@@ -12,7 +12,7 @@ from ablation.base.progress import progress
 from ablation.data.splits import Repeat, val_to_train
 from ablation.judge.collapse import has_collapsed
 from ablation.judge.racing import raced_out
-from ablation.judge.selection import Contender, Verdict, judge_stage
+from ablation.judge.selection import Contender, Verdict, as_table, find_champions, judge_stage
 from ablation.params import Params
 from ablation.run.runner import TrialRunner
 from ablation.study.entries import Contest, Entry
@@ -250,3 +250,15 @@ def make_contenders(
             )
         )
     return contenders
+
+
+def best_multiple(contest: Contest, contenders: Sequence[Contender]) -> float:
+    """The best entry's learning rate over the first entry's; 1 if all entries failed.
+
+    Args:
+        contest: entries that differ only in their learning rates (`rates_to_try`).
+        contenders: their scores, in the same order.
+    """
+    best = int(find_champions(*as_table(contenders)).argmax())
+    rate, first = (contest.entries[index].recipe.optimizer.lr for index in (best, 0))
+    return rate / first

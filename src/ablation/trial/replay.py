@@ -32,6 +32,9 @@ class Graphed:
     the graph. All tensors that the function uses must keep their addresses, and all batches must
     have the same size.
 
+    Own code, because `torch.cuda.make_graphed_callables` captures the forward and backward passes
+    of a callable, but not the optimizer step, and registers no generator besides the default one.
+
     Args:
         function: takes the rows of a batch, (batch,) int64 on the GPU, and returns nothing.
         generator: the generator that the function uses besides torch's default one.

@@ -110,6 +110,9 @@ class Average:
     The decay at step t, from 1, is min(exp(-1 / horizon), (1 + t) / (10 + t)), so that the random
     initial weights are soon forgotten.
 
+    Own code, because `torch.optim.swa_utils.AveragedModel` averages the parameters of a copy of the
+    network, which in bf16 are the rounded ones, while this averages the float32 tensor in place.
+
     Args:
         horizon: in steps; weights of that age count 1/e as much as the newest.
 

@@ -1,6 +1,9 @@
 """Recognises the characters in pictures with one or more fitted models."""
 
-from collections.abc import Iterable, Mapping
+import io
+import stat
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -15,6 +18,8 @@ if TYPE_CHECKING:  # importing torch takes seconds
     from ablation.fitted.model import Fitted
 
 GUESSES = 3
+STANDARD_INPUT = Path("-")
+MOST_BYTES = 2**30  # maximum size of a picture from a pipe
 MOST_READ = 12  # of more characters, only their number is said
 # Arguments of `preprocess`: the conversion and the levels.
 Preprocessing = tuple[str, Levels | None]
@@ -60,6 +65,24 @@ class Prediction:
             name: [vars(guess) for guess in some] for name, some in (self.guesses or {}).items()
         }
         return {"image": self.image, "warning": self.warning, **guesses}
+
+
+def open_pictures(images: Iterable[Path]) -> Iterator[Path | BinaryIO]:
+    """Paths, and the buffered content of pipes, which can be read only once.
+
+    Raises:
+        UserError: standard input is named, but closed.
+    """
+    for path in images:
+        if path == STANDARD_INPUT:
+            if sys.stdin is None:
+                raise UserError("-: standard input is closed; name a picture, or pipe one in")
+            yield _named(sys.stdin.buffer, path)
+        elif path.exists() and stat.S_ISFIFO(path.stat().st_mode):
+            with path.open("rb") as pipe:
+                yield _named(pipe, path)
+        else:
+            yield path
 
 
 def predict_pictures(
@@ -110,6 +133,12 @@ def predict_pictures(
             )
         )
     return predictions
+
+
+def _named(pipe: BinaryIO, path: Path) -> BinaryIO:
+    content = io.BytesIO(pipe.read(MOST_BYTES))
+    content.name = str(path)
+    return content
 
 
 @dataclass(frozen=True)
