@@ -172,9 +172,9 @@ def test_the_report_has_its_pictures_and_the_chain_beside_the_search(
         shutil.copytree(reported.root / name, tmp_path / name)
     for name in ("plots/mlp/leave_one_out", "plots/mlp/test", "metrics/mlp"):
         shutil.copytree(reported.root / name, tmp_path / "search" / name)
-    right = pd.DataFrame({f"final {seed}": np.arange(20) > seed for seed in (1, 2)})
+    correct = pd.DataFrame({f"final {seed}": np.arange(20) > seed for seed in (1, 2)})
     for root in (tmp_path, tmp_path / "search"):
-        write_csv(right, root / "plots/mlp/test/right.csv")
+        write_csv(correct, root / "plots/mlp/test/correct.csv")
     report, page = write_search_report(searched(tmp_path, "worse"))
     text = report.read_text()
     assert text.count("| technique | MLP: search | MLP: chain |") == 2

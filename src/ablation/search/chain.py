@@ -17,7 +17,7 @@ from ablation.trial.trials import Trial
 def chain_cost(
     params: Params, model: str, last: str, cost: Callable[[Trial], float]
 ) -> pd.DataFrame:
-    """What each stage of a family's chain has spent, and what it came to: a row a stage.
+    """What each stage of a family's chain has spent, and what it came to: one row per stage.
 
     A trial of several stages is counted in the first one. Trials that racing spared are not.
 
