@@ -134,17 +134,31 @@ def _find_writing(picture: np.ndarray) -> Ink:
     large = resized(picture, min(SIDES[1], max(LEAST_SIDE, longer)) / longer)
     for paper in papers(large):
         below = cache(partial(_ink_below, cache(partial(_level, large, paper))))
-        dark = _ink(below, False)
-        like_dark = dark.window / 2 if dark and dark.agreed >= ALIKE else 0.0
-        light = _ink(below, True, like_dark)
-        if found := _more_likely(dark, light, large) if dark and light else dark or light:
+        found = dark = _ink(below, False)
+        if not dark or dark.agreed < ALIKE or not _is_on_light(dark, large):
+            like_dark = dark.window / 2 if dark and dark.agreed >= ALIKE else 0.0
+            light = _ink(below, True, like_dark)
+            found = _more_likely(dark, light, large) if dark and light else dark or light
+        if found:
             turned = (TURNED,) if abs(askew(paper)) > ASKEW else ()
             return replace(found, warnings=found.warnings + turned)
     raise EmptyPageError("no writing found; write one character, larger than a speck")
 
 
-# A picture at one resolution, the standard deviation of its noise, and where the sheet is.
-Level = tuple[np.ndarray, float, np.ndarray]
+def _brightness(ink: Ink, picture: np.ndarray) -> float:
+    """The ink's median brightness, and 5."""
+    small = cv2.resize(picture, ink.mask.shape[::-1], None, 0, 0, cv2.INTER_NEAREST)
+    return float(np.median(small[ink.mask])) + 5
+
+
+def _is_on_light(dark: Ink, picture: np.ndarray) -> bool:
+    """Whether nothing on the picture can be as much lighter than its background as ink is darker."""
+    ground = float(np.median(picture[::8, ::8])) + 5
+    return ground / _brightness(dark, picture) > (float(picture.max()) + 5) / ground
+
+
+# A picture at one resolution, the standard deviation of its noise, the sheet and its edge.
+Level = tuple[np.ndarray, float, np.ndarray, np.ndarray]
 
 
 def _level(large: np.ndarray, paper: np.ndarray, side: int) -> Level:
@@ -152,7 +166,7 @@ def _level(large: np.ndarray, paper: np.ndarray, side: int) -> Level:
     rough = cv2.absdiff(picture, cv2.GaussianBlur(picture, (0, 0), 2))
     counts = np.cumsum(cv2.calcHist([rough], [0], None, [256], (0, 256))) / rough.size
     noise = 1.48 * float(np.interp(0.5, counts, np.arange(256) + 0.5))
-    return picture, noise, interior(paper, picture.shape)
+    return picture, noise, *interior(paper, picture.shape)
 
 
 def _more_likely(dark: Ink, light: Ink, picture: np.ndarray) -> Ink:
@@ -165,8 +179,7 @@ def _more_likely(dark: Ink, light: Ink, picture: np.ndarray) -> Ink:
     ground = np.median(np.concatenate(edges(picture[rows, columns])))
 
     def likelihood(ink: Ink) -> tuple[bool, float]:
-        small = cv2.resize(picture, ink.mask.shape[::-1], None, 0, 0, cv2.INTER_NEAREST)
-        contrast = np.log((np.median(small[ink.mask]) + 5) / (ground + 5))
+        contrast = np.log(_brightness(ink, picture) / (ground + 5))
         return ink.agreed >= ALIKE, float(abs(contrast))
 
     return max(dark, light, key=likelihood)
@@ -216,23 +229,22 @@ def _depth(picture: np.ndarray, window: float) -> tuple[np.ndarray, np.ndarray]:
 
 def _ink_below(level: Callable[[int], Level], side: int, light: bool, window: float) -> Ink | None:
     """Threshold at half of the ink's depth, excluding specks and edges until writing remains."""
-    picture, noise, inside = level(side)
+    picture, noise, inside, edge = level(side)
     darker, depth = _depth(255 - picture if light else picture, window * min(picture.shape))
     possible = (darker >= ceil(NOISES * noise)) & (depth >= LEAST_DEPTH) & inside
     for _ in range(6):
         depths = depth[possible]
         if not len(depths):
             return None
-        relative = depth / np.median(depths[depths > 0.8 * depths.max()])
-        mask = possible & (relative > 0.5)
+        depth /= np.median(depths[depths > 0.8 * depths.max()])
+        mask = possible & (depth > 0.5)
         if np.count_nonzero(mask) > MOST * mask.size:
             return None
-        labels, parts = measure(mask, relative)
+        labels, parts = measure(mask, depth)
         lines = rules(labels, parts)
         if lines.any():
-            labels, parts = measure(mask & ~lines, relative)
-        within = cv2.erode(inside.view(np.uint8), np.ones((5, 5))) > 0
-        cut = {*labels[mask & ~within].tolist()}  # parts that cross the sheet's edge
+            labels, parts = measure(mask & ~lines, depth)
+        cut = {*labels[edge].tolist()}  # parts that cross the sheet's edge
         parts = [part for part in parts if part.number not in cut]
         writing, warnings = writing_among(parts, max(picture.shape))
         if writing:

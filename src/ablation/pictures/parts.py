@@ -51,13 +51,17 @@ class Part:
     holes: list[Box]
 
     @property
+    def width(self) -> int:
+        return self.box[2] - self.box[0]
+
+    @property
     def height(self) -> int:
         return self.box[3] - self.box[1]
 
     @property
     def extent(self) -> int:
         """Its longer side."""
-        return max(self.box[2] - self.box[0], self.height)
+        return max(self.width, self.height)
 
     @property
     def place(self) -> tuple[slice, slice]:
@@ -129,7 +133,7 @@ def rules(labels: np.ndarray, parts: Sequence[Part]) -> np.ndarray:
         (height, width) bool; pixels where a stroke crosses a line are not included.
     """
     found = np.zeros(labels.shape, bool)
-    for part in parts:
+    for part in (p for p in parts if p.width >= max(WIDE * p.height, LONG)):
         found[part.place] |= _rule(labels[part.place] == part.number)
     return found
 
@@ -140,7 +144,7 @@ def _rule(mask: np.ndarray) -> np.ndarray:
     end = max(1, width // 10)
     ends = (mask[:, :end], mask[:, -end:])
     thick = float(np.median(np.hstack(ends).sum(axis=0)))
-    if thick > min(RULE[0] * width, height - 4) or width < max(WIDE * height, LONG):
+    if thick > min(RULE[0] * width, height - 4):
         return np.zeros_like(mask)
     heights = [np.nonzero(each)[0].mean() for each in ends]
     line = np.interp(np.arange(width), (end / 2, width - end / 2), heights)
@@ -236,7 +240,7 @@ def _underlines(part: Part, content: Part) -> bool:
     if 2 * part.radius <= RULE[0] * part.extent and part.height < TALL * content.height:
         return part.extent > RULE[1] * content.extent
     lower = part.height < COMB[1] * content.height
-    wide = right - left > COMB[0] * (content.box[2] - content.box[0])
+    wide = part.width > COMB[0] * content.width
     return lower and wide and part.radius < PEN * content.radius
 
 
