@@ -322,6 +322,10 @@ def _print(predictions: list["Prediction"]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    for each in predictions:  # before the guesses that they are about
+        for kind, what in (("warning", each.warning), ("error", each.error)):
+            if what:
+                print(f"{kind}: {printable(f'{each.image}: {what}')}", file=sys.stderr)
     table = Table(box=None)
     table.add_column("image", overflow="fold")
     table.add_column("model")
@@ -338,11 +342,9 @@ def _print(predictions: list["Prediction"]) -> None:
                 )
                 for one in some
             ]
+            if count := each.several.get(name):
+                guesses = [Text(f"{count} characters")]
             table.add_row(image, name, *guesses)
             image = Text("")
     if table.row_count:
         console.print(table)
-    for each in predictions:
-        for kind, what in (("warning", each.warning), ("error", each.error)):
-            if what:
-                print(f"{kind}: {printable(f'{each.image}: {what}')}", file=sys.stderr)

@@ -21,7 +21,12 @@ from ablation.pictures.paper import askew, interior, papers, resized
 from ablation.pictures.parts import TALL, Box, Part, edges, measure, rules, writing_among
 
 WINDOWS = (0.02, 0.03, 0.05, 0.08, 0.13, 0.2, 0.32, 0.5, 0.8, 1.5)  # of the shorter side
-SIDES = (240, 1200)  # minimum and maximum longer side in pixels of the resized pictures
+SIDES = (240, 1800)  # minimum and maximum longer side in pixels of the resized pictures
+SPECK = 0.012  # of the longer side: minimum extent of readable writing
+LEAST = 10  # pixels: minimum extent of writing that is searched, at the resolution of the search
+# Maximum longer side of the searched picture, and minimum extent of writing relative to it. The
+# second search, if the first finds nothing, is for writing that is too small to be read.
+SEARCHES = ((1200, SPECK), (SIDES[1], 0.0))
 ACROSS = 36  # target size of a window in pixels, within `SIDES`
 LEAST_SIDE = 160  # smaller pictures are enlarged
 LEAST_DEPTH = 0.1  # minimum darkening by ink, relative to the background
@@ -106,9 +111,8 @@ def pages(brightness: np.ndarray) -> Reading:
     """
     picture = cv2.convertScaleAbs(brightness, None, 255 / max(float(brightness.max()), 1e-6))
     ink = _find_writing(picture)
-    scale = max(picture.shape) / max(ink.mask.shape)
-    extent = scale * max(ink.box[2] - ink.box[0], ink.box[3] - ink.box[1])
-    if extent < LEGIBLE:
+    extent = max(part.extent for part in ink.parts) * max(picture.shape) / max(ink.mask.shape)
+    if extent < max(LEGIBLE, SPECK * max(picture.shape)):
         raise EmptyPageError(
             f"the largest writing is {extent:.0f} pixels high: crop the picture to it"
         )
@@ -131,28 +135,34 @@ def pages(brightness: np.ndarray) -> Reading:
 
 def _find_writing(picture: np.ndarray) -> Ink:
     longer = max(picture.shape)
-    large = resized(picture, min(SIDES[1], max(LEAST_SIDE, longer)) / longer)
-    for paper in papers(large):
-        below = cache(partial(_ink_below, cache(partial(_level, large, paper))))
-        found = dark = _ink(below, False)
-        if not dark or dark.agreed < ALIKE or not _is_on_light(dark, large):
-            like_dark = dark.window / 2 if dark and dark.agreed >= ALIKE else 0.0
-            light = _ink(below, True, like_dark)
-            found = _more_likely(dark, light, large) if dark and light else dark or light
-        if found:
-            turned = (TURNED,) if abs(askew(paper)) > ASKEW else ()
-            return replace(found, warnings=found.warnings + turned)
+    for longest, speck in SEARCHES:
+        large = resized(picture, min(longest, max(LEAST_SIDE, longer)) / longer)
+        for paper in papers(large):
+            level = cache(partial(_level, large, paper))
+            if found := _dark_or_light(cache(partial(_ink_below, level, speck)), large):
+                turned = (TURNED,) if abs(askew(paper)) > ASKEW else ()
+                return replace(found, warnings=found.warnings + turned)
     raise EmptyPageError("no writing found; write one character, larger than a speck")
 
 
+def _dark_or_light(
+    below: Callable[[int, bool, float], Ink | None], picture: np.ndarray
+) -> Ink | None:
+    dark = _ink(below, False)
+    if dark and dark.agreed >= ALIKE and _is_on_light(dark, picture):
+        return dark  # no light ink could be more likely
+    light = _ink(below, True, dark.window / 2 if dark and dark.agreed >= ALIKE else 0.0)
+    return _more_likely(dark, light, picture) if dark and light else dark or light
+
+
 def _brightness(ink: Ink, picture: np.ndarray) -> float:
-    """The ink's median brightness, and 5."""
+    """The ink's median brightness, plus 5 grey levels, as in `_depth`."""
     small = cv2.resize(picture, ink.mask.shape[::-1], None, 0, 0, cv2.INTER_NEAREST)
     return float(np.median(small[ink.mask])) + 5
 
 
 def _is_on_light(dark: Ink, picture: np.ndarray) -> bool:
-    """Whether nothing on the picture can be as much lighter than its background as ink is darker."""
+    """Whether dark ink has more contrast with the background than any lighter pixel."""
     ground = float(np.median(picture[::8, ::8])) + 5
     return ground / _brightness(dark, picture) > (float(picture.max()) + 5) / ground
 
@@ -227,10 +237,14 @@ def _depth(picture: np.ndarray, window: float) -> tuple[np.ndarray, np.ndarray]:
     return darker, darker / (ground + np.float32(5))
 
 
-def _ink_below(level: Callable[[int], Level], side: int, light: bool, window: float) -> Ink | None:
+def _ink_below(
+    level: Callable[[int], Level], speck: float, side: int, light: bool, window: float
+) -> Ink | None:
     """Threshold at half of the ink's depth, excluding specks and edges until writing remains."""
     picture, noise, inside, edge = level(side)
     darker, depth = _depth(255 - picture if light else picture, window * min(picture.shape))
+    longer = max(picture.shape)
+    least = max(LEAST, speck * longer)
     possible = (darker >= ceil(NOISES * noise)) & (depth >= LEAST_DEPTH) & inside
     for _ in range(6):
         depths = depth[possible]
@@ -240,13 +254,13 @@ def _ink_below(level: Callable[[int], Level], side: int, light: bool, window: fl
         mask = possible & (depth > 0.5)
         if np.count_nonzero(mask) > MOST * mask.size:
             return None
-        labels, parts = measure(mask, depth)
+        labels, parts = measure(mask, depth, least)
         lines = rules(labels, parts)
         if lines.any():
-            labels, parts = measure(mask & ~lines, depth)
+            labels, parts = measure(mask & ~lines, depth, least)
         cut = {*labels[edge].tolist()}  # parts that cross the sheet's edge
         parts = [part for part in parts if part.number not in cut]
-        writing, warnings = writing_among(parts, max(picture.shape))
+        writing, warnings = writing_among(parts, longer, least)
         if writing:
             mine = np.zeros_like(mask)
             for part in writing:
