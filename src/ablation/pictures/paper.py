@@ -69,8 +69,8 @@ def interior(paper: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, np.
     mask = np.zeros(shape, np.uint8)
     cv2.fillConvexPoly(mask, np.rint(paper * max(shape)).astype(np.int32), 1)
     near = 2 * max(2, round(0.008 * max(shape))) + 1
-    mask = cv2.erode(mask, np.ones((near, near), np.uint8))
-    return mask > 0, mask > cv2.erode(mask, np.ones((5, 5), np.uint8))
+    sheet = cv2.erode(mask, np.ones((near, near), np.uint8))
+    return sheet > 0, sheet > cv2.erode(sheet, np.ones((5, 5), np.uint8))
 
 
 def askew(paper: np.ndarray) -> float:
