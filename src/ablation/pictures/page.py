@@ -24,9 +24,9 @@ WINDOWS = (0.02, 0.03, 0.05, 0.08, 0.13, 0.2, 0.32, 0.5, 0.8, 1.5)  # of the sho
 SIDES = (240, 1800)  # minimum and maximum longer side in pixels of the resized pictures
 SPECK = 0.012  # of the longer side: minimum extent of readable writing
 LEAST = 10  # pixels: minimum extent of writing that is searched, at the resolution of the search
-# Maximum longer side of the searched picture, and minimum extent of writing relative to it. The
-# second search, if the first finds nothing, is for writing that is too small to be read.
-SEARCHES = ((1200, SPECK), (SIDES[1], 0.0))
+# Maximum longer side of the searched picture, and minimum extent of writing relative to it.
+SEARCH = (1200, SPECK)
+CLOSER = (SIDES[1], 0.0)  # for writing that is too small to be read, if there is no other
 ACROSS = 36  # target size of a window in pixels, within `SIDES`
 LEAST_SIDE = 160  # smaller pictures are enlarged
 LEAST_DEPTH = 0.1  # minimum darkening by ink, relative to the background
@@ -46,6 +46,8 @@ PENS = (8.0, 11.0)  # pixels on the page: the usual range of pen widths in EMNIS
 WIDE = 2.2  # aspect ratio above which it is probably more than one character
 ASKEW = 15  # degrees: a larger rotation may change a character's meaning
 SURE = 24  # pixels: writing lower than that is upscaled
+NOTHING = "no writing found; write one character, larger than a speck"
+TOO_SMALL = "the largest writing is {:.0f} pixels high: crop the picture to it"
 TOUCHED = "ignored a line that touches the writing"
 TURNED = "the sheet is rotated: rotate the picture until the writing is upright"
 FAINT = "low contrast between writing and background, so this may not be writing"
@@ -110,12 +112,7 @@ def pages(brightness: np.ndarray) -> Reading:
         EmptyPageError: there is no writing, or none that is large enough.
     """
     picture = cv2.convertScaleAbs(brightness, None, 255 / max(float(brightness.max()), 1e-6))
-    ink = _find_writing(picture)
-    extent = max(part.extent for part in ink.parts) * max(picture.shape) / max(ink.mask.shape)
-    if extent < max(LEGIBLE, SPECK * max(picture.shape)):
-        raise EmptyPageError(
-            f"the largest writing is {extent:.0f} pixels high: crop the picture to it"
-        )
+    ink, extent = _find_writing(picture)
     labels, boxes, depth = _closely(255 - picture if ink.light else picture, ink)
     characters = _characters(boxes)
     each = characters if len(characters) > 1 else []
@@ -133,16 +130,28 @@ def pages(brightness: np.ndarray) -> Reading:
     )
 
 
-def _find_writing(picture: np.ndarray) -> Ink:
+def _find_writing(picture: np.ndarray) -> tuple[Ink, float]:
+    """The writing, and the extent in pixels of its largest part."""
     longer = max(picture.shape)
-    for longest, speck in SEARCHES:
-        large = resized(picture, min(longest, max(LEAST_SIDE, longer)) / longer)
-        for paper in papers(large):
-            level = cache(partial(_level, large, paper))
-            if found := _dark_or_light(cache(partial(_ink_below, level, speck)), large):
-                turned = (TURNED,) if abs(askew(paper)) > ASKEW else ()
-                return replace(found, warnings=found.warnings + turned)
-    raise EmptyPageError("no writing found; write one character, larger than a speck")
+    ink = _search(picture, *SEARCH)
+    if not (seen := ink or _search(picture, *CLOSER)):
+        raise EmptyPageError(NOTHING)
+    extent = max(part.extent for part in seen.parts) * longer / max(seen.mask.shape)
+    if ink and extent >= LEGIBLE:
+        return ink, extent
+    is_small = ink or extent < SPECK * longer
+    raise EmptyPageError(TOO_SMALL.format(extent) if is_small else NOTHING)
+
+
+def _search(picture: np.ndarray, longest: int, speck: float) -> Ink | None:
+    longer = max(picture.shape)
+    large = resized(picture, min(longest, max(LEAST_SIDE, longer)) / longer)
+    for paper in papers(large):
+        level = cache(partial(_level, large, paper))
+        if found := _dark_or_light(cache(partial(_ink_below, level, speck)), large):
+            turned = (TURNED,) if abs(askew(paper)) > ASKEW else ()
+            return replace(found, warnings=found.warnings + turned)
+    return None
 
 
 def _dark_or_light(
