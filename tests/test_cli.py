@@ -115,6 +115,23 @@ def test_one_model_can_be_selected(model: str, drawn: Path, ablation: Ablation) 
     assert 0 < prediction[name][0]["probability"] <= 1
 
 
+def test_several_characters_are_counted_instead_of_guessed(tmp_path: Path) -> None:
+    """The warning precedes the table."""
+    both = Image.new("L", (520, 200), 240)
+    both.paste(seven(), (0, 0))
+    both.paste(seven(), (220, 0))
+    both.save(tmp_path / "both.png")
+    command = [sys.executable, "-m", "ablation", "predict", "both.png"]
+    environment = {"PYTHONPATH": str(REPOSITORY / "src"), "LANG": "C.UTF-8"}
+    said = subprocess.check_output(
+        command, env=environment, cwd=tmp_path, text=True, stderr=subprocess.STDOUT
+    )
+    warning, _, mlp, cnn = said.splitlines()
+    assert warning.startswith("warning: ")
+    assert mlp.split() == ["both.png", "mlp", "2", "characters"]
+    assert cnn.split() == ["cnn", "2", "characters"]
+
+
 def test_an_unreadable_image_is_one_line_and_exit_status_1(drawn: Path, ablation: Ablation) -> None:
     said = ablation("predict", drawn.parent / "gone.png", drawn)
     assert said.status == 1

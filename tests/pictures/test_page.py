@@ -3,6 +3,7 @@
 Each scene has a few characters here; `benchmarks/scenes.py` measures the accuracy.
 """
 
+import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,7 @@ from photographs import (
     PENS,
     PRINT_SCENES,
     SCENES,
+    SHEET,
     WIDTH,
     Scene,
     falling_light,
@@ -129,6 +131,9 @@ EMPTY: dict[str, Callable[[int], np.ndarray]] = {
     "a shadow": lambda seed: paper(seed) * shadow(0.45, soft=3)(HEIGHT, WIDTH),
     "on a desk": lambda seed: on_a_desk(paper(seed), NOWHERE),
     "a dot": dotted,
+    "a sheet": lambda seed: (
+        np.random.default_rng(seed).normal(PAPER, NOISE, SHEET) * falling_light(*SHEET)
+    ),
 }
 
 
@@ -182,12 +187,15 @@ def test_a_ring_drawn_with_the_same_pen_gives_a_warning() -> None:
     assert np.abs(found.pages[0] - pages(lettering("R")).pages[0]).mean() < 0.02
 
 
-def test_writing_that_is_too_small_is_reported() -> None:
-    page = Image.new("L", (900, 700), 235)
-    font = ImageFont.load_default(size=18)
+@pytest.mark.parametrize(("size", "high"), [((900, 700), 14), (SHEET, 18), (SHEET, 26)])
+def test_writing_that_is_too_small_is_reported(size: tuple[int, int], high: int) -> None:
+    page = Image.new("L", size, 235)
+    font = ImageFont.load_default(size=round(high / 0.73))
     ImageDraw.Draw(page).text((400, 300), "R", fill=30, font=font)
-    with pytest.raises(EmptyPageError, match=r"^the largest writing is 1\d pixels high: crop the"):
+    with pytest.raises(EmptyPageError, match=r": crop the picture to it$") as said:
         pages(np.asarray(page, np.float32) / 255)
+    (found,) = re.findall(r"^the largest writing is (\d+) pixels high", str(said.value))
+    assert int(found) == pytest.approx(high, abs=3)
 
 
 def test_dark_ink_and_light_ink_give_the_same_image() -> None:

@@ -110,7 +110,8 @@ def test_a_drawing_gets_the_same_prediction_as_a_picture(
     assert status == 200
     (expected,) = predict_pictures([io.BytesIO(content)], models)
     assert expected.seen is not None
-    assert json.loads(said) == expected.to_dict() | {"seen": expected.seen["emnist"].tolist()}
+    seen = expected.seen["emnist"].tolist()
+    assert json.loads(said) == expected.to_dict() | {"seen": seen, "several": {}}
 
 
 @pytest.mark.parametrize(("text", "count"), [("12", 2), ("Hi", 2), ("CAT", 3)])
@@ -120,6 +121,7 @@ def test_close_characters_are_reported_as_several(text: str, count: int, ask: As
     _, said = ask("POST", "/answer", drawing(page))
     expected = f"{count} characters instead of one, read as "
     assert json.loads(said)["warning"].startswith(expected)
+    assert json.loads(said)["several"] == {"mlp": count, "cnn": count}
 
 
 def test_an_empty_page_and_a_corrupt_drawing_are_reported(ask: Ask) -> None:
@@ -408,7 +410,7 @@ def test_drawings_are_light_on_dark_for_models_of_dark_pictures(
 
 
 @pytest.mark.browser
-def test_a_dot_and_two_characters_are_reported(page: Page) -> None:
+def test_a_dot_and_two_characters_are_reported_without_guesses(page: Page) -> None:
     page.draw([[(0.5, 0.5), (0.5, 0.5)]])
     assert page.note.startswith("no writing found")
     page.page.keyboard.press("Escape")
@@ -418,6 +420,7 @@ def test_a_dot_and_two_characters_are_reported(page: Page) -> None:
     ]
     page.draw(small[0] + small[1])
     assert page.note.startswith("2 characters instead of one, read as 7 T")
+    assert page.guesses("mlp") == page.guesses("cnn") == []
 
 
 @pytest.mark.browser

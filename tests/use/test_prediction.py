@@ -162,6 +162,7 @@ def test_any_class_name_can_be_drawn_on_the_contact_sheet(
 def test_each_of_several_characters_is_predicted(models: dict[str, Fitted], tmp_path: Path) -> None:
     (said,) = predict_pictures([two_sevens(tmp_path)], models)
     assert said.warning == SEVENS
+    assert said.several == {"mlp": 2, "cnn": 2}
 
 
 def test_what_the_models_read_differently_is_said_for_each(

@@ -21,7 +21,12 @@ from ablation.pictures.paper import askew, interior, papers, resized
 from ablation.pictures.parts import TALL, Box, Part, edges, measure, rules, writing_among
 
 WINDOWS = (0.02, 0.03, 0.05, 0.08, 0.13, 0.2, 0.32, 0.5, 0.8, 1.5)  # of the shorter side
-SIDES = (240, 1200)  # minimum and maximum longer side in pixels of the resized pictures
+SIDES = (240, 1800)  # minimum and maximum longer side in pixels of the resized pictures
+SPECK = 0.012  # of the longer side: minimum extent of readable writing
+LEAST = 10  # pixels: minimum extent of writing that is searched, at the resolution of the search
+# Maximum longer side of the searched picture, and minimum extent of writing relative to it.
+SEARCH = (1200, SPECK)
+CLOSER = (SIDES[1], 0.0)  # for writing that is too small to be read, if there is no other
 ACROSS = 36  # target size of a window in pixels, within `SIDES`
 LEAST_SIDE = 160  # smaller pictures are enlarged
 LEAST_DEPTH = 0.1  # minimum darkening by ink, relative to the background
@@ -41,6 +46,8 @@ PENS = (8.0, 11.0)  # pixels on the page: the usual range of pen widths in EMNIS
 WIDE = 2.2  # aspect ratio above which it is probably more than one character
 ASKEW = 15  # degrees: a larger rotation may change a character's meaning
 SURE = 24  # pixels: writing lower than that is upscaled
+NOTHING = "no writing found; write one character, larger than a speck"
+TOO_SMALL = "the largest writing is {:.0f} pixels high: crop the picture to it"
 TOUCHED = "ignored a line that touches the writing"
 TURNED = "the sheet is rotated: rotate the picture until the writing is upright"
 FAINT = "low contrast between writing and background, so this may not be writing"
@@ -105,13 +112,7 @@ def pages(brightness: np.ndarray) -> Reading:
         EmptyPageError: there is no writing, or none that is large enough.
     """
     picture = cv2.convertScaleAbs(brightness, None, 255 / max(float(brightness.max()), 1e-6))
-    ink = _find_writing(picture)
-    scale = max(picture.shape) / max(ink.mask.shape)
-    extent = scale * max(ink.box[2] - ink.box[0], ink.box[3] - ink.box[1])
-    if extent < LEGIBLE:
-        raise EmptyPageError(
-            f"the largest writing is {extent:.0f} pixels high: crop the picture to it"
-        )
+    ink, extent = _find_writing(picture)
     labels, boxes, depth = _closely(255 - picture if ink.light else picture, ink)
     characters = _characters(boxes)
     each = characters if len(characters) > 1 else []
@@ -129,22 +130,54 @@ def pages(brightness: np.ndarray) -> Reading:
     )
 
 
-def _find_writing(picture: np.ndarray) -> Ink:
+def _find_writing(picture: np.ndarray) -> tuple[Ink, float]:
+    """The writing, and the extent in pixels of its largest part."""
     longer = max(picture.shape)
-    large = resized(picture, min(SIDES[1], max(LEAST_SIDE, longer)) / longer)
+    ink = _search(picture, *SEARCH)
+    if not (seen := ink or _search(picture, *CLOSER)):
+        raise EmptyPageError(NOTHING)
+    extent = max(part.extent for part in seen.parts) * longer / max(seen.mask.shape)
+    if ink and extent >= LEGIBLE:
+        return ink, extent
+    is_small = ink or extent < SPECK * longer
+    raise EmptyPageError(TOO_SMALL.format(extent) if is_small else NOTHING)
+
+
+def _search(picture: np.ndarray, longest: int, speck: float) -> Ink | None:
+    longer = max(picture.shape)
+    large = resized(picture, min(longest, max(LEAST_SIDE, longer)) / longer)
     for paper in papers(large):
-        below = cache(partial(_ink_below, cache(partial(_level, large, paper))))
-        dark = _ink(below, False)
-        like_dark = dark.window / 2 if dark and dark.agreed >= ALIKE else 0.0
-        light = _ink(below, True, like_dark)
-        if found := _more_likely(dark, light, large) if dark and light else dark or light:
+        level = cache(partial(_level, large, paper))
+        if found := _dark_or_light(cache(partial(_ink_below, level, speck)), large):
             turned = (TURNED,) if abs(askew(paper)) > ASKEW else ()
             return replace(found, warnings=found.warnings + turned)
-    raise EmptyPageError("no writing found; write one character, larger than a speck")
+    return None
 
 
-# A picture at one resolution, the standard deviation of its noise, and where the sheet is.
-Level = tuple[np.ndarray, float, np.ndarray]
+def _dark_or_light(
+    below: Callable[[int, bool, float], Ink | None], picture: np.ndarray
+) -> Ink | None:
+    dark = _ink(below, False)
+    if dark and dark.agreed >= ALIKE and _is_on_light(dark, picture):
+        return dark  # no light ink could be more likely
+    light = _ink(below, True, dark.window / 2 if dark and dark.agreed >= ALIKE else 0.0)
+    return _more_likely(dark, light, picture) if dark and light else dark or light
+
+
+def _brightness(ink: Ink, picture: np.ndarray) -> float:
+    """The ink's median brightness, plus 5 grey levels, as in `_depth`."""
+    small = cv2.resize(picture, ink.mask.shape[::-1], None, 0, 0, cv2.INTER_NEAREST)
+    return float(np.median(small[ink.mask])) + 5
+
+
+def _is_on_light(dark: Ink, picture: np.ndarray) -> bool:
+    """Whether dark ink has more contrast with the background than any lighter pixel."""
+    ground = float(np.median(picture[::8, ::8])) + 5
+    return ground / _brightness(dark, picture) > (float(picture.max()) + 5) / ground
+
+
+# A picture at one resolution, the standard deviation of its noise, the sheet and its edge.
+Level = tuple[np.ndarray, float, np.ndarray, np.ndarray]
 
 
 def _level(large: np.ndarray, paper: np.ndarray, side: int) -> Level:
@@ -152,7 +185,7 @@ def _level(large: np.ndarray, paper: np.ndarray, side: int) -> Level:
     rough = cv2.absdiff(picture, cv2.GaussianBlur(picture, (0, 0), 2))
     counts = np.cumsum(cv2.calcHist([rough], [0], None, [256], (0, 256))) / rough.size
     noise = 1.48 * float(np.interp(0.5, counts, np.arange(256) + 0.5))
-    return picture, noise, interior(paper, picture.shape)
+    return picture, noise, *interior(paper, picture.shape)
 
 
 def _more_likely(dark: Ink, light: Ink, picture: np.ndarray) -> Ink:
@@ -165,8 +198,7 @@ def _more_likely(dark: Ink, light: Ink, picture: np.ndarray) -> Ink:
     ground = np.median(np.concatenate(edges(picture[rows, columns])))
 
     def likelihood(ink: Ink) -> tuple[bool, float]:
-        small = cv2.resize(picture, ink.mask.shape[::-1], None, 0, 0, cv2.INTER_NEAREST)
-        contrast = np.log((np.median(small[ink.mask]) + 5) / (ground + 5))
+        contrast = np.log(_brightness(ink, picture) / (ground + 5))
         return ink.agreed >= ALIKE, float(abs(contrast))
 
     return max(dark, light, key=likelihood)
@@ -214,27 +246,30 @@ def _depth(picture: np.ndarray, window: float) -> tuple[np.ndarray, np.ndarray]:
     return darker, darker / (ground + np.float32(5))
 
 
-def _ink_below(level: Callable[[int], Level], side: int, light: bool, window: float) -> Ink | None:
+def _ink_below(
+    level: Callable[[int], Level], speck: float, side: int, light: bool, window: float
+) -> Ink | None:
     """Threshold at half of the ink's depth, excluding specks and edges until writing remains."""
-    picture, noise, inside = level(side)
+    picture, noise, inside, edge = level(side)
     darker, depth = _depth(255 - picture if light else picture, window * min(picture.shape))
+    longer = max(picture.shape)
+    least = max(LEAST, speck * longer)
     possible = (darker >= ceil(NOISES * noise)) & (depth >= LEAST_DEPTH) & inside
     for _ in range(6):
         depths = depth[possible]
         if not len(depths):
             return None
-        relative = depth / np.median(depths[depths > 0.8 * depths.max()])
-        mask = possible & (relative > 0.5)
+        depth /= np.median(depths[depths > 0.8 * depths.max()])
+        mask = possible & (depth > 0.5)
         if np.count_nonzero(mask) > MOST * mask.size:
             return None
-        labels, parts = measure(mask, relative)
+        labels, parts = measure(mask, depth, least)
         lines = rules(labels, parts)
         if lines.any():
-            labels, parts = measure(mask & ~lines, relative)
-        within = cv2.erode(inside.view(np.uint8), np.ones((5, 5))) > 0
-        cut = {*labels[mask & ~within].tolist()}  # parts that cross the sheet's edge
+            labels, parts = measure(mask & ~lines, depth, least)
+        cut = {*labels[edge].tolist()}  # parts that cross the sheet's edge
         parts = [part for part in parts if part.number not in cut]
-        writing, warnings = writing_among(parts, max(picture.shape))
+        writing, warnings = writing_among(parts, longer, least)
         if writing:
             mine = np.zeros_like(mask)
             for part in writing:

@@ -64,12 +64,13 @@ def _ring(mask: np.ndarray) -> np.ndarray:
     return np.asarray(near > far)
 
 
-def interior(paper: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """(height, width) bool: a sheet without a margin at its edge."""
+def interior(paper: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """(height, width) bool each: a sheet without a margin at its edge, and its new edge."""
     mask = np.zeros(shape, np.uint8)
     cv2.fillConvexPoly(mask, np.rint(paper * max(shape)).astype(np.int32), 1)
     near = 2 * max(2, round(0.008 * max(shape))) + 1
-    return np.asarray(cv2.erode(mask, np.ones((near, near), np.uint8)) > 0)
+    sheet = cv2.erode(mask, np.ones((near, near), np.uint8))
+    return sheet > 0, sheet > cv2.erode(sheet, np.ones((5, 5), np.uint8))
 
 
 def askew(paper: np.ndarray) -> float:

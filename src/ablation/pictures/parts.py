@@ -8,8 +8,6 @@ import numpy as np
 
 EDGE = 1 / 120  # of the longer side: distance from an edge at which ink and paper are sampled
 STEP = 0.15  # of the ink's depth: minimum step across a stroke's edge; shadows are softer
-SPECK = 0.012  # of the longer side: minimum extent of writing
-LEAST = 10  # pixels: minimum extent of writing, whatever the picture's size
 DUST = 0.03  # of the longer side: smaller blobs are not pen dots
 BORDER = 0.85  # of every edge of the picture: what covers more is a border
 MOST = 100  # largest components that are considered
@@ -51,13 +49,17 @@ class Part:
     holes: list[Box]
 
     @property
+    def width(self) -> int:
+        return self.box[2] - self.box[0]
+
+    @property
     def height(self) -> int:
         return self.box[3] - self.box[1]
 
     @property
     def extent(self) -> int:
         """Its longer side."""
-        return max(self.box[2] - self.box[0], self.height)
+        return max(self.width, self.height)
 
     @property
     def place(self) -> tuple[slice, slice]:
@@ -70,16 +72,17 @@ def edges(values: np.ndarray) -> tuple[np.ndarray, ...]:
     return values[0], values[-1], values[:, 0], values[:, -1]
 
 
-def measure(mask: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, list[Part]]:
+def measure(mask: np.ndarray, depth: np.ndarray, least: float) -> tuple[np.ndarray, list[Part]]:
     """Label the connected components of a mask.
 
     Args:
         mask: (height, width) bool, not empty.
         depth: (height, width) float, 1 for full ink.
+        least: minimum extent of writing in pixels.
 
     Returns:
         labels: (height, width) int32, 0 for the background.
-        parts: those larger than a speck, in descending order of area.
+        parts: those of at least half that extent, in descending order of area.
     """
     left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
     place = np.s_[top : top + height, left : left + width]
@@ -87,9 +90,8 @@ def measure(mask: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, list[Part]
     count, labels[place], stats, _ = cv2.connectedComponentsWithStats(mask[place].view(np.uint8))
     stats[:, :2] += (left, top)
     covers = np.array([np.bincount(e, minlength=count) / len(e) for e in edges(labels)])
-    least = max(LEAST, SPECK * max(mask.shape)) / 2
     order = np.argsort(-stats[:, cv2.CC_STAT_AREA], kind="stable").tolist()
-    large = [n for n in order if n and max(stats[n, 2:4]) >= least][:MOST]
+    large = [n for n in order if n and max(stats[n, 2:4]) >= least / 2][:MOST]
     return labels, [_part(n, labels, stats[n].tolist(), covers[:, n], depth) for n in large]
 
 
@@ -129,7 +131,7 @@ def rules(labels: np.ndarray, parts: Sequence[Part]) -> np.ndarray:
         (height, width) bool; pixels where a stroke crosses a line are not included.
     """
     found = np.zeros(labels.shape, bool)
-    for part in parts:
+    for part in (p for p in parts if p.width >= max(WIDE * p.height, LONG)):
         found[part.place] |= _rule(labels[part.place] == part.number)
     return found
 
@@ -140,7 +142,7 @@ def _rule(mask: np.ndarray) -> np.ndarray:
     end = max(1, width // 10)
     ends = (mask[:, :end], mask[:, -end:])
     thick = float(np.median(np.hstack(ends).sum(axis=0)))
-    if thick > min(RULE[0] * width, height - 4) or width < max(WIDE * height, LONG):
+    if thick > min(RULE[0] * width, height - 4):
         return np.zeros_like(mask)
     heights = [np.nonzero(each)[0].mean() for each in ends]
     line = np.interp(np.arange(width), (end / 2, width - end / 2), heights)
@@ -157,12 +159,15 @@ def _rule(mask: np.ndarray) -> np.ndarray:
     return np.asarray(band & mask & ~crossed & is_rule)
 
 
-def writing_among(parts: Sequence[Part], longer: int) -> tuple[list[Part], tuple[str, ...]]:
+def writing_among(
+    parts: Sequence[Part], longer: int, least: float
+) -> tuple[list[Part], tuple[str, ...]]:
     """Select the parts that are writing; drop background, frames, form lines, dust and shadows.
 
     Args:
         parts: all parts of a picture.
         longer: the picture's longer side in pixels.
+        least: minimum extent of writing in pixels.
 
     Returns:
         The parts, none if there is no writing, and warnings about ignored ones.
@@ -171,21 +176,21 @@ def writing_among(parts: Sequence[Part], longer: int) -> tuple[list[Part], tuple
     parts = [p for p in parts if not _is_shade(p) and not _is_sheet(p, longer)]
     inner = [part for part in parts if not part.covers.any()]
     outer = [part for part in parts if part.covers.any()]
-    if not any(_is_written(part, longer) for part in inner):
+    if not any(_is_written(part, longer, least) for part in inner):
         inner = outer
     elif _area(outer) > _area(inner) and np.any([p.covers for p in outer], axis=0).sum() > 2:
         inner = parts  # a tight crop
     content, warnings = _without_print(inner, parts)
     kept = _near_the_main(content)
-    return kept if any(_is_written(p, longer) for p in kept) else [], warnings
+    return kept if any(_is_written(p, longer, least) for p in kept) else [], warnings
 
 
 def _area(parts: list[Part]) -> int:
     return sum(part.area for part in parts)
 
 
-def _is_written(part: Part, longer: int) -> bool:
-    if part.extent < max(LEAST, SPECK * longer):
+def _is_written(part: Part, longer: int, least: float) -> bool:
+    if part.extent < least:
         return False
     return part.extent > 4 * DUST * longer or part.radius < 0.35 * part.extent
 
@@ -236,7 +241,7 @@ def _underlines(part: Part, content: Part) -> bool:
     if 2 * part.radius <= RULE[0] * part.extent and part.height < TALL * content.height:
         return part.extent > RULE[1] * content.extent
     lower = part.height < COMB[1] * content.height
-    wide = right - left > COMB[0] * (content.box[2] - content.box[0])
+    wide = part.width > COMB[0] * content.width
     return lower and wide and part.radius < PEN * content.radius
 
 

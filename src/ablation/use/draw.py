@@ -103,14 +103,17 @@ class Server(ThreadingHTTPServer):
         return f"http://{HOST}:{self.server_port}/"
 
     def predict(self, drawing: bytes) -> dict[str, Any]:
-        """The result for a drawing, as in `ablation predict --json`, and the network's input."""
+        """The result for a drawing, as in `ablation predict --json`, with the network's input.
+
+        `several` has the number of characters by model, if there are several.
+        """
         try:
             with self.one_at_a_time:
                 (prediction,) = predict_pictures([io.BytesIO(drawing)], self.models)
         except UserError as error:  # a model's output is not finite
             return {"error": str(error)}
         seen = np.hstack([*prediction.seen.values()]).tolist() if prediction.seen else None
-        return prediction.to_dict() | {"seen": seen}
+        return prediction.to_dict() | {"seen": seen, "several": prediction.several}
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Ignore connections closed by the browser."""

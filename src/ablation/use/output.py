@@ -15,7 +15,11 @@ NAME_LENGTH = 20  # letters of a class name in the table; --json has complete na
 
 
 def show_predictions(predictions: Sequence[Prediction]) -> None:
-    """Print the guesses as a table, and warnings and errors to standard error."""
+    """Print warnings and errors to standard error, and the guesses as a table."""
+    for each in predictions:  # before the guesses that they are about
+        for kind, what in (("warning", each.warning), ("error", each.error)):
+            if what:
+                print(f"{kind}: {printable(f'{each.image}: {what}')}", file=sys.stderr)
     table = Table(box=None)
     table.add_column("image", overflow="fold")
     table.add_column("model")
@@ -32,11 +36,9 @@ def show_predictions(predictions: Sequence[Prediction]) -> None:
                 )
                 for one in some
             ]
+            if count := each.several.get(name):
+                guesses = [Text(f"{count} characters")]
             table.add_row(image, name, *guesses)
             image = Text("")
     if table.row_count:
         console.print(table)
-    for each in predictions:
-        for kind, what in (("warning", each.warning), ("error", each.error)):
-            if what:
-                print(f"{kind}: {printable(f'{each.image}: {what}')}", file=sys.stderr)

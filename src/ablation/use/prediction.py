@@ -4,7 +4,7 @@ import io
 import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -43,6 +43,8 @@ class Prediction:
         warning: problems that affect the predictions, or None.
         guesses: model name to its predictions, the most probable first. A model whose
             preprocessing fails is missing, and `warning` says why.
+        several: model name to the number of characters found, if more than one: its predictions
+            are then of all of them together, and not to be trusted.
         preprocessed: conversion name to the input of the models that use it.
     """
 
@@ -50,6 +52,7 @@ class Prediction:
     error: str | None = None
     warning: str | None = None
     guesses: Mapping[str, list[Guess]] | None = None
+    several: Mapping[str, int] = field(default_factory=dict)
     preprocessed: Mapping[str, Preprocessed] | None = None
 
     @property
@@ -127,6 +130,7 @@ def predict_pictures(
                 picture.name,
                 warning="; ".join(warnings) or None,
                 guesses={name: each[0] for name, each in best.items()},
+                several={name: len(each) - 1 for name, each in best.items() if len(each) > 1},
                 preprocessed={
                     conversion: seen for (conversion, _), seen in picture.preprocessed.items()
                 },

@@ -96,7 +96,9 @@ def _enlarged(images: Sequence[np.ndarray]) -> Image.Image:
 
 def _caption(prediction: Prediction, conversion: str) -> str:
     guesses = "   ".join(
-        f"{name}: {class_name(some[0].character)}, {some[0].probability:.0%}"
+        f"{name}: {count} characters"
+        if (count := prediction.several.get(name))
+        else f"{name}: {class_name(some[0].character)}, {some[0].probability:.0%}"
         for name, some in (prediction.guesses or {}).items()
     )
     warning = textwrap.shorten(_drawable(prediction.warning or ""), 2 * LINE, placeholder="...")
