@@ -31,7 +31,7 @@ WIDE_ENOUGH = {
     ("cnn", "adam lr=0.01"): "adam lr=0.03 was no better in the study of version 1.3",
     **{
         ("mlp", f"{setting} lr=0.003"): "the incumbent's rate: the scheduler's stage tried 0.01"
-        for setting in ("on", "512-256-128")
+        for setting in ("on", "512-256-128", "1024-1024-512")
     },
     **{
         ("cnn", f"{setting} lr=0.01"): "the incumbent's rate, with the same as for cosine"

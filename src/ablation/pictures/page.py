@@ -131,16 +131,19 @@ def pages(brightness: np.ndarray) -> Reading:
 
 
 def _find_writing(picture: np.ndarray) -> tuple[Ink, float]:
-    """The writing, and the extent in pixels of its largest part."""
+    """The writing, and its extent in pixels."""
     longer = max(picture.shape)
-    ink = _search(picture, *SEARCH)
-    if not (seen := ink or _search(picture, *CLOSER)):
-        raise EmptyPageError(NOTHING)
-    extent = max(part.extent for part in seen.parts) * longer / max(seen.mask.shape)
-    if ink and extent >= LEGIBLE:
-        return ink, extent
-    is_small = ink or extent < SPECK * longer
-    raise EmptyPageError(TOO_SMALL.format(extent) if is_small else NOTHING)
+    if ink := _search(picture, *SEARCH):
+        top, left, bottom, right = ink.box
+        extent = max(bottom - top, right - left) * longer / max(ink.mask.shape)
+        if extent >= LEGIBLE:
+            return ink, extent
+        raise EmptyPageError(TOO_SMALL.format(extent))
+    if seen := _search(picture, *CLOSER):
+        extent = max(part.extent for part in seen.parts) * longer / max(seen.mask.shape)
+        if extent < SPECK * longer:
+            raise EmptyPageError(TOO_SMALL.format(extent))
+    raise EmptyPageError(NOTHING)
 
 
 def _search(picture: np.ndarray, longest: int, speck: float) -> Ink | None:
