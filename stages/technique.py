@@ -55,8 +55,8 @@ def main() -> None:
             console.print(stage.technique, style="bold")
         recipe, chain = explore(runner, params, model, stage, recipe, chain)
         write_winner(runner, params, model, stage.name, recipe, chain)
-    # A backward round ends with the winner of its last technique.
-    write_winner(runner, params, model, name, recipe, chain)
+    if name not in [stage.name for stage in stages]:  # a round: it ends with its last winner
+        write_winner(runner, params, model, name, recipe, chain)
 
 
 def explore(
