@@ -113,6 +113,7 @@ def test_a_family_studied_before_can_be_switched_off_in_params_alone(tmp_path: P
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.deep
 def test_a_technique_with_an_empty_list_is_not_explored(tmp_path: Path) -> None:
     edits = {"params.yaml": ("  batchnorm:\n  - false\n  - true\n", "  batchnorm: []\n")}
     assert check(tmp_path, edits).returncode == 0
@@ -124,8 +125,8 @@ def test_a_batch_larger_than_the_training_part_is_refused_before_any_work(tmp_pa
     new = old.replace("emnist-mini", "glyphs").replace("128", "8192")
     result = check(tmp_path, {"params.yaml": (old, new)})
     assert result.stderr == (
-        "error: params.yaml: training.batch_size: 8192 exceeds the 4794 training characters of a "
-        "trial; use at most 4794\n"
+        "error: params.yaml: training.batch_size: 8192 exceeds the 3196 training characters of a "
+        "trial; use at most 3196\n"
     )
     assert result.returncode == 1
     assert not (tmp_path / "data/prepared").exists()
@@ -149,6 +150,7 @@ def test_an_error_of_the_plan_does_not_fail_the_stage(tmp_path: Path) -> None:
     assert "the run's time is unknown: it could not be measured (dvc.yaml" in result.stdout
 
 
+@pytest.mark.deep
 def test_a_single_repeat_gives_a_warning(tmp_path: Path) -> None:
     result = check(tmp_path, {"params.yaml": ("  repeats: 4", "  repeats: 1")})
     assert result.returncode == 0
@@ -158,6 +160,7 @@ def test_a_single_repeat_gives_a_warning(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.deep
 def test_own_pictures_are_counted_and_an_unknown_size_is_reported(tmp_path: Path) -> None:
     dataset = "dataset: emnist-mini"
     edits = {"params.yaml": (dataset, "dataset: folder\n  test_fraction: 0.2")}

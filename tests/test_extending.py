@@ -147,6 +147,7 @@ def about(project: Clone, model: str) -> dict[str, Any]:
         return content
 
 
+@pytest.mark.deep
 def test_the_project_is_as_clean_as_before(extended: Clone) -> None:
     """Its parameters are valid, and tests that iterate over tables pass."""
     extended.run("ruff", "check", ".")

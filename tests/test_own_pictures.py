@@ -42,6 +42,8 @@ SMALL: Changes = {
 # Statements that hold for EMNIST only.
 NEVER = re.compile(r"emnist|handwrit|look.?alike|characters?\b|upper and lower case", re.IGNORECASE)
 
+pytestmark = pytest.mark.deep
+
 
 def draw(path: Path, shape: int, rng: np.random.Generator) -> None:
     """A bar, a disk, a ring or a cross, dark on light, with random variation."""

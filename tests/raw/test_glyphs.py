@@ -14,10 +14,10 @@ def glyphs(prepared_glyphs: tuple[Path, str]) -> tuple[Characters, Characters]:
     return Characters.load(folder / "train.npz"), Characters.load(folder / "test.npz")
 
 
-def test_every_class_has_120_and_40(glyphs: tuple[Characters, Characters]) -> None:
+def test_every_class_has_80_and_40(glyphs: tuple[Characters, Characters]) -> None:
     train, test = glyphs
     assert train.classes == test.classes == CLASSES
-    assert train.counts().tolist() == [120] * 47
+    assert train.counts().tolist() == [80] * 47
     assert test.counts().tolist() == [40] * 47
 
 
@@ -43,7 +43,7 @@ def test_the_sets_are_shuffled(glyphs: tuple[Characters, Characters]) -> None:
 def test_every_process_draws_the_same_bytes(glyphs: tuple[Characters, Characters]) -> None:
     """Only for the first class, which is generated first."""
     generator = np.random.default_rng(SEED)
-    ours = {write(CLASSES[0], generator).tobytes() for _ in range(160)}
+    ours = {write(CLASSES[0], generator).tobytes() for _ in range(120)}
     assert ours == {image.tobytes() for part in glyphs for image in part.images[part.labels == 0]}
 
 

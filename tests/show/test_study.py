@@ -76,7 +76,7 @@ def test_a_later_round_of_one_family_is_reported_for_all(other: Study) -> None:
 
 
 def test_a_technique_explored_twice_is_listed_once(other: Study) -> None:
-    before = other.techniques()
+    before = replace(other).techniques()
     add_round(other, "regularization_again", of_each(other, [LEFT, BACK]))
     assert other.techniques() == before
     assert other.last_stage("mlp", "regularization") == "regularization_again"

@@ -30,9 +30,9 @@ FEWEST_CLASSES = 2  # assumed while the number of classes is unknown
 # Overhead in seconds, measured on an idle machine: a stage (mostly DVC, which rewrites dvc.lock),
 # what some stages do besides training, importing torch before the first training, and splitting the
 # characters of each.
-SECONDS_PER_STAGE = 2.0
+SECONDS_PER_STAGE = 1.0
 SECONDS_OF_STAGE = {
-    "prepare": 15.0, "evaluate": 4.0, "compare": 4.0, "report": 15.0, "search_report": 5.0,
+    "prepare": 8.0, "evaluate": 2.5, "compare": 1.5, "report": 9.0, "search_report": 4.0,
 }  # fmt: skip
 SECONDS_BEFORE_TRAINING = 3.0
 SECONDS_PER_TRAINING = 0.1

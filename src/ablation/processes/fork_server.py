@@ -18,6 +18,7 @@ no file behind, and only serves processes of the same user.
 import atexit
 import contextlib
 import ctypes
+import gc
 import importlib
 import io
 import json
@@ -36,11 +37,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
-# In the order in which a study needs them.
+# In the order in which a study needs them. `import pydantic` alone loads nothing.
 LIBRARIES = (
-    *("numpy", "pandas", "pydantic", "rich.progress", "ruamel.yaml"),
+    *("numpy", "pandas", "pydantic.main", "pydantic.types", "rich.progress", "ruamel.yaml"),
     *("torch", "safetensors.numpy", "sklearn.model_selection", "scipy.stats"),
-    *("PIL.Image", "seaborn"),
+    *("PIL.Image", "seaborn", "sklearn.calibration"),
 )
 # Read by libraries at import. Each process has one core, and a process with threads must not fork.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
@@ -280,6 +281,7 @@ class _Server:
 
     def _fork(self, connection: socket.socket, request: dict[str, Any], streams: list[int]) -> None:
         server = os.getpid()
+        gc.freeze()  # else collections in the child traverse all libraries, and copy their pages
         if (child := os.fork()) == 0:
             try:
                 self._close()

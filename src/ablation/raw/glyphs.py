@@ -18,7 +18,7 @@ from ablation.data.characters import CLASSES, MERGED, Characters, DataError
 from ablation.pictures.conversion import PAGE_SIDE, emnist
 
 SEED = 20170217  # arbitrary: the date of Cohen et al.'s paper
-TRAIN_PER_CLASS = 120
+TRAIN_PER_CLASS = 80
 TEST_PER_CLASS = 40
 
 # Regular and slanted faces only: the centre line of a bold stem forks at its ends.
@@ -49,7 +49,7 @@ def load_glyphs(dataset: str, raw: Path) -> tuple[Characters, Characters]:
         dataset, raw: the arguments of every loader; not used.
 
     Returns:
-        (train, test): 120 and 40 characters in each of 47 classes, shuffled.
+        (train, test): 80 and 40 characters in each of 47 classes, shuffled.
 
     Raises:
         DataError: a matplotlib font is missing or lacks a character.

@@ -1,6 +1,6 @@
 """The files of one study, as read by the report."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -23,7 +23,7 @@ TESTED = ("test", "test_over_baseline", "first_six", "worst")
 
 @dataclass(frozen=True)
 class Study:
-    """The files of one study, read on access.
+    """The files of one study; each table is read once, on first access.
 
     Args:
         root: folder that holds metrics/, plots/ and data/.
@@ -38,6 +38,9 @@ class Study:
     name: str
     dataset: Dataset
     pipeline: str = ""
+    _tables: dict[str, pd.DataFrame] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
 
     @property
     def note(self) -> str:
@@ -56,7 +59,9 @@ class Study:
 
     def table(self, name: str) -> pd.DataFrame:
         """A CSV file under `root`, with names of classes and settings as text."""
-        return read_csv(self._file(name), text=TEXT)
+        if name not in self._tables:
+            self._tables[name] = read_csv(self._file(name), text=TEXT)
+        return self._tables[name].copy()
 
     def numbers(self, name: str) -> dict[str, Any]:
         """A JSON file under `root`."""
