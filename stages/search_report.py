@@ -35,7 +35,7 @@ def main() -> None:
     )
     *_, page = write_search_report(searched)
     for model in params.families:
-        console.print(" ".join(answer(searched, model)).replace("**", ""))
+        console.print(answer(searched, model).replace("**", ""))
     console.print(f"details: {page}")
 
 

@@ -15,6 +15,7 @@ from ablation.show.search import (
     SearchFiles,
     answer,
     contest_table,
+    cost_table,
     other_seeds,
     settings_table,
     write_search_report,
@@ -88,44 +89,40 @@ def searched(root: Path, finding: str, gain: float = -0.01) -> SearchFiles:
 
 @pytest.mark.parametrize("finding", ANSWERS)
 def test_the_answer_follows_the_finding(finding: str, tmp_path: Path) -> None:
-    first, *_ = answer(searched(tmp_path, finding), "mlp")
-    assert first.startswith(f"For the MLP, {SAID[finding]}")
+    assert answer(searched(tmp_path, finding), "mlp").startswith(f"For the MLP, {SAID[finding]}")
 
 
-def test_the_answer_says_what_was_spent_and_how_flattered_each_is(tmp_path: Path) -> None:
-    _, costs, _, optimism = answer(searched(tmp_path, "worse"), "mlp")
-    assert "The chain spent 2 PFLOP on 6 trainings" in costs
-    assert "random 1.50 times as much (5 draws, 1 of them no better than guessing; 2 of 4" in costs
-    assert "finalists: the budget pays for no more)." in costs
-    assert costs.endswith("Every draw trains for 72 epochs, the chain's final recipe for 24.")
-    assert "+1.00 for the chain's final recipe and +3.00 for the winner of random" in optimism
-    assert "+0.00" in optimism.partition("baseline")[2]
+def test_the_answer_says_what_was_spent_and_how_optimistic_each_score_was(tmp_path: Path) -> None:
+    said = answer(searched(tmp_path, "worse"), "mlp")
+    assert "The search spent 1.50 times as much as the chain, and its best draw had" in said
+    assert said.endswith(
+        "The optimism, the score when chosen minus the fresh score, is +3.00 for the search's "
+        "answer and +1.00 for the chain's final recipe."
+    )
 
 
 @pytest.mark.parametrize(
     ("score", "said"),
     [
-        (0.85, "random reached it at 0.9 PFLOP (0.45 times the chain's cost)."),
-        (0.86, "random reached it at 0.9 PFLOP (0.45 times the chain's cost)."),
-        (0.87, "random did not within its budget, and ended 1.00 percentage points below."),
+        (0.85, "had the chain's score on the first repeat at 0.45 times the chain's cost"),
+        (0.86, "had the chain's score on the first repeat at 0.45 times the chain's cost"),
+        (0.87, "is 1.00 percentage points below the chain's score on the first repeat"),
     ],
 )
-def test_the_answer_says_at_which_cost_the_search_caught_up(
-    score: float, said: str, tmp_path: Path
-) -> None:
+def test_the_cost_at_which_the_search_caught_up(score: float, said: str, tmp_path: Path) -> None:
     given = searched(tmp_path, "worse")
     given.costs["mlp"] = CHAIN.assign(score=[0.80, score])
-    _, _, caught_up, _ = answer(given, "mlp")
-    assert f"final recipe scores {100 * score:.2f} %: {said}" in caught_up
-    assert caught_up.endswith("recipe: random -1.00 (-1.50 to -0.50), worse.")
+    assert f"and its best draw {said}. " in answer(given, "mlp")
+    assert cost_table(given, "mlp").splitlines()[2:] == [
+        "| chain | 2 |  | 6 trainings |  |  |",
+        f"| random | 3 | 1.50 | 5 draws, 1 given up | 2 of 4 | {said} |",
+    ]
 
 
 @pytest.mark.parametrize("finding", ["diverged", "collapsed"])
 def test_a_winner_that_fails_on_fresh_repeats_has_no_gain(finding: str, tmp_path: Path) -> None:
     given = searched(tmp_path, finding)
-    _, _, caught_up, optimism = answer(given, "mlp")
-    assert caught_up.endswith(f"over the chain's final recipe: random {finding}.")
-    assert "unknown for the winner of random" in optimism
+    assert "is unknown for the search's answer and +1.00 for" in answer(given, "mlp")
     row = next(line for line in contest_table(given, "mlp").splitlines() if "random" in line)
     assert row == f"| **random** | 86.00 % | 83.00 % |  | {finding} |"
 

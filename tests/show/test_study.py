@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from ablation.base.errors import UserError
 from ablation.show import tables
 from ablation.show.answer import group_techniques
 from ablation.show.report import write_charts
@@ -73,6 +74,12 @@ def test_a_later_round_of_one_family_is_reported_for_all(other: Study) -> None:
     add_round(other, "dropout_again", of_each(other, STAYS) | {"cnn": tried})
     assert other.stages()[-1] == "dropout_again"
     assert len(other.chain()) == len(other.models) * len(other.stages())
+
+
+def test_a_copy_with_another_root_reads_its_own_files(study: Study, tmp_path: Path) -> None:
+    assert len(study.table("data/classes.csv")) == len(study.classes())
+    with pytest.raises(UserError, match=r"^data/classes\.csv: "):
+        replace(study, root=tmp_path).classes()
 
 
 def test_a_technique_explored_twice_is_listed_once(other: Study) -> None:

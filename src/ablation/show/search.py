@@ -20,7 +20,7 @@ from ablation.show.story import PAGE, embedded, markup, render, without_charts
 from ablation.show.study import Study
 from ablation.show.style import LINES, QUIET, canvas, family_title, in_percent
 from ablation.show.tables import bounds, failed, gain_cell, gain_with_interval
-from ablation.trial.recipe import BASELINE, TECHNIQUES
+from ablation.trial.recipe import TECHNIQUES
 
 FOLDER = Path("search")
 PICTURES = FOLDER / "plots/pictures"
@@ -147,7 +147,7 @@ def _facts(searched: SearchFiles) -> dict[str, Any]:
         "families": join(tables.titles(study)),
         "strategies": join(searched.strategies),
         "answer": searched.strategies[-1],
-        "answers": [" ".join(answer(searched, model)) for model in study.models],
+        "answers": [answer(searched, model) for model in study.models],
         "models": {family_title(model): model for model in study.models},
         "contest": partial(contest_table, searched),
         "settings": partial(settings_table, searched),
@@ -155,76 +155,44 @@ def _facts(searched: SearchFiles) -> dict[str, Any]:
         "worth": worth_table(searched),
         "shares": tables.shares_of(_columns(searched)),
         "test": test_table(searched),
-        "costs": cost_table(searched),
+        "costs": partial(cost_table, searched),
+        "epochs": searched.epochs,
+        "counted": counted,
     }
 
 
-def answer(searched: SearchFiles, model: str) -> list[str]:
+def answer(searched: SearchFiles, model: str) -> str:
     """The answer to the question of the title for one family: what was found, and its cost."""
-    contest = searched.contest(model)
-    row, lost = contest.loc[searched.strategies[-1]], failed(contest)
+    contest, chosen = searched.contest(model), searched.strategies[-1]
+    row, lost = contest.loc[chosen], failed(contest)
     finding = row["finding"]
     if lost[CHAIN]:
-        finding = "both failed" if lost[row.name] else "chain failed"
+        finding = "both failed" if lost[chosen] else "chain failed"
     gain = f"{gain_with_interval(row)} percentage points on fresh repeats"
-    return [
-        f"For the {family_title(model)}, {ANSWERS[finding].format(gain)}.",
-        _costs(searched, model),
-        _catching_up(searched, model),
-        _optimism(searched, contest),
-    ]
-
-
-def _costs(searched: SearchFiles, model: str) -> str:
-    chain = searched.costs[model]
-    whole = chain["spent"].iloc[-1]
-    each = [
-        f"{strategy} {searched.spent(model, strategy) / whole:.2f} times as much "
-        f"({counted(len(draws), 'draw')}, {failed(draws).sum()} of them no better than guessing"
-        f"{_unpaid(searched, model, strategy)})"
-        for strategy in searched.strategies
-        for draws in [searched.draws(model, strategy)]
-    ]
-    draw, final = searched.epochs[model]
+    optimism = _optimism(contest)
     return (
-        f"The chain spent {whole:.3g} PFLOP on {counted(int(chain['trainings'].sum()), 'training')}"
-        f"; {join(each)}. Every draw trains for {counted(draw, 'epoch')}, the chain's final recipe "
-        f"for {final}."
+        f"For the {family_title(model)}, {ANSWERS[finding].format(gain)}. The search spent "
+        f"{_times(searched, model, chosen)} times as much as the chain, and its best draw "
+        f"{_caught_up(searched, model, chosen)}. The optimism, the score when chosen minus the "
+        f"fresh score, is {optimism[chosen] or 'unknown'} for the search's answer and "
+        f"{optimism[CHAIN] or 'unknown'} for the chain's final recipe."
     )
 
 
-def _unpaid(searched: SearchFiles, model: str, strategy: str) -> str:
-    numbers = searched.numbers(model, strategy)
-    paid, finalists = numbers["finalists_paid"], numbers["finalists"]
-    if paid == finalists:
-        return ""
-    return f"; {paid} of {counted(finalists, 'finalist')}: the budget pays for no more"
+def _times(searched: SearchFiles, model: str, strategy: str) -> str:
+    return f"{searched.spent(model, strategy) / searched.costs[model]['spent'].iloc[-1]:.2f}"
 
 
-def _catching_up(searched: SearchFiles, model: str) -> str:
-    """At which cost each strategy reached the chain's score on the first repeat, if it did."""
-    chain, contest = searched.costs[model], searched.contest(model)
-    score, whole = chain["score"].iloc[-1], chain["spent"].iloc[-1]
-    reached = []
-    for strategy in searched.strategies:
-        draws = searched.draws(model, strategy)
-        behind = score - draws["best"].max()
-        if behind > 0:
-            reached.append(f"{strategy} did not within its budget, and ended {_below(behind)}")
-        else:
-            spent = draws.loc[draws["best"] >= score, "spent"].iloc[0]
-            times = f"{spent / whole:.2f} times the chain's cost"
-            reached.append(f"{strategy} reached it at {spent:.3g} PFLOP ({times})")
-    fresh = "; ".join(f"{name} {_over_chain(contest, name)}" for name in searched.strategies)
-    return (
-        f"On the first repeat, the chain's final recipe scores {percent(score)}: {join(reached)}. "
-        "The best of many such scores is optimistic. The winners on fresh repeats, over the "
-        f"chain's final recipe: {fresh}."
-    )
-
-
-def _below(difference: float) -> str:
-    return f"{points(difference).removeprefix('+')} percentage points below"
+def _caught_up(searched: SearchFiles, model: str, strategy: str) -> str:
+    """At which cost the best draw had the chain's score on the first repeat, if it had."""
+    chain, draws = searched.costs[model].iloc[-1], searched.draws(model, strategy)
+    behind = chain["score"] - draws["best"].max()
+    if behind > 0:
+        below = points(behind).removeprefix("+")
+        return f"is {below} percentage points below the chain's score on the first repeat"
+    spent = draws.loc[draws["best"] >= chain["score"], "spent"].iloc[0]
+    times = f"{spent / chain['spent']:.2f}"
+    return f"had the chain's score on the first repeat at {times} times the chain's cost"
 
 
 def _over_chain(contest: pd.DataFrame, name: str) -> str:
@@ -235,32 +203,22 @@ def _over_chain(contest: pd.DataFrame, name: str) -> str:
     return gain_cell(contest.loc[name], incumbent=name == CHAIN)
 
 
-def _optimism(searched: SearchFiles, contest: pd.DataFrame) -> str:
+def _optimism(contest: pd.DataFrame) -> pd.Series:
+    """The optimism of each recipe of the contest in percentage points; empty if it failed."""
     optimism = contest["optimism"].mask(failed(contest))
-    named = {CHAIN: "the chain's final recipe"} | {
-        name: f"the winner of {name}" for name in searched.strategies
-    }
-    each = [f"{_points(optimism[name])} for {said}" for name, said in named.items()]
-    return (
-        f"The score when chosen minus the fresh score is {join(each)}; for the baseline, which "
-        f"was not selected, it is {_points(optimism[BASELINE])}."
-    )
-
-
-def _points(difference: float) -> str:
-    return "unknown" if pd.isna(difference) else points(difference)
+    return optimism.map(lambda value: "" if pd.isna(value) else points(value))
 
 
 def contest_table(searched: SearchFiles, model: str) -> str:
     """Every recipe of the contest: its score when it was chosen and on fresh repeats."""
     contest = searched.contest(model)
-    optimism = contest["optimism"].mask(failed(contest))
+    optimism = _optimism(contest)
     rows = [
         [
             f"**{name}**" if row["role"] == "winner" else str(name),
             percent(row["chosen"]),
             percent(row["accuracy"]),
-            "" if pd.isna(optimism[name]) else points(optimism[name]),
+            optimism[name],
             _over_chain(contest, str(name)),
         ]
         for name, row in contest.iterrows()
@@ -359,17 +317,24 @@ def test_table(searched: SearchFiles) -> str:
     return markdown(heads, rows)
 
 
-def cost_table(searched: SearchFiles) -> str:
-    """What the chain and each strategy spent."""
-    heads = ["PFLOP", CHAIN, *searched.strategies]
-    rows = [
-        [
-            family_title(model),
-            f"{searched.costs[model]['spent'].iloc[-1]:.3g}",
-            *(f"{searched.spent(model, strategy):.3g}" for strategy in searched.strategies),
-        ]
-        for model in searched.models
-    ]
+def cost_table(searched: SearchFiles, model: str) -> str:
+    """What the chain and each strategy spent, and on what."""
+    chain = searched.costs[model]
+    trainings = counted(int(chain["trainings"].sum()), "training")
+    rows = [[CHAIN, f"{chain['spent'].iloc[-1]:.3g}", "", trainings, "", ""]]
+    for strategy in searched.strategies:
+        draws, numbers = searched.draws(model, strategy), searched.numbers(model, strategy)
+        rows.append(
+            [
+                strategy,
+                f"{searched.spent(model, strategy):.3g}",
+                _times(searched, model, strategy),
+                f"{counted(len(draws), 'draw')}, {failed(draws).sum()} given up",
+                f"{numbers['finalists_paid']} of {numbers['finalists']}",
+                _caught_up(searched, model, strategy),
+            ]
+        )
+    heads = ["", "PFLOP", "times the chain's", "trained", "finalists", "the best draw"]
     return markdown(heads, rows)
 
 
