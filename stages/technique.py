@@ -160,6 +160,10 @@ def count_parameters(results: Results, setting: str) -> int:
 
 def show(verdict: Verdict, results: Results, times: pd.DataFrame) -> None:
     """Print the evidence and the verdict; gains in percentage points."""
+    ended = f"{verdict.verdict}: [bold]{verdict.winner.setting}[/bold]"
+    if verdict.winner.setting != BASELINE and len(verdict.evidence) == 1:
+        console.print(f"{ended}; no other setting to compare\n")
+        return
     seconds = times.groupby("setting")["train_seconds"].mean()
     heads = ("accuracy", "gain", "95 % interval", "params", "s")
     table = narrow_table("setting", *heads, finding="left")
@@ -185,7 +189,7 @@ def show(verdict: Verdict, results: Results, times: pd.DataFrame) -> None:
     for row in verdict.evidence:
         if row.grid_edge:
             console.print(f"{row.setting} is the best of its grid and at its edge: widen the grid")
-    console.print(f"{verdict.verdict}: [bold]{verdict.winner.setting}[/bold]\n")
+    console.print(f"{ended}\n")
 
 
 if __name__ == "__main__":

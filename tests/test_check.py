@@ -151,16 +151,6 @@ def test_an_error_of_the_plan_does_not_fail_the_stage(tmp_path: Path) -> None:
 
 
 @pytest.mark.deep
-def test_a_single_repeat_gives_a_warning(tmp_path: Path) -> None:
-    result = check(tmp_path, {"params.yaml": ("  repeats: 4", "  repeats: 1")})
-    assert result.returncode == 0
-    assert (
-        "params.yaml: validation.repeats: 1: a single repeat does not show the noise"
-        in result.stdout
-    )
-
-
-@pytest.mark.deep
 def test_own_pictures_are_counted_and_an_unknown_size_is_reported(tmp_path: Path) -> None:
     dataset = "dataset: emnist-mini"
     edits = {"params.yaml": (dataset, "dataset: folder\n  test_fraction: 0.2")}

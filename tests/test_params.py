@@ -572,3 +572,21 @@ def test_an_optimizer_takes_no_multiples(tmp_path: Path) -> None:
     params = load(changed((MULTIPLES, "scheduler"), [1.0, 2.0]), tmp_path)
     assert params.rate_multiples("scheduler") == (1.0, 2.0)
     assert params.rate_multiples("optimizer") == (1.0,)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        (("validation", "repeats"), 1, ["validation.repeats: 1: a single repeat does not show"]),
+        (("selection", "equal_within"), 0.5, ["selection.equal_within: any two candidates"]),
+        (("worth", "repeats"), 5, ["worth.repeats: 5: there are only 4 repeats"]),
+        (("worth", "repeats"), 4, []),
+    ],
+)
+def test_valid_values_that_are_probably_mistakes_give_a_warning(
+    place: Place, value: float, said: list[str], tmp_path: Path
+) -> None:
+    warnings = load(changed(place, value), tmp_path).warnings
+    assert len(warnings) == len(said)
+    for line, start in zip(warnings, said, strict=True):
+        assert line.startswith(f"params.yaml: {start}")

@@ -426,6 +426,10 @@ class Params(Checked):
             "interval; use at least 2, usually 5": self.validation.repeats == 1,
             "selection.equal_within: any two candidates will count as practically equal; use a "
             "smaller value, usually 0.0025": self.selection.equal_within >= 0.5,
+            f"worth.repeats: {self.worth.repeats}: there are only {self.validation.repeats} "
+            "repeats (validation.repeats), so leave-one-out runs on these": (
+                self.worth.repeats > self.validation.repeats > 1
+            ),
         }
         return tuple(f"{PARAMS}: {line}" for line, holds in found.items() if holds)
 
