@@ -94,7 +94,10 @@ def test_the_answer_follows_the_finding(finding: str, tmp_path: Path) -> None:
 
 def test_the_answer_says_what_was_spent_and_how_optimistic_each_score_was(tmp_path: Path) -> None:
     said = answer(searched(tmp_path, "worse"), "mlp")
-    assert "The search spent 1.50 times as much as the chain, and its best draw had" in said
+    assert (
+        "The search spent 1.50 times the chain's cost. On the first repeat, its best draw scores "
+        "86.00 %, and the chain 85.00 % at that cost and 85.00 % at the end. The optimism, " in said
+    )
     assert said.endswith(
         "The optimism, the score when chosen minus the fresh score, is +3.00 for the search's "
         "answer and +1.00 for the chain's final recipe."
@@ -102,20 +105,36 @@ def test_the_answer_says_what_was_spent_and_how_optimistic_each_score_was(tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("score", "said"),
+    ("spent", "said"),
     [
-        (0.85, "had the chain's score on the first repeat at 0.45 times the chain's cost"),
-        (0.86, "had the chain's score on the first repeat at 0.45 times the chain's cost"),
-        (0.87, "is 1.00 percentage points below the chain's score on the first repeat"),
+        (0.4, "85.00 % at the end"),
+        (0.5, "80.00 % at that cost and 85.00 % at the end"),
+        (1.9, "80.00 % at that cost and 85.00 % at the end"),
+        (2.0, "85.00 % at that cost and 85.00 % at the end"),
     ],
 )
-def test_the_cost_at_which_the_search_caught_up(score: float, said: str, tmp_path: Path) -> None:
+def test_the_answer_compares_scores_at_equal_cost(spent: float, said: str, tmp_path: Path) -> None:
+    given = searched(tmp_path, "worse")
+    numbers = {"spent": spent, "finalists": 4, "finalists_paid": 2}
+    write_json(numbers, tmp_path / "search/metrics/mlp/random.json")
+    assert f"scores 86.00 %, and the chain {said}. " in answer(given, "mlp")
+
+
+@pytest.mark.parametrize(
+    ("score", "reached"),
+    [
+        (0.85, "0.45 times the chain's cost"),
+        (0.86, "0.45 times the chain's cost"),
+        (0.87, "not reached"),
+    ],
+)
+def test_the_cost_at_which_the_search_caught_up(score: float, reached: str, tmp_path: Path) -> None:
     given = searched(tmp_path, "worse")
     given.costs["mlp"] = CHAIN.assign(score=[0.80, score])
-    assert f"and its best draw {said}. " in answer(given, "mlp")
+    spent = "3: 1.50 times the chain's cost"
     assert cost_table(given, "mlp").splitlines()[2:] == [
-        "| chain | 2 |  | 6 trainings |  |  |",
-        f"| random | 3 | 1.50 | 5 draws, 1 given up | 2 of 4 | {said} |",
+        f"| chain | 2 | 6 trainings |  | {100 * score:.2f} % |  |",
+        f"| random | {spent} | 5 draws, 1 given up | 2 of 4 | 86.00 % | {reached} |",
     ]
 
 

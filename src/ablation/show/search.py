@@ -170,29 +170,31 @@ def answer(searched: SearchFiles, model: str) -> str:
         finding = "both failed" if lost[chosen] else "chain failed"
     gain = f"{gain_with_interval(row)} percentage points on fresh repeats"
     optimism = _optimism(contest)
+    chain, best = searched.costs[model], searched.draws(model, chosen)["best"].max()
+    spent = searched.spent(model, chosen)
+    at_that_cost = chain.loc[chain["spent"] <= spent, "score"].iloc[-1:]
+    scores = [
+        *(f"{percent(score)} at that cost" for score in at_that_cost),
+        f"{percent(chain['score'].iloc[-1])} at the end",
+    ]
     return (
         f"For the {family_title(model)}, {ANSWERS[finding].format(gain)}. The search spent "
-        f"{_times(searched, model, chosen)} times as much as the chain, and its best draw "
-        f"{_caught_up(searched, model, chosen)}. The optimism, the score when chosen minus the "
-        f"fresh score, is {optimism[chosen] or 'unknown'} for the search's answer and "
+        f"{_times(searched, model, spent)}. On the first repeat, its best draw scores "
+        f"{percent(best)}, and the chain {join(scores)}. The optimism, the score when chosen minus "
+        f"the fresh score, is {optimism[chosen] or 'unknown'} for the search's answer and "
         f"{optimism[CHAIN] or 'unknown'} for the chain's final recipe."
     )
 
 
-def _times(searched: SearchFiles, model: str, strategy: str) -> str:
-    return f"{searched.spent(model, strategy) / searched.costs[model]['spent'].iloc[-1]:.2f}"
+def _times(searched: SearchFiles, model: str, spent: float) -> str:
+    return f"{spent / searched.costs[model]['spent'].iloc[-1]:.2f} times the chain's cost"
 
 
-def _caught_up(searched: SearchFiles, model: str, strategy: str) -> str:
+def _reached(searched: SearchFiles, model: str, strategy: str) -> str:
     """At which cost the best draw had the chain's score on the first repeat, if it had."""
-    chain, draws = searched.costs[model].iloc[-1], searched.draws(model, strategy)
-    behind = chain["score"] - draws["best"].max()
-    if behind > 0:
-        below = points(behind).removeprefix("+")
-        return f"is {below} percentage points below the chain's score on the first repeat"
-    spent = draws.loc[draws["best"] >= chain["score"], "spent"].iloc[0]
-    times = f"{spent / chain['spent']:.2f}"
-    return f"had the chain's score on the first repeat at {times} times the chain's cost"
+    draws, score = searched.draws(model, strategy), searched.costs[model]["score"].iloc[-1]
+    reached = draws.loc[draws["best"] >= score, "spent"]
+    return "not reached" if reached.empty else _times(searched, model, reached.iloc[0])
 
 
 def _over_chain(contest: pd.DataFrame, name: str) -> str:
@@ -321,20 +323,22 @@ def cost_table(searched: SearchFiles, model: str) -> str:
     """What the chain and each strategy spent, and on what."""
     chain = searched.costs[model]
     trainings = counted(int(chain["trainings"].sum()), "training")
-    rows = [[CHAIN, f"{chain['spent'].iloc[-1]:.3g}", "", trainings, "", ""]]
+    score = percent(chain["score"].iloc[-1])
+    rows = [[CHAIN, f"{chain['spent'].iloc[-1]:.3g}", trainings, "", score, ""]]
     for strategy in searched.strategies:
         draws, numbers = searched.draws(model, strategy), searched.numbers(model, strategy)
+        spent = searched.spent(model, strategy)
         rows.append(
             [
                 strategy,
-                f"{searched.spent(model, strategy):.3g}",
-                _times(searched, model, strategy),
+                f"{spent:.3g}: {_times(searched, model, spent)}",
                 f"{counted(len(draws), 'draw')}, {failed(draws).sum()} given up",
                 f"{numbers['finalists_paid']} of {numbers['finalists']}",
-                _caught_up(searched, model, strategy),
+                percent(draws["best"].max()),
+                _reached(searched, model, strategy),
             ]
         )
-    heads = ["", "PFLOP", "times the chain's", "trained", "finalists", "the best draw"]
+    heads = ["", "PFLOP", "trained", "finalists", "best score", "the chain's score reached at"]
     return markdown(heads, rows)
 
 
