@@ -88,7 +88,7 @@ def explore(
     times = times_table(results, runner.hardware)
     write_csv(times, Path("data/times", model, f"{stage.name}.csv"))
     write_json(numbers, Path("metrics", model, f"{stage.name}.json"))
-    show(verdict, results, times)
+    show(stage.name, verdict, results, times)
     return recipes[verdict.winner.setting], chain_table(chain, stage.name, numbers)
 
 
@@ -158,11 +158,11 @@ def count_parameters(results: Results, setting: str) -> int:
     return results[setting][0].parameters
 
 
-def show(verdict: Verdict, results: Results, times: pd.DataFrame) -> None:
+def show(stage: str, verdict: Verdict, results: Results, times: pd.DataFrame) -> None:
     """Print the evidence and the verdict; gains in percentage points."""
-    ended = f"{verdict.verdict}: [bold]{verdict.winner.setting}[/bold]"
-    if verdict.winner.setting != BASELINE and len(verdict.evidence) == 1:
-        console.print(f"{ended}; no other setting to compare\n")
+    conclusion = f"{verdict.verdict}: [bold]{verdict.winner.setting}[/bold]"
+    if stage != BASELINE and len(verdict.evidence) == 1:
+        console.print(f"{conclusion}; no other setting to compare\n")
         return
     seconds = times.groupby("setting")["train_seconds"].mean()
     heads = ("accuracy", "gain", "95 % interval", "params", "s")
@@ -189,7 +189,7 @@ def show(verdict: Verdict, results: Results, times: pd.DataFrame) -> None:
     for row in verdict.evidence:
         if row.grid_edge:
             console.print(f"{row.setting} is the best of its grid and at its edge: widen the grid")
-    console.print(f"{ended}\n")
+    console.print(f"{conclusion}\n")
 
 
 if __name__ == "__main__":

@@ -145,8 +145,9 @@ def test_a_missing_folder_of_raw_files_is_reported(tmp_path: Path) -> None:
 
 def test_an_error_of_the_plan_does_not_fail_the_stage(tmp_path: Path) -> None:
     (tmp_path / "dvc.lock").write_text("stages: {check: 3}")
-    result = check(tmp_path, {})
+    result = check(tmp_path, {"params.yaml": ("  repeats: 4", "  repeats: 1")})
     assert result.returncode == 0, result.stderr
+    assert "params.yaml: validation.repeats: 1: a single repeat does not show" in result.stdout
     assert "the run's time is unknown: it could not be measured (dvc.yaml" in result.stdout
 
 

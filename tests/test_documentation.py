@@ -383,15 +383,17 @@ def test_every_promise_has_existing_tests_in_the_stated_suites() -> None:
 
 def suites(file: Path, test: str) -> list[str]:
     """The marks of a test that the page of promises explains."""
-    found = [each for each in functions_of(file) if each.name == test]
+    body = statements_of(file)
+    found = [each for each in body if isinstance(each, ast.FunctionDef) and each.name == test]
     assert found, f"{file}::{test}: no such test"
-    decorators = " ".join(ast.unparse(each) for each in found[0].decorator_list)
-    return [mark for mark in ("deep", "faults", "real") if re.search(rf"\b{mark}\b", decorators)]
+    of_module = [each for each in body if ast.unparse(each).startswith("pytestmark =")]
+    marks = " ".join(ast.unparse(each) for each in (*of_module, *found[0].decorator_list))
+    return [mark for mark in ("deep", "faults", "real") if re.search(rf"\b{mark}\b", marks)]
 
 
 @cache
-def functions_of(file: Path) -> list[ast.FunctionDef]:
-    return [each for each in ast.parse(file.read_text()).body if isinstance(each, ast.FunctionDef)]
+def statements_of(file: Path) -> list[ast.stmt]:
+    return ast.parse(file.read_text()).body
 
 
 def test_the_glossary_has_the_terms_used_on_the_pages() -> None:

@@ -426,8 +426,8 @@ class Params(Checked):
             "interval; use at least 2, usually 5": self.validation.repeats == 1,
             "selection.equal_within: any two candidates will count as practically equal; use a "
             "smaller value, usually 0.0025": self.selection.equal_within >= 0.5,
-            f"worth.repeats: {self.worth.repeats}: there are only {self.validation.repeats} "
-            "repeats (validation.repeats), so leave-one-out runs on these": (
+            f"worth.repeats: {self.worth.repeats} exceeds validation.repeats, so leave-one-out "
+            f"runs on {self.validation.repeats}; raise validation.repeats": (
                 self.worth.repeats > self.validation.repeats > 1
             ),
         }

@@ -5,7 +5,16 @@ import pytest
 
 from ablation.data.characters import CLASSES, MERGED, Characters
 from ablation.pictures.conversion import emnist
-from ablation.raw.glyphs import FONTS, SEED, line_distances, load_glyphs, thin, write
+from ablation.raw.glyphs import (
+    FONTS,
+    SEED,
+    TEST_PER_CLASS,
+    TRAIN_PER_CLASS,
+    line_distances,
+    load_glyphs,
+    thin,
+    write,
+)
 
 
 @pytest.fixture(scope="module")
@@ -14,11 +23,11 @@ def glyphs(prepared_glyphs: tuple[Path, str]) -> tuple[Characters, Characters]:
     return Characters.load(folder / "train.npz"), Characters.load(folder / "test.npz")
 
 
-def test_every_class_has_80_and_40(glyphs: tuple[Characters, Characters]) -> None:
+def test_every_class_has_as_many_characters(glyphs: tuple[Characters, Characters]) -> None:
     train, test = glyphs
     assert train.classes == test.classes == CLASSES
-    assert train.counts().tolist() == [80] * 47
-    assert test.counts().tolist() == [40] * 47
+    assert train.counts().tolist() == [TRAIN_PER_CLASS] * 47
+    assert test.counts().tolist() == [TEST_PER_CLASS] * 47
 
 
 def test_all_images_are_different(glyphs: tuple[Characters, Characters]) -> None:
@@ -43,7 +52,7 @@ def test_the_sets_are_shuffled(glyphs: tuple[Characters, Characters]) -> None:
 def test_every_process_draws_the_same_bytes(glyphs: tuple[Characters, Characters]) -> None:
     """Only for the first class, which is generated first."""
     generator = np.random.default_rng(SEED)
-    ours = {write(CLASSES[0], generator).tobytes() for _ in range(120)}
+    ours = {write(CLASSES[0], generator).tobytes() for _ in range(TRAIN_PER_CLASS + TEST_PER_CLASS)}
     assert ours == {image.tobytes() for part in glyphs for image in part.images[part.labels == 0]}
 
 

@@ -34,9 +34,9 @@ CHAIN = pd.DataFrame(
 DRAWS = pd.DataFrame(
     {
         "dropout": ["0.2", "0.4", "0.4", "0.2", "0.4"],
-        "score": [0.80, np.nan, 0.86, 0.70, 0.81],
+        "score": [0.80, np.nan, 0.86, 0.02, 0.81],
         "first_look": [0.5, 0.02, 0.6, 0.4, 0.5],
-        "diverged": False,
+        "diverged": [False, False, False, True, False],
         "collapsed": [False, True, False, False, False],
         "learning_rate": [0.001, 1.0, 0.003, 0.01, 0.002],
         "cost": [0.4, 0.1, 0.4, 0.4, 0.4],
@@ -95,8 +95,9 @@ def test_the_answer_follows_the_finding(finding: str, tmp_path: Path) -> None:
 def test_the_answer_says_what_was_spent_and_how_optimistic_each_score_was(tmp_path: Path) -> None:
     said = answer(searched(tmp_path, "worse"), "mlp")
     assert (
-        "The search spent 1.50 times the chain's cost. On the first repeat, its best draw scores "
-        "86.00 %, and the chain 85.00 % at that cost and 85.00 % at the end. The optimism, " in said
+        "The search spent 1.50 times the chain's cost. On the first repeat, the best of its draws "
+        "scores 86.00 %; the chain scored 85.00 % at the end, which the search reached at 0.45 "
+        "times the chain's cost. The optimism, " in said
     )
     assert said.endswith(
         "The optimism, the score when chosen minus the fresh score, is +3.00 for the search's "
@@ -110,31 +111,33 @@ def test_the_answer_says_what_was_spent_and_how_optimistic_each_score_was(tmp_pa
         (0.4, "85.00 % at the end"),
         (0.5, "80.00 % at that cost and 85.00 % at the end"),
         (1.9, "80.00 % at that cost and 85.00 % at the end"),
-        (2.0, "85.00 % at that cost and 85.00 % at the end"),
+        (2.0, "85.00 % at the end"),
     ],
 )
 def test_the_answer_compares_scores_at_equal_cost(spent: float, said: str, tmp_path: Path) -> None:
     given = searched(tmp_path, "worse")
     numbers = {"spent": spent, "finalists": 4, "finalists_paid": 2}
     write_json(numbers, tmp_path / "search/metrics/mlp/random.json")
-    assert f"scores 86.00 %, and the chain {said}. " in answer(given, "mlp")
+    assert f"scores 86.00 %; the chain scored {said}, which" in answer(given, "mlp")
 
 
 @pytest.mark.parametrize(
     ("score", "reached"),
     [
-        (0.85, "0.45 times the chain's cost"),
-        (0.86, "0.45 times the chain's cost"),
-        (0.87, "not reached"),
+        (0.85, "at 0.45 times the chain's cost"),
+        (0.86, "at 0.45 times the chain's cost"),
+        (0.87, ""),
     ],
 )
 def test_the_cost_at_which_the_search_caught_up(score: float, reached: str, tmp_path: Path) -> None:
     given = searched(tmp_path, "worse")
     given.costs["mlp"] = CHAIN.assign(score=[0.80, score])
-    spent = "3: 1.50 times the chain's cost"
+    said = f"reached {reached}" if reached else "did not reach"
+    assert f"{100 * score:.2f} % at the end, which the search {said}. " in answer(given, "mlp")
+    spent = "3, 1.50 times the chain's cost"
     assert cost_table(given, "mlp").splitlines()[2:] == [
         f"| chain | 2 | 6 trainings |  | {100 * score:.2f} % |  |",
-        f"| random | {spent} | 5 draws, 1 given up | 2 of 4 | 86.00 % | {reached} |",
+        f"| random | {spent} | 5 draws, 2 failed | 2 of 4 | 86.00 % | {reached or 'not reached'} |",
     ]
 
 

@@ -14,7 +14,7 @@ from ablation.show import tables
 from ablation.show.report import write_charts
 from ablation.show.story import write_report
 from ablation.show.study import Study
-from tests.show.conftest import TOYS
+from tests.show.conftest import TOYS, reread
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +148,7 @@ def test_a_setting_with_a_larger_gain_than_the_winner_is_explained(other: Study)
     assert all(part in text for part in said)
     table.loc["gelu", "finding"] = "unsteady"
     table.to_csv(path, index=False)
-    text = write_report(replace(other))[0].read_text()
+    text = write_report(reread(other))[0].read_text()
     assert "`gelu` gained +0.49, but its scores vary too much to be sure of it.\n" in text
 
 
@@ -172,7 +172,7 @@ def test_a_stage_that_kept_its_incumbent_explains_why(other: Study) -> None:
     ):
         table.loc[1:, column] = value
         table.to_csv(path, index=False)
-        study = replace(other)
+        study = reread(other)
         write_charts(study)
         texts.append(write_report(study)[0].read_text())
     assert "The MLP kept `0.2`: no other setting was better beyond the noise." in texts[0]

@@ -14,7 +14,7 @@ from ablation.show.answer import group_techniques
 from ablation.show.report import write_charts
 from ablation.show.story import write_report
 from ablation.show.study import Study
-from tests.show.conftest import add_round
+from tests.show.conftest import add_round, reread
 
 STAYS = [{"setting": "0.2", "role": "winner"}]
 LEFT = {"setting": "l1=1e-06", "role": "incumbent"}
@@ -76,6 +76,13 @@ def test_a_later_round_of_one_family_is_reported_for_all(other: Study) -> None:
     assert len(other.chain()) == len(other.models) * len(other.stages())
 
 
+def test_a_table_is_read_once_and_protected_from_changes(other: Study) -> None:
+    first = other.table("data/classes.csv")
+    (other.root / "data/classes.csv").unlink()
+    first["character"] = "?"
+    assert "?" not in other.classes()
+
+
 def test_a_copy_with_another_root_reads_its_own_files(study: Study, tmp_path: Path) -> None:
     assert len(study.table("data/classes.csv")) == len(study.classes())
     with pytest.raises(UserError, match=r"^data/classes\.csv: "):
@@ -83,7 +90,7 @@ def test_a_copy_with_another_root_reads_its_own_files(study: Study, tmp_path: Pa
 
 
 def test_a_technique_explored_twice_is_listed_once(other: Study) -> None:
-    before = replace(other).techniques()
+    before = reread(other).techniques()
     add_round(other, "regularization_again", of_each(other, [LEFT, BACK]))
     assert other.techniques() == before
     assert other.last_stage("mlp", "regularization") == "regularization_again"

@@ -1,12 +1,11 @@
 """Tables say what the study's tables say, in Markdown."""
 
-from dataclasses import replace
-
 import pandas as pd
 import pytest
 
 from ablation.show import tables
 from ablation.show.study import Study
+from tests.show.conftest import reread
 
 
 def rows(table: str) -> list[list[str]]:
@@ -30,7 +29,7 @@ def test_a_ranking_shows_parameters_if_networks_differ_in_size(reported: Study) 
     before = path.read_text()
     ranking = tables.every_setting(reported, "dropout", "mlp")
     path.write_text(before.replace("575663", "575664", 1))
-    sized = tables.every_setting(replace(reported), "dropout", "mlp")
+    sized = tables.every_setting(reread(reported), "dropout", "mlp")
     path.write_text(before)
     assert "| parameters |" not in ranking
     assert "| parameters |" in sized and "576 k" in sized

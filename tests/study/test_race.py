@@ -292,6 +292,20 @@ def test_a_technique_without_candidates_is_not_explored(toy_study: Path) -> None
     assert only.setting == "0.2"
 
 
+def test_a_contest_of_one_setting_has_no_table(
+    toy_study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params = write_params(repeats=2, dropout=[])
+    save_recipe(params.baseline, Path("before.yaml"), "")
+    write_csv(pd.DataFrame([["baseline"] * 7], columns=CHAIN_COLUMNS), Path("chain.csv"))
+    options = "--model mlp --stage dropout --incumbent before.yaml --chain chain.csv"
+    monkeypatch.setattr(sys, "argv", ["technique.py", *options.split()])
+    importlib.import_module("stages.technique").main()
+    *_, last = capsys.readouterr().out.splitlines()[:-1]
+    assert last == "kept: 0.2; no other setting to compare"
+    assert len(pd.read_csv("plots/mlp/dropout/candidates.csv")) == 1
+
+
 def test_times_name_the_hardware_and_precision(params: Params, entries: Entries) -> None:
     runner = make_runner(params)
     results = run(params, entries[:1], repeats_for(params), racing=False)

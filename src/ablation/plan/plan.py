@@ -27,9 +27,9 @@ if TYPE_CHECKING:  # imports torch, which a plan without trainings does not need
     from ablation.plan.cost import TrainingCost
 
 FEWEST_CLASSES = 2  # assumed while the number of classes is unknown
-# Overhead in seconds, measured on an idle machine: a stage (mostly DVC, which rewrites dvc.lock),
-# what some stages do besides training, importing torch before the first training, and splitting the
-# characters of each.
+# Overhead in seconds: a stage (mostly DVC, which rewrites dvc.lock), what some stages do besides
+# training, importing torch before the first training, and splitting the characters of each. Of the
+# demo, on two idle cores of an Intel Xeon (Sapphire Rapids).
 SECONDS_PER_STAGE = 1.0
 SECONDS_OF_STAGE = {
     "prepare": 8.0, "evaluate": 2.5, "compare": 1.5, "report": 9.0, "search_report": 4.0,

@@ -37,11 +37,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
-# In the order in which a study needs them. `import pydantic` alone loads nothing.
+# In the order in which a study needs them. `import pydantic` loads its modules only on use.
 LIBRARIES = (
     *("numpy", "pandas", "pydantic.main", "pydantic.types", "rich.progress", "ruamel.yaml"),
     *("torch", "safetensors.numpy", "sklearn.model_selection", "scipy.stats"),
-    *("PIL.Image", "seaborn", "sklearn.calibration"),
+    *("sklearn.calibration", "PIL.Image", "seaborn"),
 )
 # Read by libraries at import. Each process has one core, and a process with threads must not fork.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")

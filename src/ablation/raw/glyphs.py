@@ -49,7 +49,8 @@ def load_glyphs(dataset: str, raw: Path) -> tuple[Characters, Characters]:
         dataset, raw: the arguments of every loader; not used.
 
     Returns:
-        (train, test): 80 and 40 characters in each of 47 classes, shuffled.
+        (train, test): `TRAIN_PER_CLASS` and `TEST_PER_CLASS` characters of each of 47 classes,
+        shuffled.
 
     Raises:
         DataError: a matplotlib font is missing or lacks a character.

@@ -1,7 +1,7 @@
 """The report of a search: all techniques at once, against the chain."""
 
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ class SearchFiles:
     def models(self) -> tuple[str, ...]:
         return self.study.models
 
-    @property
+    @cached_property
     def own(self) -> Study:
         """The files that the search wrote."""
         study = self.study
@@ -143,7 +143,6 @@ def _facts(searched: SearchFiles) -> dict[str, Any]:
         "note": study.note,
         "title": TITLE,
         "dataset": study.title,
-        "things": study.things,
         "families": join(tables.titles(study)),
         "strategies": join(searched.strategies),
         "answer": searched.strategies[-1],
@@ -172,16 +171,18 @@ def answer(searched: SearchFiles, model: str) -> str:
     optimism = _optimism(contest)
     chain, best = searched.costs[model], searched.draws(model, chosen)["best"].max()
     spent = searched.spent(model, chosen)
-    at_that_cost = chain.loc[chain["spent"] <= spent, "score"].iloc[-1:]
-    scores = [
-        *(f"{percent(score)} at that cost" for score in at_that_cost),
-        f"{percent(chain['score'].iloc[-1])} at the end",
-    ]
+    reached = _reached(searched, model, chosen)
+    scores = [f"{percent(chain['score'].iloc[-1])} at the end"]
+    if spent < chain["spent"].iloc[-1]:
+        so_far = chain.loc[chain["spent"] <= spent, "score"].iloc[-1:]
+        scores = [*(f"{percent(score)} at that cost" for score in so_far), *scores]
     return (
         f"For the {family_title(model)}, {ANSWERS[finding].format(gain)}. The search spent "
-        f"{_times(searched, model, spent)}. On the first repeat, its best draw scores "
-        f"{percent(best)}, and the chain {join(scores)}. The optimism, the score when chosen minus "
-        f"the fresh score, is {optimism[chosen] or 'unknown'} for the search's answer and "
+        f"{_times(searched, model, spent)}. On the first repeat, the best of its draws scores "
+        f"{percent(best)}; the chain scored {join(scores)}, which the search "
+        f"{f'reached {reached}' if reached else 'did not reach'}. "
+        "The optimism, the score when chosen minus the fresh score, is "
+        f"{optimism[chosen] or 'unknown'} for the search's answer and "
         f"{optimism[CHAIN] or 'unknown'} for the chain's final recipe."
     )
 
@@ -191,10 +192,10 @@ def _times(searched: SearchFiles, model: str, spent: float) -> str:
 
 
 def _reached(searched: SearchFiles, model: str, strategy: str) -> str:
-    """At which cost the best draw had the chain's score on the first repeat, if it had."""
+    """The cost at which a draw first had the chain's score on the first repeat, or ""."""
     draws, score = searched.draws(model, strategy), searched.costs[model]["score"].iloc[-1]
-    reached = draws.loc[draws["best"] >= score, "spent"]
-    return "not reached" if reached.empty else _times(searched, model, reached.iloc[0])
+    enough = draws.loc[draws["best"] >= score, "spent"]
+    return "" if enough.empty else f"at {_times(searched, model, enough.iloc[0])}"
 
 
 def _over_chain(contest: pd.DataFrame, name: str) -> str:
@@ -331,14 +332,14 @@ def cost_table(searched: SearchFiles, model: str) -> str:
         rows.append(
             [
                 strategy,
-                f"{spent:.3g}: {_times(searched, model, spent)}",
-                f"{counted(len(draws), 'draw')}, {failed(draws).sum()} given up",
+                f"{spent:.3g}, {_times(searched, model, spent)}",
+                f"{counted(len(draws), 'draw')}, {failed(draws).sum()} failed",
                 f"{numbers['finalists_paid']} of {numbers['finalists']}",
                 percent(draws["best"].max()),
-                _reached(searched, model, strategy),
+                _reached(searched, model, strategy) or "not reached",
             ]
         )
-    heads = ["", "PFLOP", "trained", "finalists", "best score", "the chain's score reached at"]
+    heads = ["", "PFLOP", "trained", "finalists", "best score", "chain's score reached"]
     return markdown(heads, rows)
 
 

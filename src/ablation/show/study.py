@@ -1,6 +1,7 @@
 """The files of one study, as read by the report."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -38,9 +39,6 @@ class Study:
     name: str
     dataset: Dataset
     pipeline: str = ""
-    _tables: dict[str, pd.DataFrame] = field(
-        default_factory=dict, init=False, compare=False, repr=False
-    )
 
     @property
     def note(self) -> str:
@@ -62,6 +60,11 @@ class Study:
         if name not in self._tables:
             self._tables[name] = read_csv(self._file(name), text=TEXT)
         return self._tables[name].copy()
+
+    @cached_property
+    def _tables(self) -> dict[str, pd.DataFrame]:
+        """The tables that have been read; `dataclasses.replace` starts without any."""
+        return {}
 
     def numbers(self, name: str) -> dict[str, Any]:
         """A JSON file under `root`."""
