@@ -3,16 +3,18 @@
 set -euo pipefail
 
 scratch=$1
+project=$PWD
 python demo/scratch.py "$scratch"
 cd "$scratch"
 
 dvc repro --quiet dvc.yaml search/dvc.yaml
 cat <<END
 
-What to do next:
-  the report             file://$PWD/plots/report.html
-  the search, beside it  file://$PWD/search/report.html
-  its curves, by DVC     cd $scratch && dvc plots show
-  every number           cd $scratch && dvc metrics show
-  on real characters     README.md, "Run it on real characters"
+Results:
+  report of the study    file://$PWD/plots/report.html
+  report of the search   file://$PWD/search/report.html
+More, after: source $project/.venv/bin/activate && cd $PWD
+  dvc plots show         the learning curves
+  dvc metrics show       every number
+Real characters: README.md, "Run it on real characters"
 END

@@ -188,7 +188,7 @@ def show(tested: dict[str, Tested], tables: dict[str, pd.DataFrame]) -> None:
         console.print(
             f"{row.second} minus {row.first}, over all seeds: {points(row.gain)} points, 95 % "
             f"interval {points(row.low)} to {points(row.high)}; the released models: "
-            f"{points(row.released)}, McNemar p = {row.mcnemar_p:.2g}"
+            f"{points(row.released)}, McNemar p = {row.mcnemar_p:.2g} (of these two models only)"
         )
     outcomes = tables["agreement"]
     shares = zip(outcomes["outcome"], outcomes["share"], strict=True)

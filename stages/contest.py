@@ -40,7 +40,7 @@ def main() -> None:
     arguments = parse_arguments()
     model = arguments.model
     params = load_params()
-    announce(f"contest of the {model}", params.dataset.note)
+    announce(f"contest of the {model}")
     answer = arguments.answer
     check_answer(answer, params.search.strategies)
     chain = read_chain(arguments.chain).set_index("stage")["accuracy"]

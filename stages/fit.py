@@ -41,7 +41,7 @@ def main() -> None:
     arguments = parser.parse_args()
     model, root = arguments.model, arguments.results
     params = load_params()
-    announce(f"fit of the {model}", params.dataset.note)
+    announce(f"fit of the {model}", root=root)
     recipe = read_recipe(arguments.recipe, params, model)
     temperatures = {
         kind: read_temperature(folder)

@@ -15,9 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from rich.table import Table
 
-from ablation.base.console import announce, console
+from ablation.base.console import announce, console, narrow_table
 from ablation.base.errors import UserError
 from ablation.base.files import write_csv, write_json
 from ablation.base.formatting import counted, points
@@ -53,6 +52,11 @@ from ablation.trial.recipe import BASELINE, TECHNIQUES, Recipe
 from ablation.trial.trials import Result, Trial
 
 EVERYTHING = "all"
+MEANING = {
+    "share": "mean gain over the orders of adding the techniques (Shapley value); the shares add "
+    "up to the total",
+    "interaction": "gain of both together minus the sum of their gains",
+}
 UNKNOWN = Contribution((), math.nan, math.nan, math.nan)
 
 # A recipe and the index of a repeat that it runs on.
@@ -63,7 +67,7 @@ def main() -> None:
     arguments = parse_arguments()
     model, root = arguments.model, arguments.results
     params = load_params()
-    announce(f"leave-one-out of the {model}", params.dataset.note)
+    announce(f"leave-one-out of the {model}", root=root)
     final = params.full(model, read_recipe(arguments.recipe, params, model))
     baseline = params.full(model, params.baseline)
     explored = techniques_of(read_chain(arguments.chain)) if arguments.chain else [*TECHNIQUES]
@@ -262,30 +266,25 @@ def metrics(gains: pd.DataFrame) -> dict[str, float]:
 
 def show(tables: dict[str, pd.DataFrame]) -> None:
     """Print the gains, shares and interactions, in percentage points."""
-    table = Table("technique", "baseline", "final", box=None, header_style="bold")
-    for head in ("gain", "95 % interval", "share", "95 % interval"):
-        table.add_column(head, justify="right")
-    shares = tables["shapley"].set_index("technique")
+    gains = narrow_table("technique", "gain", "95 % interval", change="left")
     for row in tables["gains"].itertuples(index=False):
-        share: list[str] = ["", ""]
-        if row.technique in shares.index:
-            part = shares.loc[row.technique]
-            share = [points(part["gain"]), interval(part["low"], part["high"])]
-        untested = "failed" if row.failed else "unchanged"
-        gain = untested if math.isnan(row.gain) else points(row.gain)
-        settings = (row.technique, row.baseline_setting, row.final_setting)
-        table.add_row(*settings, gain, interval(row.low, row.high), *share)
-    console.print(table)
-    for row in tables["interactions"].itertuples(index=False):
-        console.print(
-            f"interaction of {row.first} and {row.second}: {points(row.gain)}, "
-            f"{interval(row.low, row.high)}"
-        )
-    console.print(
-        "gain: of the final recipe over the same recipe without the technique. Share (Shapley "
-        "value): mean gain over the orders of adding the techniques; the shares add up to the "
-        "total. Interaction: gain of both together minus the sum of their gains\n"
-    )
+        change = f"{row.baseline_setting} → {row.final_setting}"
+        gain = points(row.gain)
+        if math.isnan(row.gain):
+            change = row.final_setting
+            gain = "failed" if row.failed else "unchanged"
+        gains.add_row(row.technique, gain, interval(row.low, row.high), change)
+    console.print(gains)
+    console.print("gain: of the final recipe over the same recipe without the technique\n")
+    parts = {"share": tables["shapley"], "interaction": tables["interactions"]}
+    for head, table in parts.items():
+        if table.empty:
+            continue
+        printed = narrow_table("technique", head, "95 % interval")
+        for *names, gain, low, high in table.itertuples(index=False):
+            printed.add_row(" x ".join(names), points(gain), interval(low, high))
+        console.print(printed)
+        console.print(f"{head}: {MEANING[head]}\n")
 
 
 def interval(low: float, high: float) -> str:

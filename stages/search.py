@@ -32,7 +32,7 @@ def main() -> None:
     arguments = parser.parse_args()
     model, strategy = arguments.model, arguments.strategy
     params = load_params()
-    announce(f"{strategy} search for the {model}", params.dataset.note)
+    announce(f"{strategy} search for the {model}")
     check_strategy(strategy, params.search.strategies)
     params.check_search()
     check_answer(read_variables(PIPELINE).get("answer", "missing"), params.search.strategies)
@@ -159,14 +159,12 @@ def show(found: SearchResult) -> None:
         )
     console.print(table)
     told = numbers(found)
-    console.print(
-        f"{counted(len(found.draws), 'draw')}, {percent(told['failed'])} of them no better than "
-        f"guessing; {found.spent:.3g} PFLOP spent\n"
-    )
+    lost = round(float(told["failed"]) * len(found.draws))
+    paid = f"{found.paid} of {counted(found.wanted, 'finalist')}"
     if found.paid < found.wanted:
-        console.print(
-            f"{found.paid} of {counted(found.wanted, 'finalist')}: the budget pays for no more\n"
-        )
+        paid += ", as the budget pays for no more"
+    draws = f"{counted(len(found.draws), 'draw')}, {lost} failed"
+    console.print(f"{draws}; {found.spent:.3g} PFLOP spent; {paid}\n")
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def main() -> None:
     arguments = parse_arguments()
     model, name = arguments.model, arguments.stage
     params = load_params()
-    announce(f"{name} of the {model}", params.dataset.note)
+    announce(f"{name} of the {model}")
     chain, recipe = pd.DataFrame(), params.baseline
     if name != BASELINE:
         recipe = read_recipe(arguments.incumbent, params, model)
@@ -165,7 +165,7 @@ def show(stage: str, verdict: Verdict, results: Results, times: pd.DataFrame) ->
         console.print(f"{conclusion}; no other setting to compare\n")
         return
     seconds = times.groupby("setting")["train_seconds"].mean()
-    heads = ("accuracy", "gain", "95 % interval", "params", "s")
+    heads = ("accuracy", "gain", "95 % interval", "n", "params", "s")
     table = narrow_table("setting", *heads, finding="left")
     incumbent = verdict.evidence[0]
     for row in verdict.evidence:
@@ -174,21 +174,21 @@ def show(stage: str, verdict: Verdict, results: Results, times: pd.DataFrame) ->
             percent(row.accuracy),
             "" if row is incumbent else points(row.gain),
             "" if math.isnan(row.low) else f"{points(row.low)} to {points(row.high)}",
+            str(row.repeats),
             short(count_parameters(results, row.setting)),
             f"{seconds[row.setting]:.1f}",
             "incumbent" if row is incumbent else row.finding,
             style="bold" if row.role == "winner" else None,
         )
     console.print(table)
-    raced_out = [row.setting for row in verdict.evidence if row.raced_out]
-    console.print(
-        "gain: percentage points over the incumbent, on the repeats that both ran"
-        + (f"; raced out: {', '.join(raced_out)}" if raced_out else "")
-    )
-    console.print("s: seconds per training; processor time on a CPU, wall-clock time on a GPU")
-    for row in verdict.evidence:
-        if row.grid_edge:
-            console.print(f"{row.setting} is the best of its grid and at its edge: widen the grid")
+    if stage == BASELINE:
+        console.print(
+            "gain: percentage points over the incumbent, on the repeats that both ran\n"
+            "n: number of repeats, fewer if racing stopped the setting\n"
+            "s: seconds per training; processor time on a CPU, wall-clock time on a GPU"
+        )
+    if verdict.won.grid_edge:
+        console.print("the winner is at the edge of its grid: widen the grid")
     console.print(f"{conclusion}\n")
 
 

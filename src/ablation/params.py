@@ -428,7 +428,7 @@ class Params(Checked):
             "smaller value, usually 0.0025": self.selection.equal_within >= 0.5,
             f"worth.repeats: {self.worth.repeats} exceeds validation.repeats, so leave-one-out "
             f"runs on {self.validation.repeats}; raise validation.repeats": (
-                self.worth.repeats > self.validation.repeats > 1
+                (self.worth.repeats or 0) > self.validation.repeats > 1
             ),
         }
         return tuple(f"{PARAMS}: {line}" for line, holds in found.items() if holds)

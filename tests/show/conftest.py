@@ -132,8 +132,18 @@ def _stages(root: Path, model: str, rng: np.random.Generator) -> list[dict[str, 
             "accuracy": score, "gain": won["gain"], "low": won["low"], "high": won["high"],
         })  # fmt: skip
         _csv(root / f"plots/{model}/{technique}/chain.csv", chain)
+        _trials(root, model, technique, candidates)
         _times(root, model, technique, [row["setting"] for row in candidates])
     return [{"model": model} | row for row in chain]
+
+
+def _trials(root: Path, model: str, stage: str, candidates: list[dict[str, Any]]) -> None:
+    trials = [
+        {"setting": row["setting"], "repeat": repeat, "score": row["accuracy"]}
+        for row in candidates
+        for repeat in range(row["repeats"])
+    ]
+    _csv(root / f"plots/{model}/{stage}/trials.csv", trials)
 
 
 def _times(root: Path, model: str, stage: str, settings: Sequence[str]) -> None:
@@ -307,6 +317,7 @@ def add_round(study: Study, stage: str, tried: dict[str, list[dict[str, Any]]]) 
             study.root / f"plots/{model}/{stage}/curves.csv",
             [each | curves | {"validation_accuracy": 0.85} for each in epochs],
         )
+        _trials(study.root, model, stage, table)
         _times(study.root, model, stage, [row["setting"] for row in table])
         [won] = [row for row in table if row["role"] == "winner"]
         numbers = {k: won[k] for k in ("accuracy", "gain", "low", "high") if won is not table[0]}

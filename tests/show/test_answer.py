@@ -100,10 +100,9 @@ def test_accuracies_and_gains_are_those_of_the_files(reported: Study) -> None:
         assert f"**{percent(test['accuracy'])}** {interval}" in said
     assert said.count("**+2.00 (+1.30 to +2.80)**") == len(reported.models)
     pairs = reported.table("plots/comparison/pairs.csv").set_index(["first", "second"])
-    assert "the final recipe of the CNN gains " in ahead
-    assert f"{points(pairs.loc[('mlp', 'cnn'), 'gain'])} (" in ahead
-    assert f"{points(-pairs.loc[('cnn', 'rnn'), 'gain'])} (" in ahead
-    assert ahead.count(" over that of the ") == len(reported.models) - 1
+    assert "the final recipe of the CNN is better than that of the " in ahead
+    assert f"that of the MLP, **{points(pairs.loc[('mlp', 'cnn'), 'gain'])} (" in ahead
+    assert f"that of the RNN, **{points(-pairs.loc[('cnn', 'rnn'), 'gain'])} (" in ahead
 
 
 def test_gains_over_the_baseline_and_over_a_family_are_separate_sentences(
@@ -111,7 +110,15 @@ def test_gains_over_the_baseline_and_over_a_family_are_separate_sentences(
 ) -> None:
     change(other, "plots/comparison/pairs.csv", gain="0.02", low="0.013", high="0.028")
     assert "over the baseline, their recipes gain" in result(other)
-    assert "**+2.00 (+1.30 to +2.80)** over that of the MLP" in answer(other)[0]
+    assert "is better than that of the MLP, **+2.00 (+1.30 to +2.80)**" in answer(other)[0]
+
+
+def test_a_lead_whose_interval_contains_zero_is_not_shown(other: Study) -> None:
+    change(other, "plots/comparison/pairs.csv", gain="0.02", low="-0.013", high="0.053")
+    assert (
+        "the final recipe of the CNN is not shown to differ from that of the " in answer(other)[0]
+    )
+    assert "that of the MLP, +2.00 (-1.30 to +5.30)" in answer(other)[0]
 
 
 def test_the_result_names_what_helps_most(other: Study) -> None:

@@ -46,19 +46,18 @@ DRAWS = pd.DataFrame(
 )
 
 
-# The whole sentences, so that no finding gets the answer of another.
+# The beginning of each answer, so that no finding gets that of another.
 SAID = {
-    "better": "it does: the search's answer is better than the chain's final recipe, -1.00",
-    "worse": "it does not: the search's answer is worse than the chain's final recipe, -1.00",
-    "practically equal": "it does not: both final recipes are practically equal, -1.00",
-    "within the noise": "the question stays open: the difference is within the noise, -1.00",
-    "unsteady": "the question stays open: the scores vary too much, -1.00",
-    "unknown": "the question stays open: a single repeat does not show the noise, -1.00",
-    "diverged": "it does not: the search's answer diverged on a fresh repeat.",
-    "collapsed": "it does not: the search's answer collapsed on fresh repeats.",
-    "chain failed": "it does: the chain's final recipe failed on fresh repeats, but the search's "
-    "answer did not.",
-    "both failed": "the question stays open: both final recipes failed on fresh repeats.",
+    "better": "the search is better. Its answer gains -1.00",
+    "worse": "the chain is better. The search's answer gains -1.00",
+    "practically equal": "both are equal. The search's answer gains -1.00",
+    "within the noise": "undecided. The search's answer gains -1.00",
+    "unsteady": "undecided. The search's answer gains -1.00",
+    "unknown": "undecided. The search's answer gains -1.00",
+    "diverged": "the chain is better. The search's answer diverged on a fresh repeat.",
+    "collapsed": "the chain is better. The search's answer collapsed on fresh repeats.",
+    "chain failed": "the search is better. The chain's final recipe failed on fresh repeats",
+    "both failed": "undecided. Both final recipes failed on fresh repeats.",
 }
 LOST = {"diverged", "both failed"}
 
@@ -89,7 +88,7 @@ def searched(root: Path, finding: str, gain: float = -0.01) -> SearchFiles:
 
 @pytest.mark.parametrize("finding", ANSWERS)
 def test_the_answer_follows_the_finding(finding: str, tmp_path: Path) -> None:
-    assert answer(searched(tmp_path, finding), "mlp").startswith(f"For the MLP, {SAID[finding]}")
+    assert answer(searched(tmp_path, finding), "mlp").startswith(f"MLP: {SAID[finding]}")
 
 
 def test_the_answer_says_what_was_spent_and_how_optimistic_each_score_was(tmp_path: Path) -> None:
@@ -166,11 +165,17 @@ def test_the_contest_is_told_with_gains_over_the_chain(tmp_path: Path) -> None:
 
 
 def test_settings_are_counted_among_the_best_draws_and_among_all(tmp_path: Path) -> None:
-    """The best fifth of five draws is one."""
-    table = settings_table(searched(tmp_path, "worse"), "mlp")
+    """The best fifth of 25 draws is five times the best draw."""
+    given = searched(tmp_path, "worse")
+    write_csv(pd.concat([DRAWS] * 5), tmp_path / "search/plots/mlp/random/draws.csv")
+    table = settings_table(given, "mlp")
     assert "| dropout | `0.4` 100 % (60 %), `0.2` 0 % (40 %) |" in table
     rates = "median 0.003, quartiles 0.003 and 0.003 (median 0.003, quartiles 0.002 and 0.01)"
     assert f"| learning rate | {rates} |" in table
+
+
+def test_few_draws_are_not_compared(tmp_path: Path) -> None:
+    assert settings_table(searched(tmp_path, "worse"), "mlp") == "5 draws are too few to compare."
 
 
 def test_other_seeds_may_miss_the_best_draw() -> None:

@@ -102,14 +102,34 @@ def test_curves_of_the_final_recipe_are_those_of_the_last_stage(other: Study) ->
     assert set(other.winner_curves("mlp")["epoch"]) == {1, 2}
 
 
-def test_a_replaced_incumbent_has_the_negated_gain() -> None:
+def test_gains_of_the_others_are_over_the_winner_that_replaced_the_incumbent() -> None:
+    plain = {"candidate": "step", "low": -0.01, "high": 0.01, "role": "candidate"}
     rows = [
-        LEFT | {"gain": 0.0, "low": None, "high": None, "finding": None},
-        BACK | {"gain": 0.004, "low": 0.001, "high": 0.007, "finding": "better"},
+        plain | {"setting": "step lr=0.1", "gain": 0.0, "role": "incumbent"},
+        plain | {"setting": "constant lr=0.1", "gain": 0.02},
+        plain | {"setting": "constant lr=0.3", "gain": 0.04, "low": 0.03, "high": 0.05}
+        | {"role": "winner"},
+        plain | {"setting": "onecycle lr=0.1", "gain": 0.03},
+    ]  # fmt: skip
+    scores = {"step lr=0.1": 0.8, "constant lr=0.1": 0.82, "constant lr=0.3": 0.84}
+    trials = [
+        {"setting": s, "repeat": r, "score": v + r / 10} for r in (0, 1) for s, v in scores.items()
     ]
-    (found,) = tables.others_of(pd.DataFrame(rows)).to_dict("records")
-    assert (found["setting"], found["finding"]) == ("l1=1e-06", "worse")
-    assert (found["gain"], found["low"], found["high"]) == (-0.004, -0.007, -0.001)
+    trials.append({"setting": "onecycle lr=0.1", "repeat": 1, "score": 0.93})
+    others = tables.others_of(pd.DataFrame(rows), pd.DataFrame(trials)).set_index("setting")
+    assert list(others.index) == ["step lr=0.1", "onecycle lr=0.1"]
+    assert others.loc["step lr=0.1", ["gain", "low", "high"]].tolist() == [-0.04, -0.05, -0.03]
+    assert others.loc["onecycle lr=0.1", "gain"] == pytest.approx(-0.01)
+    assert others.loc["onecycle lr=0.1", ["low", "high"]].isna().all()
+
+
+def test_gains_of_the_others_over_a_kept_incumbent_are_those_of_the_stage() -> None:
+    rows = [
+        {"setting": "0.2", "role": "winner", "gain": 0.0, "low": None, "high": None},
+        {"setting": "0.4", "role": "candidate", "gain": -0.02, "low": -0.03, "high": -0.01},
+    ]
+    others = tables.others_of(pd.DataFrame(rows), pd.DataFrame()).set_index("setting")
+    assert others.loc["0.4", ["gain", "low", "high"]].tolist() == [-0.02, -0.03, -0.01]
 
 
 def test_a_technique_reset_by_a_later_round_counts_as_kept(other: Study) -> None:
@@ -138,6 +158,6 @@ def test_later_rounds_are_reported_as_such(other: Study) -> None:
         "an accuracy of 85.00 %. The 0.10 points more are within the noise, so the simplest wins."
     ) in text
     assert (
-        "The CNN kept `0.2`: among the settings within the noise of the best, it is the simplest."
+        "The CNN kept `0.2`: the simplest setting that is within the stage's tolerance of the best."
     ) in text
     assert "| dropout_again |" in text

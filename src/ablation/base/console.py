@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console, JustifyMethod
 from rich.table import Table
@@ -10,6 +11,7 @@ from rich.table import Table
 from ablation.base.errors import UserError, explain
 
 LOG_WIDTH = 80
+STUDY = Path()
 
 INTERRUPTED = 130  # exit status that shells report after Ctrl-C
 
@@ -17,9 +19,12 @@ _is_terminal = sys.stdout is not None and sys.stdout.isatty()  # None: it is clo
 console = Console(width=None if _is_terminal else LOG_WIDTH, highlight=False)
 
 
-def announce(what: str, note: str) -> None:
-    """Print the headline of a stage, and the note about its data set."""
-    console.rule(what)
+def announce(what: str, note: str = "", root: Path = STUDY) -> None:
+    """Print the headline of a stage.
+
+    note: about the data set; root: the folder of the stage's results, named if not the study's.
+    """
+    console.rule(what if root == STUDY else f"{root}: {what}")
     if note:
         console.print(note, style="italic")
 

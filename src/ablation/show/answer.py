@@ -157,15 +157,19 @@ def _lead(study: Study, ranked: Sequence[str]) -> str:
     pairs = study.table("plots/comparison/pairs.csv").set_index(["first", "second"])
     columns = ["gain", "low", "high"]
     best, *others = ranked
-    gaps = []
+    ahead: list[str] = []
+    unclear: list[str] = []
     for other in others:
         if (other, best) in pairs.index:
             gap = pairs.loc[(other, best), columns].astype(float)
         else:
             negated = -pairs.loc[(best, other), columns].astype(float)
             gap = negated.rename({"low": "high", "high": "low"})
-        gaps.append(f"{gain_with_interval(gap)} over that of the {family_title(other)}")
-    return f"the final recipe of the {family_title(best)} gains {join(gaps)}" if gaps else ""
+        said = f"that of the {family_title(other)}, {gain_with_interval(gap)}"
+        (unclear if gap["low"] <= 0 else ahead).append(said)
+    parts = [f"is better than {join(ahead)}"] if ahead else []
+    parts += [f"is not shown to differ from {join(unclear)}"] if unclear else []
+    return f"the final recipe of the {family_title(best)} {join(parts)}" if parts else ""
 
 
 def _by_family(members: Mapping[str, str]) -> list[str]:

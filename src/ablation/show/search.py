@@ -15,7 +15,7 @@ from ablation.base.formatting import counted, markdown, percent, points
 from ablation.judge.evaluation import FINAL, fits_of, recipe_difference
 from ablation.show import charts, figures, tables
 from ablation.show.answer import join
-from ablation.show.report import WORTH, save_picture
+from ablation.show.report import save_picture
 from ablation.show.story import PAGE, embedded, markup, render, without_charts
 from ablation.show.study import Study
 from ablation.show.style import LINES, QUIET, canvas, family_title, in_percent
@@ -28,6 +28,7 @@ TEMPLATE = Path(__file__).with_name("search.md.jinja")
 TITLE = "Does a staged ablation lose to a search over all techniques at once?"
 CHAIN = "chain"
 BEST = 0.2  # the share of the draws that counts as good
+FEWEST = 5  # good draws, of which shares are told
 RESAMPLES = 200
 INNER = (0.1, 0.9)
 SEED = 0
@@ -35,17 +36,21 @@ ROOM = 0.25  # above and below the scores of a picture
 
 # What a finding of the contest answers to the question; {} is the gain over the chain.
 ANSWERS = {
-    "better": "it does: the search's answer is better than the chain's final recipe, {}",
-    "worse": "it does not: the search's answer is worse than the chain's final recipe, {}",
-    "practically equal": "it does not: both final recipes are practically equal, {}",
-    "within the noise": "the question stays open: the difference is within the noise, {}",
-    "unsteady": "the question stays open: the scores vary too much, {}",
-    "unknown": "the question stays open: a single repeat does not show the noise, {}",
-    "diverged": "it does not: the search's answer diverged on a fresh repeat",
-    "collapsed": "it does not: the search's answer collapsed on fresh repeats",
-    "chain failed": "it does: the chain's final recipe failed on fresh repeats, but the search's "
-    "answer did not",
-    "both failed": "the question stays open: both final recipes failed on fresh repeats",
+    "better": "the search is better. Its answer gains {} over the chain's final recipe",
+    "worse": "the chain is better. The search's answer gains {} over the chain's final recipe",
+    "practically equal": "both are equal. The search's answer gains {} over the chain's final "
+    "recipe, which makes no practical difference",
+    "within the noise": "undecided. The search's answer gains {} over the chain's final recipe, "
+    "which is within the noise",
+    "unsteady": "undecided. The search's answer gains {} over the chain's final recipe, but the "
+    "scores vary too much",
+    "unknown": "undecided. The search's answer gains {} over the chain's final recipe, but one "
+    "repeat does not show the noise",
+    "diverged": "the chain is better. The search's answer diverged on a fresh repeat",
+    "collapsed": "the chain is better. The search's answer collapsed on fresh repeats",
+    "chain failed": "the search is better. The chain's final recipe failed on fresh repeats, but "
+    "the search's answer did not",
+    "both failed": "undecided. Both final recipes failed on fresh repeats",
 }
 
 
@@ -132,7 +137,8 @@ def _pictures(searched: SearchFiles) -> dict[str, Figure]:
     return {
         "cost": score_against_cost(searched),
         "leave_one_out": figures.worth(
-            charts.worth_rows(searched.own.tables("leave_one_out/gains.csv")), WORTH
+            charts.worth_rows(searched.own.tables("leave_one_out/gains.csv")),
+            "Gain of each technique in the search's answer",
         ),
     }
 
@@ -143,6 +149,7 @@ def _facts(searched: SearchFiles) -> dict[str, Any]:
         "note": study.note,
         "title": TITLE,
         "dataset": study.title,
+        "things": study.things,
         "families": join(tables.titles(study)),
         "strategies": join(searched.strategies),
         "answer": searched.strategies[-1],
@@ -167,7 +174,7 @@ def answer(searched: SearchFiles, model: str) -> str:
     finding = row["finding"]
     if lost[CHAIN]:
         finding = "both failed" if lost[chosen] else "chain failed"
-    gain = f"{gain_with_interval(row)} percentage points on fresh repeats"
+    gain = f"{gain_with_interval(row)} points on fresh repeats"
     optimism = _optimism(contest)
     chain, best = searched.costs[model], searched.draws(model, chosen)["best"].max()
     spent = searched.spent(model, chosen)
@@ -177,7 +184,7 @@ def answer(searched: SearchFiles, model: str) -> str:
         so_far = chain.loc[chain["spent"] <= spent, "score"].iloc[-1:]
         scores = [*(f"{percent(score)} at that cost" for score in so_far), *scores]
     return (
-        f"For the {family_title(model)}, {ANSWERS[finding].format(gain)}. The search spent "
+        f"{family_title(model)}: {ANSWERS[finding].format(gain)}. The search spent "
         f"{_times(searched, model, spent)}. On the first repeat, the best of its draws scores "
         f"{percent(best)}; the chain scored {join(scores)}, which the search "
         f"{f'reached {reached}' if reached else 'did not reach'}. "
@@ -236,7 +243,9 @@ def settings_table(searched: SearchFiles, model: str) -> str:
         [searched.draws(model, strategy) for strategy in searched.strategies], ignore_index=True
     )
     ranked = draws.dropna(subset=["score"]).sort_values("score", ascending=False, kind="stable")
-    good = ranked.head(max(1, round(BEST * len(draws))))
+    good = ranked.head(round(BEST * len(draws)))
+    if len(good) < FEWEST:
+        return f"{counted(len(draws), 'draw')} are too few to compare."
     rows = []
     for technique in (name for name in TECHNIQUES if name in draws):
         every = draws[technique].value_counts(normalize=True, sort=False)

@@ -10,6 +10,7 @@ import html
 import json
 import re
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -144,7 +145,7 @@ def _concluded(model: str, candidates: pd.DataFrame, row: pd.Series, *, again: b
     if tables.failed(others).all():
         return f"{said}: {'the only other setting' if len(others) == 1 else 'all others'} failed."
     if again:
-        return f"{said}: among the settings within the noise of the best, it is the simplest."
+        return f"{said}: the simplest setting that is within the stage's tolerance of the best."
     if (others["finding"] == "better").any():
         return (
             f"{said}: no other setting that ran to the end gained more than the best of as many "
@@ -212,12 +213,21 @@ class _Browser:
 
         Args:
             name: of its table.
-            of_each: name of another table; the chart then shows only its settings, ranked.
+            of_each: name of a table of curves; the chart then shows only its settings, ranked, and
+                no family with a single one.
         """
         rows = self._rows(name)
         if of_each:
             shown = {(row["model"], row["name"]) for row in self._rows(of_each)}
-            rows = _ranked([row for row in rows if (row["model"], row["name"]) in shown])
+            families = {model for model, _ in shown}  # those of a single epoch have no curves
+            rows = [
+                row
+                for row in rows
+                if row["model"] not in families or (row["model"], row["name"]) in shown
+            ]
+            settings = Counter(row["model"] for row in rows)
+            compared = [row for row in rows if settings[row["model"]] > 1]
+            rows = _ranked(compared or rows)
         template = TEMPLATE_OF.get(name, name.split("/")[0])
         spec = self._spec(template)
         spec["data"]["values"] = [row | {"rev": "workspace"} for row in rows]

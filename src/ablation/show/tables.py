@@ -10,6 +10,7 @@ from itertools import zip_longest
 from string import ascii_uppercase
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ablation.base.formatting import markdown, percent, points, short
@@ -20,7 +21,6 @@ from ablation.show.style import family_title
 
 MINUTE = 60
 # What is found of an incumbent, by what is found of the setting that takes its place.
-MIRRORED = {"better": "worse", "worse": "better"}
 
 
 def answer(study: Study) -> str:
@@ -164,7 +164,7 @@ def pairs(study: Study) -> str:
             f"{family_title(row['second'])} minus {family_title(row['first'])}",
             gain_with_interval(row),
             points(row["released"]),
-            f"{row['mcnemar_p']:.0e}",
+            f"{row['mcnemar_p']:.2g}",
         ]
         for _, row in table.iterrows()
     ]
@@ -314,34 +314,44 @@ def _worth_cell(study: Study, model: str, row: pd.Series) -> str:
 
 def _best_of_the_others(study: Study, model: str, technique: str) -> str:
     """The best alternative to the setting that was kept, as measured by its last stage."""
-    table = _candidates(study, study.last_stage(model, technique), model)
-    others = others_of(table)
+    stage = study.last_stage(model, technique)
+    table = _candidates(study, stage, model)
+    others = others_of(table, study.table(f"plots/{model}/{stage}/trials.csv"))
+    if others.empty:
+        return "nothing else was tried"
     others = others[~failed(others)]
     if others.empty:
-        return "nothing else was tried" if len(table) == 1 else "all others failed"
+        return "all others failed"
     finished = others[others["repeats"] == table["repeats"].max()]
     best = others.loc[(others if finished.empty else finished)["gain"].idxmax()]
     return f"`{best['setting']}`: {gain_with_interval(best)}"
 
 
-def others_of(candidates: pd.DataFrame) -> pd.DataFrame:
-    """The settings of a stage that have not won.
+def others_of(candidates: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
+    """The settings of a stage that have not won, with their gains over the winner.
 
-    An incumbent that was left is as much worse than the winner as that one is better.
+    The winner at another learning rate is no other setting. A stage estimates gains over its
+    incumbent; if that was replaced, it is as much worse as the winner is better, and the gains of
+    the others have no interval.
 
     Args:
         candidates: as in candidates.csv.
+        trials: as in trials.csv.
     """
     won = candidates[candidates["role"] == "winner"].iloc[0]
-    mirrored = {
-        "gain": -won["gain"],
-        "low": -won["high"],
-        "high": -won["low"],
-        "finding": MIRRORED.get(won["finding"], won["finding"]),
-    }
-    left = candidates["role"] == "incumbent"
-    table = candidates.assign(**{key: candidates[key].mask(left, v) for key, v in mirrored.items()})
-    return table[table["role"] != "winner"]
+    replaced = candidates["role"] == "incumbent"
+    if replaced.any():
+        scores = trials.pivot(index="repeat", columns="setting", values="score")
+        gains = scores.sub(scores[won["setting"]], axis=0).mean()
+        mirrored = {"gain": -won["gain"], "low": -won["high"], "high": -won["low"]}
+        candidates = candidates.assign(
+            gain=candidates["setting"].map(gains).mask(replaced, mirrored["gain"]),
+            low=np.where(replaced, mirrored["low"], np.nan),
+            high=np.where(replaced, mirrored["high"], np.nan),
+        )
+    label, rate, _ = str(won["setting"]).partition(" lr=")
+    same = candidates["setting"].str.startswith(f"{label} lr=") & bool(rate)
+    return candidates[(candidates["role"] != "winner") & ~same]
 
 
 def _candidates(study: Study, technique: str, model: str) -> pd.DataFrame:
