@@ -125,8 +125,8 @@ def test_a_batch_larger_than_the_training_part_is_refused_before_any_work(tmp_pa
     new = old.replace("emnist-mini", "glyphs").replace("128", "8192")
     result = check(tmp_path, {"params.yaml": (old, new)})
     assert result.stderr == (
-        "error: params.yaml: training.batch_size: 8192 exceeds the 3196 training characters of a "
-        "trial; use at most 3196\n"
+        "error: params.yaml: training.batch_size: 8192 exceeds the 2397 training characters of a "
+        "trial; use at most 2397\n"
     )
     assert result.returncode == 1
     assert not (tmp_path / "data/prepared").exists()

@@ -18,14 +18,14 @@ Prepare = Callable[..., subprocess.CompletedProcess[str]]
 def test_prints_the_counts_and_the_note_of_glyphs(
     prepared_glyphs: tuple[Path, str],
 ) -> None:
-    assert "3,760 training and 1,880 test characters, 47 classes" in prepared_glyphs[1]
+    assert "2,820 training and 1,880 test characters, 47 classes" in prepared_glyphs[1]
     said = " ".join(prepared_glyphs[1].split())
     assert "synthetic characters drawn from fonts, not real handwriting" in said
 
 
 def test_writes_training_and_test_set_separately(prepared_glyphs: tuple[Path, str]) -> None:
     folder = prepared_glyphs[0] / "data" / "prepared"
-    assert len(Characters.load(folder / "train.npz")) == 3760
+    assert len(Characters.load(folder / "train.npz")) == 2820
     assert len(Characters.load(folder / "test.npz")) == 1880
 
 
@@ -47,7 +47,7 @@ def test_writes_the_tables(prepared_glyphs: tuple[Path, str]) -> None:
     counts = pd.read_csv(folder / "plots" / "data" / "class_counts.csv")
     assert list(counts.columns) == ["character", "train", "test"]
     assert tuple(counts["character"]) == CLASSES
-    assert set(counts["train"]) == {80}
+    assert set(counts["train"]) == {60}
     assert set(counts["test"]) == {40}
 
 

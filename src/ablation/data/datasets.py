@@ -177,7 +177,7 @@ DATASETS = {
         LOOK_ALIKES,
         note="Made from the glyphs dataset: synthetic characters drawn from fonts, not real "
         "handwriting.",
-        size=Size(3_760, 47),
+        size=Size(2_820, 47),
     ),
     FOLDER: own_pictures(),
 }

@@ -18,7 +18,7 @@ from ablation.data.characters import CLASSES, MERGED, Characters, DataError
 from ablation.pictures.conversion import PAGE_SIDE, emnist
 
 SEED = 20170217  # arbitrary: the date of Cohen et al.'s paper
-TRAIN_PER_CLASS = 80
+TRAIN_PER_CLASS = 60
 TEST_PER_CLASS = 40
 
 # Regular and slanted faces only: the centre line of a bold stem forks at its ends.
