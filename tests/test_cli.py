@@ -190,7 +190,14 @@ def in_a_shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("command", ["predict {name}", "predict {name} --json", "--help"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param("predict {name}", marks=pytest.mark.deep),
+        "predict {name} --json",
+        "--help",
+    ],
+)
 def test_a_closed_pipe_ends_the_command_silently(command: str, drawn: Path) -> None:
     done = in_a_shell(f"ablation {command.format(name=drawn.name)} | true", drawn.parent)
     assert (done.stdout, done.stderr) == ("", "")
@@ -213,7 +220,9 @@ def test_errors_are_not_mixed_with_predictions_if_stderr_is_closed(drawn: Path) 
     assert [*json.loads(done.stdout)[0]] == ["image", "error"]
 
 
-@pytest.mark.parametrize("source", ["- < seven.png", "<(cat seven.png)"])
+@pytest.mark.parametrize(
+    "source", ["- < seven.png", pytest.param("<(cat seven.png)", marks=pytest.mark.deep)]
+)
 def test_a_picture_can_be_read_from_a_pipe(source: str, drawn: Path) -> None:
     """Both models predict it, although a pipe can be read only once."""
     done = in_a_shell(f"ablation predict --json {source}", drawn.parent)

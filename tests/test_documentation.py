@@ -387,8 +387,9 @@ def suites(file: Path, test: str) -> list[str]:
     found = [each for each in body if isinstance(each, ast.FunctionDef) and each.name == test]
     assert found, f"{file}::{test}: no such test"
     of_module = [each for each in body if ast.unparse(each).startswith("pytestmark =")]
-    marks = " ".join(ast.unparse(each) for each in (*of_module, *found[0].decorator_list))
-    return [mark for mark in ("deep", "faults", "real") if re.search(rf"\b{mark}\b", marks)]
+    marks = [ast.unparse(each) for each in (*of_module, *found[0].decorator_list)]
+    whole = " ".join(each for each in marks if "parametrize" not in each)
+    return [mark for mark in ("deep", "faults", "real") if re.search(rf"\b{mark}\b", whole)]
 
 
 @cache

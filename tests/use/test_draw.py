@@ -317,7 +317,10 @@ def page(chromium: Any, server: Server) -> Iterator[Page]:
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("character", STROKES)
+@pytest.mark.parametrize(
+    "character",
+    ["7", *(pytest.param(key, marks=pytest.mark.deep) for key in STROKES if key != "7")],
+)
 def test_mouse_strokes_are_recognised(character: str, page: Page) -> None:
     page.draw(STROKES[character])
     assert page.first() == {character}
@@ -347,7 +350,10 @@ def test_predictions_are_updated_while_drawing(page: Page) -> None:
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("undo", ["z", "Control+z", "Backspace"])
+@pytest.mark.parametrize(
+    "undo",
+    ["Control+z", *(pytest.param(key, marks=pytest.mark.deep) for key in ("z", "Backspace"))],
+)
 def test_a_key_undoes_the_last_stroke(undo: str, page: Page) -> None:
     page.draw(STROKES["7"] + [[(0.1, 0.9), (0.9, 0.9)]])
     page.page.keyboard.press(undo)
@@ -356,7 +362,7 @@ def test_a_key_undoes_the_last_stroke(undo: str, page: Page) -> None:
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("clear", ["Escape", "Delete"])
+@pytest.mark.parametrize("clear", ["Escape", pytest.param("Delete", marks=pytest.mark.deep)])
 def test_a_key_clears_the_page(clear: str, page: Page) -> None:
     page.draw(STROKES["7"])
     page.page.keyboard.press(clear)

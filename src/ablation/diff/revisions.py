@@ -24,8 +24,9 @@ TEXT = ("character", "actual", "predicted", "candidate", "setting", "winner")
 # Files that a comparison reads; matched against whole paths.
 READ = re.compile(
     r"params\.yaml|requirements\.lock|plots/data/class_counts\.csv"
-    r"|plots/[^/]+/[^/]+/(trials|candidates|chain|gains)\.csv|plots/[^/]+/test/(correct|predictions)\.csv"
-    r"|data/(times|recipes)/[^/]+/[^/]+\.(csv|yaml)|metrics/[^/]+/[^/]+\.json"
+    r"|plots/[^/]+/([^/]+/){1,2}(trials|candidates|chain|gains)\.csv"
+    r"|plots/[^/]+/test/(correct|predictions)\.csv"
+    r"|data/(times|recipes)/[^/]+/([^/]+/)?[^/]+\.(csv|yaml)|metrics/[^/]+/([^/]+/)?[^/]+\.json"
     r"|src/ablation/(trial/[^/]+|data/splits)\.py"
 )
 
@@ -72,9 +73,14 @@ class Revision:
         return self._tables[name]
 
     def stages(self, model: str) -> list[str]:
-        """The stages of a family's chain that have results, in chain order."""
-        stages = [path.parent.name for path in (self.root / f"plots/{model}").glob("*/chain.csv")]
-        return sorted(stages, key=lambda name: len(self.table(f"plots/{model}/{name}/chain.csv")))
+        """The contests of a family's chain that have results, in chain order.
+
+        Those of backward elimination are listed one by one, `backward/dropout`.
+        """
+        paths = self.root.glob(f"plots/{model}/*/chain.csv")
+        chains = [self.table(path.relative_to(self.root).as_posix()) for path in paths]
+        longest = max(chains, key=len, default=pd.DataFrame())
+        return [*longest.get("stage", [])]
 
     def recipe(self, model: str, stage: str) -> tuple[str, str]:
         """The winning recipe of a stage, and the comment that names its training characters."""
