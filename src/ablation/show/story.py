@@ -297,6 +297,7 @@ def _folded(summary: str, caller: Callable[[], str]) -> str:
 def markup(text: str) -> str:
     """The report as HTML."""
     body = MarkdownIt("commonmark").enable("table").render(text)
+    body = re.sub(r'(?<=\d) %(?=[^<>"]*<(?!/td))', "\u00a0%", body)  # outside tables and charts
     body = re.sub(r"<td>(\w+)_(\w+)</td>", r"<td>\1_<wbr>\2</td>", body)  # stages, on a phone
     return re.sub(r"<table>.*?</table>", r'<div class="table">\g<0></div>', body, flags=re.DOTALL)
 
