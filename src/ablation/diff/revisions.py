@@ -80,7 +80,8 @@ class Revision:
         paths = self.root.glob(f"plots/{model}/*/chain.csv")
         chains = [self.table(path.relative_to(self.root).as_posix()) for path in paths]
         longest = max(chains, key=len, default=pd.DataFrame())
-        return [*longest.get("stage", [])]
+        names = longest.get("stage", [])
+        return [name for name in names if self.has(f"plots/{model}/{name}/candidates.csv")]
 
     def recipe(self, model: str, stage: str) -> tuple[str, str]:
         """The winning recipe of a stage, and the comment that names its training characters."""
