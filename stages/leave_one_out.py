@@ -269,10 +269,9 @@ def show(tables: dict[str, pd.DataFrame]) -> None:
     gains = narrow_table("technique", "gain", "95 % interval", change="left")
     for row in tables["gains"].itertuples(index=False):
         change = f"{row.baseline_setting} → {row.final_setting}"
-        gain = points(row.gain)
-        if math.isnan(row.gain):
-            change = row.final_setting
-            gain = "failed" if row.failed else "unchanged"
+        gain = "failed" if row.failed else points(row.gain)
+        if math.isnan(row.gain) and not row.failed:
+            gain, change = "unchanged", row.final_setting
         gains.add_row(row.technique, gain, interval(row.low, row.high), change)
     console.print(gains)
     console.print("gain: of the final recipe over the same recipe without the technique\n")

@@ -113,6 +113,13 @@ def test_gains_over_the_baseline_and_over_a_family_are_separate_sentences(
     assert "is better than that of the MLP, **+2.00 (+1.30 to +2.80)**" in answer(other)[0]
 
 
+def test_a_lead_without_an_interval_is_not_shown(other: Study) -> None:
+    change(other, "plots/comparison/pairs.csv", gain="0.02", low="", high="")
+    assert (
+        "the final recipe of the CNN is not shown to differ from that of the " in answer(other)[0]
+    )
+
+
 def test_a_lead_whose_interval_contains_zero_is_not_shown(other: Study) -> None:
     change(other, "plots/comparison/pairs.csv", gain="0.02", low="-0.013", high="0.053")
     assert (

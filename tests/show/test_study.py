@@ -132,6 +132,16 @@ def test_gains_of_the_others_over_a_kept_incumbent_are_those_of_the_stage() -> N
     assert others.loc["0.4", ["gain", "low", "high"]].tolist() == [-0.02, -0.03, -0.01]
 
 
+def test_a_winner_tried_at_other_learning_rates_alone_is_said_to_be(other: Study) -> None:
+    for model in other.models:
+        path = other.root / f"plots/{model}/dropout/candidates.csv"
+        rows = pd.read_csv(path, dtype=str).head(2)
+        rows["setting"], rows["role"] = ["0.2 lr=0.1", "0.2 lr=0.3"], ["winner", "candidate"]
+        rows.to_csv(path, index=False)
+    assert "kept; only other learning rates were tried" in tables.answer(other)
+    assert "kept; nothing else was tried" not in tables.answer(other)
+
+
 def test_a_technique_reset_by_a_later_round_counts_as_kept(other: Study) -> None:
     add_round(other, "backward/regularization", of_each(other, [LEFT, BACK]))
     path = other.root / "plots/mlp/leave_one_out/gains.csv"

@@ -166,16 +166,19 @@ def as_text(difference: Difference) -> list[Table | str]:
 def _table(model: str, changes: Sequence[Change]) -> Table:
     table = narrow_table(model.upper(), "before", "after", difference="left")
     table.add_column("real?")
-    explored = ""
+    previous = ""
     for change in changes:
-        *rounds, stage = change.stage.split("/")  # `backward/dropout` is indented below `backward`
-        if rounds and rounds != [explored]:
-            table.add_row(*rounds)
-        explored = "".join(rounds)
+        explored, _, stage = change.stage.rpartition("/")  # `backward/dropout`: below `backward`
+        if explored not in ("", previous):
+            table.add_row(explored)
+        previous = explored
         accuracies = [percent(side.accuracy) if side else "" for side in _sides(change)]
         mark = " *" if change.mismatches and change.differs else ""
         table.add_row(
-            f"{'  ' * len(rounds)}{stage}", *accuracies, _gain(change), f"{_verdict(change)}{mark}"
+            f"  {stage}" if explored else stage,
+            *accuracies,
+            _gain(change),
+            f"{_verdict(change)}{mark}",
         )
     return table
 

@@ -166,7 +166,7 @@ def _lead(study: Study, ranked: Sequence[str]) -> str:
             negated = -pairs.loc[(best, other), columns].astype(float)
             gap = negated.rename({"low": "high", "high": "low"})
         said = f"that of the {family_title(other)}, {gain_with_interval(gap)}"
-        (unclear if gap["low"] <= 0 else ahead).append(said)
+        (ahead if gap["low"] > 0 else unclear).append(said)
     parts = [f"is better than {join(ahead)}"] if ahead else []
     parts += [f"is not shown to differ from {join(unclear)}"] if unclear else []
     return f"the final recipe of the {family_title(best)} {join(parts)}" if parts else ""

@@ -318,7 +318,9 @@ def _best_of_the_others(study: Study, model: str, technique: str) -> str:
     table = _candidates(study, stage, model)
     others = others_of(table, study.table(f"plots/{model}/{stage}/trials.csv"))
     if others.empty:
-        return "nothing else was tried"
+        return (
+            "nothing else was tried" if len(table) == 1 else "only other learning rates were tried"
+        )
     others = others[~failed(others)]
     if others.empty:
         return "all others failed"
